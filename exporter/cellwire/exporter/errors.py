@@ -1,0 +1,25 @@
+"""The exporter's errors.
+
+ExporterError
+    CorpusError     the text cannot be trained on (empty, not UTF-8, too short, one symbol)
+    RunError        the run folder is missing, half written, or already taken
+    TrainingError   training cannot go on (the loss is no longer a number)
+
+Each message says what was wrong and what to do next; the command line prints it and exits with 2.
+"""
+
+
+class ExporterError(Exception):
+    """The base of every error that is the caller's to mend."""
+
+
+class CorpusError(ExporterError):
+    """The text cannot be trained on."""
+
+
+class RunError(ExporterError):
+    """The run folder cannot be used as asked."""
+
+
+class TrainingError(ExporterError):
+    """Training cannot go on."""
