@@ -82,10 +82,13 @@ class Windows:
         """How many windows a lane has in `chars` characters."""
         return (chars - 1) // self.lanes // self.window
 
-    def cut(self, ids: Ids) -> Iterator[tuple[Ids, Ids]]:
-        """Yield inputs and targets (the inputs one character on), each int64 `[lanes, window]`."""
+    def cut(self, ids: Ids, first: int = 0) -> Iterator[tuple[Ids, Ids]]:
+        """Yield inputs and targets (the inputs one character on), each int64 `[lanes, window]`.
+
+        `first` is the window to begin with.
+        """
         lane_length = (len(ids) - 1) // self.lanes
         starts = np.arange(self.lanes) * lane_length
-        for k in range(self.count(len(ids))):
+        for k in range(first, self.count(len(ids))):
             places = (starts + k * self.window)[:, None] + np.arange(self.window)
             yield ids[places], ids[places + 1]
