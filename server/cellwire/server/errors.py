@@ -1,0 +1,58 @@
+"""The daemon's errors, as its core knows them; `rpc/status.py` turns them into gRPC statuses.
+
+CellwireError
+    InvalidRequest       the request itself is wrong
+        UnknownSymbol    a text holds a symbol the model does not know
+    NotFound             no such model, session or operation
+    WrongState           right in itself, but not now
+    Full                 no room: try again later
+    Draining             the daemon is shutting down
+    StepFailed           the model could not be run
+    BadModel             a model file cannot be served (never reaches a client)
+
+Each message says what was wrong and, where it helps, what to do.
+"""
+
+
+class CellwireError(Exception):
+    """The base of every error that has an answer of its own."""
+
+
+class InvalidRequest(CellwireError):
+    """The request is wrong, whatever the state of the session."""
+
+
+class UnknownSymbol(InvalidRequest):
+    """A text holds a symbol that the model does not know."""
+
+    def __init__(self, symbol: str, offset: int) -> None:
+        super().__init__(
+            f"the model does not know the symbol {symbol!r} (U+{ord(symbol):04X}) "
+            f"at offset {offset} of the text"
+        )
+        self.symbol = symbol
+        self.offset = offset
+
+
+class NotFound(CellwireError):
+    """There is nothing by that name."""
+
+
+class WrongState(CellwireError):
+    """The request cannot be carried out in the session's present state."""
+
+
+class Full(CellwireError):
+    """There is no room for more; it may come."""
+
+
+class Draining(CellwireError):
+    """The daemon is shutting down."""
+
+
+class StepFailed(CellwireError):
+    """The model could not be run, or what came out is not a number."""
+
+
+class BadModel(CellwireError):
+    """A model file cannot be served; the message names the file and the fault."""

@@ -1,0 +1,144 @@
+"""The program around a cell: gather, cell, sampler, scatter, in one ONNX graph.
+
+For rows b of a step it reads each state from the arena, runs the cell, settles the next token, and
+writes the next states back:
+
+    token, read_slot, write_slot, forced, top_k    int64[batch]
+    inverse_temperature, uniform                   float32[batch]
+    top_k_limit                                    int64[1], the greatest top_k in the batch, at least 1
+    arena.<state> (in and out)                     float32[slots, ...]
+    chosen                                         int64[batch]
+    log_probability                                float32[batch]
+
+Every operation on logits works on each row by itself, in the same order whatever the batch holds:
+so a row's token depends on no other row.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from cellwire.server.cell import LOGITS, NEXT_STATE, STATE, TOKEN, Cell
+
+ARENA = "arena."
+NEXT_ARENA = "next_arena."
+
+_OWN = "cellwire."  # no cell may use names that begin so
+
+
+class _Graph:
+    """Nodes under construction; every value they make gets a name of its own."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+
+    def add(self, kind: str, *inputs: str, name: str = "", **attributes: object) -> str:
+        """Add a node with one output and return the output's name."""
+        name = name or f"{_OWN}{kind}.{len(self.nodes)}"
+        self.nodes.append(helper.make_node(kind, inputs, [name], name=name, **attributes))
+        return name
+
+    def constant(self, value: object, dtype: type[np.generic]) -> str:
+        """Add a constant and return its name."""
+        name = f"{_OWN}constant.{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(np.asarray(value, dtype), name))
+        return name
+
+
+def compose_program(cell: Cell) -> bytes:
+    """Return the serialized program for a cell; ValueError if the cell takes our names."""
+    if any(name.startswith(_OWN) for node in cell.graph.graph.node for name in node.output):
+        raise ValueError(f"values named {_OWN}* are the daemon's own")
+    before, after = _Graph(), _Graph()
+    for state in cell.states:
+        before.add("Gather", ARENA + state.name, "read_slot", name=STATE + state.name, axis=0)
+    _sample(after)
+    for state in cell.states:
+        # The shape of the rows that were read orders the write after the read, even for a cell
+        # whose next state does not depend on this one: arena and next arena share their memory.
+        rows = after.add("Shape", STATE + state.name, start=0, end=1)
+        one = after.constant([1], np.int64)
+        slots = after.add("Reshape", "write_slot", after.add("Concat", rows, one, axis=0))
+        after.add(
+            "ScatterND",
+            ARENA + state.name,
+            slots,
+            NEXT_STATE + state.name,
+            name=NEXT_ARENA + state.name,
+        )
+    return _assemble(cell, before, after).SerializeToString()
+
+
+def _sample(graph: _Graph) -> None:
+    """Settle the next token of each row: forced, or the inverse of its distribution's CDF.
+
+    Greedy choice is an enormous inverse temperature with a uniform of 0; see sampling.py.
+    """
+    last, one = graph.constant([1], np.int64), graph.constant(1, np.int64)
+    zero = graph.constant(0, np.int64)
+    top_k = graph.add("Unsqueeze", "top_k", last)  # [batch, 1]
+    best = f"{_OWN}best"  # [batch, top_k_limit], descending
+    graph.nodes.append(
+        helper.make_node("TopK", [LOGITS, "top_k_limit"], [best, f"{_OWN}best_tokens"], axis=1)
+    )
+    highest = graph.add("Gather", best, graph.constant([0], np.int64), axis=1)  # [batch, 1]
+    kth = graph.add("GatherElements", best, graph.add("Max", graph.add("Sub", top_k, one), zero), axis=1)
+    everything = graph.add("Equal", top_k, zero)
+    floor = graph.add("Where", everything, graph.constant(-np.inf, np.float32), kth)
+
+    centred = graph.add("Sub", LOGITS, highest)  # [batch, vocabulary], at most 0
+    inverse_temperature = graph.add("Unsqueeze", "inverse_temperature", last)
+    weight = graph.add("Exp", graph.add("Mul", centred, inverse_temperature))
+    allowed = graph.add("GreaterOrEqual", LOGITS, floor)
+    weight = graph.add("Where", allowed, weight, graph.constant(0, np.float32))
+    cumulated = graph.add("CumSum", weight, one)
+    total = graph.add("Gather", cumulated, graph.constant([-1], np.int64), axis=1)
+    mark = graph.add("Mul", total, graph.add("Unsqueeze", "uniform", last))
+    passed = graph.add("Cast", graph.add("LessOrEqual", cumulated, mark), to=TensorProto.FLOAT)
+    count = graph.add("ReduceSum", passed, last, keepdims=0)
+    sampled = graph.add("Cast", count, to=TensorProto.INT64)
+    is_forced = graph.add("GreaterOrEqual", "forced", zero)
+    graph.add("Where", is_forced, "forced", sampled, name="chosen")
+
+    chosen = graph.add("Unsqueeze", "chosen", last)
+    centred_chosen = graph.add("GatherElements", centred, chosen, axis=1)
+    partition = graph.add("ReduceSum", graph.add("Exp", centred), last, keepdims=1)
+    log_probability = graph.add("Sub", centred_chosen, graph.add("Log", partition))
+    graph.add("Squeeze", log_probability, last, name="log_probability")
+
+
+def _assemble(cell: Cell, before: _Graph, after: _Graph) -> onnx.ModelProto:
+    """Put the cell between what comes before and after it."""
+    int64, float32 = TensorProto.INT64, TensorProto.FLOAT
+    value = helper.make_tensor_value_info
+    integers = [TOKEN, "read_slot", "write_slot", "forced", "top_k"]
+    floats = ["inverse_temperature", "uniform"]
+    inputs = [
+        *(value(name, int64, ["batch"]) for name in integers),
+        *(value(name, float32, ["batch"]) for name in floats),
+        value("top_k_limit", int64, [1]),
+        *(value(ARENA + s.name, float32, ["slots", *s.shape]) for s in cell.states),
+    ]
+    outputs = [
+        value("chosen", int64, ["batch"]),
+        value("log_probability", float32, ["batch"]),
+        *(value(NEXT_ARENA + s.name, float32, ["slots", *s.shape]) for s in cell.states),
+    ]
+    inner = cell.graph.graph
+    graph = helper.make_graph(
+        [*before.nodes, *inner.node, *after.nodes],
+        f"cellwire.{cell.name}",
+        inputs,
+        outputs,
+        [*inner.initializer, *before.constants, *after.constants],
+        sparse_initializer=inner.sparse_initializer,
+    )
+    return helper.make_model(
+        graph,
+        opset_imports=cell.graph.opset_import,
+        functions=cell.graph.functions,
+        ir_version=min(cell.graph.ir_version, 13),
+    )

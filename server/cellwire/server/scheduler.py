@@ -1,0 +1,36 @@
+"""Which sessions take part in the next step."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from cellwire.server.session import Session
+
+
+class Scheduler:
+    """A round of all runnable sessions: each gets its turn before any gets a second."""
+
+    def __init__(self, max_batch: int) -> None:
+        self._max_batch = max_batch
+        self._round: dict[Session, None] = {}  # the next to run comes first
+
+    @property
+    def runnable(self) -> frozenset[Session]:
+        """The sessions that have a row for the next step."""
+        return frozenset(self._round)
+
+    def update(self, session: Session) -> None:
+        """Take note of whether the session is runnable now."""
+        if session.runnable:
+            self._round.setdefault(session)
+        else:
+            self._round.pop(session, None)
+
+    def next_batch(self) -> list[Session]:
+        """Return up to `max_batch` sessions, those that have waited longest first."""
+        batch = list(islice(self._round, self._max_batch))
+        if len(batch) < len(self._round):
+            for session in batch:
+                del self._round[session]
+                self._round[session] = None
+        return batch
