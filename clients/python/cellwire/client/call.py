@@ -1,0 +1,78 @@
+"""A generation without a session: a call of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import grpc.aio
+
+from cellwire.client.errors import Cancelled, Internal, error_of_rpc
+from cellwire.client.values import Finished, FinishReason, Piece, Usage
+from cellwire.client.wire import finished_of, piece_of
+from cellwire.v1.generation_pb2 import GenerateRequest, GenerateResponse
+from cellwire.v1.generation_pb2_grpc import GenerationServiceAsyncStub
+
+
+class CallSource:
+    """The pieces of one Generate call, which begins with the first read.
+
+    The call is read only as far as its reader asks, so a slow reader pauses the daemon.
+    """
+
+    def __init__(self, stub: GenerationServiceAsyncStub, request: GenerateRequest) -> None:
+        self._stub = stub
+        self._request = request
+        self._call: grpc.aio.UnaryStreamCall[GenerateRequest, GenerateResponse] | None = None
+        self._answers: AsyncIterator[GenerateResponse]
+        self._generated_chars = 0
+        self._cancelled = False
+
+    async def read(self) -> Piece | Finished:
+        """Return the next piece, or the end."""
+        if self._cancelled:
+            return self._stopped()
+        if self._call is None:
+            self._call = self._stub.Generate(self._request)
+            self._answers = aiter(self._call)
+        try:
+            return self._receive(await anext(self._answers))
+        except StopAsyncIteration:
+            raise Internal("the daemon ended the text without saying why") from None
+        except grpc.aio.AioRpcError as error:
+            raise error_of_rpc(error) from None
+        except asyncio.CancelledError:
+            # grpc.aio raises this in whoever reads a call that is cancelled, by whatever task.
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            if self._cancelled:
+                return self._stopped()
+            raise Cancelled("the client is closed") from None
+
+    def cancel(self) -> None:
+        """End the call."""
+        self._cancelled = True
+        if self._call is not None:
+            self._call.cancel()
+
+    abandon = cancel
+
+    def _receive(self, response: GenerateResponse) -> Piece | Finished:
+        match response.WhichOneof("answer"):
+            case "chunk":
+                self._generated_chars += len(response.chunk.text)
+                return piece_of(response.chunk)
+            case "finished":
+                return finished_of(response.finished)
+            case _:
+                raise Internal("the daemon answered with something newer than this client")
+
+    def _stopped(self) -> Finished:
+        """Count on this side: a cancelled call says no more."""
+        prompt_chars = 0 if self._call is None else len(self._request.prompt.text)
+        return Finished(
+            reason=FinishReason.CANCELLED,
+            offset=prompt_chars + self._generated_chars,
+            usage=Usage(prompt_chars, self._generated_chars),
+        )

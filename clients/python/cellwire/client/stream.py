@@ -1,0 +1,131 @@
+"""One session's stream: one task writes it, one reads it and hands each answer to its operation."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from typing import TYPE_CHECKING
+
+import grpc
+import grpc.aio
+
+from cellwire.client.errors import Cancelled, CellwireError, Unavailable, error_of_rpc
+from cellwire.client.inbox import Inbox
+from cellwire.client.values import Piece
+from cellwire.client.wire import answer_of
+from cellwire.v1.generation_pb2 import SessionRequest, SessionResponse
+from cellwire.v1.operations_pb2 import Append, Cancel, Close, Generate, Open
+
+if TYPE_CHECKING:
+    _Call = grpc.aio.StreamStreamCall[SessionRequest, SessionResponse]
+
+# Cancels share this id: nobody waits for their answers, the cancelled operation has its own.
+_NOBODY = 0
+
+
+class Stream:
+    """Sends operations and routes their answers.
+
+    Writing has a task of its own because grpc.aio ends the whole call when a task that is writing
+    is cancelled; so a caller may be cancelled at any time and only its operation ends.
+
+    The reading task waits while an inbox is full. The session's other operations then wait too,
+    which is no loss: they run after the one that is not being read.
+    """
+
+    def __init__(self, call: _Call) -> None:
+        self._call = call
+        self._ids = itertools.count(_NOBODY + 1)
+        self._inboxes: dict[int, Inbox] = {}
+        self._outbox: asyncio.Queue[SessionRequest] = asyncio.Queue()
+        self._failure: CellwireError | None = None
+        self._writer = asyncio.create_task(self._write())
+        self._reader = asyncio.create_task(self._read())
+
+    def ask(self, operation: Open | Append | Generate | Close) -> Inbox:
+        """Send an operation after those before it; its answers come into the inbox.
+
+        Raises the error that ended the stream if it has ended.
+        """
+        if self._failure is not None:
+            raise self._failure
+        inbox = Inbox(next(self._ids))
+        self._inboxes[inbox.operation_id] = inbox
+        self._outbox.put_nowait(_request(inbox.operation_id, operation))
+        return inbox
+
+    def cancel(self, inbox: Inbox) -> None:
+        """Ask the daemon to end an operation; what it still answers comes into its inbox."""
+        if not inbox.ended:
+            cancel = Cancel(operation_id=inbox.operation_id)
+            self._outbox.put_nowait(SessionRequest(operation_id=_NOBODY, cancel=cancel))
+
+    def abandon(self, inbox: Inbox) -> None:
+        """Cancel an operation whose answers nobody wants any more."""
+        self.cancel(inbox)
+        inbox.discard()
+
+    def abandon_all(self) -> None:
+        """Cancel all operations that are running or waiting."""
+        for inbox in self._inboxes.values():
+            self.abandon(inbox)
+
+    async def ended(self) -> None:
+        """Wait until the daemon has ended the stream."""
+        await asyncio.wait([self._reader])
+
+    async def aclose(self) -> None:
+        """End the stream now; operations still waiting fail with Cancelled."""
+        self._call.cancel()
+        self._writer.cancel()
+        self._reader.cancel()
+        await asyncio.wait([self._writer, self._reader])
+
+    async def _write(self) -> None:
+        try:
+            while True:
+                await self._call.write(await self._outbox.get())
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            # The call has ended. The reading task learns why, and tells.
+            return
+
+    async def _read(self) -> None:
+        failure: CellwireError = Cancelled("the session is closed")
+        try:
+            async for response in self._call:
+                await self._route(response)
+            failure = Unavailable("the daemon ended the session")
+        except grpc.aio.AioRpcError as error:
+            failure = error_of_rpc(error)
+        finally:
+            self._fail(failure)
+
+    async def _route(self, response: SessionResponse) -> None:
+        inbox = self._inboxes.get(response.operation_id)
+        answer = answer_of(response)
+        if inbox is None or answer is None:
+            return
+        if isinstance(answer, Piece):
+            await inbox.put(answer)
+        else:
+            del self._inboxes[response.operation_id]
+            inbox.end(answer)
+
+    def _fail(self, failure: CellwireError) -> None:
+        self._failure = failure
+        self._writer.cancel()
+        for inbox in self._inboxes.values():
+            inbox.end(failure)
+        self._inboxes.clear()
+
+
+def _request(operation_id: int, operation: Open | Append | Generate | Close) -> SessionRequest:
+    match operation:
+        case Open():
+            return SessionRequest(operation_id=operation_id, open=operation)
+        case Append():
+            return SessionRequest(operation_id=operation_id, append=operation)
+        case Generate():
+            return SessionRequest(operation_id=operation_id, generate=operation)
+        case Close():
+            return SessionRequest(operation_id=operation_id, close=operation)
