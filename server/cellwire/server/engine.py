@@ -12,8 +12,8 @@ import math
 import numpy as np
 
 from cellwire.server.arena import Arena
-from cellwire.server.errors import CellwireError, StepFailed
-from cellwire.server.events import Closed, Event, Rejected
+from cellwire.server.errors import Full, StepFailed
+from cellwire.server.events import Closed, Event
 from cellwire.server.operations import Operation
 from cellwire.server.sampling import uniforms
 from cellwire.server.scheduler import Scheduler
@@ -74,12 +74,11 @@ class Engine:
             self._settle(session)
 
     def open(self, session_id: str, operation_id: int, seed: int) -> None:
-        """Start a session; rejected if there is no slot left."""
+        """Start a session; closed at once, saying why, if there is no slot left."""
         try:
             slot = self._arena.allocate()
-        except CellwireError as error:
-            self._events.append(Rejected(session_id, operation_id, error))
-            self._events.append(Closed(session_id, operation_id, error))
+        except Full as error:
+            self._report(Closed(session_id, operation_id, error))
             return
         self._sessions[session_id] = Session(
             session_id, operation_id, slot, seed, self._limits, self._report

@@ -9,6 +9,7 @@ CellwireError
     Draining             the daemon is shutting down
     StepFailed           the model could not be run
     BadModel             a model file cannot be served (never reaches a client)
+    CannotListen         the address cannot be listened on (never reaches a client)
 
 Each message says what was wrong and, where it helps, what to do.
 """
@@ -56,3 +57,7 @@ class StepFailed(CellwireError):
 
 class BadModel(CellwireError):
     """A model file cannot be served; the message names the file and the fault."""
+
+
+class CannotListen(CellwireError):
+    """The address cannot be listened on (never reaches a client)."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from cellwire.server.errors import CellwireError
+from cellwire.server.operations import Generate
 
 
 class FinishReason(Enum):
@@ -38,10 +39,15 @@ class Written:
     """The model wrote one token, the one at `offset`."""
 
     session_id: str
-    operation_id: int
+    operation: Generate
     offset: int
     token: int
     log_probability: float
+
+    @property
+    def operation_id(self) -> int:
+        """The operation that wrote it."""
+        return self.operation.id
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ class Generate:
     id: int
     max_chars: int
     sampling: Sampling
+    log_probabilities: bool = False  # whether the caller wants to see them
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_chars <= MAX_GENERATE_CHARS:

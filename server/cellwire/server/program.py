@@ -10,8 +10,9 @@ writes the next states back:
     chosen                                         int64[batch]
     log_probability                                float32[batch]
 
-Every operation on logits works on each row by itself, in the same order whatever the batch holds:
-so a row's token depends on no other row.
+Every operation on logits must work on each row by itself, in the same order whatever the batch holds,
+so that a row's token depends on no other row. Softmax, LogSoftmax and CumSum do. ReduceSum does not:
+its order of addition depends on how a row lies in memory, so here it only ever adds whole numbers.
 """
 
 from __future__ import annotations
@@ -84,16 +85,16 @@ def _sample(graph: _Graph) -> None:
     graph.nodes.append(
         helper.make_node("TopK", [LOGITS, "top_k_limit"], [best, f"{_OWN}best_tokens"], axis=1)
     )
-    highest = graph.add("Gather", best, graph.constant([0], np.int64), axis=1)  # [batch, 1]
-    kth = graph.add("GatherElements", best, graph.add("Max", graph.add("Sub", top_k, one), zero), axis=1)
+    index = graph.add("Max", graph.add("Sub", top_k, one), zero)
+    kth = graph.add("GatherElements", best, index, axis=1)  # [batch, 1]
     everything = graph.add("Equal", top_k, zero)
     floor = graph.add("Where", everything, graph.constant(-np.inf, np.float32), kth)
 
-    centred = graph.add("Sub", LOGITS, highest)  # [batch, vocabulary], at most 0
     inverse_temperature = graph.add("Unsqueeze", "inverse_temperature", last)
-    weight = graph.add("Exp", graph.add("Mul", centred, inverse_temperature))
+    scaled = graph.add("Mul", LOGITS, inverse_temperature)  # [batch, vocabulary]
     allowed = graph.add("GreaterOrEqual", LOGITS, floor)
-    weight = graph.add("Where", allowed, weight, graph.constant(0, np.float32))
+    masked = graph.add("Where", allowed, scaled, graph.constant(-np.inf, np.float32))
+    weight = graph.add("Softmax", masked, axis=1)
     cumulated = graph.add("CumSum", weight, one)
     total = graph.add("Gather", cumulated, graph.constant([-1], np.int64), axis=1)
     mark = graph.add("Mul", total, graph.add("Unsqueeze", "uniform", last))
@@ -104,9 +105,8 @@ def _sample(graph: _Graph) -> None:
     graph.add("Where", is_forced, "forced", sampled, name="chosen")
 
     chosen = graph.add("Unsqueeze", "chosen", last)
-    centred_chosen = graph.add("GatherElements", centred, chosen, axis=1)
-    partition = graph.add("ReduceSum", graph.add("Exp", centred), last, keepdims=1)
-    log_probability = graph.add("Sub", centred_chosen, graph.add("Log", partition))
+    log_probabilities = graph.add("LogSoftmax", LOGITS, axis=1)  # [batch, vocabulary]
+    log_probability = graph.add("GatherElements", log_probabilities, chosen, axis=1)
     graph.add("Squeeze", log_probability, last, name="log_probability")
 
 

@@ -160,7 +160,7 @@ class Session:
         self._settle(token, log_probability)
         if isinstance(running, Generate):
             offset = self.length - 1
-            self._emit(Written(self.id, running.id, offset, token, log_probability))
+            self._emit(Written(self.id, running, offset, token, log_probability))
             self._credit -= 1
             if self._done == running.max_chars:
                 self._emit_finished(running, FinishReason.MAX_CHARS, self._done)
@@ -191,6 +191,8 @@ class Session:
         """Raise Full or InvalidRequest if the operation may not wait here."""
         if operation.id != 0 and self._find(operation.id) is not None:
             raise InvalidRequest(f"operation {operation.id} is still running or waiting")
+        if isinstance(operation, Close):
+            return
         if len(self._waiting) >= self._limits.waiting_operations:
             raise Full(
                 f"{len(self._waiting)} operations of this session are waiting already; "

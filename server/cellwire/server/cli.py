@@ -1,0 +1,98 @@
+"""`cellwire serve`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from cellwire.server.config import Config
+    from cellwire.server.rpc.daemon import Daemon
+
+_FAILED = 1
+
+
+def serve(
+    model: Annotated[
+        list[Path] | None,
+        typer.Option(help="A model file to serve; repeat for several. Default: the built-in one."),
+    ] = None,
+    listen: Annotated[str, typer.Option(help="HOST:PORT; port 0 takes a free one.")] = (
+        "127.0.0.1:50051"
+    ),
+    sessions: Annotated[int, typer.Option(min=1, help="Most sessions of each model.")] = 4096,
+    max_batch: Annotated[int, typer.Option(min=1, help="Most sessions in one step.")] = 256,
+    threads: Annotated[
+        int, typer.Option(min=0, help="Threads that compute a step; 0 is one for each core.")
+    ] = 0,
+    drain_timeout_s: Annotated[
+        float, typer.Option(min=0, help="How long running operations may go on when stopped.")
+    ] = 10.0,
+) -> None:
+    """Serve models over gRPC until SIGTERM or Ctrl-C."""
+    from cellwire.server.config import Config
+    from cellwire.server.errors import BadModel, CannotListen
+
+    defaults = Config()
+    config = Config(
+        listen=listen,
+        models=tuple(model) if model else defaults.models,
+        sessions=sessions,
+        max_batch=max_batch,
+        threads=threads,
+        drain_timeout_s=drain_timeout_s,
+    )
+    try:
+        crash = asyncio.run(_serve(config))
+    except (BadModel, CannotListen) as error:
+        _say(str(error))
+        raise typer.Exit(_FAILED) from error
+    if crash is not None:
+        _say(f"stopped, because an engine failed: {crash!r}")
+        raise typer.Exit(_FAILED)
+
+
+async def _serve(config: Config) -> BaseException | None:
+    """Run a daemon until it is told to stop, or an engine crashes; return the crash."""
+    from cellwire.server.rpc.daemon import Daemon
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(name, _on_signal, stop)
+    async with Daemon(config) as daemon:
+        _say(_ready(daemon, config))
+        stopping = asyncio.ensure_future(stop.wait())
+        await asyncio.wait({stopping, daemon.crashed}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        _say(f"draining, at most {config.drain_timeout_s:g} s; once more ends at once")
+    _say("stopped")
+    return daemon.crashed.result() if daemon.crashed.done() else None
+
+
+def _on_signal(stop: asyncio.Event) -> None:
+    if stop.is_set():
+        os._exit(130)  # asked for twice: no draining
+    stop.set()
+
+
+def _ready(daemon: Daemon, config: Config) -> str:
+    from cellwire.server.runtime import VERSION
+
+    models = ", ".join(f"{model.name} on {model.provider}" for model in daemon.registry)
+    threads = config.threads or os.cpu_count()
+    return (
+        f"{version('cellwire')} ready on {daemon.address}; serving {models} "
+        f"(onnxruntime {VERSION}, {threads} threads)"
+    )
+
+
+def _say(text: str) -> None:
+    print(f"cellwire: {text}", file=sys.stderr, flush=True)

@@ -1,0 +1,70 @@
+"""The one thread that owns an engine.
+
+Commands come in through the inbox and are carried out between steps; events go out through
+`deliver`, once a step. While no session is runnable the thread sleeps on the inbox.
+
+The inbox is bounded by its writers: a stream stops reading its client's operations while too many
+of them are unanswered (see rpc/session_stream.py).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+
+from cellwire.server.engine import Engine
+from cellwire.server.events import Event
+
+Command = Callable[[Engine], None]
+
+
+class EngineLoop:
+    """Runs an engine in a thread of its own."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        deliver: Callable[[list[Event]], None],
+        on_crash: Callable[[BaseException], None],
+        name: str,
+    ) -> None:
+        """`deliver` and `on_crash` are called in the engine's thread and must not block."""
+        self._engine = engine
+        self._deliver = deliver
+        self._on_crash = on_crash
+        self._inbox: SimpleQueue[Command | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name=f"engine {name}", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def post(self, command: Command) -> None:
+        """Let the engine's thread carry out a command; may be called from any thread."""
+        self._inbox.put(command)
+
+    def stop(self) -> None:
+        """End the thread after the commands posted so far, and wait for it."""
+        self._inbox.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            while self._carry_out_commands():
+                if events := self._engine.step():
+                    self._deliver(events)
+        # Anything that gets here is a fault of ours; whoever started us must hear of it.
+        except BaseException as error:
+            self._on_crash(error)
+
+    def _carry_out_commands(self) -> bool:
+        """Carry out what is in the inbox, waiting for it when idle; False when told to stop."""
+        try:
+            command = self._inbox.get(block=self._engine.idle)
+            while command is not None:
+                command(self._engine)
+                command = self._inbox.get_nowait()
+        except Empty:
+            return True
+        return False

@@ -1,0 +1,103 @@
+"""The daemon: models, services and the port, from start to drained."""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import Self
+
+from grpc import aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from cellwire.server.config import MAX_MESSAGE_BYTES, Config
+from cellwire.server.errors import CannotListen
+from cellwire.server.registry import Registry
+from cellwire.server.rpc.generation_service import GenerationService
+from cellwire.server.rpc.models_service import ModelsService
+from cellwire.server.rpc.outbox import Outboxes
+from cellwire.v1 import generation_pb2, models_pb2
+from cellwire.v1.generation_pb2_grpc import add_GenerationServiceServicer_to_server
+from cellwire.v1.models_pb2_grpc import add_ModelsServiceServicer_to_server
+
+_SERVICES = (
+    "",  # the daemon as a whole
+    generation_pb2.DESCRIPTOR.services_by_name["GenerationService"].full_name,
+    models_pb2.DESCRIPTOR.services_by_name["ModelsService"].full_name,
+)
+
+
+class Daemon:
+    """A running daemon; leaving its context drains it.
+
+    `address` is where it listens, with the port it really got. `crashed` holds the error if an
+    engine's thread ended of itself, which it never should.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.address = config.listen
+        self.crashed: asyncio.Future[BaseException]
+        self.registry: Registry
+        self._config = config
+
+    async def __aenter__(self) -> Self:
+        """Load the models and listen; BadModel or CannotListen if that is impossible."""
+        loop = asyncio.get_running_loop()
+        self.crashed = loop.create_future()
+        outboxes = Outboxes(loop)
+        self.registry = Registry.load(
+            self._config,
+            outboxes.deliver,
+            lambda error: loop.call_soon_threadsafe(self.crashed.set_result, error),
+        )
+        self._generation = GenerationService(self.registry, outboxes)
+        self._health = health.aio.HealthServicer()
+        self._server = self._make_server()
+        self.address = _bind(self._server, self._config.listen)
+        self.registry.start()
+        await self._server.start()
+        for service in _SERVICES:
+            await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        return self
+
+    def _make_server(self) -> aio.Server:
+        server = aio.server(
+            options=[
+                ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+                # Two daemons on one port would share its clients at random.
+                ("grpc.so_reuseport", 0),
+            ]
+        )
+        add_GenerationServiceServicer_to_server(self._generation, server)
+        add_ModelsServiceServicer_to_server(ModelsService(self.registry), server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        services = [*_SERVICES[1:], health.SERVICE_NAME, reflection.SERVICE_NAME]
+        reflection.enable_server_reflection(services, server)
+        return server
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Let running operations finish, as long as the drain timeout allows, then stop."""
+        await self._health.enter_graceful_shutdown()
+        self._generation.drain()
+        await self._server.stop(self._config.drain_timeout_s)
+        self.registry.stop()
+
+
+def _bind(server: aio.Server, listen: str) -> str:
+    """Take the port; return the address with the port taken."""
+    host, colon, port = listen.rpartition(":")
+    if not colon or not host or not port.isdigit():
+        raise CannotListen(f"cannot listen on {listen!r}: give HOST:PORT, for example 127.0.0.1:50051")
+    try:
+        taken = server.add_insecure_port(listen)
+    except RuntimeError as error:
+        raise CannotListen(
+            f"cannot listen on {listen}: the port is taken, or the address is not this machine's; "
+            "choose another with --listen HOST:PORT"
+        ) from error
+    return f"{host}:{taken}"

@@ -1,0 +1,118 @@
+"""GenerationService: sessions, and single generations."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import cast
+
+from grpc import aio
+
+from cellwire.server.errors import CellwireError, Draining, InvalidRequest, WrongState
+from cellwire.server.events import Closed, Finished, Rejected
+from cellwire.server.registry import Registry
+from cellwire.server.rpc.convert import (
+    append_of,
+    chunk_message,
+    coalesced,
+    finished_message,
+    generate_of,
+)
+from cellwire.server.rpc.live_session import LiveSession
+from cellwire.server.rpc.outbox import Outboxes
+from cellwire.server.rpc.session_stream import SessionStream
+from cellwire.server.rpc.status import abort
+from cellwire.v1.generation_pb2 import (
+    GenerateRequest,
+    GenerateResponse,
+    SessionRequest,
+    SessionResponse,
+)
+from cellwire.v1.generation_pb2_grpc import GenerationServiceServicer
+from cellwire.v1.operations_pb2 import Open
+
+_SHUTTING_DOWN = "the daemon is shutting down"
+
+
+class GenerationService(GenerationServiceServicer):
+    """Serves the models of a registry."""
+
+    def __init__(self, registry: Registry, outboxes: Outboxes) -> None:
+        self._registry = registry
+        self._outboxes = outboxes
+        self._streams: set[SessionStream] = set()
+        self._draining = False
+
+    def drain(self) -> None:
+        """Refuse new calls, and let those there are come to their end."""
+        self._draining = True
+        for stream in self._streams:
+            stream.drain()
+
+    async def Session(  # noqa: N802  # the contract's name
+        self,
+        request_iterator: AsyncIterator[SessionRequest],  # noqa: ARG002  # read from the context
+        context: aio.ServicerContext[SessionRequest, SessionResponse],
+    ) -> None:
+        """Serve one session, from open to close."""
+        try:
+            first = await context.read()
+            if first is aio.EOF:
+                raise InvalidRequest("the stream ended before it had begun; send open first")
+            request = cast(SessionRequest, first)
+            if request.WhichOneof("operation") != "open":
+                raise WrongState("the first message of a session must be open")
+            live = self._session(request.operation_id, request.open)
+        except CellwireError as error:
+            await abort(context, error)
+        async with live:
+            stream = SessionStream(live, context)
+            self._streams.add(stream)
+            try:
+                await stream.run()
+            finally:
+                self._streams.discard(stream)
+
+    async def Generate(  # noqa: N802  # the contract's name
+        self,
+        request: GenerateRequest,
+        context: aio.ServicerContext[GenerateRequest, GenerateResponse],
+    ) -> None:
+        """Serve one generation."""
+        try:
+            live = self._session(0, request.open)
+            append = append_of(1, request.prompt, live.model.vocabulary)
+            generate = generate_of(2, request.generate)
+        except CellwireError as error:
+            await abort(context, error)
+        async with live:
+            live.submit(append)
+            live.submit(generate)
+            await _send_text(live, context, len(append.tokens))
+
+    def _session(self, operation_id: int, message: Open) -> LiveSession:
+        if self._draining:
+            raise Draining(_SHUTTING_DOWN)
+        return LiveSession(
+            self._registry.find(message.model), self._outboxes, operation_id, message
+        )
+
+
+async def _send_text(
+    live: LiveSession,
+    context: aio.ServicerContext[GenerateRequest, GenerateResponse],
+    prompt_chars: int,
+) -> None:
+    """Write what the session generates, as it comes, to the end."""
+    while True:
+        for event in coalesced(await live.events()):
+            if isinstance(event, list):
+                chunk = chunk_message(event, live.model.vocabulary.symbols)
+                await context.write(GenerateResponse(chunk=chunk))
+                live.grant(len(event))
+            elif isinstance(event, Rejected | Closed) and event.error is not None:
+                await abort(context, event.error)
+            elif isinstance(event, Finished):
+                finished = finished_message(event)
+                finished.usage.appended_chars = prompt_chars
+                await context.write(GenerateResponse(finished=finished))
+                return

@@ -1,0 +1,72 @@
+"""The one table from our errors to gRPC's statuses."""
+
+from __future__ import annotations
+
+from typing import NoReturn, Protocol
+
+import grpc
+from google.protobuf.any_pb2 import Any
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from google.rpc.error_details_pb2 import BadRequest, RetryInfo
+from google.rpc.status_pb2 import Status
+from grpc_status import rpc_status
+
+from cellwire.server.errors import (
+    CellwireError,
+    Draining,
+    Full,
+    InvalidRequest,
+    NotFound,
+    StepFailed,
+    UnknownSymbol,
+    WrongState,
+)
+
+_CODES: dict[type[CellwireError], grpc.StatusCode] = {
+    InvalidRequest: grpc.StatusCode.INVALID_ARGUMENT,
+    UnknownSymbol: grpc.StatusCode.INVALID_ARGUMENT,
+    NotFound: grpc.StatusCode.NOT_FOUND,
+    WrongState: grpc.StatusCode.FAILED_PRECONDITION,
+    Full: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Draining: grpc.StatusCode.UNAVAILABLE,
+    StepFailed: grpc.StatusCode.INTERNAL,
+}
+
+_RETRY_DELAY_S = 1
+
+
+class Abortable(Protocol):
+    """The part of a servicer context that ends a call."""
+
+    async def abort_with_status(self, status: grpc.Status) -> NoReturn:
+        """End the call; does not return."""
+
+
+def status_of(error: CellwireError) -> Status:
+    """Return the status of an error: code, message, and details a program can read."""
+    return Status(
+        code=_CODES[type(error)].value[0], message=str(error), details=map(_packed, _details(error))
+    )
+
+
+async def abort(context: Abortable, error: CellwireError) -> NoReturn:
+    """End a call with the status of an error."""
+    await context.abort_with_status(rpc_status.to_status(status_of(error)))
+
+
+def _details(error: CellwireError) -> list[Message]:
+    if isinstance(error, UnknownSymbol):
+        violation = BadRequest.FieldViolation(
+            field="text", description=str(error), reason="UNKNOWN_SYMBOL"
+        )
+        return [BadRequest(field_violations=[violation])]
+    if isinstance(error, Full):
+        return [RetryInfo(retry_delay=Duration(seconds=_RETRY_DELAY_S))]
+    return []
+
+
+def _packed(message: Message) -> Any:
+    packed = Any()
+    packed.Pack(message)
+    return packed
