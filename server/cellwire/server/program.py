@@ -21,7 +21,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from cellwire.server.cell import LOGITS, NEXT_STATE, STATE, TOKEN, Cell
+from cellwire.server.cell import LOGITS, NEXT_STATE, STATE, TOKEN, Cell, StateTensor
 
 ARENA = "arena."
 NEXT_ARENA = "next_arena."
@@ -58,19 +58,37 @@ def compose_program(cell: Cell) -> bytes:
         before.add("Gather", ARENA + state.name, "read_slot", name=STATE + state.name, axis=0)
     _sample(after)
     for state in cell.states:
-        # The shape of the rows that were read orders the write after the read, even for a cell
-        # whose next state does not depend on this one: arena and next arena share their memory.
-        rows = after.add("Shape", STATE + state.name, start=0, end=1)
-        one = after.constant([1], np.int64)
-        slots = after.add("Reshape", "write_slot", after.add("Concat", rows, one, axis=0))
-        after.add(
-            "ScatterND",
-            ARENA + state.name,
-            slots,
-            NEXT_STATE + state.name,
-            name=NEXT_ARENA + state.name,
-        )
+        _scatter(after, cell, state)
     return _assemble(cell, before, after).SerializeToString()
+
+
+def _scatter(graph: _Graph, cell: Cell, state: StateTensor) -> None:
+    """Write the rows of a state's next values into its arena."""
+    rows = NEXT_STATE + state.name
+    if not _depends(cell.graph.graph, rows, STATE + state.name):
+        # Arena and next arena share their memory, which ONNX Runtime does not know: where nothing
+        # else makes the write wait for the read, choosing between the two values does.
+        axes = graph.constant(range(1, 1 + len(state.shape)), np.int64)
+        always = graph.add("GreaterOrEqual", "read_slot", graph.constant(0, np.int64))
+        always = graph.add("Unsqueeze", always, axes)
+        rows = graph.add("Where", always, rows, STATE + state.name)
+    slots = graph.add("Unsqueeze", "write_slot", graph.constant([1], np.int64))
+    graph.add("ScatterND", ARENA + state.name, slots, rows, name=NEXT_ARENA + state.name)
+
+
+def _depends(graph: onnx.GraphProto, output: str, source: str) -> bool:
+    """Whether a value is computed from another."""
+    makers = {name: node for node in graph.node for name in node.output}
+    seen: set[str] = set()
+    open_ends = [output]
+    while open_ends:
+        name = open_ends.pop()
+        if name == source:
+            return True
+        if name in makers and name not in seen:
+            seen.add(name)
+            open_ends += makers[name].input
+    return False
 
 
 def _sample(graph: _Graph) -> None:

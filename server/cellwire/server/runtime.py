@@ -70,6 +70,10 @@ class Runtime:
         """The execution provider that the session really got."""
         return str(self._session.get_providers()[0])
 
+    def state(self, name: str) -> npt.NDArray[np.float32]:
+        """Return the arena of one state `[slots, ...]` itself, not a copy."""
+        return self._arenas[name]
+
     def step(self, batch: StepBatch) -> StepResult:
         """Run one step; StepFailed if the runtime refuses."""
         bucket = self._bucket(len(batch))

@@ -1,0 +1,103 @@
+"""Small cells with random weights, written by hand: what tests of the server run on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+SYMBOLS = tuple("abcdefghijklmnopqrstuvwxyz ,.\n世é")
+
+
+def manifest(symbols: tuple[str, ...] = SYMBOLS) -> str:
+    return json.dumps(
+        {
+            "version": 1,
+            "vocabulary": {"kind": "characters", "symbols": list(symbols)},
+            "cell": {"kind": "lstm", "layers": 1, "hidden": 1},
+        }
+    )
+
+
+class CellWriter:
+    """Collects the parts of a cell's graph."""
+
+    def __init__(self, symbols: tuple[str, ...] = SYMBOLS, seed: int = 0, opset: int = 20) -> None:
+        self.symbols = symbols
+        self.random = np.random.default_rng(seed)
+        self.opset = opset
+        self.inputs = [helper.make_tensor_value_info("token", TensorProto.INT64, ["batch"])]
+        self.outputs = [
+            helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", len(symbols)])
+        ]
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+
+    def weights(self, name: str, *shape: int) -> str:
+        values = self.random.normal(size=shape) / np.sqrt(shape[0])
+        self.constants.append(numpy_helper.from_array(values.astype(np.float32), name))
+        return name
+
+    def integers(self, name: str, *values: int) -> str:
+        self.constants.append(numpy_helper.from_array(np.array(values, np.int64), name))
+        return name
+
+    def state(self, name: str, width: int) -> str:
+        float32 = TensorProto.FLOAT
+        row = ["batch", width]
+        self.inputs.append(helper.make_tensor_value_info(f"state.{name}", float32, row))
+        self.outputs.append(helper.make_tensor_value_info(f"next_state.{name}", float32, row))
+        return f"state.{name}"
+
+    def node(self, kind: str, inputs: list[str], *outputs: str, **attributes: object) -> str:
+        self.nodes.append(helper.make_node(kind, inputs, list(outputs), **attributes))
+        return outputs[0]
+
+    def model(self) -> onnx.ModelProto:
+        graph = helper.make_graph(self.nodes, "cell", self.inputs, self.outputs, self.constants)
+        model = helper.make_model(
+            graph, opset_imports=[helper.make_opsetid("", self.opset)], ir_version=10
+        )
+        helper.set_model_props(model, {"cellwire.manifest": manifest(self.symbols)})
+        return model
+
+
+def lstm_cell(hidden: int = 16, symbols: tuple[str, ...] = SYMBOLS, seed: int = 0) -> CellWriter:
+    """One LSTM layer; gate order i, f, o, g."""
+    cell = CellWriter(symbols, seed)
+    h, c = cell.state("h", hidden), cell.state("c", hidden)
+    cell.node("Gather", [cell.weights("table", len(symbols), 4 * hidden), "token"], "row")
+    cell.node("Gemm", [h, cell.weights("recurrent", hidden, 4 * hidden), "row"], "gates")
+    cell.node("Split", ["gates", cell.integers("three_one", 3 * hidden, hidden)], "ifo", "g", axis=1)
+    cell.node("Sigmoid", ["ifo"], "open")
+    thirds = cell.integers("thirds", hidden, hidden, hidden)
+    cell.node("Split", ["open", thirds], "input", "forget", "output", axis=1)
+    cell.node("Mul", ["input", cell.node("Tanh", ["g"], "candidate")], "new")
+    cell.node("Add", ["new", cell.node("Mul", ["forget", c], "kept")], "next_state.c")
+    squashed = cell.node("Tanh", ["next_state.c"], "squashed")
+    cell.node("Mul", ["output", squashed], "next_state.h")
+    head = cell.weights("head", hidden, len(symbols))
+    cell.node("Gemm", ["next_state.h", head], "small")
+    cell.constants.append(numpy_helper.from_array(np.array(6, np.float32), "spread"))
+    cell.node("Mul", ["small", "spread"], "logits")
+    return cell
+
+
+def previous_token_cell(symbols: tuple[str, ...] = SYMBOLS) -> CellWriter:
+    """The likeliest symbol is the token before: the next state does not depend on this one."""
+    cell = CellWriter(symbols)
+    cell.state("previous", len(symbols))
+    cell.constants.append(numpy_helper.from_array(np.array([0, 1], np.float32), "off_on"))
+    cell.integers("depth", len(symbols))
+    cell.node("OneHot", ["token", "depth", "off_on"], "next_state.previous", axis=-1)
+    cell.constants.append(numpy_helper.from_array(np.array(50, np.float32), "steep"))
+    cell.node("Mul", ["state.previous", "steep"], "logits")
+    return cell
+
+
+def write_cell(path: Path, cell: CellWriter | None = None) -> Path:
+    onnx.save(cell.model() if cell else lstm_cell().model(), path)
+    return path
