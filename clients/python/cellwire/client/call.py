@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
 
 import grpc.aio
 
@@ -11,7 +12,9 @@ from cellwire.client.errors import Cancelled, Internal, error_of_rpc
 from cellwire.client.values import Finished, FinishReason, Piece, Usage
 from cellwire.client.wire import finished_of, piece_of
 from cellwire.v1.generation_pb2 import GenerateRequest, GenerateResponse
-from cellwire.v1.generation_pb2_grpc import GenerationServiceAsyncStub
+
+if TYPE_CHECKING:
+    from cellwire.v1.generation_pb2_grpc import GenerationServiceAsyncStub
 
 
 class CallSource:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from cellwire.client.errors import Cancelled, CellwireError, Internal
 from cellwire.client.generation import Generation
@@ -12,8 +12,10 @@ from cellwire.client.inbox import Inbox
 from cellwire.client.stream import Stream
 from cellwire.client.values import Answer, Appended, Closed, Finished, Model, Opened, Piece
 from cellwire.client.wire import generate_message
-from cellwire.v1.generation_pb2_grpc import GenerationServiceAsyncStub
 from cellwire.v1.operations_pb2 import Append, Close, Generate, Open
+
+if TYPE_CHECKING:
+    from cellwire.v1.generation_pb2_grpc import GenerationServiceAsyncStub
 
 _Expected = TypeVar("_Expected", Opened, Appended, Finished, Closed)
 

@@ -1,0 +1,31 @@
+"""The table of models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich.table import Table
+
+from cellwire.client.values import Model
+
+
+def table_of(models: Iterable[Model]) -> Table:
+    """Return a table of the models, the first marked as the default."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("model", overflow="fold")
+    table.add_column("cell")
+    table.add_column("size", justify="right")
+    table.add_column("symbols", justify="right")
+    table.add_column("bits/char", justify="right")
+    table.add_column("provider")
+    for index, model in enumerate(models):
+        training = model.training
+        table.add_row(
+            f"{model.name} (default)" if index == 0 else model.name,
+            model.cell,
+            f"{model.layers} x {model.hidden}",
+            str(len(model.symbols)),
+            f"{training.validation_bits_per_character:.3f}" if training else "-",
+            model.provider.removesuffix("ExecutionProvider"),
+        )
+    return table

@@ -1,0 +1,256 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from cellwire import client
+from cellwire.client import Client, FinishReason, Usage
+from cellwire.client.inbox import ROOM_CHARS
+
+from .fake_daemon import FakeDaemon, letters
+
+GUARD_S = 20
+
+
+async def test_a_session_knows_its_model_and_seed(daemon: Client) -> None:
+    async with daemon.session(model="alphabet", seed=7) as session:
+        assert session.model.name == "alphabet"
+        assert session.seed == 7
+        assert session.id == "session 0"
+    async with daemon.session(seed=0) as session:
+        assert session.seed == 0
+    async with daemon.session() as session:
+        assert session.seed == 42
+
+
+async def test_operations_run_in_order_and_the_session_remembers(
+    daemon: Client, fake: FakeDaemon
+) -> None:
+    async with daemon.session() as session:
+        appended = await session.append("abc")
+        assert (appended.offset, appended.log_probability) == (3, -1.5)
+        generation = session.generate(max_chars=4)
+        assert generation.finished is None
+        assert await generation.text() == "defg"
+        assert await session.generate(max_chars=2).text() == "hi"
+        assert (await session.append("x")).offset == 10
+    assert generation.finished is not None
+    assert generation.finished.reason is FinishReason.MAX_CHARS
+    assert generation.finished.offset == 7
+    assert generation.finished.usage == Usage(appended_chars=0, generated_chars=4)
+    assert fake.log == ["open", "append", "generate", "generate", "append", "close"]
+
+
+async def test_operations_of_many_tasks_keep_their_order(daemon: Client) -> None:
+    async with daemon.session() as session:
+        answers = await asyncio.gather(*(session.append("ab") for _ in range(20)))
+    assert [answer.offset for answer in answers] == list(range(2, 42, 2))
+
+
+async def test_pieces_carry_offsets_and_log_probabilities(daemon: Client, fake: FakeDaemon) -> None:
+    fake.chunk_chars = 3
+    async with daemon.session() as session:
+        await session.append("ab")
+        generation = session.generate(max_chars=5, log_probabilities=True)
+        pieces = [piece async for piece in generation.pieces()]
+    assert [(piece.offset, piece.text) for piece in pieces] == [(2, "cde"), (5, "fg")]
+    assert [piece.log_probabilities for piece in pieces] == [(-0.5,) * 3, (-0.5,) * 2]
+
+
+async def test_a_generation_is_read_once(daemon: Client) -> None:
+    async with daemon.session() as session:
+        await session.append("a")
+        generation = session.generate(max_chars=1)
+        assert await generation.text() == "b"
+        with pytest.raises(RuntimeError, match="once"):
+            await generation.text()
+
+
+async def test_a_rejected_operation_fails_alone(daemon: Client) -> None:
+    async with daemon.session() as session:
+        with pytest.raises(client.FailedPrecondition, match="no text"):
+            await session.generate(max_chars=1).text()
+        await session.append("ab")
+        with pytest.raises(client.InvalidArgument, match=r"'C' \(offset 1\)") as caught:
+            await session.append("aC")
+        assert caught.value.code.name == "INVALID_ARGUMENT"
+        assert await session.generate(max_chars=1).text() == "c"
+
+
+async def test_an_open_that_fails_raises_on_entering(daemon: Client) -> None:
+    with pytest.raises(client.NotFound, match="no model is called 'x'"):
+        async with daemon.session(model="x"):
+            pytest.fail("it opened")
+    assert (await daemon.models())[0].name == "alphabet"
+
+
+async def test_cancel_ends_a_generation_and_keeps_the_session(
+    daemon: Client, fake: FakeDaemon
+) -> None:
+    fake.pause_at = 3
+    async with daemon.session() as session:
+        await session.append("a")
+        generation = session.generate(max_chars=100)
+        reading = asyncio.create_task(generation.text())
+        await asyncio.wait_for(fake.paused.wait(), GUARD_S)
+        generation.cancel()
+        generation.cancel()
+        # What was written until then is not lost.
+        assert await reading == "bcd"
+        assert generation.finished is not None
+        assert generation.finished.reason is FinishReason.CANCELLED
+        assert generation.finished.offset == 4
+        fake.pause_at = None
+        assert await session.generate(max_chars=2).text() == "ef"
+    assert fake.log.count("cancel") == 1
+
+
+async def test_cancel_before_the_first_read_still_ends_it(daemon: Client, fake: FakeDaemon) -> None:
+    fake.pause_at = 0
+    async with daemon.session() as session:
+        await session.append("a")
+        generation = session.generate(max_chars=100)
+        generation.cancel()
+        assert await generation.text() == ""
+        assert generation.finished is not None
+        assert generation.finished.reason is FinishReason.CANCELLED
+
+
+async def test_leaving_the_loop_cancels(daemon: Client, fake: FakeDaemon) -> None:
+    fake.pause_at = 3
+    async with daemon.session() as session:
+        await session.append("a")
+        async for text in session.generate(max_chars=100):
+            if text == "d":
+                break
+        # Unless the generation were cancelled, this would wait for it for ever.
+        assert (await asyncio.wait_for(session.append("z"), GUARD_S)).offset == 5
+    assert "cancel" in fake.log
+
+
+async def test_leaving_the_with_block_cancels(daemon: Client, fake: FakeDaemon) -> None:
+    fake.pause_at = 3
+    async with daemon.session() as session:
+        await session.append("a")
+        async with session.generate(max_chars=100) as generation:
+            texts = aiter(generation)
+            assert await anext(texts) == "b"
+        assert await session.append("z")
+        with pytest.raises(StopAsyncIteration):
+            await anext(texts)
+        assert generation.finished is not None
+        assert generation.finished.reason is FinishReason.CANCELLED
+
+
+async def test_a_cancelled_reader_cancels_its_generation_alone(
+    daemon: Client, fake: FakeDaemon
+) -> None:
+    fake.pause_at = 2
+    async with daemon.session() as session:
+        await session.append("a")
+        reading = asyncio.create_task(session.generate(max_chars=100).text())
+        await asyncio.wait_for(fake.paused.wait(), GUARD_S)
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+        assert (await asyncio.wait_for(session.append("a"), GUARD_S)).offset == 4
+
+
+async def test_a_cancelled_append_leaves_the_session(daemon: Client, fake: FakeDaemon) -> None:
+    fake.pause_at = 0
+    async with daemon.session() as session:
+        await session.append("a")
+        generation = session.generate(max_chars=1)
+        reading = asyncio.create_task(generation.text())
+        await asyncio.wait_for(fake.paused.wait(), GUARD_S)
+        waiting = asyncio.create_task(session.append("b"))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        generation.cancel()
+        assert await reading == ""
+        assert await session.append("c")
+
+
+async def test_closing_a_session_cancels_what_runs(daemon: Client, fake: FakeDaemon) -> None:
+    fake.pause_at = 1
+    async with daemon.session() as session:
+        await session.append("a")
+        reading = asyncio.create_task(session.generate(max_chars=100).text())
+        await asyncio.wait_for(fake.paused.wait(), GUARD_S)
+    await reading
+    assert fake.log[-2:] == ["cancel", "close"]
+    with pytest.raises(client.CellwireError):
+        await session.append("b")
+
+
+async def test_an_error_in_the_block_drops_the_session(daemon: Client, fake: FakeDaemon) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with daemon.session():
+            raise ZeroDivisionError
+    await asyncio.wait_for(fake.gone.wait(), GUARD_S)
+    assert fake.log == ["open"]
+
+
+async def test_a_vanished_daemon_ends_every_operation(daemon: Client, fake: FakeDaemon) -> None:
+    fake.pause_at = 2
+    async with daemon.session() as session:
+        await session.append("a")
+        reading = asyncio.create_task(session.generate(max_chars=100).text())
+        waiting = asyncio.create_task(session.append("b"))
+        await asyncio.wait_for(fake.paused.wait(), GUARD_S)
+        await fake.stop()
+        for operation in (reading, waiting, session.append("c")):
+            with pytest.raises(client.Unavailable):
+                await operation
+
+
+async def test_closing_the_client_ends_its_sessions(fake: FakeDaemon) -> None:
+    fake.pause_at = 0
+    async with client.connect(fake.target) as daemon:
+        session = await daemon.session().__aenter__()
+        await session.append("a")
+        reading = asyncio.create_task(session.generate(max_chars=1).text())
+        await asyncio.wait_for(fake.paused.wait(), GUARD_S)
+    with pytest.raises(client.Cancelled):
+        await reading
+    await session.__aexit__(None, None, None)
+
+
+async def test_a_slow_reader_pauses_the_daemon(daemon: Client, fake: FakeDaemon) -> None:
+    """More than gRPC's own windows hold; a second session shows that time passes."""
+    fake.chunk_chars = 2**18
+    many = 2**25
+    async with daemon.session() as slow, daemon.session() as quick:
+        await slow.append("a")
+        await quick.append("a")
+        reader = aiter(slow.generate(max_chars=many).pieces())
+        first = await anext(reader)
+        read = 0
+        async for text in quick.generate(max_chars=many):
+            read += len(text)
+        assert read == many
+        assert fake.written_chars[slow.id] < many
+        (inbox,) = slow._stream._inboxes.values()
+        assert inbox.waiting_chars < ROOM_CHARS + fake.chunk_chars
+        read = len(first.text)
+        async for piece in reader:
+            assert piece.offset == 1 + read
+            read += len(piece.text)
+        assert read == many
+
+
+async def test_a_generation_abandoned_while_paused_lets_the_session_go_on(
+    daemon: Client, fake: FakeDaemon
+) -> None:
+    fake.chunk_chars = ROOM_CHARS
+    async with daemon.session() as session:
+        await session.append("a")
+        async with session.generate(max_chars=2**25) as generation:
+            async for text in generation:
+                assert text == letters("a", ROOM_CHARS)
+                break
+        assert await asyncio.wait_for(session.append("z"), GUARD_S)
+        assert fake.written_chars[session.id] < 2**25
