@@ -39,6 +39,7 @@ class Daemon:
         self.crashed: asyncio.Future[BaseException]
         self.registry: Registry
         self._config = config
+        self._stopped = False
 
     async def __aenter__(self) -> Self:
         """Load the models and listen; BadModel or CannotListen if that is impossible."""
@@ -81,7 +82,13 @@ class Daemon:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        await self.stop()
+
+    async def stop(self) -> None:
         """Let running operations finish, as long as the drain timeout allows, then stop."""
+        if self._stopped:
+            return
+        self._stopped = True
         await self._health.enter_graceful_shutdown()
         self._generation.drain()
         await self._server.stop(self._config.drain_timeout_s)

@@ -1,0 +1,96 @@
+"""A daemon on a real socket, and raw streams to it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from grpc import aio
+
+from cellwire.server.config import Config
+from cellwire.server.rpc.daemon import Daemon
+from cellwire.server.session import Limits
+from cellwire.v1.generation_pb2 import SessionRequest, SessionResponse
+from cellwire.v1.generation_pb2_grpc import GenerationServiceStub
+from tests.server.tiny_cell import lstm_cell, write_cell
+
+CAPACITY = 60
+
+
+class Stream:
+    """One Session call, message by message."""
+
+    def __init__(self, call: Any) -> None:  # noqa: ANN401  # grpc.aio's calls have no public type
+        self.call = call
+
+    async def send(self, operation_id: int = 0, **operation: object) -> None:
+        await self.call.write(SessionRequest(operation_id=operation_id, **operation))  # type: ignore[arg-type]
+
+    async def receive(self) -> SessionResponse:
+        response = await self.call.read()
+        assert isinstance(response, SessionResponse), await self.call.details()
+        return response
+
+    async def until(self, answer: str) -> list[SessionResponse]:
+        """Read up to and including the first such answer."""
+        responses = [await self.receive()]
+        while responses[-1].WhichOneof("answer") != answer:
+            responses.append(await self.receive())
+        return responses
+
+    async def open(self, **arguments: object) -> SessionResponse:
+        await self.send(open=arguments)
+        return await self.receive()
+
+    async def generated(self, operation_id: int, max_chars: int, **arguments: object) -> str:
+        await self.send(operation_id, generate={"max_chars": max_chars, **arguments})
+        return text_of(await self.until("finished"))
+
+
+def text_of(responses: list[SessionResponse]) -> str:
+    return "".join(response.chunk.text for response in responses)
+
+
+OpenStream = Callable[[], Stream]
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_cell(tmp_path_factory.mktemp("models") / "tiny.onnx", lstm_cell(16))
+
+
+@asynccontextmanager
+async def running(config: Config) -> AsyncIterator[Daemon]:
+    """A daemon that leaves nothing behind, whatever was done to it."""
+    async with Daemon(config) as daemon:
+        yield daemon
+        assert not daemon.crashed.done()
+
+
+@pytest.fixture
+async def daemon(model: Path) -> AsyncIterator[Daemon]:
+    config = Config(
+        listen="127.0.0.1:0",
+        models=(model,),
+        sessions=CAPACITY,
+        threads=1,
+        drain_timeout_s=5,
+        limits=Limits(read_ahead_chars=200),
+    )
+    async with running(config) as daemon:
+        yield daemon
+
+
+@pytest.fixture
+async def channel(daemon: Daemon) -> AsyncIterator[aio.Channel]:
+    async with aio.insecure_channel(daemon.address) as channel:
+        yield channel
+
+
+@pytest.fixture
+async def open_stream(channel: aio.Channel) -> OpenStream:
+    stub = GenerationServiceStub(channel)
+    return lambda: Stream(stub.Session())
