@@ -51,10 +51,8 @@ class CharacterLstm(nn.Module):
                 bias: Tensor = getattr(self.lstm, f"bias_ih_l{layer}")
                 bias[hidden : 2 * hidden] = 1.0
 
-    def forward(
-        self, tokens: Tensor, state: LstmState | None = None
-    ) -> tuple[Tensor, LstmState]:
-        """Map tokens int64 `[batch, time]` to logits `[batch, time, vocabulary]` and the state after.
+    def forward(self, tokens: Tensor, state: LstmState | None = None) -> tuple[Tensor, LstmState]:
+        """Return logits `[batch, time, vocabulary]` for tokens int64 `[batch, time]`, and a state.
 
         A state is (h, c), each `[layers, batch, hidden]`; None stands for zeros.
         """

@@ -5,11 +5,16 @@ torch takes seconds to import, so it is imported inside the commands: `cellwire 
 
 from __future__ import annotations
 
+import math
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from cellwire.exporter.errors import ExporterError
 
@@ -17,72 +22,121 @@ if TYPE_CHECKING:
     from cellwire.exporter.corpus import Corpus
     from cellwire.exporter.run import Run
 
-_console = Console(stderr=True)
+# Nothing printed is markup: a file's name may well hold brackets.
+_console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
-def _fail(error: ExporterError) -> typer.Exit:
-    _console.print(f"[red]cellwire:[/red] {error}", highlight=False)
-    return typer.Exit(2)
+def _finite(value: float) -> float:
+    """Refuse nan and inf, which pass every range check."""
+    if not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is not a finite number.")
+    return value
+
+
+@contextmanager
+def _one_line_errors() -> Iterator[None]:
+    """Turn what the user can mend into one line and exit status 2; Ctrl-C into 130."""
+    try:
+        yield
+    except ExporterError as error:
+        _console.print(Text.assemble(("cellwire:", "red"), f" {error}"))
+        raise typer.Exit(2) from error
+    except ModuleNotFoundError as error:
+        _console.print(f"cellwire: {error.name} is missing; pip install 'cellwire[train]'")
+        raise typer.Exit(2) from error
+    except KeyboardInterrupt as error:
+        _console.print("cellwire: stopped")
+        raise typer.Exit(130) from error
 
 
 def train(
     corpus: Annotated[Path, typer.Argument(help="A UTF-8 text file to learn from.")],
+    *,
     out: Annotated[Path, typer.Option(help="The run folder to write.")],
     layers: Annotated[int, typer.Option(min=1, help="LSTM layers.")] = 2,
     hidden: Annotated[int, typer.Option(min=1, help="Units in each layer.")] = 256,
     embedding: Annotated[int, typer.Option(min=1, help="Numbers in a symbol's embedding.")] = 64,
-    dropout: Annotated[float, typer.Option(min=0, max=0.9, help="Between layers.")] = 0.0,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the text.")] = 10,
-    lanes: Annotated[int, typer.Option(min=1, help="Batch size: parallel places.")] = 64,
-    window: Annotated[int, typer.Option(min=1, help="Characters a step sees in each lane.")] = 128,
-    learning_rate: Annotated[float, typer.Option(min=0, help="Peak of the cycle.")] = 4e-3,
-    weight_decay: Annotated[float, typer.Option(min=0, help="AdamW's.")] = 0.01,
-    clip_norm: Annotated[float, typer.Option(min=0, help="Greatest gradient norm.")] = 1.0,
+    dropout: Annotated[
+        float, typer.Option(min=0, max=0.9, callback=_finite, help="Between layers.")
+    ] = 0.0,
+    epochs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Passes over the text; if not given, 10, or more if it is short."),
+    ] = None,
+    lanes: Annotated[
+        int | None,
+        typer.Option(min=1, help="Batch size; if not given, 64, or fewer if the text is short."),
+    ] = None,
+    window: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Characters a step sees in each lane; if not given, 128, or fewer likewise."
+        ),
+    ] = None,
+    learning_rate: Annotated[
+        float, typer.Option(min=0, callback=_finite, help="Peak of the cycle.")
+    ] = 4e-3,
+    weight_decay: Annotated[float, typer.Option(min=0, callback=_finite, help="AdamW's.")] = 0.01,
+    clip_norm: Annotated[
+        float, typer.Option(min=0, callback=_finite, help="Greatest gradient norm.")
+    ] = 1.0,
     validation_share: Annotated[
-        float, typer.Option(min=0.001, max=0.5, help="The part at the end that is held out.")
+        float,
+        typer.Option(
+            min=0.001, max=0.5, callback=_finite, help="The part at the end that is held out."
+        ),
     ] = 0.05,
     validate_every: Annotated[int, typer.Option(min=1, help="Steps between validations.")] = 250,
-    seed: Annotated[int, typer.Option(help="Of the first weights, windows and dropout.")] = 1,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="Of first weights, windows and dropout.")
+    ] = 1,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in --out, as it was begun.")
+    ] = False,
 ) -> None:
     """Train a character model on a text file; shows bits per character on held-out text."""
-    from cellwire.exporter.corpus import Corpus
-    from cellwire.exporter.run import Run, RunConfig
-    from cellwire.exporter.vocabulary import Vocabulary
+    with _one_line_errors():
+        from cellwire.exporter.corpus import Corpus, Split
+        from cellwire.exporter.plan import Plan
+        from cellwire.exporter.run import Run, RunConfig
+        from cellwire.exporter.vocabulary import Vocabulary
 
-    try:
         text = Corpus.read(corpus)
         if resume:
             run = Run.open(out)
             run.config.check_corpus(text)
         else:
-            run = Run.create(
-                out,
-                RunConfig(
-                    corpus=text.name,
-                    corpus_sha256=text.sha256,
-                    symbols=Vocabulary.of(text.text).symbols,
-                    layers=layers,
-                    hidden=hidden,
-                    embedding=embedding,
-                    dropout=dropout,
-                    lanes=lanes,
-                    window=window,
-                    epochs=epochs,
-                    learning_rate=learning_rate,
-                    weight_decay=weight_decay,
-                    clip_norm=clip_norm,
-                    validation_share=validation_share,
-                    seed=seed,
-                ),
+            vocabulary = Vocabulary.of(text.text)
+            split = Split.of(vocabulary.encode(text.text), validation_share)
+            plan = Plan.fitting(len(split.train), lanes, window, epochs)
+            config = RunConfig(
+                corpus=text.name,
+                corpus_sha256=text.sha256,
+                symbols=vocabulary.symbols,
+                layers=layers,
+                hidden=hidden,
+                embedding=embedding,
+                dropout=dropout,
+                lanes=plan.windows.lanes,
+                window=plan.windows.window,
+                epochs=plan.epochs,
+                learning_rate=learning_rate,
+                weight_decay=weight_decay,
+                clip_norm=clip_norm,
+                validation_share=validation_share,
+                seed=seed,
             )
-        _train(run, text, resume, validate_every)
-    except ExporterError as error:
-        raise _fail(error) from error
+            run = Run.create(out, config)
+        try:
+            _train(run, text, validate_every)
+        except KeyboardInterrupt as error:
+            again = shlex.join(["cellwire", "train", str(corpus), "--out", str(out), "--resume"])
+            _console.print(f"stopped; go on from the last validation with: {again}")
+            raise typer.Exit(130) from error
 
 
-def _train(run: Run, corpus: Corpus, resume: bool, validate_every: int) -> None:
-    """Build the training of `run`, and show it on the terminal until it is done."""
+def _train(run: Run, corpus: Corpus, validate_every: int) -> None:
+    """Train `run` from where it stands to its end, and show it on the terminal."""
     from cellwire.exporter.corpus import Split
     from cellwire.exporter.display import TrainingDisplay
     from cellwire.exporter.train import Training
@@ -90,19 +144,35 @@ def _train(run: Run, corpus: Corpus, resume: bool, validate_every: int) -> None:
     config = run.config
     split = Split.of(config.vocabulary.encode(corpus.text), config.validation_share)
     training = Training(run, config, split)
-    if resume:
-        training.resume()
     parameters = sum(p.numel() for p in training.model.parameters())
     _console.print(
-        f"{corpus.name}: {len(corpus.text):,} characters, {len(config.symbols):,} symbols; "
-        f"{config.layers} x {config.hidden} LSTM, {parameters:,} parameters; "
-        f"{training.steps:,} steps of {training.windows.lanes} x {config.window}",
-        highlight=False,
+        f"{corpus.name}: {len(config.symbols):,} symbols, {len(split.train):,} characters to learn "
+        f"from, {len(split.validation):,} held out\n"
+        f"{config.layers} x {config.hidden} LSTM, {parameters:,} parameters: {training.steps:,} "
+        f"steps of {config.lanes} x {config.window} characters ({config.epochs:,} epochs)"
     )
+    training.resume()
+    if training.step:
+        _console.print(f"going on after step {training.step:,} of {training.steps:,}")
     with TrainingDisplay(_console, training.steps) as display:
         training.run(validate_every, display.show)
-    _console.print(
-        f"best validation: {training.best_bpc:.4f} bits per character. Next: "
-        f"cellwire export {run.path} MODEL.onnx",
-        highlight=False,
-    )
+    again = shlex.join(["cellwire", "export", str(run.path), "MODEL.onnx"])
+    _console.print(f"best validation: {training.best_bpc:.4f} bits per character. Next: {again}")
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="A run folder that cellwire train wrote.")],
+    model: Annotated[Path, typer.Argument(help="The .onnx file to write.")],
+) -> None:
+    """Export a run's best model as one file that `cellwire serve` can serve."""
+    with _one_line_errors():
+        from cellwire.exporter.export import export_run
+        from cellwire.exporter.run import Run
+
+        written = export_run(Run.open(run), model)
+        facts = written.manifest.training
+        _console.print(
+            f"{model}: {written.size_bytes / 1e6:.1f} MB, at most {facts.parity_error:.1e} from "
+            f"the model in torch, {facts.validation_bits_per_character:.4f} bits per character\n"
+            f"Next: {shlex.join(['cellwire', 'serve', '--model', str(model)])}"
+        )

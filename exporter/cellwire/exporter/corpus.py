@@ -14,6 +14,8 @@ from cellwire.exporter.errors import CorpusError
 
 Ids = npt.NDArray[np.int64]
 
+_SHORTEST_PART = 2  # a character, and the one it predicts
+
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
@@ -38,7 +40,9 @@ class Corpus:
                 "convert it first, for example with iconv -t UTF-8"
             ) from error
         text = text.replace("\r\n", "\n").replace("\r", "\n")
-        if len(set(text)) < 2:
+        if not text:
+            raise CorpusError(f"{path}: the file is empty")
+        if text == text[0] * len(text):
             raise CorpusError(f"{path}: a model needs at least two different symbols to learn from")
         return cls(path.name, text, hashlib.sha256(raw).hexdigest())
 
@@ -52,8 +56,13 @@ class Split:
 
     @classmethod
     def of(cls, ids: Ids, validation_share: float) -> Split:
-        """Hold out the last `validation_share` of the ids."""
+        """Hold out the last `validation_share` of the ids; CorpusError if a part is too short."""
         cut = len(ids) - round(len(ids) * validation_share)
+        if min(cut, len(ids) - cut) < _SHORTEST_PART:
+            raise CorpusError(
+                f"{len(ids)} characters are too few: {cut} to learn from and {len(ids) - cut} held "
+                f"out, and each part needs at least {_SHORTEST_PART}; give a longer text"
+            )
         return cls(ids[:cut], ids[cut:])
 
 
@@ -69,7 +78,7 @@ class Windows:
 
     @classmethod
     def fitting(cls, chars: int, lanes: int, window: int) -> Windows:
-        """Fewer lanes when the text is too short for all; CorpusError when it has no whole window."""
+        """Return fewer lanes if the text is too short for all; CorpusError if it has no window."""
         fitting = min(lanes, (chars - 1) // window)
         if fitting < 1:
             raise CorpusError(

@@ -4,6 +4,8 @@ ExporterError
     CorpusError     the text cannot be trained on (empty, not UTF-8, too short, one symbol)
     RunError        the run folder is missing, half written, or already taken
     TrainingError   training cannot go on (the loss is no longer a number)
+    ParityError     the exported cell does not compute what the trained model does
+    FileError       a file cannot be written (no such folder, not allowed, disk full)
 
 Each message says what was wrong and what to do next; the command line prints it and exits with 2.
 """
@@ -23,3 +25,11 @@ class RunError(ExporterError):
 
 class TrainingError(ExporterError):
     """Training cannot go on."""
+
+
+class ParityError(ExporterError):
+    """The exported cell does not compute what the trained model does."""
+
+
+class FileError(ExporterError):
+    """A file cannot be written."""

@@ -1,16 +1,19 @@
 """A run folder: everything one training leaves behind.
 
+What lies in it:
+
     config.json      what was asked for, and what was read
     metrics.jsonl    one line per validation: step, losses in bits per character, speed
     last.pt          the newest checkpoint, to resume from
-    best.pt          the checkpoint with the lowest validation loss, which `cellwire export` takes
+    best.pt          the one with the lowest validation loss, which `cellwire export` takes
 """
 
 from __future__ import annotations
 
 import json
-import os
+import pickle
 from dataclasses import asdict, dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +21,11 @@ import torch
 
 from cellwire.exporter.cells import CellShape, CharacterLstm
 from cellwire.exporter.corpus import Corpus
-from cellwire.exporter.errors import RunError
+from cellwire.exporter.errors import FileError, RunError
+from cellwire.exporter.files import write_whole
 from cellwire.exporter.vocabulary import Vocabulary
+
+CONFIG, METRICS, LAST, BEST = "config.json", "metrics.jsonl", "last.pt", "best.pt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,12 @@ class RunConfig:
     def shape(self) -> CellShape:
         """The size of the model."""
         return CellShape(len(self.symbols), self.embedding, self.hidden, self.layers, self.dropout)
+
+    @property
+    def recipe(self) -> dict[str, int | float]:
+        """What the text was trained with: every option, without the text itself."""
+        text = ("corpus", "corpus_sha256", "symbols")
+        return {name: value for name, value in asdict(self).items() if name not in text}
 
     def check_corpus(self, corpus: Corpus) -> None:
         """Raise RunError unless `corpus` is the text the run was started with."""
@@ -93,62 +105,81 @@ class Run:
 
     @classmethod
     def create(cls, path: Path, config: RunConfig) -> Run:
-        """Start a new run; RunError if the folder already holds one."""
-        if (path / "config.json").exists():
+        """Start a new run; RunError if the folder holds one, FileError if it cannot be written."""
+        if (path / CONFIG).exists():
             raise RunError(
                 f"{path} already holds a run; add --resume to go on with it, or name another --out"
             )
-        path.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FileError(f"{path} cannot be made a run folder: {error.strerror}") from error
         text = json.dumps(asdict(config), ensure_ascii=False, indent=2)
-        (path / "config.json").write_text(text + "\n", encoding="utf-8")
+        write_whole(path / CONFIG, f"{text}\n".encode())
         return cls(path)
 
     @classmethod
     def open(cls, path: Path) -> Run:
         """Open a run that exists; RunError if there is none."""
-        if not (path / "config.json").is_file():
-            raise RunError(f"{path} is not a run folder: it has no config.json (cellwire train makes one)")
+        if not (path / CONFIG).is_file():
+            raise RunError(
+                f"{path} is not a run folder: it has no {CONFIG} (cellwire train makes one)"
+            )
         return cls(path)
 
     @property
     def config(self) -> RunConfig:
         """The configuration the run was started with."""
         try:
-            fields = json.loads((self.path / "config.json").read_text(encoding="utf-8"))
+            fields = json.loads((self.path / CONFIG).read_text(encoding="utf-8"))
             return RunConfig(**{**fields, "symbols": tuple(fields["symbols"])})
-        except (ValueError, TypeError, KeyError) as error:
-            raise RunError(f"{self.path / 'config.json'} cannot be read: {error}") from error
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise RunError(f"{self.path / CONFIG} cannot be read: {error}") from error
 
     def log(self, progress: Progress) -> None:
         """Append one line of metrics."""
-        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(progress)) + "\n")
+        path = self.path / METRICS
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(asdict(progress)) + "\n")
+        except OSError as error:
+            raise FileError(f"{path} cannot be written: {error.strerror}") from error
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Write the last checkpoint, and the best one if it is; a crash leaves the old ones whole."""
-        names = ["last.pt"]
+        """Write the last checkpoint, and the best one if it is; FileError leaves the old ones."""
+        data = BytesIO()
+        torch.save({field: getattr(checkpoint, field) for field in Checkpoint.__slots__}, data)
         if checkpoint.validation_bpc <= checkpoint.best_bpc:
-            names.append("best.pt")
-        for name in names:
-            partial = self.path / f"{name}.partial"
-            torch.save(
-                {field: getattr(checkpoint, field) for field in Checkpoint.__slots__}, partial
-            )
-            os.replace(partial, self.path / name)
+            write_whole(self.path / BEST, data.getvalue())
+        write_whole(self.path / LAST, data.getvalue())
+
+    def has(self, name: str) -> bool:
+        """Whether the checkpoint `best.pt` or `last.pt` is there."""
+        return (self.path / name).is_file()
 
     def load(self, name: str) -> Checkpoint:
-        """Read `best.pt` or `last.pt`; RunError if it is not there."""
+        """Read `best.pt` or `last.pt`; RunError if it is not there or broken."""
         path = self.path / name
-        if not path.is_file():
+        if not self.has(name):
             raise RunError(
                 f"{path} is missing: the run has not reached its first validation; "
-                "finish it with cellwire train --resume"
+                "go on with it by cellwire train --resume"
             )
-        return Checkpoint(**torch.load(path, map_location="cpu", weights_only=True))
+        try:
+            return Checkpoint(**torch.load(path, map_location="cpu", weights_only=True))
+        except (OSError, EOFError, RuntimeError, TypeError, pickle.UnpicklingError) as error:
+            raise RunError(f"{path} is not a whole checkpoint") from error
+
+    def mismatch(self, name: str) -> RunError:
+        """Return the error for a checkpoint whose weights are of another shape."""
+        return RunError(f"{self.path / name} does not fit {self.path / CONFIG}")
 
     def best_model(self) -> tuple[CharacterLstm, Checkpoint]:
         """Return the model of the best checkpoint, ready to evaluate, and the checkpoint."""
-        checkpoint = self.load("best.pt")
+        checkpoint = self.load(BEST)
         model = CharacterLstm(self.config.shape)
-        model.load_state_dict(checkpoint.model)
+        try:
+            model.load_state_dict(checkpoint.model)
+        except RuntimeError as error:
+            raise self.mismatch(BEST) from error
         return model.eval(), checkpoint

@@ -16,7 +16,8 @@ from torch.optim.lr_scheduler import LambdaLR
 from cellwire.exporter.cells import CharacterLstm, LstmState
 from cellwire.exporter.corpus import Ids, Split, Windows
 from cellwire.exporter.errors import TrainingError
-from cellwire.exporter.run import Checkpoint, Progress, Run, RunConfig
+from cellwire.exporter.plan import Plan
+from cellwire.exporter.run import LAST, Checkpoint, Progress, Run, RunConfig
 
 WARM_UP_SHARE = 0.05
 FINAL_RATE_SHARE = 0.01
@@ -24,7 +25,7 @@ VALIDATION_WINDOWS = Windows(lanes=32, window=256)
 
 
 def learning_rate_share(step: int, steps: int) -> float:
-    """Return the share of the peak learning rate at `step`: a linear warm-up, then half a cosine."""
+    """Return the share of the peak rate at `step`: a linear warm-up, then half a cosine."""
     warm_up = max(1, round(steps * WARM_UP_SHARE))
     if step < warm_up:
         return (step + 1) / warm_up
@@ -61,16 +62,13 @@ class Training:
         self._run = run
         self._config = config
         self._split = split
-        self.windows = Windows.fitting(len(split.train), config.lanes, config.window)
-        # Each epoch starts at another character, so that windows fall differently every time.
-        self._jitter = min(config.window, max(1, len(split.train) - config.window - 1))
+        self._plan = Plan.fitting(len(split.train), config.lanes, config.window, config.epochs)
         torch.manual_seed(config.seed)
         self.model = CharacterLstm(config.shape)
         self._optimizer = AdamW(
             self.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
-        self._epoch_steps = self.windows.count(len(split.train) - self._jitter + 1)
-        self.steps = self._epoch_steps * config.epochs
+        self.steps = self._plan.steps
         self._schedule = LambdaLR(
             self._optimizer, lambda step: learning_rate_share(step, self.steps)
         )
@@ -78,15 +76,24 @@ class Training:
         self.best_bpc: float | None = None
 
     def resume(self) -> None:
-        """Go on from the run's last checkpoint."""
-        checkpoint = self._run.load("last.pt")
-        self.model.load_state_dict(checkpoint.model)
-        self._optimizer.load_state_dict(checkpoint.optimizer)
-        self._schedule.load_state_dict(checkpoint.schedule)
+        """Go on from the run's last checkpoint; from the start if it has none yet."""
+        if not self._run.has(LAST):
+            return
+        checkpoint = self._run.load(LAST)
+        try:
+            self.model.load_state_dict(checkpoint.model)
+            self._optimizer.load_state_dict(checkpoint.optimizer)
+            self._schedule.load_state_dict(checkpoint.schedule)
+        except (RuntimeError, ValueError) as error:
+            raise self._run.mismatch(LAST) from error
         self.step, self.best_bpc = checkpoint.step, checkpoint.best_bpc
 
     def run(self, validate_every: int, report: Callable[[Progress], None]) -> None:
-        """Train to the end; validate and save a checkpoint every `validate_every` steps."""
+        """Train to the end; validate and save a checkpoint every `validate_every` steps.
+
+        Raises TrainingError when a loss is no longer a number, RunError or FileError when the run
+        folder cannot be written; the checkpoints before that stay.
+        """
         state: LstmState | None = None
         leg = Leg(self._config.seed, self.step)
         for inputs, targets, starts_epoch in self._batches():
@@ -101,11 +108,12 @@ class Training:
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor, bool]]:
         """Yield inputs, targets `[lanes, window]` and whether an epoch starts, from `step` on."""
-        first_epoch, first_window = divmod(self.step, self._epoch_steps)
-        for epoch in range(first_epoch, self._config.epochs):
-            jitter = np.random.default_rng((self._config.seed, epoch)).integers(self._jitter)
-            ids = self._split.train[jitter : len(self._split.train) - self._jitter + 1 + jitter]
-            for inputs, targets in self.windows.cut(ids, first_window):
+        plan = self._plan
+        first_epoch, first_window = divmod(self.step, plan.epoch_steps)
+        for epoch in range(first_epoch, plan.epochs):
+            start = np.random.default_rng((self._config.seed, epoch)).integers(plan.jitter)
+            ids = self._split.train[start : start + plan.epoch_chars]
+            for inputs, targets in plan.windows.cut(ids, first_window):
                 yield torch.from_numpy(inputs), torch.from_numpy(targets), first_window == 0
                 first_window = -1
             first_window = 0
@@ -116,23 +124,27 @@ class Training:
         """Take one optimizer step; return the loss in nats and the state after, detached."""
         logits, (h, c) = self.model(inputs, state)
         loss = cross_entropy(logits.flatten(0, 1), targets.flatten())
-        if not torch.isfinite(loss):
-            raise TrainingError(
-                f"the loss is {loss.item()} at step {self.step}: training diverged. "
-                f"Start again with a lower --learning-rate; the checkpoints in {self._run.path} "
-                "are from before it happened"
-            )
+        self._check_finite(loss.item())
         self._optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(self.model.parameters(), self._config.clip_norm)
         self._optimizer.step()
         self._schedule.step()
         self.step += 1
         return loss.item(), (h.detach(), c.detach())
 
+    def _check_finite(self, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the loss is {loss} at step {self.step}: training diverged. "
+                f"Start again with a lower --learning-rate; checkpoints in {self._run.path}, if "
+                "there are any, are from before it happened"
+            )
+
     def _validate_and_save(self, leg: Leg) -> Progress:
         """Measure the held-out loss, write the checkpoint and a line of metrics."""
         validation = validation_bpc(self.model, self._split.validation)
+        self._check_finite(validation)
         self.best_bpc = validation if self.best_bpc is None else min(validation, self.best_bpc)
         progress = self._progress(leg.mean_bpc, leg.chars_per_s, validation)
         self._run.save(
@@ -148,12 +160,8 @@ class Training:
         self._run.log(progress)
         return progress
 
-    def _progress(
-        self, train_bpc: float, chars_per_s: float, validation: float | None
-    ) -> Progress:
-        return Progress(
-            self.step, self.steps, train_bpc, validation, self.best_bpc, chars_per_s
-        )
+    def _progress(self, train_bpc: float, chars_per_s: float, validation: float | None) -> Progress:
+        return Progress(self.step, self.steps, train_bpc, validation, self.best_bpc, chars_per_s)
 
 
 class Leg:

@@ -25,17 +25,17 @@ class Vocabulary:
         return len(self.symbols)
 
     def encode(self, text: str) -> npt.NDArray[np.int64]:
-        """Return the ids of `text`, int64 `[len(text)]`; CorpusError names the first unknown symbol."""
+        """Return the ids of `text`, int64 `[n]`; CorpusError names the first unknown symbol."""
         codes = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
         known = np.array([ord(symbol) for symbol in self.symbols], dtype=np.uint32)
         order = np.argsort(known)
         places = np.searchsorted(known[order], codes).clip(max=len(known) - 1)
-        ids = order[places]
+        ids: npt.NDArray[np.int64] = order[places].astype(np.int64)
         wrong = np.flatnonzero(known[ids] != codes)
         if wrong.size:
             offset = int(wrong[0])
             raise CorpusError(f"unknown symbol {text[offset]!r} at offset {offset}")
-        return ids.astype(np.int64)
+        return ids
 
     def decode(self, ids: npt.NDArray[np.int64]) -> str:
         """Return the text of `ids`, int64 `[n]`."""

@@ -1,0 +1,106 @@
+"""The single-step cell as an ONNX graph.
+
+    token                int64[batch]          logits                float32[batch, vocabulary]
+    state.h0, state.c0   float32[batch, hidden]    next_state.h0, next_state.c0   the same
+    state.h1, ...                              next_state.h1, ...
+
+Built node by node, so that every name and every operator is ours; torch is not needed for it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from cellwire.exporter.fold import Float32, FoldedLstm
+
+# The newest that both ends read: ONNX Runtime 1.31 stops at 13 and 26, older ones earlier.
+IR_VERSION = 10
+OPSET = 21
+
+
+def lstm_cell(weights: FoldedLstm) -> onnx.ModelProto:
+    """Return the cell that computes one step of an LSTM, without metadata."""
+    vocabulary, hidden = len(weights.head_bias), len(weights.recurrent)
+    layers = range(1 + len(weights.above))
+    states = [f"{part}{layer}" for layer in layers for part in "hc"]
+    nodes = _Nodes(hidden)
+    row = nodes.add("Gather", "table", "token", out="layer0.input")
+    below = nodes.layer(0, row, weights.recurrent)
+    for number, layer in enumerate(weights.above, start=1):
+        gates = nodes.gemm(f"layer{number}.input", below, layer.weights, layer.bias)
+        below = nodes.layer(number, gates, layer.recurrent)
+    nodes.constant("table", weights.table)
+    nodes.gemm("logits", below, weights.head, weights.head_bias)
+    graph = helper.make_graph(
+        nodes.nodes,
+        "lstm",
+        inputs=[
+            helper.make_tensor_value_info("token", TensorProto.INT64, ["batch"]),
+            *(_rows(f"state.{name}", hidden) for name in states),
+        ],
+        outputs=[
+            _rows("logits", vocabulary),
+            *(_rows(f"next_state.{name}", hidden) for name in states),
+        ],
+        initializer=nodes.constants,
+    )
+    return helper.make_model(
+        graph,
+        producer_name="cellwire",
+        ir_version=IR_VERSION,
+        opset_imports=[helper.make_opsetid("", OPSET)],
+    )
+
+
+def _rows(name: str, width: int) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", width])
+
+
+class _Nodes:
+    """The nodes and constants of a cell in the making; methods return the name of their output."""
+
+    def __init__(self, hidden: int) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+        self.constant("sigmoid_and_tanh", np.array([3 * hidden, hidden]))
+
+    def constant(self, name: str, array: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> str:
+        self.constants.append(numpy_helper.from_array(array, name))
+        return name
+
+    def add(self, operator: str, *inputs: str, out: str) -> str:
+        self.nodes.append(helper.make_node(operator, inputs, [out], name=out))
+        return out
+
+    def split(self, what: str, sizes: str | None, into: list[str]) -> list[str]:
+        """Split the columns of `what`, evenly unless `sizes` names a constant."""
+        inputs = [what, sizes] if sizes else [what]
+        parts = None if sizes else len(into)
+        node = helper.make_node(
+            "Split", inputs, into, name=f"{what}.split", axis=1, num_outputs=parts
+        )
+        self.nodes.append(node)
+        return into
+
+    def gemm(self, out: str, rows: str, weights: Float32, bias: Float32 | str) -> str:
+        """`rows` [batch, n] times `weights` [n, m] plus `bias`: [m], or the name of [batch, m]."""
+        if not isinstance(bias, str):
+            bias = self.constant(f"{out}.bias", bias)
+        return self.add("Gemm", rows, self.constant(f"{out}.weights", weights), bias, out=out)
+
+    def layer(self, number: int, from_below: str, recurrent: Float32) -> str:
+        """One layer's new c and h, from its gates' part that comes from below; returns h."""
+        at = f"layer{number}."
+        gates = self.gemm(f"{at}gates", f"state.h{number}", recurrent, from_below)
+        ifo, g = self.split(gates, "sigmoid_and_tanh", [f"{at}ifo", f"{at}g"])
+        opened = self.add("Sigmoid", ifo, out=f"{at}ifo.sigmoid")
+        i, f, o = self.split(opened, None, [f"{at}i", f"{at}f", f"{at}o"])
+        kept = self.add("Mul", f, f"state.c{number}", out=f"{at}kept")
+        candidate = self.add("Tanh", g, out=f"{at}candidate")
+        new = self.add("Mul", i, candidate, out=f"{at}new")
+        c = self.add("Add", kept, new, out=f"next_state.c{number}")
+        return self.add(
+            "Mul", o, self.add("Tanh", c, out=f"{at}c.tanh"), out=f"next_state.h{number}"
+        )
