@@ -1,4 +1,4 @@
-"""A cell whose state is simply the text read so far: the oracle for everything above the runtime."""
+"""A cell whose state is simply the text read so far: the oracle for what is above the runtime."""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ class PlainStepper:
         assert len(set(batch.write_slot.tolist())) == len(batch), "two rows write one slot"
         chosen = []
         for history, forced, uniform in zip(histories, batch.forced, batch.uniform, strict=True):
-            chosen.append(int(forced) if forced != SAMPLED else token_after(history, float(uniform)))
+            chosen.append(
+                int(forced) if forced != SAMPLED else token_after(history, float(uniform))
+            )
         for slot, history in zip(batch.write_slot, histories, strict=True):
             self.arena[int(slot)] = history
         log_probabilities = [

@@ -9,11 +9,11 @@ from pathlib import Path
 import onnx
 import pytest
 from onnx import TensorProto, helper
+from tests.server.tiny_cell import SYMBOLS, CellWriter, lstm_cell, write_cell
 
 from cellwire.server.cell import read_cell
 from cellwire.server.errors import BadModel
 from cellwire.server.runtime import Runtime
-from tests.server.tiny_cell import SYMBOLS, CellWriter, lstm_cell, write_cell
 
 Spoil = Callable[[onnx.ModelProto], None]
 

@@ -1,4 +1,4 @@
-"""Random operations on several sessions, against a model that works each out from its text alone."""
+"""Random operations on several sessions, against a model that knows nothing but each one's text."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
+from tests.server.plain_stepper import SYMBOLS, PlainStepper, log_probability_of, token_after
 
 from cellwire.server.arena import Arena
 from cellwire.server.engine import Engine
@@ -27,7 +28,6 @@ from cellwire.server.events import (
 from cellwire.server.operations import Append, Close, Generate
 from cellwire.server.sampling import Sampling, generator_key, uniforms
 from cellwire.server.session import Limits
-from tests.server.plain_stepper import SYMBOLS, PlainStepper, log_probability_of, token_after
 
 CAPACITY = 3
 CANCEL_ID = 9_999

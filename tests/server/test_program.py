@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.server.tiny_cell import SYMBOLS, lstm_cell, previous_token_cell, write_cell
 
 from cellwire.server.arena import TRASH, ZERO
 from cellwire.server.cell import read_cell
 from cellwire.server.runtime import Runtime
 from cellwire.server.sampling import GREEDY_INVERSE_TEMPERATURE
 from cellwire.server.step import SAMPLED, StepBatch, StepResult
-from tests.server.tiny_cell import SYMBOLS, lstm_cell, previous_token_cell, write_cell
 
 SLOTS = 40
 HIDDEN = 19  # no multiple of any vector width
@@ -28,7 +29,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def batch_of(rows: int, **columns: object) -> StepBatch:
-    given_or = {
+    given_or: dict[str, Any] = {
         "token": np.zeros(rows, np.int64),
         "read_slot": np.full(rows, ZERO, np.int64),
         "write_slot": np.full(rows, TRASH, np.int64),
@@ -155,9 +156,7 @@ def test_a_state_that_ignores_itself_is_read_before_it_is_written(tmp_path: Path
     greedy = np.full(32, GREEDY_INVERSE_TEMPERATURE)
     columns = {"write_slot": slots, "inverse_temperature": greedy}
     runtime.step(batch_of(32, token=np.arange(32) % 30, read_slot=np.full(32, ZERO), **columns))
-    result = runtime.step(
-        batch_of(32, token=(np.arange(32) + 9) % 30, read_slot=slots, **columns)
-    )
+    result = runtime.step(batch_of(32, token=(np.arange(32) + 9) % 30, read_slot=slots, **columns))
     assert (result.chosen == np.arange(32) % 30).all()
 
 
@@ -165,10 +164,12 @@ def rows_of(batch: StepBatch, places: np.ndarray) -> StepBatch:
     return StepBatch(**{f.name: getattr(batch, f.name)[places] for f in fields(StepBatch)})
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(seed=st.integers(0, 2**32), cuts=st.lists(st.integers(1, 31), unique=True, max_size=5))
 def test_batched_is_alone_bit_for_bit(path: Path, seed: int, cuts: list[int]) -> None:
-    """However 32 rows are cut into batches, each gives the same token, log-probability and state."""
+    """However 32 rows are cut into batches, each gives the same token, probability and state."""
     together, apart = Runtime(read_cell(path), SLOTS), Runtime(read_cell(path), SLOTS)
     random = np.random.default_rng(seed)
     read_slot = np.full(32, ZERO)

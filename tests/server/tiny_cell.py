@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -47,13 +48,14 @@ class CellWriter:
 
     def state(self, name: str, width: int) -> str:
         float32 = TensorProto.FLOAT
-        row = ["batch", width]
+        row: list[str | int | None] = ["batch", width]
         self.inputs.append(helper.make_tensor_value_info(f"state.{name}", float32, row))
         self.outputs.append(helper.make_tensor_value_info(f"next_state.{name}", float32, row))
         return f"state.{name}"
 
-    def node(self, kind: str, inputs: list[str], *outputs: str, **attributes: object) -> str:
-        self.nodes.append(helper.make_node(kind, inputs, list(outputs), **attributes))
+    def node(self, kind: str, inputs: list[str], *outputs: str, axis: int | None = None) -> str:
+        axes: dict[str, Any] = {} if axis is None else {"axis": axis}
+        self.nodes.append(helper.make_node(kind, inputs, list(outputs), **axes))
         return outputs[0]
 
     def model(self) -> onnx.ModelProto:
@@ -71,7 +73,9 @@ def lstm_cell(hidden: int = 16, symbols: tuple[str, ...] = SYMBOLS, seed: int = 
     h, c = cell.state("h", hidden), cell.state("c", hidden)
     cell.node("Gather", [cell.weights("table", len(symbols), 4 * hidden), "token"], "row")
     cell.node("Gemm", [h, cell.weights("recurrent", hidden, 4 * hidden), "row"], "gates")
-    cell.node("Split", ["gates", cell.integers("three_one", 3 * hidden, hidden)], "ifo", "g", axis=1)
+    cell.node(
+        "Split", ["gates", cell.integers("three_one", 3 * hidden, hidden)], "ifo", "g", axis=1
+    )
     cell.node("Sigmoid", ["ifo"], "open")
     thirds = cell.integers("thirds", hidden, hidden, hidden)
     cell.node("Split", ["open", thirds], "input", "forget", "output", axis=1)

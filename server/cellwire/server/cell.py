@@ -118,7 +118,9 @@ def _require(
 ) -> None:
     """Raise ValueError unless `name` is there, of this element type and row shape."""
     kind = "output" if name == LOGITS or name.startswith(NEXT_STATE) else "input"
-    wanted = f"{onnx.TensorProto.DataType.Name(element).lower()}[{', '.join(['batch', *map(str, row)])}]"
+    wanted = (
+        f"{onnx.TensorProto.DataType.Name(element).lower()}[{', '.join(['batch', *map(str, row)])}]"
+    )
     if name not in values:
         raise ValueError(f"no {kind} {name!r}; it must be {wanted}")
     found = values[name].type.tensor_type.elem_type

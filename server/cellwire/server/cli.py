@@ -69,9 +69,8 @@ async def _serve(config: Config) -> BaseException | None:
         loop.add_signal_handler(name, _on_signal, stop)
     async with Daemon(config) as daemon:
         _say(_ready(daemon, config))
-        stopping = asyncio.ensure_future(stop.wait())
-        await asyncio.wait({stopping, daemon.crashed}, return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
+        daemon.crashed.add_done_callback(lambda _: stop.set())
+        await stop.wait()
         _say(f"draining, at most {config.drain_timeout_s:g} s; once more ends at once")
     _say("stopped")
     return daemon.crashed.result() if daemon.crashed.done() else None
@@ -95,4 +94,4 @@ def _ready(daemon: Daemon, config: Config) -> str:
 
 
 def _say(text: str) -> None:
-    print(f"cellwire: {text}", file=sys.stderr, flush=True)
+    print(f"cellwire: {text}", file=sys.stderr, flush=True)  # noqa: T201  # its purpose

@@ -140,7 +140,9 @@ def plan(sessions: list[Session]) -> StepBatch:
         read_slot=np.array([row.read_slot for row in rows], np.int64),
         write_slot=np.array([row.write_slot for row in rows], np.int64),
         forced=np.array([row.forced for row in rows], np.int64),
-        inverse_temperature=np.array([row.sampling.inverse_temperature for row in rows], np.float32),
+        inverse_temperature=np.array(
+            [row.sampling.inverse_temperature for row in rows], np.float32
+        ),
         uniform=np.where(
             [row.sampling.greedy for row in rows],
             np.float32(0),

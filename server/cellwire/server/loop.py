@@ -55,7 +55,7 @@ class EngineLoop:
                 if events := self._engine.step():
                     self._deliver(events)
         # Anything that gets here is a fault of ours; whoever started us must hear of it.
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001
             self._on_crash(error)
 
     def _carry_out_commands(self) -> bool:

@@ -46,7 +46,7 @@ def parse_manifest(text: str) -> Manifest:
     """Return the manifest in `text`; ValueError says what is wrong and where."""
     manifest = msgspec.json.decode(text, type=Manifest)
     symbols = manifest.vocabulary.symbols
-    if len(symbols) < 2:
+    if len(symbols) <= 1:
         raise ValueError("the vocabulary has fewer than two symbols")
     for index, symbol in enumerate(symbols):
         if len(symbol) != 1:

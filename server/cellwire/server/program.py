@@ -3,16 +3,17 @@
 For rows b of a step it reads each state from the arena, runs the cell, settles the next token, and
 writes the next states back:
 
-    token, read_slot, write_slot, forced, top_k    int64[batch]
-    inverse_temperature, uniform                   float32[batch]
-    top_k_limit                                    int64[1], the greatest top_k in the batch, at least 1
-    arena.<state> (in and out)                     float32[slots, ...]
-    chosen                                         int64[batch]
-    log_probability                                float32[batch]
+    token, read_slot, write_slot, forced, top_k  int64[batch]
+    inverse_temperature, uniform                 float32[batch]
+    top_k_limit                                  int64[1], the batch's greatest top_k, at least 1
+    arena.<state>, next_arena.<state>            float32[slots, ...]
+    chosen                                       int64[batch]
+    log_probability                              float32[batch]
 
-Every operation on logits must work on each row by itself, in the same order whatever the batch holds,
-so that a row's token depends on no other row. Softmax, LogSoftmax and CumSum do. ReduceSum does not:
-its order of addition depends on how a row lies in memory, so here it only ever adds whole numbers.
+Every operation on logits must work on each row by itself, in the same order whatever the batch
+holds, so that a row's token depends on no other row. Softmax, LogSoftmax and CumSum do. ReduceSum
+does not: its order of addition depends on how a row lies in memory, so here it only ever adds whole
+numbers.
 """
 
 from __future__ import annotations
@@ -36,10 +37,12 @@ class _Graph:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
 
-    def add(self, kind: str, *inputs: str, name: str = "", **attributes: object) -> str:
+    def add(self, kind: str, *inputs: str, name: str = "", **attributes: int) -> str:
         """Add a node with one output and return the output's name."""
         name = name or f"{_OWN}{kind}.{len(self.nodes)}"
-        self.nodes.append(helper.make_node(kind, inputs, [name], name=name, **attributes))
+        node = helper.make_node(kind, inputs, [name], name=name)
+        node.attribute.extend(helper.make_attribute(key, v) for key, v in attributes.items())
+        self.nodes.append(node)
         return name
 
     def constant(self, value: object, dtype: type[np.generic]) -> str:

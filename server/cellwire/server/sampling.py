@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,7 +53,9 @@ def generator_key(seed: int) -> int:
     return mixed ^ (mixed >> 31)
 
 
-def uniforms(keys: npt.NDArray[np.uint64], positions: npt.NDArray[np.uint64]) -> npt.NDArray[np.float32]:
+def uniforms(
+    keys: npt.NDArray[np.uint64], positions: npt.NDArray[np.uint64]
+) -> npt.NDArray[np.float32]:
     """Return a float32 `[batch]` from [0, 1): a pure function of each row's key and position.
 
     SplitMix64 (Steele, Lea, Flood 2014) as a counter-based generator. No row's number depends on
@@ -66,4 +67,4 @@ def uniforms(keys: npt.NDArray[np.uint64], positions: npt.NDArray[np.uint64]) ->
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     mixed = mixed ^ (mixed >> np.uint64(31))
     high = (mixed >> np.uint64(64 - _UNIFORM_BITS)).astype(np.float32)
-    return high * np.float32(math.ldexp(1, -_UNIFORM_BITS))
+    return high * np.float32(2.0**-_UNIFORM_BITS)

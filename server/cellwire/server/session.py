@@ -1,8 +1,9 @@
 """A session: one recurrent state, the text it stands for, and the operations it is to carry out.
 
-The state kept in the arena is the one *before* the session's last token; that token is `pending`. A
-step consumes the pending token and settles the next one: sampled for a generate, forced for an
-append. Nothing here runs a step: the engine asks `row()` what to run and tells `commit()` what came.
+The state kept in the arena is the one *before* the session's last token; that token is `pending`.
+A step consumes the pending token and settles the next one: sampled for a generate, forced for an
+append. Nothing here runs a step: the engine asks `row()` what to run, and tells `commit()` what
+came of it.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class Change(Enum):
     CLOSE = auto()
 
 
-TRANSITIONS = {
+TRANSITIONS: dict[tuple[Phase, Change], Phase] = {
     (Phase.EMPTY, Change.APPEND): Phase.APPENDING,
     (Phase.READY, Change.APPEND): Phase.APPENDING,
     (Phase.READY, Change.GENERATE): Phase.GENERATING,
@@ -274,9 +275,7 @@ class Session:
 
     def _emit_finished(self, operation: Operation, reason: FinishReason, done: int) -> None:
         appended = done if isinstance(operation, Append) else 0
-        self._emit(
-            Finished(self.id, operation.id, reason, self.length, appended, done - appended)
-        )
+        self._emit(Finished(self.id, operation.id, reason, self.length, appended, done - appended))
 
     def _end(self) -> None:
         self._running = None

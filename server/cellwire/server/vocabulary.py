@@ -16,18 +16,19 @@ class Vocabulary:
     def __init__(self, symbols: tuple[str, ...]) -> None:
         self.symbols = symbols
         codes = np.array([ord(symbol) for symbol in symbols], dtype=np.uint32)
-        self._order = np.argsort(codes)
+        self._order: Tokens = np.argsort(codes)
         self._sorted_codes = codes[self._order]
 
     def __len__(self) -> int:
         return len(self.symbols)
 
     def encode(self, text: str) -> Tokens:
-        """Return the tokens of `text`, int64 `[len(text)]`; UnknownSymbol names the first stranger."""
+        """Return the tokens of `text`, int64 `[len(text)]`; UnknownSymbol names the first."""
         codes = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
         places = np.searchsorted(self._sorted_codes, codes).clip(max=len(self.symbols) - 1)
         strangers = np.flatnonzero(self._sorted_codes[places] != codes)
         if strangers.size:
             offset = int(strangers[0])
             raise UnknownSymbol(text[offset], offset)
-        return self._order[places]
+        tokens: Tokens = self._order[places]
+        return tokens

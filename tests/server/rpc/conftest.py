@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 from grpc import aio
+from tests.server.tiny_cell import lstm_cell, write_cell
 
 from cellwire.server.config import Config
 from cellwire.server.rpc.daemon import Daemon
 from cellwire.server.session import Limits
 from cellwire.v1.generation_pb2 import SessionRequest, SessionResponse
 from cellwire.v1.generation_pb2_grpc import GenerationServiceStub
-from tests.server.tiny_cell import lstm_cell, write_cell
 
 CAPACITY = 60
 

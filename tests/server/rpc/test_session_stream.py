@@ -8,12 +8,12 @@ import math
 import grpc
 import pytest
 from grpc import aio
+from tests.server.rpc.conftest import CAPACITY, OpenStream, Stream, text_of
 
 from cellwire.server.rpc.daemon import Daemon
 from cellwire.v1 import operations_pb2
 from cellwire.v1.generation_pb2 import GenerateRequest
 from cellwire.v1.generation_pb2_grpc import GenerationServiceStub
-from tests.server.rpc.conftest import CAPACITY, OpenStream, Stream, text_of
 
 NEIGHBOUR_SEED = 77
 
@@ -210,9 +210,7 @@ async def test_cancel_overtakes_and_the_session_lives(open_stream: OpenStream) -
     assert answers[-1].appended.offset == finished.finished.offset + len(" and then")
 
 
-async def test_a_reader_that_stops_pauses_only_itself(
-    open_stream: OpenStream, daemon: Daemon
-) -> None:
+async def test_a_reader_that_stops_pauses_only_itself(open_stream: OpenStream) -> None:
     """A session whose client reads nothing stalls; the one beside it goes on to the end."""
     slow, quick = open_stream(), open_stream()
     await slow.open(seed=1)

@@ -13,6 +13,7 @@ from cellwire.server.events import (
     Event,
     Finished,
     FinishReason,
+    Opened,
     Rejected,
     Written,
 )
@@ -29,9 +30,10 @@ _REASONS = {
 }
 
 
-def append_of(
-    operation_id: int, message: operations_pb2.Append, vocabulary: Vocabulary
-) -> Append:
+Answer = Appended | Finished | Cancelled | Rejected | Closed
+
+
+def append_of(operation_id: int, message: operations_pb2.Append, vocabulary: Vocabulary) -> Append:
     """Return the append a message asks for; InvalidRequest says what is wrong with it."""
     if not message.text:
         raise InvalidRequest("the text to append is empty")
@@ -80,7 +82,7 @@ def model_message(model: ServedModel) -> models_pb2.Model:
     return message
 
 
-def coalesced(events: Iterable[Event]) -> Iterator[Event | list[Written]]:
+def coalesced(events: Iterable[Event]) -> Iterator[Opened | Answer | list[Written]]:
     """Put what one operation wrote in a row together; pass everything else on as it is."""
 
     def writer(event: Event) -> Generate | None:
@@ -88,7 +90,7 @@ def coalesced(events: Iterable[Event]) -> Iterator[Event | list[Written]]:
 
     for operation, group in groupby(events, key=writer):
         if operation is None:
-            yield from group
+            yield from (event for event in group if not isinstance(event, Written))
         else:
             yield [event for event in group if isinstance(event, Written)]
 
@@ -115,7 +117,7 @@ def finished_message(event: Finished) -> operations_pb2.Finished:
 
 
 def answer_message(
-    event: Appended | Finished | Cancelled | Rejected | Closed,
+    event: Answer,
 ) -> generation_pb2.SessionResponse:
     """Return the answer an event stands for."""
     response = generation_pb2.SessionResponse(operation_id=event.operation_id)

@@ -49,7 +49,7 @@ class Daemon:
         self.registry = Registry.load(
             self._config,
             outboxes.deliver,
-            lambda error: loop.call_soon_threadsafe(self.crashed.set_result, error),
+            self._on_crash,
         )
         self._generation = GenerationService(self.registry, outboxes)
         self._health = health.aio.HealthServicer()
@@ -60,6 +60,9 @@ class Daemon:
         for service in _SERVICES:
             await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
         return self
+
+    def _on_crash(self, error: BaseException) -> None:
+        self.crashed.get_loop().call_soon_threadsafe(self.crashed.set_result, error)
 
     def _make_server(self) -> aio.Server:
         server = aio.server(
@@ -99,7 +102,9 @@ def _bind(server: aio.Server, listen: str) -> str:
     """Take the port; return the address with the port taken."""
     host, colon, port = listen.rpartition(":")
     if not colon or not host or not port.isdigit():
-        raise CannotListen(f"cannot listen on {listen!r}: give HOST:PORT, for example 127.0.0.1:50051")
+        raise CannotListen(
+            f"cannot listen on {listen!r}: give HOST:PORT, for example 127.0.0.1:50051"
+        )
     try:
         taken = server.add_insecure_port(listen)
     except RuntimeError as error:

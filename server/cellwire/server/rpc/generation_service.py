@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import cast
 
 from grpc import aio
 
@@ -48,31 +47,31 @@ class GenerationService(GenerationServiceServicer):
         for stream in self._streams:
             stream.drain()
 
-    async def Session(  # noqa: N802  # the contract's name
+    # grpc.aio also takes a coroutine that writes for itself; the stubs do not say so.
+    async def Session(  # type: ignore[override]  # noqa: N802  # the contract's name
         self,
-        request_iterator: AsyncIterator[SessionRequest],  # noqa: ARG002  # read from the context
+        request_iterator: AsyncIterator[SessionRequest],
         context: aio.ServicerContext[SessionRequest, SessionResponse],
     ) -> None:
         """Serve one session, from open to close."""
         try:
-            first = await context.read()
-            if first is aio.EOF:
+            request = await anext(request_iterator, None)
+            if request is None:
                 raise InvalidRequest("the stream ended before it had begun; send open first")
-            request = cast(SessionRequest, first)
             if request.WhichOneof("operation") != "open":
                 raise WrongState("the first message of a session must be open")
             live = self._session(request.operation_id, request.open)
         except CellwireError as error:
             await abort(context, error)
         async with live:
-            stream = SessionStream(live, context)
+            stream = SessionStream(live, request_iterator, context)
             self._streams.add(stream)
             try:
                 await stream.run()
             finally:
                 self._streams.discard(stream)
 
-    async def Generate(  # noqa: N802  # the contract's name
+    async def Generate(  # type: ignore[override]  # noqa: N802  # the contract's name
         self,
         request: GenerateRequest,
         context: aio.ServicerContext[GenerateRequest, GenerateResponse],

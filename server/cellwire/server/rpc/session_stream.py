@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import cast
+from collections.abc import AsyncIterator
 
 from grpc import aio
 
@@ -37,8 +37,11 @@ class SessionStream:
     is granted to the session again: a client that does not read pauses its own generation only.
     """
 
-    def __init__(self, session: LiveSession, context: Context) -> None:
+    def __init__(
+        self, session: LiveSession, requests: AsyncIterator[SessionRequest], context: Context
+    ) -> None:
         self._session = session
+        self._requests = requests
         self._context = context
         self._unanswered = asyncio.Semaphore(_MAX_UNANSWERED)
         self._answer_close = True
@@ -62,19 +65,15 @@ class SessionStream:
 
     async def _receive(self) -> None:
         """Pass operations on, until the client closes the session or its side of the stream."""
-        while True:
-            request = await self._context.read()
-            if request is aio.EOF:
-                self._answer_close = False
-                self._session.submit(Close(0))
-                return
-            request = cast(SessionRequest, request)
+        async for request in self._requests:
             await self._unanswered.acquire()
             try:
                 if await self._pass_on(request):
                     return
             except CellwireError as error:
                 self._session.report(Rejected(self._session.id, request.operation_id, error))
+        self._answer_close = False
+        self._session.submit(Close(0))
 
     async def _pass_on(self, request: SessionRequest) -> bool:
         """Hand one operation to the session; True if it is the last."""

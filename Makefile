@@ -1,0 +1,67 @@
+# Everything runs in .venv, which each target sets up as far as it needs. `make help` lists them.
+PYTHON ?= python3
+BIN := .venv/bin
+# One PyPI name per line would do, but torch's CPU build is found by this exact wording only.
+TORCH := torch==2.13.0
+PROTOS := $(wildcard protos/cellwire/v1/*.proto)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo serve test format lint types protos protos-check protos-release model clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/.server: .venv/bin/python pyproject.toml
+	$(BIN)/pip install -q --disable-pip-version-check -e '.[server]'
+	@touch $@
+
+.venv/.dev: .venv/.server
+	$(BIN)/pip install -q --disable-pip-version-check $(TORCH)
+	$(BIN)/pip install -q --disable-pip-version-check -e '.[server,train,dev]'
+	@touch $@
+
+demo: .venv/.server  ## start the daemon on its built-in model and stream text from it
+	@$(BIN)/python clients/demo.py
+
+serve: .venv/.server  ## run the daemon until Ctrl-C
+	@$(BIN)/cellwire serve
+
+test: .venv/.dev lint types protos-check  ## set-up, linters, types, proto checks, tests
+	$(BIN)/pytest
+
+lint: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+format: .venv/.dev  ## format the code and mend what ruff can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: .venv/.dev
+	$(BIN)/mypy
+
+protos: .venv/.dev  ## generate the stubs beside the protos
+	cd protos && ../$(BIN)/python -m grpc_tools.protoc -I . --python_out=. --grpc_python_out=. \
+	  --plugin=protoc-gen-mypy=../$(BIN)/protoc-gen-mypy --mypy_out=. \
+	  --plugin=protoc-gen-mypy_grpc=../$(BIN)/protoc-gen-mypy_grpc --mypy_grpc_out=. \
+	  $(PROTOS:protos/%=%)
+
+protos-check: .venv/.dev
+	cd protos && ../$(BIN)/buf lint && ../$(BIN)/buf format --diff --exit-code --path cellwire
+	cd protos && ../$(BIN)/buf breaking --against released.binpb
+	$(BIN)/python protos/check_fresh.py
+
+protos-release: .venv/.dev  ## make today's contract the one that must not be broken
+	cd protos && ../$(BIN)/buf build -o released.binpb
+
+model: .venv/.dev  ## train and export the built-in model (about an hour on two cores)
+	$(BIN)/cellwire train exporter/corpora/austen.txt --out runs/austen \
+	  --layers 2 --hidden 256 --epochs 15 --learning-rate 0.006 --validate-every 500
+	$(BIN)/cellwire export runs/austen server/cellwire/server/models/austen.onnx
+
+clean:  ## remove the environment and every cache
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
