@@ -66,5 +66,6 @@ def uniforms(
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     mixed = mixed ^ (mixed >> np.uint64(31))
-    high = (mixed >> np.uint64(64 - _UNIFORM_BITS)).astype(np.float32)
-    return high * np.float32(2.0**-_UNIFORM_BITS)
+    high: npt.NDArray[np.float32] = (mixed >> np.uint64(64 - _UNIFORM_BITS)).astype(np.float32)
+    high *= np.float32(2.0**-_UNIFORM_BITS)
+    return high

@@ -15,7 +15,7 @@ Each has `code`, a `grpc.StatusCode`, and `message`, the daemon's own words. A s
 class of its own is a plain CellwireError with that code.
 """
 
-# ruff: noqa: N818  # the names are those of the gRPC statuses
+# the names are those of the gRPC statuses
 
 from __future__ import annotations
 

@@ -26,6 +26,9 @@ _SERVICES = (
     models_pb2.DESCRIPTOR.services_by_name["ModelsService"].full_name,
 )
 
+_LAST_WRITES_S = 1.0
+_PORTS = range(65_536)
+
 
 class Daemon:
     """A running daemon; leaving its context drains it.
@@ -94,14 +97,20 @@ class Daemon:
         self._stopped = True
         await self._health.enter_graceful_shutdown()
         self._generation.drain()
-        await self._server.stop(self._config.drain_timeout_s)
+        try:
+            async with asyncio.timeout(self._config.drain_timeout_s):
+                await self._generation.drained()
+        except TimeoutError:
+            self._generation.cut()
+        # What is left now are calls whose clients do not read.
+        await self._server.stop(_LAST_WRITES_S)
         self.registry.stop()
 
 
 def _bind(server: aio.Server, listen: str) -> str:
     """Take the port; return the address with the port taken."""
     host, colon, port = listen.rpartition(":")
-    if not colon or not host or not port.isdigit():
+    if not (colon and host and port.isdigit() and int(port) in _PORTS):
         raise CannotListen(
             f"cannot listen on {listen!r}: give HOST:PORT, for example 127.0.0.1:50051"
         )

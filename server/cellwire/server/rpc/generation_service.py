@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from grpc import aio
 
@@ -38,14 +40,41 @@ class GenerationService(GenerationServiceServicer):
     def __init__(self, registry: Registry, outboxes: Outboxes) -> None:
         self._registry = registry
         self._outboxes = outboxes
+        self._sessions: set[LiveSession] = set()
         self._streams: set[SessionStream] = set()
         self._draining = False
+        self._drained = asyncio.Event()
 
     def drain(self) -> None:
         """Refuse new calls, and let those there are come to their end."""
         self._draining = True
         for stream in self._streams:
             stream.drain()
+        self._note_drained()
+
+    async def drained(self) -> None:
+        """Wait until every call there was when draining began has come to its end."""
+        await self._drained.wait()
+
+    def cut(self) -> None:
+        """End every call that is left, with UNAVAILABLE."""
+        for session in self._sessions:
+            session.report(Closed(session.id, 0, Draining(_SHUTTING_DOWN)))
+
+    @asynccontextmanager
+    async def _running(self, session: LiveSession) -> AsyncIterator[LiveSession]:
+        """Open a session for as long as the context lasts, and keep count of it."""
+        self._sessions.add(session)
+        try:
+            async with session:
+                yield session
+        finally:
+            self._sessions.discard(session)
+            self._note_drained()
+
+    def _note_drained(self) -> None:
+        if self._draining and not self._sessions:
+            self._drained.set()
 
     # grpc.aio also takes a coroutine that writes for itself; the stubs do not say so.
     async def Session(  # type: ignore[override]  # noqa: N802  # the contract's name
@@ -63,7 +92,7 @@ class GenerationService(GenerationServiceServicer):
             live = self._session(request.operation_id, request.open)
         except CellwireError as error:
             await abort(context, error)
-        async with live:
+        async with self._running(live):
             stream = SessionStream(live, request_iterator, context)
             self._streams.add(stream)
             try:
@@ -83,7 +112,7 @@ class GenerationService(GenerationServiceServicer):
             generate = generate_of(2, request.generate)
         except CellwireError as error:
             await abort(context, error)
-        async with live:
+        async with self._running(live):
             live.submit(append)
             live.submit(generate)
             await _send_text(live, context, len(append.tokens))

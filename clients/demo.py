@@ -1,0 +1,90 @@
+"""`make demo`: start the daemon on its built-in model, and stream text into the terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+
+from cellwire.client import Client, connect
+
+CELLWIRE = Path(sys.executable).parent / "cellwire"
+PROMPT = "It is a truth universally acknowledged, that "
+CROWD = 16
+
+_console = Console(highlight=False)
+
+
+@contextmanager
+def daemon() -> Iterator[str]:
+    """Run a daemon on a free port as long as the context lasts; the value is its address."""
+    command = [str(CELLWIRE), "serve", "--listen", "127.0.0.1:0"]
+    started_s = time.perf_counter()
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603  # ours
+        assert process.stderr is not None  # noqa: S101  # a pipe was asked for
+        line = process.stderr.readline()
+        ready = re.search(r"ready on (\S+?);", line)
+        if ready is None:
+            sys.exit(line + process.stderr.read())
+        took_s = time.perf_counter() - started_s
+        _console.print(f"[dim]$ {' '.join(['cellwire', *command[1:]])}\n{line.strip()}")
+        _console.print(f"[dim](ready after {took_s:.1f} s)\n")
+        try:
+            yield ready[1]
+        finally:
+            process.terminate()
+            process.communicate()
+
+
+async def one_stream(client: Client) -> None:
+    """Show one session's text as it comes."""
+    model = (await client.models())[0]
+    _console.print(
+        f"[bold]One session[/bold], {model.name}: {model.layers} x {model.hidden} {model.cell}, "
+        f"{model.state_bytes:,} bytes of state\n"
+    )
+    _console.print(f"[bold cyan]{PROMPT}", end="")
+    async with client.session(seed=7) as session:
+        await session.append(PROMPT)
+        async for text in session.generate(max_chars=500, temperature=0.6):
+            _console.out(text, end="")
+            sys.stdout.flush()
+    _console.print("\n")
+
+
+async def crowd(client: Client) -> None:
+    """Show many sessions, stepped together."""
+    _console.print(f"[bold]{CROWD} sessions at once[/bold], each with a seed of its own\n")
+
+    async def line(seed: int) -> str:
+        generation = client.generate("She was ", max_chars=300, temperature=0.6, seed=seed)
+        return await generation.text()
+
+    started_s = time.perf_counter()
+    texts = await asyncio.gather(*(line(seed) for seed in range(CROWD)))
+    took_s = time.perf_counter() - started_s
+    for seed, text in enumerate(texts[:4]):
+        _console.out(f"  seed {seed}: She was {' '.join(text.split())[:80]}...")
+    chars = sum(map(len, texts))
+    _console.print(f"\n{chars:,} characters in {took_s:.2f} s: {chars / took_s:,.0f} a second\n")
+
+
+async def main() -> None:
+    """Show what a newcomer should see first."""
+    with daemon() as address:
+        async with connect(address) as client:
+            await one_stream(client)
+            await crowd(client)
+    _console.print("Next: [bold]make serve[/bold] here, and in another terminal")
+    _console.print("      [bold].venv/bin/cellwire chat[/bold]")
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

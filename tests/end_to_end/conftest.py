@@ -1,0 +1,76 @@
+"""`cellwire serve` as a user runs it: a process of its own, spoken to over a socket."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from tests.server.tiny_cell import lstm_cell, write_cell
+
+CELLWIRE = Path(sys.executable).parent / "cellwire"
+GUARD_S = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A daemon that is ready."""
+
+    process: subprocess.Popen[str]
+    ready_line: str
+    address: str
+
+    def stop(self, signal: int) -> tuple[int, str]:
+        """Send a signal; return the exit status, and what it said after it was ready."""
+        self.process.send_signal(signal)
+        _, said = self.process.communicate(timeout=GUARD_S)
+        return self.process.returncode, said
+
+
+@contextmanager
+def served(*arguments: str) -> Iterator[Served]:
+    command = [str(CELLWIRE), "serve", "--listen", "127.0.0.1:0", *arguments]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    try:
+        line = process.stderr.readline()
+        ready = re.search(r"ready on (\S+);", line)
+        assert ready, line + process.stderr.read()
+        yield Served(process, line, ready[1])
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def run(*arguments: str, text: str | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    return subprocess.run(
+        [str(CELLWIRE), *arguments],
+        input=text,
+        capture_output=True,
+        text=True,
+        timeout=GUARD_S,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_cell(tmp_path_factory.mktemp("models") / "tiny.onnx", lstm_cell(16))
+
+
+@pytest.fixture(scope="session")
+def other_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    cell = lstm_cell(8, symbols=tuple("東風夜放花千樹"), seed=3)
+    return write_cell(tmp_path_factory.mktemp("models") / "verse.onnx", cell)
+
+
+@pytest.fixture(scope="module")
+def daemon(model: Path, other_model: Path) -> Iterator[Served]:
+    with served("--model", str(model), "--model", str(other_model)) as daemon:
+        yield daemon
