@@ -27,7 +27,7 @@ _console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft
 
 
 def _finite(value: float) -> float:
-    """Refuse nan and inf, which pass every range check."""
+    """Refuse infinity, which passes a range without an end and has no place in JSON."""
     if not math.isfinite(value):
         raise typer.BadParameter(f"{value} is not a finite number.")
     return value
@@ -56,9 +56,7 @@ def train(
     layers: Annotated[int, typer.Option(min=1, help="LSTM layers.")] = 2,
     hidden: Annotated[int, typer.Option(min=1, help="Units in each layer.")] = 256,
     embedding: Annotated[int, typer.Option(min=1, help="Numbers in a symbol's embedding.")] = 64,
-    dropout: Annotated[
-        float, typer.Option(min=0, max=0.9, callback=_finite, help="Between layers.")
-    ] = 0.0,
+    dropout: Annotated[float, typer.Option(min=0, max=0.9, help="Between layers.")] = 0.0,
     epochs: Annotated[
         int | None,
         typer.Option(min=1, help="Passes over the text; if not given, 10, or more if it is short."),
@@ -82,11 +80,14 @@ def train(
     ] = 1.0,
     validation_share: Annotated[
         float,
-        typer.Option(
-            min=0.001, max=0.5, callback=_finite, help="The part at the end that is held out."
-        ),
+        typer.Option(min=0.001, max=0.5, help="The part at the end that is held out."),
     ] = 0.05,
-    validate_every: Annotated[int, typer.Option(min=1, help="Steps between validations.")] = 250,
+    validate_every: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Steps between validations; if not given, 250, or a tenth of a short run."
+        ),
+    ] = None,
     seed: Annotated[
         int, typer.Option(min=0, max=2**32 - 1, help="Of first weights, windows and dropout.")
     ] = 1,
@@ -135,7 +136,7 @@ def train(
             raise typer.Exit(130) from error
 
 
-def _train(run: Run, corpus: Corpus, validate_every: int) -> None:
+def _train(run: Run, corpus: Corpus, validate_every: int | None) -> None:
     """Train `run` from where it stands to its end, and show it on the terminal."""
     from cellwire.exporter.corpus import Split
     from cellwire.exporter.display import TrainingDisplay
@@ -155,7 +156,7 @@ def _train(run: Run, corpus: Corpus, validate_every: int) -> None:
     if training.step:
         _console.print(f"going on after step {training.step:,} of {training.steps:,}")
     with TrainingDisplay(_console, training.steps) as display:
-        training.run(validate_every, display.show)
+        training.run(validate_every or min(250, max(1, training.steps // 10)), display.show)
     again = shlex.join(["cellwire", "export", str(run.path), "MODEL.onnx"])
     _console.print(f"best validation: {training.best_bpc:.4f} bits per character. Next: {again}")
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime as ort  # type: ignore[import-untyped]  # it ships none
+import onnxruntime as ort
 import torch
 
 from cellwire.exporter.cells import CharacterLstm, LstmState
