@@ -1,0 +1,173 @@
+"""What the engine promises beyond single operations: fairness, isolation, order."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from tests.server.plain_stepper import PlainStepper
+
+from cellwire.server.arena import Arena
+from cellwire.server.engine import Engine
+from cellwire.server.errors import StepFailed
+from cellwire.server.events import Closed, Event, Finished, Opened, Written
+from cellwire.server.operations import Append, Generate
+from cellwire.server.sampling import Sampling
+from cellwire.server.session import Limits, Phase, Session
+from cellwire.server.step import StepBatch, StepResult
+
+
+def engine_with(stepper: PlainStepper, sessions: int, max_batch: int = 64) -> Engine:
+    engine = Engine(stepper, Arena(sessions), max_batch, Limits(read_ahead_chars=10_000))
+    for index in range(sessions):
+        engine.open(str(index), 0, seed=index)
+        engine.submit(str(index), Append(1, np.array([index % 7], np.int64)))
+    assert all(not isinstance(event, Closed) for event in engine.step())
+    return engine
+
+
+def generate(max_chars: int) -> Generate:
+    return Generate(2, max_chars, Sampling())
+
+
+def run(engine: Engine) -> list[Event]:
+    events = engine.step()
+    while not engine.idle:
+        events += engine.step()
+    engine.check_integrity()
+    return events
+
+
+def written(events: list[Event], session_id: str) -> list[int]:
+    return [e.token for e in events if isinstance(e, Written) and e.session_id == session_id]
+
+
+def test_rows_join_and_leave_at_every_step() -> None:
+    stepper = PlainStepper()
+    engine = engine_with(stepper, 4)
+    for index in range(4):
+        engine.submit(str(index), generate(10 * (index + 1)))
+    run(engine)
+    assert stepper.batches == [4] * 10 + [3] * 10 + [2] * 10 + [1] * 10
+
+
+def test_a_round_gives_each_session_its_turn_before_any_its_second() -> None:
+    engine = engine_with(PlainStepper(), 10, max_batch=3)
+    for index in range(10):
+        engine.submit(str(index), generate(100))
+    counts = dict.fromkeys(map(str, range(10)), 0)
+    for _ in range(200):
+        for event in engine.step():
+            counts[event.session_id] += isinstance(event, Written)
+        assert max(counts.values()) - min(counts.values()) <= 1
+
+
+def test_one_at_a_time_is_all_at_once() -> None:
+    together = engine_with(PlainStepper(), 5)
+    for index in range(5):
+        together.submit(str(index), generate(50))
+    events = run(together)
+    for index in range(5):
+        alone = engine_with(PlainStepper(), 5)
+        alone.submit(str(index), generate(50))
+        assert written(run(alone), str(index)) == written(events, str(index))
+
+
+class FailingStepper(PlainStepper):
+    """Fails once, when the batch has a row that writes `slot`."""
+
+    failing_slot = -1
+    with_nan = False
+
+    def step(self, batch: StepBatch) -> StepResult:
+        result = super().step(batch)
+        place = np.flatnonzero(batch.write_slot == self.failing_slot)
+        if not place.size:
+            return result
+        self.failing_slot = -1
+        if not self.with_nan:
+            raise StepFailed("the runtime gave up")
+        spoiled = result.log_probability.copy()
+        spoiled[place] = math.nan
+        return StepResult(result.chosen, spoiled)
+
+
+def slot_of(engine: Engine, session_id: str) -> int:
+    return engine._sessions[session_id].slot
+
+
+def test_a_failed_step_ends_the_sessions_in_it_and_no_other() -> None:
+    stepper = FailingStepper()
+    engine = engine_with(stepper, 4)
+    engine.submit("0", generate(5))
+    engine.submit("1", generate(5))
+    stepper.failing_slot = slot_of(engine, "1")
+    events = run(engine)
+    closed = {e.session_id: e.error for e in events if isinstance(e, Closed)}
+    assert closed.keys() == {"0", "1"}
+    assert all(isinstance(error, StepFailed) for error in closed.values())
+    engine.submit("2", generate(5))
+    assert len(written(run(engine), "2")) == 5
+    assert engine.sessions == 2
+
+
+def test_a_number_that_is_none_ends_its_own_session_only() -> None:
+    stepper = FailingStepper()
+    stepper.with_nan = True
+    engine = engine_with(stepper, 3)
+    for index in range(3):
+        engine.submit(str(index), generate(20))
+    stepper.failing_slot = slot_of(engine, "1")
+    events = run(engine)
+    assert [e.session_id for e in events if isinstance(e, Closed)] == ["1"]
+    assert {e.session_id for e in events if isinstance(e, Finished)} == {"0", "2"}
+
+
+def test_a_generation_stalls_at_its_credit_and_goes_on_with_more() -> None:
+    engine = Engine(PlainStepper(), Arena(2), 8, Limits(read_ahead_chars=4))
+    engine.open("a", 0, seed=1)
+    engine.submit("a", Append(1, np.array([3], np.int64)))
+    engine.submit("a", generate(10))
+    assert len(written(run(engine), "a")) == 4
+    assert engine.idle
+    engine.grant("a", 5)
+    assert len(written(run(engine), "a")) == 5
+    engine.grant("a", 100)
+    events = run(engine)
+    assert len(written(events, "a")) == 1
+    assert isinstance(events[-1], Finished)
+
+
+def test_an_unknown_session_is_not_the_engines_business() -> None:
+    engine = engine_with(PlainStepper(), 1)
+    engine.submit("nobody", generate(1))
+    engine.cancel("nobody", 1, 2)
+    engine.grant("nobody", 1)
+    engine.close("nobody")
+    assert run(engine) == []
+
+
+def test_a_session_is_ready_after_its_first_text() -> None:
+    events: list[Event] = []
+    session = Session("s", 7, slot=2, seed=1, limits=Limits(), emit=events.append)
+    assert events == [Opened("s", 7)]
+    phases = [session.phase]
+    session.submit(Append(1, np.array([0], np.int64)))
+    phases.append(session.phase)
+    assert phases == [Phase.EMPTY, Phase.READY]
+    assert not session.runnable
+
+
+@pytest.mark.parametrize("capacity", [1, 3])
+def test_an_arena_gives_each_slot_once_and_takes_it_back(capacity: int) -> None:
+    arena = Arena(capacity)
+    slots = [arena.allocate() for _ in range(capacity)]
+    assert sorted(slots) == list(range(2, 2 + capacity))
+    with pytest.raises(Exception, match="slots are taken"):
+        arena.allocate()
+    for slot in slots:
+        arena.free(slot)
+    arena.check_integrity()
+    with pytest.raises(KeyError):
+        arena.free(slots[0])

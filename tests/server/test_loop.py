@@ -1,0 +1,62 @@
+"""The thread that owns an engine: commands in, events out, and a loud end if it fails."""
+
+from __future__ import annotations
+
+import threading
+from queue import SimpleQueue
+
+import numpy as np
+from tests.server.plain_stepper import PlainStepper
+
+from cellwire.server.arena import Arena
+from cellwire.server.engine import Engine
+from cellwire.server.events import Event, Finished
+from cellwire.server.loop import EngineLoop
+from cellwire.server.operations import Append, Generate
+from cellwire.server.sampling import Sampling
+from cellwire.server.session import Limits
+
+GUARD_S = 30
+
+
+def loop_with(
+    delivered: SimpleQueue[list[Event]], crashes: SimpleQueue[BaseException]
+) -> EngineLoop:
+    engine = Engine(PlainStepper(), Arena(4), 8, Limits())
+    return EngineLoop(engine, delivered.put, crashes.put, "test")
+
+
+def test_commands_from_many_threads_are_carried_out() -> None:
+    delivered: SimpleQueue[list[Event]] = SimpleQueue()
+    loop = loop_with(delivered, SimpleQueue())
+    loop.start()
+
+    def use(session_id: str) -> None:
+        loop.post(lambda e: e.open(session_id, 0, 1))
+        loop.post(lambda e: e.submit(session_id, Append(1, np.array([1, 2], np.int64))))
+        loop.post(lambda e: e.submit(session_id, Generate(2, 50, Sampling())))
+
+    threads = [threading.Thread(target=use, args=(str(i),)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    finished: set[str] = set()
+    while len(finished) < 4:
+        events = delivered.get(timeout=GUARD_S)
+        assert events, "woken for nothing"
+        finished |= {e.session_id for e in events if isinstance(e, Finished)}
+    for thread in threads:
+        thread.join()
+    loop.stop()
+
+
+def test_a_fault_of_ours_is_reported() -> None:
+    crashes: SimpleQueue[BaseException] = SimpleQueue()
+    loop = loop_with(SimpleQueue(), crashes)
+    loop.start()
+
+    def fault(_: Engine) -> None:
+        raise RuntimeError("a fault")
+
+    loop.post(fault)
+    assert str(crashes.get(timeout=GUARD_S)) == "a fault"
+    loop.stop()
