@@ -52,7 +52,7 @@ def letters(after: str, count: int) -> str:
     return (ascii_lowercase * (count // 26 + 2))[start : start + count]
 
 
-class Refused(Exception):  # noqa: N818  # a word of the contract
+class Refused(Exception):  # a word of the contract
     def __init__(self, code: grpc.StatusCode, message: str) -> None:
         super().__init__(message)
         self.code = code

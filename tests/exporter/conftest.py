@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -55,24 +56,28 @@ def config() -> RunConfig:
         weight_decay=0.01,
         clip_norm=1.0,
         validation_share=0.1,
+        validate_every=50,
         seed=1,
     )
 
 
 @pytest.fixture
-def training(config: RunConfig) -> Callable[[Path], Training]:
+def training(config: RunConfig) -> Callable[..., Training]:
     """Make a training in a folder, or open the one that is there."""
 
-    def make(path: Path) -> Training:
-        run = Run.open(path) if path.exists() else Run.create(path, config)
+    def make(path: Path, validate_every: int = 50) -> Training:
+        if path.exists():
+            run = Run.open(path)
+        else:
+            run = Run.create(path, replace(config, validate_every=validate_every))
         split = Split.of(config.vocabulary.encode(TEXT), config.validation_share)
-        return Training(run, config, split)
+        return Training(run, run.config, split)
 
     return make
 
 
 @pytest.fixture
-def trained(tmp_path: Path, training: Callable[[Path], Training]) -> Run:
+def trained(tmp_path: Path, training: Callable[..., Training]) -> Run:
     """A run that has been trained a little."""
-    training(tmp_path / "run").run(50, lambda _: None)
+    training(tmp_path / "run").run(lambda _: None)
     return Run.open(tmp_path / "run")

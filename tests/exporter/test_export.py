@@ -49,6 +49,7 @@ def test_the_manifest_says_what_the_model_is_and_where_it_comes_from(
                 "weight_decay": 0.01,
                 "clip_norm": 1.0,
                 "validation_share": 0.1,
+                "validate_every": 50,
                 "seed": 1,
             },
         },

@@ -15,7 +15,7 @@ from cellwire.exporter.train import Training
 
 from .conftest import TEXT
 
-MakeTraining = Callable[[Path], Training]
+MakeTraining = Callable[..., Training]
 
 
 class Stopped(Exception):  # stands for Ctrl-C, which is no error either
@@ -24,7 +24,7 @@ class Stopped(Exception):  # stands for Ctrl-C, which is no error either
 
 def test_it_learns_a_text_that_repeats_itself(training: MakeTraining, tmp_path: Path) -> None:
     seen: list[Progress] = []
-    training(tmp_path / "run").run(60, seen.append)
+    training(tmp_path / "run", validate_every=60).run(seen.append)
     validations = [p.validation_bpc for p in seen if p.validation_bpc is not None]
     assert seen[0].train_bpc > 4
     assert validations[-1] < 0.3
@@ -37,13 +37,13 @@ def test_a_resumed_training_equals_one_never_stopped(
         if progress.step == 50:
             raise Stopped
 
-    training(tmp_path / "whole").run(20, lambda _: None)
+    training(tmp_path / "whole", validate_every=20).run(lambda _: None)
     with pytest.raises(Stopped):
-        training(tmp_path / "parts").run(20, stop_at_50)
+        training(tmp_path / "parts", validate_every=20).run(stop_at_50)
     again = training(tmp_path / "parts")
     again.resume()
     assert again.step == 40
-    again.run(20, lambda _: None)
+    again.run(lambda _: None)
 
     whole, parts = (Run.open(tmp_path / name).load("last.pt") for name in ("whole", "parts"))
     assert (whole.step, whole.best_bpc) == (parts.step, parts.best_bpc)
@@ -64,7 +64,7 @@ def test_resuming_what_is_done_does_nothing(training: MakeTraining, trained: Run
     seen: list[Progress] = []
     again = training(trained.path)
     again.resume()
-    again.run(50, seen.append)
+    again.run(seen.append)
     assert (again.step, seen) == (again.steps, [])
 
 
@@ -73,7 +73,7 @@ def test_the_best_checkpoint_is_kept(
 ) -> None:
     losses = iter([3.0, 2.0, 2.5, 2.25])
     monkeypatch.setattr("cellwire.exporter.train.validation_bpc", lambda *_: next(losses))
-    training(tmp_path / "run").run(40, lambda _: None)
+    training(tmp_path / "run", validate_every=40).run(lambda _: None)
     best, last = (Run.open(tmp_path / "run").load(name) for name in ("best.pt", "last.pt"))
     assert (best.step, best.validation_bpc) == (80, 2.0)
     assert (last.step, last.validation_bpc, last.best_bpc) == (125, 2.25, 2.0)
@@ -86,4 +86,4 @@ def test_a_training_that_diverges_says_so(tmp_path: Path, config: RunConfig) -> 
     split = Split.of(config.vocabulary.encode(TEXT), config.validation_share)
     diverging = Training(Run.create(tmp_path / "run", config), config, split)
     with pytest.raises(TrainingError, match="lower --learning-rate"):
-        diverging.run(100, lambda _: None)
+        diverging.run(lambda _: None)

@@ -125,18 +125,19 @@ def train(
                 weight_decay=weight_decay,
                 clip_norm=clip_norm,
                 validation_share=validation_share,
+                validate_every=validate_every or plan.validate_every,
                 seed=seed,
             )
             run = Run.create(out, config)
         try:
-            _train(run, text, validate_every)
+            _train(run, text)
         except KeyboardInterrupt as error:
             again = shlex.join(["cellwire", "train", str(corpus), "--out", str(out), "--resume"])
             _console.print(f"stopped; go on from the last validation with: {again}")
             raise typer.Exit(130) from error
 
 
-def _train(run: Run, corpus: Corpus, validate_every: int | None) -> None:
+def _train(run: Run, corpus: Corpus) -> None:
     """Train `run` from where it stands to its end, and show it on the terminal."""
     from cellwire.exporter.corpus import Split
     from cellwire.exporter.display import TrainingDisplay
@@ -156,7 +157,7 @@ def _train(run: Run, corpus: Corpus, validate_every: int | None) -> None:
     if training.step:
         _console.print(f"going on after step {training.step:,} of {training.steps:,}")
     with TrainingDisplay(_console, training.steps) as display:
-        training.run(validate_every or min(250, max(1, training.steps // 10)), display.show)
+        training.run(display.show)
     again = shlex.join(["cellwire", "export", str(run.path), "MODEL.onnx"])
     _console.print(f"best validation: {training.best_bpc:.4f} bits per character. Next: {again}")
 

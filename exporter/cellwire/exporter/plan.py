@@ -18,6 +18,7 @@ _FEWEST_LANES = 8
 _FEWEST_WINDOWS = 16
 _STEPS_PER_EPOCH = 100
 _FEWEST_STEPS = 1_000
+_VALIDATE_EVERY = 250
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +65,8 @@ class Plan:
     def steps(self) -> int:
         """The steps of the whole training."""
         return self.epoch_steps * self.epochs
+
+    @property
+    def validate_every(self) -> int:
+        """How many steps to train between validations, unless something else was asked for."""
+        return min(_VALIDATE_EVERY, max(1, self.steps // 10))

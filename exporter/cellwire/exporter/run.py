@@ -46,6 +46,7 @@ class RunConfig:
     weight_decay: float
     clip_norm: float
     validation_share: float
+    validate_every: int  # steps; training state starts afresh there, so it is part of the recipe
     seed: int
 
     @property

@@ -88,8 +88,8 @@ class Training:
             raise self._run.mismatch(LAST) from error
         self.step, self.best_bpc = checkpoint.step, checkpoint.best_bpc
 
-    def run(self, validate_every: int, report: Callable[[Progress], None]) -> None:
-        """Train to the end; validate and save a checkpoint every `validate_every` steps.
+    def run(self, report: Callable[[Progress], None]) -> None:
+        """Train to the end; validate and save a checkpoint as often as the run's config says.
 
         Raises TrainingError when a loss is no longer a number, RunError or FileError when the run
         folder cannot be written; the checkpoints before that stay.
@@ -100,7 +100,7 @@ class Training:
             loss, state = self._train_on(inputs, targets, None if starts_epoch else state)
             leg.add(loss, inputs.numel())
             report(self._progress(leg.recent_bpc, leg.chars_per_s, None))
-            if self.step % validate_every == 0 or self.step == self.steps:
+            if self.step % self._config.validate_every == 0 or self.step == self.steps:
                 report(self._validate_and_save(leg))
                 # State and dropout start afresh after every checkpoint, so that a resumed run
                 # goes through the same numbers as one that was never stopped.

@@ -134,7 +134,9 @@ class Training(_message.Message):
     validation_bits_per_character: _builtins.float
     """Bits per character on text it has not learnt from."""
     parity_error: _builtins.float
-    """The greatest difference between its logits and those of the trained network."""
+    """The greatest difference between what it computes and what the trained network does, in units of
+    the greatest value where that is above 1.
+    """
     def __init__(
         self,
         *,
