@@ -7,6 +7,7 @@ to list them.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable
 from importlib.metadata import EntryPoint, entry_points, version
@@ -22,6 +23,8 @@ _EXTRAS = {"cellwire.server": "server", "cellwire.exporter": "train"}
 
 def main() -> None:
     """Run the command line; ends the process with the command's exit code."""
+    # gRPC tells of every connection that ends, on stderr, which is ours; we say what matters.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     commands = {command.name: command for command in entry_points(group=GROUP)}
     asked = commands.get(sys.argv[1]) if len(sys.argv) > 1 else None
     if asked is None:
