@@ -50,6 +50,7 @@ def test_the_manifest_says_what_the_model_is_and_where_it_comes_from(
                 "clip_norm": 1.0,
                 "validation_share": 0.1,
                 "validate_every": 50,
+                "start_from": None,
                 "seed": 1,
             },
         },

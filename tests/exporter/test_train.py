@@ -4,12 +4,13 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from cellwire.exporter.corpus import Split
-from cellwire.exporter.errors import TrainingError
+from cellwire.exporter.errors import RunError, TrainingError
 from cellwire.exporter.run import Progress, Run, RunConfig
 from cellwire.exporter.train import Training
 
@@ -58,6 +59,30 @@ def test_resuming_before_the_first_checkpoint_starts_over(
     again = training(tmp_path / "run")
     again.resume()
     assert again.step == 0
+
+
+def test_a_run_starts_from_the_best_weights_of_another(
+    training: MakeTraining, trained: Run, tmp_path: Path
+) -> None:
+    second = training(tmp_path / "second")
+    second.start_from(trained)
+    for name, tensor in trained.best_model()[0].state_dict().items():
+        assert torch.equal(tensor, second.model.state_dict()[name]), name
+    assert second.step == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [({"hidden": 33}, "another size"), ({"symbols": ("a", "b")}, "other symbols")],
+)
+def test_weights_that_do_not_fit_are_refused(
+    trained: Run, config: RunConfig, tmp_path: Path, change: dict[str, Any], words: str
+) -> None:
+    other = replace(config, **change)
+    split = Split.of(config.vocabulary.encode(TEXT), config.validation_share)
+    second = Training(Run.create(tmp_path / "second", other), other, split)
+    with pytest.raises(RunError, match=words):
+        second.start_from(trained)
 
 
 def test_resuming_what_is_done_does_nothing(training: MakeTraining, trained: Run) -> None:

@@ -91,6 +91,12 @@ def train(
     seed: Annotated[
         int, typer.Option(min=0, max=2**32 - 1, help="Of first weights, windows and dropout.")
     ] = 1,
+    start_from: Annotated[
+        Path | None,
+        typer.Option(
+            help="Another run, of the same symbols and size, whose weights to begin with."
+        ),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in --out, as it was begun.")
     ] = False,
@@ -107,6 +113,8 @@ def train(
             run = Run.open(out)
             run.config.check_corpus(text)
         else:
+            if start_from:
+                Run.open(start_from)  # fails now, before a folder is made
             vocabulary = Vocabulary.of(text.text)
             split = Split.of(vocabulary.encode(text.text), validation_share)
             plan = Plan.fitting(len(split.train), lanes, window, epochs)
@@ -127,6 +135,7 @@ def train(
                 validation_share=validation_share,
                 validate_every=validate_every or plan.validate_every,
                 seed=seed,
+                start_from=str(start_from) if start_from else None,
             )
             run = Run.create(out, config)
         try:

@@ -47,7 +47,7 @@ class TrainingFacts:
     steps: int
     validation_bits_per_character: float
     parity_error: float  # greatest difference from torch, see parity.py
-    recipe: dict[str, int | float]  # the options of `cellwire train`
+    recipe: dict[str, int | float | str | None]  # the options of `cellwire train`
 
 
 @dataclass(frozen=True, slots=True)

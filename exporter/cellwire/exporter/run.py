@@ -48,6 +48,7 @@ class RunConfig:
     validation_share: float
     validate_every: int  # steps; training state starts afresh there, so it is part of the recipe
     seed: int
+    start_from: str | None = None  # another run, whose best weights were the first of this one
 
     @property
     def shape(self) -> CellShape:
@@ -55,7 +56,7 @@ class RunConfig:
         return CellShape(len(self.symbols), self.embedding, self.hidden, self.layers, self.dropout)
 
     @property
-    def recipe(self) -> dict[str, int | float]:
+    def recipe(self) -> dict[str, int | float | str | None]:
         """What the text was trained with: every option, without the text itself."""
         text = ("corpus", "corpus_sha256", "symbols")
         return {name: value for name, value in asdict(self).items() if name not in text}

@@ -73,6 +73,9 @@ class Daemon:
                 ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
                 # Two daemons on one port would share its clients at random.
                 ("grpc.so_reuseport", 0),
+                # A client whose machine is gone says no goodbye; ask, so that its slot comes back.
+                ("grpc.keepalive_time_ms", 60_000),
+                ("grpc.keepalive_timeout_ms", 20_000),
             ]
         )
         add_GenerationServiceServicer_to_server(self._generation, server)
