@@ -237,6 +237,7 @@ class Session:
         self._change(Change.CLOSE)
         self._running = None
         self._waiting.clear()
+        self._waiting_chars = 0
         self._emit(Closed(self.id, operation_id, error))
 
     def _start_waiting(self) -> None:
