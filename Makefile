@@ -1,7 +1,7 @@
 # Everything runs in .venv, which each target sets up as far as it needs. `make help` lists them.
 PYTHON ?= python3
 BIN := .venv/bin
-# One PyPI name per line would do, but torch's CPU build is found by this exact wording only.
+# Installed by itself and first, so that pip looks for no other build of it.
 TORCH := torch==2.13.0
 PROTOS := $(wildcard protos/cellwire/v1/*.proto)
 
@@ -12,14 +12,14 @@ help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
 
 .venv/bin/python:
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv .venv && .venv/bin/pip --version || { rm -rf .venv; exit 1; }
 
 .venv/.server: .venv/bin/python pyproject.toml
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[server]'
 	@touch $@
 
 .venv/.dev: .venv/.server
-	$(BIN)/pip install -q --disable-pip-version-check $(TORCH)
+	$(BIN)/pip install $(TORCH)
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[server,train,dev]'
 	@touch $@
 

@@ -30,7 +30,7 @@ def daemon() -> Iterator[str]:
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603  # ours
         assert process.stderr is not None  # noqa: S101  # a pipe was asked for
         line = process.stderr.readline()
-        ready = re.search(r"ready on (\S+?);", line)
+        ready = re.search(r"ready on (\S+);", line)
         if ready is None:
             sys.exit(line + process.stderr.read())
         took_s = time.perf_counter() - started_s

@@ -29,6 +29,10 @@ def main() -> int:
         for path, content in fresh.items()
         if not (HERE / path).is_file() or (HERE / path).read_bytes() != content
     )
+    known = {path.name for path in fresh}
+    stale += sorted(
+        f"cellwire/v1/{p.name}" for p in HERE.glob("cellwire/v1/*_pb2*") if p.name not in known
+    )
     for path in stale:
         print(f"protos/{path} is not what its proto generates; run: make protos", file=sys.stderr)  # noqa: T201  # its purpose
     return 1 if stale else 0

@@ -38,7 +38,9 @@ ALPHABET = models_pb2.Model(
     cell="lstm",
     layers=2,
     hidden=26,
-    symbols=[*ascii_lowercase, " "],
+    vocabulary=models_pb2.Vocabulary(
+        characters=models_pb2.Characters(symbols=[*ascii_lowercase, " "])
+    ),
     state_bytes=416,
     provider="CPUExecutionProvider",
     training=models_pb2.Training(corpus="primer", steps=3, validation_bits_per_character=0.125),
@@ -144,7 +146,7 @@ class _Text:
 
     def append(self, message: Append) -> operations_pb2.Appended:
         for offset, symbol in enumerate(message.text):
-            if symbol not in ALPHABET.symbols:
+            if symbol not in ALPHABET.vocabulary.characters.symbols:
                 reason = f"the model does not know {symbol!r} (offset {offset})"
                 raise Refused(grpc.StatusCode.INVALID_ARGUMENT, reason)
         self.text += message.text

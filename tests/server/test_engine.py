@@ -22,7 +22,7 @@ def engine_with(stepper: PlainStepper, sessions: int, max_batch: int = 64) -> En
     engine = Engine(stepper, Arena(sessions), max_batch, Limits(read_ahead_chars=10_000))
     for index in range(sessions):
         engine.open(str(index), 0, seed=index)
-        engine.submit(str(index), Append(1, np.array([index % 7], np.int64)))
+        engine.submit(str(index), Append(1, np.array([index % 7], np.uint32)))
     assert all(not isinstance(event, Closed) for event in engine.step())
     return engine
 
@@ -127,7 +127,7 @@ def test_a_number_that_is_none_ends_its_own_session_only() -> None:
 def test_a_generation_stalls_at_its_credit_and_goes_on_with_more() -> None:
     engine = Engine(PlainStepper(), Arena(2), 8, Limits(read_ahead_chars=4))
     engine.open("a", 0, seed=1)
-    engine.submit("a", Append(1, np.array([3], np.int64)))
+    engine.submit("a", Append(1, np.array([3], np.uint32)))
     engine.submit("a", generate(10))
     assert len(written(run(engine), "a")) == 4
     assert engine.idle
@@ -153,7 +153,7 @@ def test_a_session_is_ready_after_its_first_text() -> None:
     session = Session("s", 7, slot=2, seed=1, limits=Limits(), emit=events.append)
     assert events == [Opened("s", 7)]
     phases = [session.phase]
-    session.submit(Append(1, np.array([0], np.int64)))
+    session.submit(Append(1, np.array([0], np.uint32)))
     phases.append(session.phase)
     assert phases == [Phase.EMPTY, Phase.READY]
     assert not session.runnable

@@ -100,7 +100,7 @@ class EngineMachine(RuleBasedStateMachine):
 
     @rule(session_id=sessions, tokens=st.lists(st.integers(0, SYMBOLS - 1), min_size=1, max_size=6))
     def append(self, session_id: str, tokens: list[int]) -> None:
-        self.submit(session_id, Append(self.fresh_id(), np.array(tokens, np.int64)))
+        self.submit(session_id, Append(self.fresh_id(), np.array(tokens, np.uint32)))
 
     @rule(session_id=sessions, max_chars=st.integers(1, 9))
     def generate(self, session_id: str, max_chars: int) -> None:
@@ -127,7 +127,7 @@ class EngineMachine(RuleBasedStateMachine):
     def cancel(self, session_id: str, place: int) -> None:
         plain = self.plain[session_id]
         known = place < len(plain.operations)
-        target = plain.operations[place].id if known else 10_000
+        target = (plain.operations[place].id if known else None) or 10_000
         self.engine.cancel(session_id, CANCEL_ID, target)
         events = self.take()
         if plain.closed and not known:

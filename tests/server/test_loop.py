@@ -33,7 +33,7 @@ def test_commands_from_many_threads_are_carried_out() -> None:
 
     def use(session_id: str) -> None:
         loop.post(lambda e: e.open(session_id, 0, 1))
-        loop.post(lambda e: e.submit(session_id, Append(1, np.array([1, 2], np.int64))))
+        loop.post(lambda e: e.submit(session_id, Append(1, np.array([1, 2], np.uint32))))
         loop.post(lambda e: e.submit(session_id, Generate(2, 50, Sampling())))
 
     threads = [threading.Thread(target=use, args=(str(i),)) for i in range(4)]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -197,3 +198,16 @@ def check_same(whole: StepResult, parts: list[StepResult]) -> None:
     assert (whole.chosen == np.concatenate([part.chosen for part in parts])).all()
     separate = np.concatenate([part.log_probability for part in parts])
     assert (whole.log_probability == separate).all()
+
+
+def test_a_cell_may_use_any_name_of_its_own(tmp_path: Path) -> None:
+    """Inner values named like the program's inputs and outputs do not meet them."""
+    cell = lstm_cell(8).model()
+    new_names = {"gates": "uniform", "ifo": "chosen", "squashed": "read_slot", "small": "top_k"}
+    for node in cell.graph.node:
+        for names in (node.input, node.output):
+            names[:] = [new_names.get(name, name) for name in names]
+    onnx.save(cell, tmp_path / "names.onnx")
+    plain = Runtime(read_cell(write_cell(tmp_path / "plain.onnx", lstm_cell(8))), SLOTS)
+    result = Runtime(read_cell(tmp_path / "names.onnx"), SLOTS).step(batch_of(3))
+    assert (result.log_probability == plain.step(batch_of(3)).log_probability).all()

@@ -58,8 +58,13 @@ class GenerationServiceServicer:
         Every operation gets exactly one last answer under its operation_id: opened, appended, finished,
         cancelled, closed or rejected; generate sends chunks before it.
 
-        A rejected operation fails alone and the stream goes on, with two exceptions that end it: a
-        message before open, and an open that fails. They end the stream with the status itself.
+        A rejected operation fails alone and the stream goes on. An operation_id that is in use is
+        rejected under that id, and the operation that has it goes on.
+
+        These end the stream with a status: a first message that is not open or does not come within a
+        minute (FAILED_PRECONDITION), an open that fails (its own status), bytes that are no message
+        (INVALID_ARGUMENT), a message of more than 16 MiB (RESOURCE_EXHAUSTED), a model that cannot be
+        run (INTERNAL), and a daemon that shuts down (UNAVAILABLE).
 
         When the client half-closes, the operations already sent are finished, then the session ends
         as if closed. When the client goes away the session ends at once. A client that reads slowly
@@ -67,7 +72,8 @@ class GenerationServiceServicer:
 
         RESOURCE_EXHAUSTED: as an open's status, the daemon holds as many sessions as it has room for;
         as an operation's, more than 64 operations or 1,000,000 characters of text are waiting.
-        UNAVAILABLE: the daemon is shutting down; running operations were finished first.
+        A daemon that shuts down finishes the operations it has first, as far as its time for that
+        allows; one that has had no answer may or may not have been carried out.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -40,8 +40,13 @@ class GenerationServiceStub:
     Every operation gets exactly one last answer under its operation_id: opened, appended, finished,
     cancelled, closed or rejected; generate sends chunks before it.
 
-    A rejected operation fails alone and the stream goes on, with two exceptions that end it: a
-    message before open, and an open that fails. They end the stream with the status itself.
+    A rejected operation fails alone and the stream goes on. An operation_id that is in use is
+    rejected under that id, and the operation that has it goes on.
+
+    These end the stream with a status: a first message that is not open or does not come within a
+    minute (FAILED_PRECONDITION), an open that fails (its own status), bytes that are no message
+    (INVALID_ARGUMENT), a message of more than 16 MiB (RESOURCE_EXHAUSTED), a model that cannot be
+    run (INTERNAL), and a daemon that shuts down (UNAVAILABLE).
 
     When the client half-closes, the operations already sent are finished, then the session ends
     as if closed. When the client goes away the session ends at once. A client that reads slowly
@@ -49,7 +54,8 @@ class GenerationServiceStub:
 
     RESOURCE_EXHAUSTED: as an open's status, the daemon holds as many sessions as it has room for;
     as an operation's, more than 64 operations or 1,000,000 characters of text are waiting.
-    UNAVAILABLE: the daemon is shutting down; running operations were finished first.
+    A daemon that shuts down finishes the operations it has first, as far as its time for that
+    allows; one that has had no answer may or may not have been carried out.
     """
     Generate: _grpc.UnaryStreamMultiCallable[_generation_pb2.GenerateRequest, _generation_pb2.GenerateResponse]
     """Generate appends a prompt to a new session, generates from it, and forgets the session.
@@ -68,8 +74,13 @@ class GenerationServiceAsyncStub(GenerationServiceStub):
     Every operation gets exactly one last answer under its operation_id: opened, appended, finished,
     cancelled, closed or rejected; generate sends chunks before it.
 
-    A rejected operation fails alone and the stream goes on, with two exceptions that end it: a
-    message before open, and an open that fails. They end the stream with the status itself.
+    A rejected operation fails alone and the stream goes on. An operation_id that is in use is
+    rejected under that id, and the operation that has it goes on.
+
+    These end the stream with a status: a first message that is not open or does not come within a
+    minute (FAILED_PRECONDITION), an open that fails (its own status), bytes that are no message
+    (INVALID_ARGUMENT), a message of more than 16 MiB (RESOURCE_EXHAUSTED), a model that cannot be
+    run (INTERNAL), and a daemon that shuts down (UNAVAILABLE).
 
     When the client half-closes, the operations already sent are finished, then the session ends
     as if closed. When the client goes away the session ends at once. A client that reads slowly
@@ -77,7 +88,8 @@ class GenerationServiceAsyncStub(GenerationServiceStub):
 
     RESOURCE_EXHAUSTED: as an open's status, the daemon holds as many sessions as it has room for;
     as an operation's, more than 64 operations or 1,000,000 characters of text are waiting.
-    UNAVAILABLE: the daemon is shutting down; running operations were finished first.
+    A daemon that shuts down finishes the operations it has first, as far as its time for that
+    allows; one that has had no answer may or may not have been carried out.
     """
     Generate: _aio.UnaryStreamMultiCallable[_generation_pb2.GenerateRequest, _generation_pb2.GenerateResponse]  # type: ignore[assignment]
     """Generate appends a prompt to a new session, generates from it, and forgets the session.
@@ -99,8 +111,13 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
         Every operation gets exactly one last answer under its operation_id: opened, appended, finished,
         cancelled, closed or rejected; generate sends chunks before it.
 
-        A rejected operation fails alone and the stream goes on, with two exceptions that end it: a
-        message before open, and an open that fails. They end the stream with the status itself.
+        A rejected operation fails alone and the stream goes on. An operation_id that is in use is
+        rejected under that id, and the operation that has it goes on.
+
+        These end the stream with a status: a first message that is not open or does not come within a
+        minute (FAILED_PRECONDITION), an open that fails (its own status), bytes that are no message
+        (INVALID_ARGUMENT), a message of more than 16 MiB (RESOURCE_EXHAUSTED), a model that cannot be
+        run (INTERNAL), and a daemon that shuts down (UNAVAILABLE).
 
         When the client half-closes, the operations already sent are finished, then the session ends
         as if closed. When the client goes away the session ends at once. A client that reads slowly
@@ -108,7 +125,8 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
 
         RESOURCE_EXHAUSTED: as an open's status, the daemon holds as many sessions as it has room for;
         as an operation's, more than 64 operations or 1,000,000 characters of text are waiting.
-        UNAVAILABLE: the daemon is shutting down; running operations were finished first.
+        A daemon that shuts down finishes the operations it has first, as far as its time for that
+        allows; one that has had no answer may or may not have been carried out.
         """
 
     @_abc_1.abstractmethod

@@ -24,21 +24,26 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x63\x65llwire/v1/models.proto\x12\x0b\x63\x65llwire.v1\"\x13\n\x11ListModelsRequest\"8\n\x12ListModelsResponse\x12\"\n\x06models\x18\x01 \x03(\x0b\x32\x12.cellwire.v1.Model\"\xb4\x01\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\t\x12\x0c\n\x04\x63\x65ll\x18\x03 \x01(\t\x12\x0e\n\x06layers\x18\x04 \x01(\r\x12\x0e\n\x06hidden\x18\x05 \x01(\r\x12\x0f\n\x07symbols\x18\x06 \x03(\t\x12\x13\n\x0bstate_bytes\x18\x07 \x01(\x04\x12\'\n\x08training\x18\x08 \x01(\x0b\x32\x15.cellwire.v1.Training\x12\x10\n\x08provider\x18\t \x01(\t\"f\n\x08Training\x12\x0e\n\x06\x63orpus\x18\x01 \x01(\t\x12\r\n\x05steps\x18\x02 \x01(\x04\x12%\n\x1dvalidation_bits_per_character\x18\x03 \x01(\x01\x12\x14\n\x0cparity_error\x18\x04 \x01(\x01\x32^\n\rModelsService\x12M\n\nListModels\x12\x1e.cellwire.v1.ListModelsRequest\x1a\x1f.cellwire.v1.ListModelsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x63\x65llwire/v1/models.proto\x12\x0b\x63\x65llwire.v1\"\x13\n\x11ListModelsRequest\"8\n\x12ListModelsResponse\x12\"\n\x06models\x18\x01 \x03(\x0b\x32\x12.cellwire.v1.Model\"\xd0\x01\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\t\x12\x0c\n\x04\x63\x65ll\x18\x03 \x01(\t\x12\x0e\n\x06layers\x18\x04 \x01(\r\x12\x0e\n\x06hidden\x18\x05 \x01(\r\x12+\n\nvocabulary\x18\x06 \x01(\x0b\x32\x17.cellwire.v1.Vocabulary\x12\x13\n\x0bstate_bytes\x18\x07 \x01(\x04\x12\'\n\x08training\x18\x08 \x01(\x0b\x32\x15.cellwire.v1.Training\x12\x10\n\x08provider\x18\t \x01(\t\"C\n\nVocabulary\x12-\n\ncharacters\x18\x01 \x01(\x0b\x32\x17.cellwire.v1.CharactersH\x00\x42\x06\n\x04kind\"\x1d\n\nCharacters\x12\x0f\n\x07symbols\x18\x01 \x03(\t\"f\n\x08Training\x12\x0e\n\x06\x63orpus\x18\x01 \x01(\t\x12\r\n\x05steps\x18\x02 \x01(\x04\x12%\n\x1dvalidation_bits_per_character\x18\x03 \x01(\x01\x12\x14\n\x0cparity_error\x18\x04 \x01(\x01\x32^\n\rModelsService\x12M\n\nListModels\x12\x1e.cellwire.v1.ListModelsRequest\x1a\x1f.cellwire.v1.ListModelsResponseB5\n\x0b\x63\x65llwire.v1P\x01Z\x16\x63\x65llwire/v1;cellwirev1\xaa\x02\x0b\x43\x65llwire.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'cellwire.v1.models_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\013cellwire.v1P\001Z\026cellwire/v1;cellwirev1\252\002\013Cellwire.V1'
   _globals['_LISTMODELSREQUEST']._serialized_start=41
   _globals['_LISTMODELSREQUEST']._serialized_end=60
   _globals['_LISTMODELSRESPONSE']._serialized_start=62
   _globals['_LISTMODELSRESPONSE']._serialized_end=118
   _globals['_MODEL']._serialized_start=121
-  _globals['_MODEL']._serialized_end=301
-  _globals['_TRAINING']._serialized_start=303
-  _globals['_TRAINING']._serialized_end=405
-  _globals['_MODELSSERVICE']._serialized_start=407
-  _globals['_MODELSSERVICE']._serialized_end=501
+  _globals['_MODEL']._serialized_end=329
+  _globals['_VOCABULARY']._serialized_start=331
+  _globals['_VOCABULARY']._serialized_end=398
+  _globals['_CHARACTERS']._serialized_start=400
+  _globals['_CHARACTERS']._serialized_end=429
+  _globals['_TRAINING']._serialized_start=431
+  _globals['_TRAINING']._serialized_end=533
+  _globals['_MODELSSERVICE']._serialized_start=535
+  _globals['_MODELSSERVICE']._serialized_end=629
 # @@protoc_insertion_point(module_scope)

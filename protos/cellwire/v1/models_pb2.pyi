@@ -70,7 +70,7 @@ class Model(_message.Message):
     CELL_FIELD_NUMBER: _builtins.int
     LAYERS_FIELD_NUMBER: _builtins.int
     HIDDEN_FIELD_NUMBER: _builtins.int
-    SYMBOLS_FIELD_NUMBER: _builtins.int
+    VOCABULARY_FIELD_NUMBER: _builtins.int
     STATE_BYTES_FIELD_NUMBER: _builtins.int
     TRAINING_FIELD_NUMBER: _builtins.int
     PROVIDER_FIELD_NUMBER: _builtins.int
@@ -89,8 +89,8 @@ class Model(_message.Message):
     provider: _builtins.str
     """The execution provider it runs on, for example "CPUExecutionProvider"."""
     @_builtins.property
-    def symbols(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The symbols it knows, in the order of their ids; every text is made of these alone."""
+    def vocabulary(self) -> Global___Vocabulary:
+        """What it reads and writes."""
 
     @_builtins.property
     def training(self) -> Global___Training:
@@ -104,18 +104,68 @@ class Model(_message.Message):
         cell: _builtins.str = ...,
         layers: _builtins.int = ...,
         hidden: _builtins.int = ...,
-        symbols: _abc.Iterable[_builtins.str] | None = ...,
+        vocabulary: Global___Vocabulary | None = ...,
         state_bytes: _builtins.int = ...,
         training: Global___Training | None = ...,
         provider: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["training", b"training"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["training", b"training", "vocabulary", b"vocabulary"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cell", b"cell", "hidden", b"hidden", "layers", b"layers", "name", b"name", "provider", b"provider", "sha256", b"sha256", "state_bytes", b"state_bytes", "symbols", b"symbols", "training", b"training"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cell", b"cell", "hidden", b"hidden", "layers", b"layers", "name", b"name", "provider", b"provider", "sha256", b"sha256", "state_bytes", b"state_bytes", "training", b"training", "vocabulary", b"vocabulary"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Model: _TypeAlias = Model  # noqa: Y015
+
+@_typing.final
+class Vocabulary(_message.Message):
+    """Vocabulary says what a model's texts are made of."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHARACTERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def characters(self) -> Global___Characters:
+        """Characters."""
+
+    def __init__(
+        self,
+        *,
+        characters: Global___Characters | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["characters", b"characters", "kind", b"kind"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["characters", b"characters", "kind", b"kind"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["characters"]  # noqa: Y015
+    _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
+
+Global___Vocabulary: _TypeAlias = Vocabulary  # noqa: Y015
+
+@_typing.final
+class Characters(_message.Message):
+    """Characters is a vocabulary of Unicode code points."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SYMBOLS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def symbols(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The symbols, in the order of their ids; every text is made of these alone."""
+
+    def __init__(
+        self,
+        *,
+        symbols: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["symbols", b"symbols"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Characters: _TypeAlias = Characters  # noqa: Y015
 
 @_typing.final
 class Training(_message.Message):

@@ -203,7 +203,9 @@ Global___Cancel: _TypeAlias = Cancel  # noqa: Y015
 
 @_typing.final
 class Close(_message.Message):
-    """Close waits for the operations before it, then deletes the session and ends the stream."""
+    """Close waits for the operations before it, then deletes the session and ends the stream. Of what is
+    sent after it, only cancel is obeyed; the rest is rejected with FAILED_PRECONDITION.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -293,8 +295,8 @@ class Chunk(_message.Message):
     """At least one character."""
     @_builtins.property
     def log_probabilities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """If asked for, one for each character: the natural log of the probability the model gave it,
-        before temperature and top_k.
+        """If asked for, one for each token, which with a vocabulary of characters is each character: the
+        natural log of the probability the model gave it, before temperature and top_k.
         """
 
     def __init__(

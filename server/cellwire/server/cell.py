@@ -44,11 +44,16 @@ class StateTensor:
 class Cell:
     """A model that keeps the contract."""
 
-    name: str
+    path: Path
     sha256: str
     graph: onnx.ModelProto
     states: tuple[StateTensor, ...]
     manifest: Manifest
+
+    @property
+    def name(self) -> str:
+        """The model's name: its file's stem."""
+        return self.path.stem
 
     @property
     def state_bytes(self) -> int:
@@ -74,7 +79,7 @@ def read_cell(path: Path) -> Cell:
         graph = _at_least_opset(graph)
     except ValueError as error:
         raise BadModel(f"{path}: {error}") from error
-    return Cell(path.stem, hashlib.sha256(raw).hexdigest(), graph, states, manifest)
+    return Cell(path, hashlib.sha256(raw).hexdigest(), graph, states, manifest)
 
 
 def _manifest(model: onnx.ModelProto) -> Manifest:

@@ -30,8 +30,8 @@ def serve(
     sessions: Annotated[int, typer.Option(min=1, help="Most sessions of each model.")] = 4096,
     max_batch: Annotated[int, typer.Option(min=1, help="Most sessions in one step.")] = 256,
     threads: Annotated[
-        int, typer.Option(min=0, help="Threads that compute a step; 0 is one for each core.")
-    ] = 0,
+        int | None, typer.Option(min=1, help="Threads that compute a step; default: all cores.")
+    ] = None,
     drain_timeout_s: Annotated[
         float, typer.Option(min=0, help="How long running operations may go on when stopped.")
     ] = 10.0,
@@ -46,7 +46,7 @@ def serve(
         models=tuple(model) if model else defaults.models,
         sessions=sessions,
         max_batch=max_batch,
-        threads=threads,
+        threads=threads or defaults.threads,
         drain_timeout_s=drain_timeout_s,
     )
     try:
@@ -55,7 +55,6 @@ def serve(
         _say(str(error))
         raise typer.Exit(_FAILED) from error
     if crash is not None:
-        _say(f"stopped, because an engine failed: {crash!r}")
         raise typer.Exit(_FAILED)
 
 
@@ -71,6 +70,8 @@ async def _serve(config: Config) -> BaseException | None:
         _say(_ready(daemon, config))
         daemon.crashed.add_done_callback(lambda _: stop.set())
         await stop.wait()
+        if daemon.crashed.done():
+            _say(f"an engine failed: {daemon.crashed.result()!r}")
         _say(f"draining, at most {config.drain_timeout_s:g} s; once more ends at once")
     _say("stopped")
     return daemon.crashed.result() if daemon.crashed.done() else None
@@ -86,10 +87,9 @@ def _ready(daemon: Daemon, config: Config) -> str:
     from cellwire.server.runtime import VERSION
 
     models = ", ".join(f"{model.name} on {model.provider}" for model in daemon.registry)
-    threads = config.threads or os.cpu_count()
     return (
         f"{version('cellwire')} ready on {daemon.address}; serving {models} "
-        f"(onnxruntime {VERSION}, {threads} threads)"
+        f"(onnxruntime {VERSION}, threads: {config.threads})"
     )
 
 

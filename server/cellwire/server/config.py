@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +15,13 @@ BUILT_IN_MODEL = Path(__file__).parent / "models" / "austen.onnx"
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 
 
+def _cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 @dataclass(frozen=True, slots=True)
 class Config:
     """The daemon's settings."""
@@ -22,6 +30,6 @@ class Config:
     models: tuple[Path, ...] = (BUILT_IN_MODEL,)
     sessions: int = 4096  # of each model
     max_batch: int = 256
-    threads: int = 0  # for one step; 0 is one for each core
+    threads: int = field(default_factory=_cores)  # for one step
     drain_timeout_s: float = 10.0
     limits: Limits = field(default_factory=Limits)

@@ -35,7 +35,7 @@ class Engine:
     @property
     def idle(self) -> bool:
         """Whether a step would do nothing."""
-        return not self._scheduler.runnable
+        return self._scheduler.idle
 
     @property
     def sessions(self) -> int:
@@ -61,7 +61,7 @@ class Engine:
             sessions, chosen, log_probabilities, strict=True
         ):
             if math.isnan(log_probability):
-                session.close(0, StepFailed("the model's output is not a number"))
+                session.close(None, StepFailed("the model's output is not a number"))
             else:
                 session.commit(token, log_probability)
             if not session.runnable:
@@ -70,7 +70,7 @@ class Engine:
     def _fail(self, sessions: list[Session], error: StepFailed) -> None:
         """End the sessions whose states a failed step may have spoiled, and no others."""
         for session in sessions:
-            session.close(0, error)
+            session.close(None, error)
             self._settle(session)
 
     def open(self, session_id: str, operation_id: int, seed: int) -> None:
@@ -90,6 +90,12 @@ class Engine:
             session.submit(operation)
             self._settle(session)
 
+    def finish(self, session_id: str) -> None:
+        """Let a session end after the operations it has."""
+        if session := self._sessions.get(session_id):
+            session.finish()
+            self._settle(session)
+
     def cancel(self, session_id: str, operation_id: int, target: int) -> None:
         """End an operation of a session, overtaking all others."""
         if session := self._sessions.get(session_id):
@@ -105,7 +111,7 @@ class Engine:
     def close(self, session_id: str) -> None:
         """End a session at once, whatever it is doing; nothing if it has ended already."""
         if session := self._sessions.get(session_id):
-            session.close(0)
+            session.close(None)
             self._settle(session)
 
     def _settle(self, session: Session) -> None:

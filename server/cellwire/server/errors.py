@@ -8,6 +8,7 @@ CellwireError
     Full                 no room: try again later
     Draining             the daemon is shutting down
     StepFailed           the model could not be run
+    Fault                a mistake of the daemon's own
     BadModel             a model file cannot be served (never reaches a client)
     CannotListen         the address cannot be listened on (never reaches a client)
 
@@ -53,6 +54,10 @@ class Draining(CellwireError):
 
 class StepFailed(CellwireError):
     """The model could not be run, or what came out is not a number."""
+
+
+class Fault(CellwireError):
+    """The daemon has made a mistake; its log holds the traceback."""
 
 
 class BadModel(CellwireError):

@@ -84,7 +84,7 @@ class Closed:
     """The session is gone; nothing follows. `error` says why, if nobody asked for it."""
 
     session_id: str
-    operation_id: int
+    operation_id: int | None  # of the close or open that led to it, if there was one
     error: CellwireError | None = None
 
 

@@ -53,7 +53,7 @@ class Generate:
 class Close:
     """End the session when all before this is done."""
 
-    id: int
+    id: int | None  # None if it stands for the end of the client's stream
 
     @property
     def waiting_chars(self) -> int:

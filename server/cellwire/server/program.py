@@ -1,7 +1,8 @@
 """The program around a cell: gather, cell, sampler, scatter, in one ONNX graph.
 
-For rows b of a step it reads each state from the arena, runs the cell, settles the next token, and
-writes the next states back:
+For each row of a step it reads each state from the arena, runs the cell, settles the next token,
+and writes the next states back (all names but `token` begin with "cellwire.", so that no cell's
+own names meet them):
 
     token, read_slot, write_slot, forced, top_k  int64[batch]
     inverse_temperature, uniform                 float32[batch]
@@ -24,10 +25,19 @@ from onnx import TensorProto, helper, numpy_helper
 
 from cellwire.server.cell import LOGITS, NEXT_STATE, STATE, TOKEN, Cell, StateTensor
 
-ARENA = "arena."
-NEXT_ARENA = "next_arena."
-
 _OWN = "cellwire."  # no cell may use names that begin so
+
+ARENA = f"{_OWN}arena."
+NEXT_ARENA = f"{_OWN}next_arena."
+READ_SLOT = f"{_OWN}read_slot"
+WRITE_SLOT = f"{_OWN}write_slot"
+FORCED = f"{_OWN}forced"
+INVERSE_TEMPERATURE = f"{_OWN}inverse_temperature"
+UNIFORM = f"{_OWN}uniform"
+TOP_K = f"{_OWN}top_k"
+TOP_K_LIMIT = f"{_OWN}top_k_limit"
+CHOSEN = f"{_OWN}chosen"
+LOG_PROBABILITY = f"{_OWN}log_probability"
 
 
 class _Graph:
@@ -54,11 +64,13 @@ class _Graph:
 
 def compose_program(cell: Cell) -> bytes:
     """Return the serialized program for a cell; ValueError if the cell takes our names."""
-    if any(name.startswith(_OWN) for node in cell.graph.graph.node for name in node.output):
+    inner = cell.graph.graph
+    names = [name for node in inner.node for name in node.output]
+    if any(name.startswith(_OWN) for name in (*names, *(t.name for t in inner.initializer))):
         raise ValueError(f"values named {_OWN}* are the daemon's own")
     before, after = _Graph(), _Graph()
     for state in cell.states:
-        before.add("Gather", ARENA + state.name, "read_slot", name=STATE + state.name, axis=0)
+        before.add("Gather", ARENA + state.name, READ_SLOT, name=STATE + state.name, axis=0)
     _sample(after)
     for state in cell.states:
         _scatter(after, cell, state)
@@ -72,10 +84,10 @@ def _scatter(graph: _Graph, cell: Cell, state: StateTensor) -> None:
         # Arena and next arena share their memory, which ONNX Runtime does not know: where nothing
         # else makes the write wait for the read, choosing between the two values does.
         axes = graph.constant(range(1, 1 + len(state.shape)), np.int64)
-        always = graph.add("GreaterOrEqual", "read_slot", graph.constant(0, np.int64))
+        always = graph.add("GreaterOrEqual", READ_SLOT, graph.constant(0, np.int64))
         always = graph.add("Unsqueeze", always, axes)
         rows = graph.add("Where", always, rows, STATE + state.name)
-    slots = graph.add("Unsqueeze", "write_slot", graph.constant([1], np.int64))
+    slots = graph.add("Unsqueeze", WRITE_SLOT, graph.constant([1], np.int64))
     graph.add("ScatterND", ARENA + state.name, slots, rows, name=NEXT_ARENA + state.name)
 
 
@@ -101,51 +113,51 @@ def _sample(graph: _Graph) -> None:
     """
     last, one = graph.constant([1], np.int64), graph.constant(1, np.int64)
     zero = graph.constant(0, np.int64)
-    top_k = graph.add("Unsqueeze", "top_k", last)  # [batch, 1]
+    top_k = graph.add("Unsqueeze", TOP_K, last)  # [batch, 1]
     best = f"{_OWN}best"  # [batch, top_k_limit], descending
     graph.nodes.append(
-        helper.make_node("TopK", [LOGITS, "top_k_limit"], [best, f"{_OWN}best_tokens"], axis=1)
+        helper.make_node("TopK", [LOGITS, TOP_K_LIMIT], [best, f"{_OWN}best_tokens"], axis=1)
     )
     index = graph.add("Max", graph.add("Sub", top_k, one), zero)
     kth = graph.add("GatherElements", best, index, axis=1)  # [batch, 1]
     everything = graph.add("Equal", top_k, zero)
     floor = graph.add("Where", everything, graph.constant(-np.inf, np.float32), kth)
 
-    inverse_temperature = graph.add("Unsqueeze", "inverse_temperature", last)
+    inverse_temperature = graph.add("Unsqueeze", INVERSE_TEMPERATURE, last)
     scaled = graph.add("Mul", LOGITS, inverse_temperature)  # [batch, vocabulary]
     allowed = graph.add("GreaterOrEqual", LOGITS, floor)
     masked = graph.add("Where", allowed, scaled, graph.constant(-np.inf, np.float32))
     weight = graph.add("Softmax", masked, axis=1)
     cumulated = graph.add("CumSum", weight, one)
     total = graph.add("Gather", cumulated, graph.constant([-1], np.int64), axis=1)
-    mark = graph.add("Mul", total, graph.add("Unsqueeze", "uniform", last))
+    mark = graph.add("Mul", total, graph.add("Unsqueeze", UNIFORM, last))
     passed = graph.add("Cast", graph.add("LessOrEqual", cumulated, mark), to=TensorProto.FLOAT)
     count = graph.add("ReduceSum", passed, last, keepdims=0)
     sampled = graph.add("Cast", count, to=TensorProto.INT64)
-    is_forced = graph.add("GreaterOrEqual", "forced", zero)
-    graph.add("Where", is_forced, "forced", sampled, name="chosen")
+    is_forced = graph.add("GreaterOrEqual", FORCED, zero)
+    graph.add("Where", is_forced, FORCED, sampled, name=CHOSEN)
 
-    chosen = graph.add("Unsqueeze", "chosen", last)
+    chosen = graph.add("Unsqueeze", CHOSEN, last)
     log_probabilities = graph.add("LogSoftmax", LOGITS, axis=1)  # [batch, vocabulary]
     log_probability = graph.add("GatherElements", log_probabilities, chosen, axis=1)
-    graph.add("Squeeze", log_probability, last, name="log_probability")
+    graph.add("Squeeze", log_probability, last, name=LOG_PROBABILITY)
 
 
 def _assemble(cell: Cell, before: _Graph, after: _Graph) -> onnx.ModelProto:
     """Put the cell between what comes before and after it."""
     int64, float32 = TensorProto.INT64, TensorProto.FLOAT
     value = helper.make_tensor_value_info
-    integers = [TOKEN, "read_slot", "write_slot", "forced", "top_k"]
-    floats = ["inverse_temperature", "uniform"]
+    integers = [TOKEN, READ_SLOT, WRITE_SLOT, FORCED, TOP_K]
+    floats = [INVERSE_TEMPERATURE, UNIFORM]
     inputs = [
         *(value(name, int64, ["batch"]) for name in integers),
         *(value(name, float32, ["batch"]) for name in floats),
-        value("top_k_limit", int64, [1]),
+        value(TOP_K_LIMIT, int64, [1]),
         *(value(ARENA + s.name, float32, ["slots", *s.shape]) for s in cell.states),
     ]
     outputs = [
-        value("chosen", int64, ["batch"]),
-        value("log_probability", float32, ["batch"]),
+        value(CHOSEN, int64, ["batch"]),
+        value(LOG_PROBABILITY, float32, ["batch"]),
         *(value(NEXT_ARENA + s.name, float32, ["slots", *s.shape]) for s in cell.states),
     ]
     inner = cell.graph.graph

@@ -14,22 +14,23 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from cellwire.server.cell import Cell
+from cellwire.server import program
+from cellwire.server.cell import TOKEN, Cell
 from cellwire.server.errors import BadModel, StepFailed
-from cellwire.server.program import ARENA, NEXT_ARENA, compose_program
 from cellwire.server.step import StepBatch, StepResult
 
 VERSION: str = ort.__version__
 
 _QUIET = 3  # errors only
-_INPUTS: dict[str, type[np.generic]] = {
-    "token": np.int64,
-    "read_slot": np.int64,
-    "write_slot": np.int64,
-    "forced": np.int64,
-    "inverse_temperature": np.float32,
-    "uniform": np.float32,
-    "top_k": np.int64,
+# The columns of a StepBatch, and the program's inputs they go to.
+_INPUTS: dict[str, tuple[str, type[np.generic]]] = {
+    "token": (TOKEN, np.int64),
+    "read_slot": (program.READ_SLOT, np.int64),
+    "write_slot": (program.WRITE_SLOT, np.int64),
+    "forced": (program.FORCED, np.int64),
+    "inverse_temperature": (program.INVERSE_TEMPERATURE, np.float32),
+    "uniform": (program.UNIFORM, np.float32),
+    "top_k": (program.TOP_K, np.int64),
 }
 
 
@@ -47,21 +48,20 @@ class _Bucket:
 class Runtime:
     """One cell's program and arenas on the CPU provider; a Stepper."""
 
-    def __init__(self, cell: Cell, slots: int, threads: int = 0) -> None:
+    def __init__(self, cell: Cell, slots: int, threads: int = 1) -> None:
         """Compile the program and set all states to zero; BadModel if it cannot be compiled.
 
-        `slots` is the number of rows of each arena. `threads` may compute one step; 0 is one for
-        each core.
+        `slots` is the number of rows of each arena; so many `threads` compute one step.
         """
         self._symbols = len(cell.manifest.vocabulary.symbols)
         try:
-            program = compose_program(cell)
+            graph = program.compose_program(cell)
             self._session = ort.InferenceSession(
-                program, _options(threads), providers=["CPUExecutionProvider"]
+                graph, _options(threads), providers=["CPUExecutionProvider"]
             )
         # onnxruntime's exceptions have no common base but Exception.
         except Exception as error:
-            raise BadModel(f"model {cell.name!r} cannot be run: {error}") from error
+            raise BadModel(f"{cell.path}: cannot be run: {error}") from error
         self._arenas = {s.name: np.zeros((slots, *s.shape), np.float32) for s in cell.states}
         self._buckets: dict[int, _Bucket] = {}
 
@@ -92,20 +92,20 @@ class Runtime:
         """Return the buffers for a batch size, made and bound on first use."""
         if batch not in self._buckets:
             bucket = _Bucket(
-                inputs={name: np.zeros(batch, dtype) for name, dtype in _INPUTS.items()},
+                inputs={column: np.zeros(batch, dtype) for column, (_, dtype) in _INPUTS.items()},
                 top_k_limit=np.ones(1, np.int64),
                 chosen=np.zeros(batch, np.int64),
                 log_probability=np.zeros(batch, np.float32),
                 binding=self._session.io_binding(),
             )
-            for name, array in bucket.inputs.items():
-                _bind(bucket.binding.bind_input, name, array)
-            _bind(bucket.binding.bind_input, "top_k_limit", bucket.top_k_limit)
-            _bind(bucket.binding.bind_output, "chosen", bucket.chosen)
-            _bind(bucket.binding.bind_output, "log_probability", bucket.log_probability)
+            for column, (name, _) in _INPUTS.items():
+                _bind(bucket.binding.bind_input, name, bucket.inputs[column])
+            _bind(bucket.binding.bind_input, program.TOP_K_LIMIT, bucket.top_k_limit)
+            _bind(bucket.binding.bind_output, program.CHOSEN, bucket.chosen)
+            _bind(bucket.binding.bind_output, program.LOG_PROBABILITY, bucket.log_probability)
             for name, arena in self._arenas.items():
-                _bind(bucket.binding.bind_input, ARENA + name, arena)
-                _bind(bucket.binding.bind_output, NEXT_ARENA + name, arena)
+                _bind(bucket.binding.bind_input, program.ARENA + name, arena)
+                _bind(bucket.binding.bind_output, program.NEXT_ARENA + name, arena)
             self._buckets[batch] = bucket
         return self._buckets[batch]
 

@@ -15,6 +15,11 @@ class Scheduler:
         self._round: dict[Session, None] = {}  # the next to run comes first
 
     @property
+    def idle(self) -> bool:
+        """Whether no session has a row for the next step."""
+        return not self._round
+
+    @property
     def runnable(self) -> frozenset[Session]:
         """The sessions that have a row for the next step."""
         return frozenset(self._round)

@@ -182,16 +182,18 @@ class Session:
         try:
             self._admit(operation)
         except CellwireError as error:
-            self._emit(Rejected(self.id, operation.id, error))
+            self._emit(Rejected(self.id, operation.id or 0, error))
             return
         self._waiting.append(operation)
         self._waiting_chars += operation.waiting_chars
         self._start_waiting()
 
     def _admit(self, operation: Operation) -> None:
-        """Raise Full or InvalidRequest if the operation may not wait here."""
+        """Raise Full, InvalidRequest or WrongState if the operation may not wait here."""
         if operation.id != 0 and self._find(operation.id) is not None:
             raise InvalidRequest(f"operation {operation.id} is still running or waiting")
+        if self._closing:
+            raise WrongState("the session is closing; nothing comes after close")
         if isinstance(operation, Close):
             return
         if len(self._waiting) >= self._limits.waiting_operations:
@@ -204,6 +206,16 @@ class Session:
                 f"{self._waiting_chars:,} characters of this session are waiting already, and "
                 f"{self._limits.waiting_chars:,} may; wait for an answer before sending more"
             )
+
+    @property
+    def _closing(self) -> bool:
+        return bool(self._waiting) and isinstance(self._waiting[-1], Close)
+
+    def finish(self) -> None:
+        """End the session after the operations there are: no more will come."""
+        if not self._closing:
+            self._waiting.append(Close(None))
+            self._start_waiting()
 
     def grant(self, chars: int) -> None:
         """Let the session generate `chars` more: the reader has taken as many."""
@@ -226,11 +238,11 @@ class Session:
         else:
             self._forget_waiting(operation)
 
-    def _find(self, target: int) -> Operation | None:
+    def _find(self, target: int | None) -> Operation | None:
         known = [self._running, *self._waiting] if self._running else self._waiting
         return next((operation for operation in known if operation.id == target), None)
 
-    def close(self, operation_id: int, error: CellwireError | None = None) -> None:
+    def close(self, operation_id: int | None, error: CellwireError | None = None) -> None:
         """End the session at once; what was running or waiting is dropped."""
         if self.phase is Phase.CLOSED:
             return
@@ -276,7 +288,9 @@ class Session:
 
     def _emit_finished(self, operation: Operation, reason: FinishReason, done: int) -> None:
         appended = done if isinstance(operation, Append) else 0
-        self._emit(Finished(self.id, operation.id, reason, self.length, appended, done - appended))
+        self._emit(
+            Finished(self.id, operation.id or 0, reason, self.length, appended, done - appended)
+        )
 
     def _end(self) -> None:
         self._running = None
@@ -286,6 +300,7 @@ class Session:
     def _change(self, change: Change) -> None:
         after = TRANSITIONS.get((self.phase, change))
         if after is None:
+            # What a client can bring about has a refusal; a KeyError here is a fault of ours.
             raise WrongState(REFUSALS[self.phase, change])
         self.phase = after
 

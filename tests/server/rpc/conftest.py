@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,12 +13,15 @@ from grpc import aio
 from tests.server.tiny_cell import lstm_cell, write_cell
 
 from cellwire.server.config import Config
+from cellwire.server.engine import Engine
+from cellwire.server.registry import ServedModel
 from cellwire.server.rpc.daemon import Daemon
 from cellwire.server.session import Limits
 from cellwire.v1.generation_pb2 import SessionRequest, SessionResponse
 from cellwire.v1.generation_pb2_grpc import GenerationServiceStub
 
 CAPACITY = 60
+GUARD_S = 30
 
 
 class Stream:
@@ -68,6 +72,25 @@ async def running(config: Config) -> AsyncIterator[Daemon]:
     async with Daemon(config) as daemon:
         yield daemon
         assert not daemon.crashed.done()
+        daemon._generation.drain()
+        async with asyncio.timeout(GUARD_S):
+            await daemon._generation.drained()
+        assert len(daemon._outboxes) == 0
+        for model in daemon.registry:
+            assert await answer_of(model, Engine.check_integrity) is None
+            assert await answer_of(model, lambda engine: engine.sessions) == 0
+
+
+async def answer_of(model: ServedModel, question: Callable[[Engine], Any]) -> Any:  # noqa: ANN401
+    """Ask a model's engine, in its own thread."""
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[Any] = loop.create_future()
+
+    def ask(engine: Engine) -> None:
+        loop.call_soon_threadsafe(answer.set_result, question(engine))
+
+    model.loop.post(ask)
+    return await answer
 
 
 @pytest.fixture

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import math
+from typing import Any
 
 import grpc
 import pytest
 from grpc import aio
-from tests.server.rpc.conftest import CAPACITY, OpenStream, Stream, text_of
+from tests.server.rpc.conftest import CAPACITY, OpenStream, Stream, answer_of, text_of
 
-from cellwire.server.engine import Engine
 from cellwire.server.rpc.daemon import Daemon
 from cellwire.v1 import operations_pb2
 from cellwire.v1.generation_pb2 import GenerateRequest
@@ -195,6 +195,53 @@ async def test_half_close_finishes_what_was_sent(open_stream: OpenStream) -> Non
     assert await stream.call.code() is grpc.StatusCode.OK
 
 
+async def test_cancel_reaches_what_runs_after_close_was_sent(open_stream: OpenStream) -> None:
+    stream = open_stream()
+    await stream.open()
+    await stream.send(1, append={"text": "hello"})
+    await stream.send(2, generate={"max_chars": 1_000_000})
+    await stream.send(3, close={})
+    await stream.send(4, append={"text": "too late"})
+    await stream.send(5, cancel={"operation_id": 2})
+    answers = [a for a in await stream.until("closed") if a.WhichOneof("answer") != "chunk"]
+    assert [(a.operation_id, a.WhichOneof("answer")) for a in answers] == [
+        (1, "appended"),
+        (4, "rejected"),
+        (2, "finished"),
+        (5, "cancelled"),
+        (3, "closed"),
+    ]
+    assert "closing" in answers[1].rejected.status.message
+
+
+async def test_a_close_that_is_refused_closes_nothing(open_stream: OpenStream) -> None:
+    stream = open_stream()
+    await stream.open()
+    await stream.send(1, append={"text": "hello"})
+    await stream.send(2, generate={"max_chars": 1_000_000})
+    await stream.send(2, close={})
+    await stream.until("rejected")
+    await stream.send(3, cancel={"operation_id": 2})
+    await stream.until("cancelled")
+    assert len(await stream.generated(4, 10)) == 10
+
+
+async def test_bytes_that_are_no_message_end_the_stream(channel: aio.Channel) -> None:
+    method: Any = channel.stream_stream("/cellwire.v1.GenerationService/Session")
+    not_utf_8 = b"\x1a\x04\x0a\x02\xff\xfe"
+    for messages in ([not_utf_8], [b"\x12\x00", not_utf_8]):
+        call = method()
+        for message in messages:
+            await call.write(message)
+        assert await call.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_a_very_long_name_is_not_found_either(open_stream: OpenStream) -> None:
+    stream = open_stream()
+    await stream.send(open={"model": "x" * 100_000})
+    assert await stream.call.code() is grpc.StatusCode.NOT_FOUND
+
+
 async def test_cancel_overtakes_and_the_session_lives(open_stream: OpenStream) -> None:
     stream = open_stream()
     await stream.open(seed=4)
@@ -233,17 +280,9 @@ async def test_a_reader_that_stops_pauses_only_itself(
 
 async def idle(daemon: Daemon) -> None:
     """Wait until no session of the daemon's model can take a step."""
-    loop = asyncio.get_running_loop()
     model = next(iter(daemon.registry))
-    while True:
-        answer: asyncio.Future[bool] = loop.create_future()
-
-        def ask(engine: Engine, answer: asyncio.Future[bool] = answer) -> None:
-            loop.call_soon_threadsafe(answer.set_result, engine.idle)
-
-        model.loop.post(ask)
-        if await answer:
-            return
+    while not await answer_of(model, lambda engine: engine.idle):
+        pass
 
 
 async def test_too_many_waiting_operations_are_refused(open_stream: OpenStream) -> None:

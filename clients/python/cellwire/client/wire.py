@@ -55,7 +55,7 @@ def model_of(message: models_pb2.Model) -> Model:
         cell=message.cell,
         layers=message.layers,
         hidden=message.hidden,
-        symbols=tuple(message.symbols),
+        symbols=tuple(message.vocabulary.characters.symbols),
         state_bytes=message.state_bytes,
         provider=message.provider,
         training=training,

@@ -66,7 +66,9 @@ def model_message(model: ServedModel) -> models_pb2.Model:
         cell=manifest.cell.kind,
         layers=manifest.cell.layers,
         hidden=manifest.cell.hidden,
-        symbols=manifest.vocabulary.symbols,
+        vocabulary=models_pb2.Vocabulary(
+            characters=models_pb2.Characters(symbols=manifest.vocabulary.symbols)
+        ),
         state_bytes=model.cell.state_bytes,
         provider=model.provider,
     )
@@ -120,7 +122,7 @@ def answer_message(
     event: Answer,
 ) -> generation_pb2.SessionResponse:
     """Return the answer an event stands for."""
-    response = generation_pb2.SessionResponse(operation_id=event.operation_id)
+    response = generation_pb2.SessionResponse(operation_id=event.operation_id or 0)
     match event:
         case Appended():
             response.appended.offset = event.offset

@@ -48,13 +48,13 @@ class Daemon:
         """Load the models and listen; BadModel or CannotListen if that is impossible."""
         loop = asyncio.get_running_loop()
         self.crashed = loop.create_future()
-        outboxes = Outboxes(loop)
+        self._outboxes = Outboxes(loop)
         self.registry = Registry.load(
             self._config,
-            outboxes.deliver,
+            self._outboxes.deliver,
             self._on_crash,
         )
-        self._generation = GenerationService(self.registry, outboxes)
+        self._generation = GenerationService(self.registry, self._outboxes)
         self._health = health.aio.HealthServicer()
         self._server = self._make_server()
         self.address = _bind(self._server, self._config.listen)
@@ -65,7 +65,11 @@ class Daemon:
         return self
 
     def _on_crash(self, error: BaseException) -> None:
-        self.crashed.get_loop().call_soon_threadsafe(self.crashed.set_result, error)
+        self.crashed.get_loop().call_soon_threadsafe(self._note_crash, error)
+
+    def _note_crash(self, error: BaseException) -> None:
+        if not self.crashed.done():
+            self.crashed.set_result(error)
 
     def _make_server(self) -> aio.Server:
         server = aio.server(
@@ -101,7 +105,9 @@ class Daemon:
         await self._health.enter_graceful_shutdown()
         self._generation.drain()
         try:
-            async with asyncio.timeout(self._config.drain_timeout_s):
+            # A crashed engine finishes nothing.
+            timeout_s = 0 if self.crashed.done() else self._config.drain_timeout_s
+            async with asyncio.timeout(timeout_s):
                 await self._generation.drained()
         except TimeoutError:
             self._generation.cut()

@@ -20,6 +20,7 @@ from cellwire.server.rpc.convert import (
 )
 from cellwire.server.rpc.live_session import LiveSession
 from cellwire.server.rpc.outbox import Outboxes
+from cellwire.server.rpc.requests import readable
 from cellwire.server.rpc.session_stream import SessionStream
 from cellwire.server.rpc.status import abort
 from cellwire.v1.generation_pb2 import (
@@ -32,6 +33,7 @@ from cellwire.v1.generation_pb2_grpc import GenerationServiceServicer
 from cellwire.v1.operations_pb2 import Open
 
 _SHUTTING_DOWN = "the daemon is shutting down"
+_FIRST_MESSAGE_TIMEOUT_S = 60.0
 
 
 class GenerationService(GenerationServiceServicer):
@@ -59,7 +61,7 @@ class GenerationService(GenerationServiceServicer):
     def cut(self) -> None:
         """End every call that is left, with UNAVAILABLE."""
         for session in self._sessions:
-            session.report(Closed(session.id, 0, Draining(_SHUTTING_DOWN)))
+            session.report(Closed(session.id, None, Draining(_SHUTTING_DOWN)))
 
     @asynccontextmanager
     async def _running(self, session: LiveSession) -> AsyncIterator[LiveSession]:
@@ -84,9 +86,7 @@ class GenerationService(GenerationServiceServicer):
     ) -> None:
         """Serve one session, from open to close."""
         try:
-            request = await anext(request_iterator, None)
-            if request is None:
-                raise InvalidRequest("the stream ended before it had begun; send open first")
+            request = await _first(request_iterator)
             if request.WhichOneof("operation") != "open":
                 raise WrongState("the first message of a session must be open")
             live = self._session(request.operation_id, request.open)
@@ -123,6 +123,18 @@ class GenerationService(GenerationServiceServicer):
         return LiveSession(
             self._registry.find(message.model), self._outboxes, operation_id, message
         )
+
+
+async def _first(requests: AsyncIterator[SessionRequest]) -> SessionRequest:
+    """Return the first message; InvalidRequest or WrongState if none comes in time."""
+    try:
+        async with asyncio.timeout(_FIRST_MESSAGE_TIMEOUT_S):
+            request = await anext(readable(requests), None)
+    except TimeoutError:
+        raise WrongState(f"no open came within {_FIRST_MESSAGE_TIMEOUT_S:g} s") from None
+    if request is None:
+        raise InvalidRequest("the stream ended before it had begun; send open first")
+    return request
 
 
 async def _send_text(

@@ -64,6 +64,10 @@ class LiveSession:
         """Let the session carry out an operation after those before it."""
         self.model.loop.post(lambda e: e.submit(self.id, operation))
 
+    def finish(self) -> None:
+        """Let the session end after the operations it has."""
+        self.model.loop.post(lambda e: e.finish(self.id))
+
     def cancel(self, operation_id: int, target: int) -> None:
         """End an operation."""
         self.model.loop.post(lambda e: e.cancel(self.id, operation_id, target))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 
 from grpc import aio
 
-from cellwire.server.errors import CellwireError, Draining, InvalidRequest
+from cellwire.server.errors import CellwireError, Draining, Fault, InvalidRequest
 from cellwire.server.events import Closed, Opened, Rejected, Written
 from cellwire.server.operations import Close
 from cellwire.server.rpc.convert import (
@@ -18,13 +19,17 @@ from cellwire.server.rpc.convert import (
     generate_of,
 )
 from cellwire.server.rpc.live_session import LiveSession
+from cellwire.server.rpc.requests import readable
 from cellwire.server.rpc.status import abort
+from cellwire.server.session import Limits
 from cellwire.v1.generation_pb2 import SessionRequest, SessionResponse
+
+_log = logging.getLogger(__name__)
 
 Context = aio.ServicerContext[SessionRequest, SessionResponse]
 
-# Twice what a session lets wait, so that a client hears RESOURCE_EXHAUSTED before we stop reading.
-_MAX_UNANSWERED = 128
+# More than a session lets wait, so that a client hears RESOURCE_EXHAUSTED before we stop reading.
+_MAX_UNANSWERED = 2 * Limits().waiting_operations
 # Text longer than this is encoded in another thread, so that other streams are not held up.
 _LONG_TEXT_CHARS = 10_000
 
@@ -44,8 +49,7 @@ class SessionStream:
         self._requests = requests
         self._context = context
         self._unanswered = asyncio.Semaphore(_MAX_UNANSWERED)
-        self._answer_close = True
-        self._end: CellwireError | None = None
+        self._draining = False
         self._receiving: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
@@ -58,25 +62,33 @@ class SessionStream:
 
     def drain(self) -> None:
         """Take no more operations, finish those there are, then end with UNAVAILABLE."""
-        self._end = Draining("the daemon is shutting down; open a new session elsewhere")
+        self._draining = True
         if self._receiving is not None:
             self._receiving.cancel()
-        self._session.submit(Close(0))
+        self._session.finish()
 
     async def _receive(self) -> None:
-        """Pass operations on, until the client closes the session or its side of the stream."""
-        async for request in self._requests:
-            await self._unanswered.acquire()
-            try:
-                if await self._pass_on(request):
-                    return
-            except CellwireError as error:
-                self._session.report(Rejected(self._session.id, request.operation_id, error))
-        self._answer_close = False
-        self._session.submit(Close(0))
+        """Pass operations on, until the client closes its side of the stream."""
+        try:
+            async for request in readable(self._requests):
+                await self._unanswered.acquire()
+                await self._try_to_pass_on(request)
+            self._session.finish()
+        # Whatever goes wrong here, the send loop must hear of it, or the call would never end.
+        except CellwireError as error:
+            self._session.report(Closed(self._session.id, None, error))
+        except Exception:  # noqa: BLE001
+            _log.exception("a session's receive loop failed")
+            self._session.report(Closed(self._session.id, None, Fault("the daemon made a mistake")))
 
-    async def _pass_on(self, request: SessionRequest) -> bool:
-        """Hand one operation to the session; True if it is the last."""
+    async def _try_to_pass_on(self, request: SessionRequest) -> None:
+        try:
+            await self._pass_on(request)
+        except CellwireError as error:
+            self._session.report(Rejected(self._session.id, request.operation_id, error))
+
+    async def _pass_on(self, request: SessionRequest) -> None:
+        """Hand one operation to the session."""
         operation_id = request.operation_id
         match request.WhichOneof("operation"):
             case "append":
@@ -92,12 +104,10 @@ class SessionStream:
                 self._session.cancel(operation_id, request.cancel.operation_id)
             case "close":
                 self._session.submit(Close(operation_id))
-                return True
             case "open":
                 raise InvalidRequest("the session is open already; open comes first, and once")
             case _:
                 raise InvalidRequest("the message holds no operation this daemon knows")
-        return False
 
     async def _send(self) -> None:
         """Write answers as they come, until the session is closed."""
@@ -126,8 +136,9 @@ class SessionStream:
         self._session.grant(len(written))
 
     async def _write_end(self, event: Closed) -> None:
-        error = event.error or self._end
-        if error is not None:
-            await abort(self._context, error)
-        if self._answer_close:
+        if event.error is not None:
+            await abort(self._context, event.error)
+        if event.operation_id is not None:
             await self._context.write(answer_message(event))
+        elif self._draining:
+            await abort(self._context, Draining("the daemon is shutting down"))

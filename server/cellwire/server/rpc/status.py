@@ -15,6 +15,7 @@ from grpc_status import rpc_status
 from cellwire.server.errors import (
     CellwireError,
     Draining,
+    Fault,
     Full,
     InvalidRequest,
     NotFound,
@@ -31,9 +32,12 @@ _CODES: dict[type[CellwireError], grpc.StatusCode] = {
     Full: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Draining: grpc.StatusCode.UNAVAILABLE,
     StepFailed: grpc.StatusCode.INTERNAL,
+    Fault: grpc.StatusCode.INTERNAL,
 }
 
 _RETRY_DELAY_S = 1
+# Statuses travel in headers, which gRPC limits to 16 KiB; a message may quote what a client sent.
+_MAX_MESSAGE_CHARS = 1_000
 
 
 class Abortable(Protocol):
@@ -45,9 +49,11 @@ class Abortable(Protocol):
 
 def status_of(error: CellwireError) -> Status:
     """Return the status of an error: code, message, and details a program can read."""
-    return Status(
-        code=_CODES[type(error)].value[0], message=str(error), details=map(_packed, _details(error))
-    )
+    message = str(error)
+    if len(message) > _MAX_MESSAGE_CHARS:
+        message = message[:_MAX_MESSAGE_CHARS] + "..."
+    code: int = _CODES[type(error)].value[0]
+    return Status(code=code, message=message, details=map(_packed, _details(error)))
 
 
 async def abort(context: Abortable, error: CellwireError) -> NoReturn:

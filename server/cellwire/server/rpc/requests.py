@@ -1,0 +1,21 @@
+"""A client's messages, as they come."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from google.protobuf.message import DecodeError
+
+from cellwire.server.errors import InvalidRequest
+from cellwire.v1.generation_pb2 import SessionRequest
+
+
+async def readable(requests: AsyncIterator[SessionRequest]) -> AsyncIterator[SessionRequest]:
+    """Pass messages on; InvalidRequest for bytes that are none (grpc.aio parses on reading)."""
+    try:
+        async for request in requests:
+            yield request
+    except DecodeError as error:
+        raise InvalidRequest(
+            f"the bytes are no SessionRequest, or a text is not UTF-8: {error}"
+        ) from error
