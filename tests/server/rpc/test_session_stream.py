@@ -233,7 +233,9 @@ async def test_bytes_that_are_no_message_end_the_stream(channel: aio.Channel) ->
         call = method()
         for message in messages:
             await call.write(message)
-        assert await call.code() is grpc.StatusCode.INVALID_ARGUMENT
+        with pytest.raises(aio.AioRpcError) as caught:
+            [response async for response in call]
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 async def test_a_very_long_name_is_not_found_either(open_stream: OpenStream) -> None:
