@@ -62,8 +62,8 @@ model: .venv/.dev  ## train and export the built-in model (an hour and a half on
 	$(BIN)/cellwire train exporter/corpora/austen.txt --out runs/austen-1 \
 	  --layers 2 --hidden 256 --epochs 15 --learning-rate 0.006 --validate-every 500
 	$(BIN)/cellwire train exporter/corpora/austen.txt --out runs/austen-2 \
-	  --start-from runs/austen-1 --layers 2 --hidden 256 --epochs 8 --learning-rate 0.003 \
-	  --dropout 0.15 --weight-decay 0.05 --validate-every 466
+	  --start-from runs/austen-1 --layers 2 --hidden 256 --epochs 8 --learning-rate 0.002 \
+	  --dropout 0.05 --weight-decay 0.05 --validate-every 466
 	$(BIN)/cellwire export runs/austen-2 server/cellwire/server/models/austen.onnx
 
 clean:  ## remove the environment and every cache
