@@ -29,6 +29,13 @@ class SessionRequest(_message.Message):
     GENERATE_FIELD_NUMBER: _builtins.int
     CANCEL_FIELD_NUMBER: _builtins.int
     CLOSE_FIELD_NUMBER: _builtins.int
+    ATTACH_FIELD_NUMBER: _builtins.int
+    COMPLETE_FIELD_NUMBER: _builtins.int
+    ACCEPT_FIELD_NUMBER: _builtins.int
+    REWIND_FIELD_NUMBER: _builtins.int
+    FORK_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    CLASSIFY_FIELD_NUMBER: _builtins.int
     operation_id: _builtins.int
     """Chosen by the client, and repeated in every answer to this operation. Must not be that of
     another operation that is still running or waiting, except 0, which any number may share.
@@ -51,7 +58,35 @@ class SessionRequest(_message.Message):
 
     @_builtins.property
     def close(self) -> _operations_pb2.Close:
-        """End the session."""
+        """End the session, or let go of it."""
+
+    @_builtins.property
+    def attach(self) -> _operations_pb2.Attach:
+        """Take up a session that exists: first, and once."""
+
+    @_builtins.property
+    def complete(self) -> _operations_pb2.Complete:
+        """Search for the likeliest continuations."""
+
+    @_builtins.property
+    def accept(self) -> _operations_pb2.Accept:
+        """Add the beginning of a completion."""
+
+    @_builtins.property
+    def rewind(self) -> _operations_pb2.Rewind:
+        """Go back."""
+
+    @_builtins.property
+    def fork(self) -> _operations_pb2.Fork:
+        """Make a copy."""
+
+    @_builtins.property
+    def score(self) -> _operations_pb2.Score:
+        """Say how likely a text is."""
+
+    @_builtins.property
+    def classify(self) -> _operations_pb2.Classify:
+        """Give the labels' scores."""
 
     def __init__(
         self,
@@ -62,12 +97,19 @@ class SessionRequest(_message.Message):
         generate: _operations_pb2.Generate | None = ...,
         cancel: _operations_pb2.Cancel | None = ...,
         close: _operations_pb2.Close | None = ...,
+        attach: _operations_pb2.Attach | None = ...,
+        complete: _operations_pb2.Complete | None = ...,
+        accept: _operations_pb2.Accept | None = ...,
+        rewind: _operations_pb2.Rewind | None = ...,
+        fork: _operations_pb2.Fork | None = ...,
+        score: _operations_pb2.Score | None = ...,
+        classify: _operations_pb2.Classify | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["append", b"append", "cancel", b"cancel", "close", b"close", "generate", b"generate", "open", b"open", "operation", b"operation"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["accept", b"accept", "append", b"append", "attach", b"attach", "cancel", b"cancel", "classify", b"classify", "close", b"close", "complete", b"complete", "fork", b"fork", "generate", b"generate", "open", b"open", "operation", b"operation", "rewind", b"rewind", "score", b"score"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["append", b"append", "cancel", b"cancel", "close", b"close", "generate", b"generate", "open", b"open", "operation", b"operation", "operation_id", b"operation_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accept", b"accept", "append", b"append", "attach", b"attach", "cancel", b"cancel", "classify", b"classify", "close", b"close", "complete", b"complete", "fork", b"fork", "generate", b"generate", "open", b"open", "operation", b"operation", "operation_id", b"operation_id", "rewind", b"rewind", "score", b"score"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_operation: _TypeAlias = _typing.Literal["open", "append", "generate", "cancel", "close"]  # noqa: Y015
+    _WhichOneofReturnType_operation: _TypeAlias = _typing.Literal["open", "append", "generate", "cancel", "close", "attach", "complete", "accept", "rewind", "fork", "score", "classify"]  # noqa: Y015
     _WhichOneofArgType_operation: _TypeAlias = _typing.Literal["operation", b"operation"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_operation) -> _WhichOneofReturnType_operation | None: ...
 
@@ -87,6 +129,13 @@ class SessionResponse(_message.Message):
     REJECTED_FIELD_NUMBER: _builtins.int
     CLOSED_FIELD_NUMBER: _builtins.int
     CANCELLED_FIELD_NUMBER: _builtins.int
+    ATTACHED_FIELD_NUMBER: _builtins.int
+    COMPLETING_FIELD_NUMBER: _builtins.int
+    COMPLETED_FIELD_NUMBER: _builtins.int
+    REWOUND_FIELD_NUMBER: _builtins.int
+    FORKED_FIELD_NUMBER: _builtins.int
+    SCORED_FIELD_NUMBER: _builtins.int
+    CLASSIFIED_FIELD_NUMBER: _builtins.int
     operation_id: _builtins.int
     """The operation this answers."""
     @_builtins.property
@@ -95,15 +144,15 @@ class SessionResponse(_message.Message):
 
     @_builtins.property
     def appended(self) -> _operations_pb2.Appended:
-        """To append."""
+        """To append and accept."""
 
     @_builtins.property
     def chunk(self) -> _operations_pb2.Chunk:
-        """Text of a generate, as it comes."""
+        """Text of a generate, as it comes, or what an attach missed."""
 
     @_builtins.property
     def finished(self) -> _operations_pb2.Finished:
-        """The end of a generate, or of a cancelled operation."""
+        """The end of a generate, or of a cancelled or superseded operation."""
 
     @_builtins.property
     def rejected(self) -> _operations_pb2.Rejected:
@@ -117,6 +166,34 @@ class SessionResponse(_message.Message):
     def cancelled(self) -> _operations_pb2.Cancelled:
         """To cancel."""
 
+    @_builtins.property
+    def attached(self) -> _operations_pb2.Attached:
+        """To attach."""
+
+    @_builtins.property
+    def completing(self) -> _operations_pb2.Completed:
+        """The best continuations so far, of a complete that asked for partial results."""
+
+    @_builtins.property
+    def completed(self) -> _operations_pb2.Completed:
+        """To complete."""
+
+    @_builtins.property
+    def rewound(self) -> _operations_pb2.Rewound:
+        """To rewind."""
+
+    @_builtins.property
+    def forked(self) -> _operations_pb2.Forked:
+        """To fork."""
+
+    @_builtins.property
+    def scored(self) -> _operations_pb2.Scored:
+        """To score."""
+
+    @_builtins.property
+    def classified(self) -> _operations_pb2.Classified:
+        """To classify."""
+
     def __init__(
         self,
         *,
@@ -128,12 +205,19 @@ class SessionResponse(_message.Message):
         rejected: _operations_pb2.Rejected | None = ...,
         closed: _operations_pb2.Closed | None = ...,
         cancelled: _operations_pb2.Cancelled | None = ...,
+        attached: _operations_pb2.Attached | None = ...,
+        completing: _operations_pb2.Completed | None = ...,
+        completed: _operations_pb2.Completed | None = ...,
+        rewound: _operations_pb2.Rewound | None = ...,
+        forked: _operations_pb2.Forked | None = ...,
+        scored: _operations_pb2.Scored | None = ...,
+        classified: _operations_pb2.Classified | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "appended", b"appended", "cancelled", b"cancelled", "chunk", b"chunk", "closed", b"closed", "finished", b"finished", "opened", b"opened", "rejected", b"rejected"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "appended", b"appended", "attached", b"attached", "cancelled", b"cancelled", "chunk", b"chunk", "classified", b"classified", "closed", b"closed", "completed", b"completed", "completing", b"completing", "finished", b"finished", "forked", b"forked", "opened", b"opened", "rejected", b"rejected", "rewound", b"rewound", "scored", b"scored"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "appended", b"appended", "cancelled", b"cancelled", "chunk", b"chunk", "closed", b"closed", "finished", b"finished", "opened", b"opened", "operation_id", b"operation_id", "rejected", b"rejected"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "appended", b"appended", "attached", b"attached", "cancelled", b"cancelled", "chunk", b"chunk", "classified", b"classified", "closed", b"closed", "completed", b"completed", "completing", b"completing", "finished", b"finished", "forked", b"forked", "opened", b"opened", "operation_id", b"operation_id", "rejected", b"rejected", "rewound", b"rewound", "scored", b"scored"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_answer: _TypeAlias = _typing.Literal["opened", "appended", "chunk", "finished", "rejected", "closed", "cancelled"]  # noqa: Y015
+    _WhichOneofReturnType_answer: _TypeAlias = _typing.Literal["opened", "appended", "chunk", "finished", "rejected", "closed", "cancelled", "attached", "completing", "completed", "rewound", "forked", "scored", "classified"]  # noqa: Y015
     _WhichOneofArgType_answer: _TypeAlias = _typing.Literal["answer", b"answer"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_answer) -> _WhichOneofReturnType_answer | None: ...
 
@@ -150,7 +234,7 @@ class GenerateRequest(_message.Message):
     GENERATE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def open(self) -> _operations_pb2.Open:
-        """Model and seed."""
+        """Model and seed. What concerns a session that outlives its call has no effect here."""
 
     @_builtins.property
     def prompt(self) -> _operations_pb2.Append:
@@ -206,3 +290,177 @@ class GenerateResponse(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_answer) -> _WhichOneofReturnType_answer | None: ...
 
 Global___GenerateResponse: _TypeAlias = GenerateResponse  # noqa: Y015
+
+@_typing.final
+class CompleteRequest(_message.Message):
+    """CompleteRequest is a session in one message."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPEN_FIELD_NUMBER: _builtins.int
+    PROMPT_FIELD_NUMBER: _builtins.int
+    COMPLETE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def open(self) -> _operations_pb2.Open:
+        """The model; see GenerateRequest."""
+
+    @_builtins.property
+    def prompt(self) -> _operations_pb2.Append:
+        """The text to complete."""
+
+    @_builtins.property
+    def complete(self) -> _operations_pb2.Complete:
+        """How; partial_results has no effect here."""
+
+    def __init__(
+        self,
+        *,
+        open: _operations_pb2.Open | None = ...,
+        prompt: _operations_pb2.Append | None = ...,
+        complete: _operations_pb2.Complete | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "open", b"open", "prompt", b"prompt"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "open", b"open", "prompt", b"prompt"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompleteRequest: _TypeAlias = CompleteRequest  # noqa: Y015
+
+@_typing.final
+class CompleteResponse(_message.Message):
+    """CompleteResponse holds the continuations."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMPLETED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def completed(self) -> _operations_pb2.Completed:
+        """What was found."""
+
+    def __init__(
+        self,
+        *,
+        completed: _operations_pb2.Completed | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["completed", b"completed"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["completed", b"completed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompleteResponse: _TypeAlias = CompleteResponse  # noqa: Y015
+
+@_typing.final
+class ScoreRequest(_message.Message):
+    """ScoreRequest is a session in one message."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPEN_FIELD_NUMBER: _builtins.int
+    PROMPT_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def open(self) -> _operations_pb2.Open:
+        """The model; see GenerateRequest."""
+
+    @_builtins.property
+    def prompt(self) -> _operations_pb2.Append:
+        """A text to begin with, that is not scored; may be left out."""
+
+    @_builtins.property
+    def score(self) -> _operations_pb2.Score:
+        """The text to score."""
+
+    def __init__(
+        self,
+        *,
+        open: _operations_pb2.Open | None = ...,
+        prompt: _operations_pb2.Append | None = ...,
+        score: _operations_pb2.Score | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["open", b"open", "prompt", b"prompt", "score", b"score"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["open", b"open", "prompt", b"prompt", "score", b"score"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ScoreRequest: _TypeAlias = ScoreRequest  # noqa: Y015
+
+@_typing.final
+class ScoreResponse(_message.Message):
+    """ScoreResponse holds the score."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCORED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def scored(self) -> _operations_pb2.Scored:
+        """How likely the text is."""
+
+    def __init__(
+        self,
+        *,
+        scored: _operations_pb2.Scored | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["scored", b"scored"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["scored", b"scored"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ScoreResponse: _TypeAlias = ScoreResponse  # noqa: Y015
+
+@_typing.final
+class ClassifyRequest(_message.Message):
+    """ClassifyRequest is a session in one message."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPEN_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def open(self) -> _operations_pb2.Open:
+        """The model; see GenerateRequest."""
+
+    @_builtins.property
+    def text(self) -> _operations_pb2.Append:
+        """The text to classify."""
+
+    def __init__(
+        self,
+        *,
+        open: _operations_pb2.Open | None = ...,
+        text: _operations_pb2.Append | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["open", b"open", "text", b"text"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["open", b"open", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClassifyRequest: _TypeAlias = ClassifyRequest  # noqa: Y015
+
+@_typing.final
+class ClassifyResponse(_message.Message):
+    """ClassifyResponse holds the labels' scores."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLASSIFIED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def classified(self) -> _operations_pb2.Classified:
+        """What the model makes of the whole text."""
+
+    def __init__(
+        self,
+        *,
+        classified: _operations_pb2.Classified | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["classified", b"classified"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["classified", b"classified"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClassifyResponse: _TypeAlias = ClassifyResponse  # noqa: Y015

@@ -45,6 +45,21 @@ class GenerationServiceStub:
                 request_serializer=cellwire_dot_v1_dot_generation__pb2.GenerateRequest.SerializeToString,
                 response_deserializer=cellwire_dot_v1_dot_generation__pb2.GenerateResponse.FromString,
                 _registered_method=True)
+        self.Complete = channel.unary_unary(
+                '/cellwire.v1.GenerationService/Complete',
+                request_serializer=cellwire_dot_v1_dot_generation__pb2.CompleteRequest.SerializeToString,
+                response_deserializer=cellwire_dot_v1_dot_generation__pb2.CompleteResponse.FromString,
+                _registered_method=True)
+        self.Score = channel.unary_unary(
+                '/cellwire.v1.GenerationService/Score',
+                request_serializer=cellwire_dot_v1_dot_generation__pb2.ScoreRequest.SerializeToString,
+                response_deserializer=cellwire_dot_v1_dot_generation__pb2.ScoreResponse.FromString,
+                _registered_method=True)
+        self.Classify = channel.unary_unary(
+                '/cellwire.v1.GenerationService/Classify',
+                request_serializer=cellwire_dot_v1_dot_generation__pb2.ClassifyRequest.SerializeToString,
+                response_deserializer=cellwire_dot_v1_dot_generation__pb2.ClassifyResponse.FromString,
+                _registered_method=True)
 
 
 class GenerationServiceServicer:
@@ -54,21 +69,23 @@ class GenerationServiceServicer:
     def Session(self, request_iterator, context):
         """Session is one session from open to close.
 
-        The first message must be an open. Operations run in the order they are sent; cancel overtakes.
-        Every operation gets exactly one last answer under its operation_id: opened, appended, finished,
-        cancelled, closed or rejected; generate sends chunks before it.
+        The first message must be an open or an attach. Operations run in the order they are sent; cancel
+        overtakes. Every operation gets exactly one last answer under its operation_id: opened, attached,
+        appended, finished, completed, rewound, forked, scored, classified, cancelled, closed or rejected;
+        before it, generate sends chunks and complete may send completing.
 
         A rejected operation fails alone and the stream goes on. An operation_id that is in use is
         rejected under that id, and the operation that has it goes on.
 
-        These end the stream with a status: a first message that is not open or does not come within a
-        minute (FAILED_PRECONDITION), an open that fails (its own status), bytes that are no message
-        (INVALID_ARGUMENT), a message of more than 16 MiB (RESOURCE_EXHAUSTED), a model that cannot be
-        run (INTERNAL), and a daemon that shuts down (UNAVAILABLE).
+        These end the stream with a status: a first message that is not open or attach or does not come
+        within a minute (FAILED_PRECONDITION), an open or attach that fails (its own status), bytes that
+        are no message (INVALID_ARGUMENT), a message of more than 16 MiB (RESOURCE_EXHAUSTED), a session
+        that is deleted, taken over, or whose model is unloaded (ABORTED), a model that cannot be run
+        (INTERNAL), and a daemon that shuts down (UNAVAILABLE).
 
         When the client half-closes, the operations already sent are finished, then the session ends
-        as if closed. When the client goes away the session ends at once. A client that reads slowly
-        pauses its own generations and nobody else's.
+        as if closed. When the client goes away, the session does as its open's on_disconnect said. A
+        client that reads slowly pauses its own generations and nobody else's.
 
         RESOURCE_EXHAUSTED: as an open's status, the daemon holds as many sessions as it has room for;
         as an operation's, more than 64 operations or 1,000,000 characters of text are waiting.
@@ -87,6 +104,30 @@ class GenerationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Complete(self, request, context):
+        """Complete appends a prompt to a new session, completes it, and forgets the session. Fails with
+        the statuses of open, append and complete.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Score(self, request, context):
+        """Score scores a text in a new session, after a prompt if there is one, and forgets the session.
+        Fails with the statuses of open, append and score.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Classify(self, request, context):
+        """Classify appends a text to a new session, classifies it, and forgets the session. Fails with the
+        statuses of open, append and classify.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_GenerationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -99,6 +140,21 @@ def add_GenerationServiceServicer_to_server(servicer, server):
                     servicer.Generate,
                     request_deserializer=cellwire_dot_v1_dot_generation__pb2.GenerateRequest.FromString,
                     response_serializer=cellwire_dot_v1_dot_generation__pb2.GenerateResponse.SerializeToString,
+            ),
+            'Complete': grpc.unary_unary_rpc_method_handler(
+                    servicer.Complete,
+                    request_deserializer=cellwire_dot_v1_dot_generation__pb2.CompleteRequest.FromString,
+                    response_serializer=cellwire_dot_v1_dot_generation__pb2.CompleteResponse.SerializeToString,
+            ),
+            'Score': grpc.unary_unary_rpc_method_handler(
+                    servicer.Score,
+                    request_deserializer=cellwire_dot_v1_dot_generation__pb2.ScoreRequest.FromString,
+                    response_serializer=cellwire_dot_v1_dot_generation__pb2.ScoreResponse.SerializeToString,
+            ),
+            'Classify': grpc.unary_unary_rpc_method_handler(
+                    servicer.Classify,
+                    request_deserializer=cellwire_dot_v1_dot_generation__pb2.ClassifyRequest.FromString,
+                    response_serializer=cellwire_dot_v1_dot_generation__pb2.ClassifyResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -156,6 +212,87 @@ class GenerationService:
             '/cellwire.v1.GenerationService/Generate',
             cellwire_dot_v1_dot_generation__pb2.GenerateRequest.SerializeToString,
             cellwire_dot_v1_dot_generation__pb2.GenerateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Complete(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cellwire.v1.GenerationService/Complete',
+            cellwire_dot_v1_dot_generation__pb2.CompleteRequest.SerializeToString,
+            cellwire_dot_v1_dot_generation__pb2.CompleteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Score(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cellwire.v1.GenerationService/Score',
+            cellwire_dot_v1_dot_generation__pb2.ScoreRequest.SerializeToString,
+            cellwire_dot_v1_dot_generation__pb2.ScoreResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Classify(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cellwire.v1.GenerationService/Classify',
+            cellwire_dot_v1_dot_generation__pb2.ClassifyRequest.SerializeToString,
+            cellwire_dot_v1_dot_generation__pb2.ClassifyResponse.FromString,
             options,
             channel_credentials,
             insecure,

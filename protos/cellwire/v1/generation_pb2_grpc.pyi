@@ -36,21 +36,23 @@ class GenerationServiceStub:
     Session: _grpc.StreamStreamMultiCallable[_generation_pb2.SessionRequest, _generation_pb2.SessionResponse]
     """Session is one session from open to close.
 
-    The first message must be an open. Operations run in the order they are sent; cancel overtakes.
-    Every operation gets exactly one last answer under its operation_id: opened, appended, finished,
-    cancelled, closed or rejected; generate sends chunks before it.
+    The first message must be an open or an attach. Operations run in the order they are sent; cancel
+    overtakes. Every operation gets exactly one last answer under its operation_id: opened, attached,
+    appended, finished, completed, rewound, forked, scored, classified, cancelled, closed or rejected;
+    before it, generate sends chunks and complete may send completing.
 
     A rejected operation fails alone and the stream goes on. An operation_id that is in use is
     rejected under that id, and the operation that has it goes on.
 
-    These end the stream with a status: a first message that is not open or does not come within a
-    minute (FAILED_PRECONDITION), an open that fails (its own status), bytes that are no message
-    (INVALID_ARGUMENT), a message of more than 16 MiB (RESOURCE_EXHAUSTED), a model that cannot be
-    run (INTERNAL), and a daemon that shuts down (UNAVAILABLE).
+    These end the stream with a status: a first message that is not open or attach or does not come
+    within a minute (FAILED_PRECONDITION), an open or attach that fails (its own status), bytes that
+    are no message (INVALID_ARGUMENT), a message of more than 16 MiB (RESOURCE_EXHAUSTED), a session
+    that is deleted, taken over, or whose model is unloaded (ABORTED), a model that cannot be run
+    (INTERNAL), and a daemon that shuts down (UNAVAILABLE).
 
     When the client half-closes, the operations already sent are finished, then the session ends
-    as if closed. When the client goes away the session ends at once. A client that reads slowly
-    pauses its own generations and nobody else's.
+    as if closed. When the client goes away, the session does as its open's on_disconnect said. A
+    client that reads slowly pauses its own generations and nobody else's.
 
     RESOURCE_EXHAUSTED: as an open's status, the daemon holds as many sessions as it has room for;
     as an operation's, more than 64 operations or 1,000,000 characters of text are waiting.
@@ -61,6 +63,18 @@ class GenerationServiceStub:
     """Generate appends a prompt to a new session, generates from it, and forgets the session.
     The last response carries finished. Fails with the statuses of open, append and generate.
     """
+    Complete: _grpc.UnaryUnaryMultiCallable[_generation_pb2.CompleteRequest, _generation_pb2.CompleteResponse]
+    """Complete appends a prompt to a new session, completes it, and forgets the session. Fails with
+    the statuses of open, append and complete.
+    """
+    Score: _grpc.UnaryUnaryMultiCallable[_generation_pb2.ScoreRequest, _generation_pb2.ScoreResponse]
+    """Score scores a text in a new session, after a prompt if there is one, and forgets the session.
+    Fails with the statuses of open, append and score.
+    """
+    Classify: _grpc.UnaryUnaryMultiCallable[_generation_pb2.ClassifyRequest, _generation_pb2.ClassifyResponse]
+    """Classify appends a text to a new session, classifies it, and forgets the session. Fails with the
+    statuses of open, append and classify.
+    """
 
 @_typing.type_check_only
 class GenerationServiceAsyncStub(GenerationServiceStub):
@@ -70,21 +84,23 @@ class GenerationServiceAsyncStub(GenerationServiceStub):
     Session: _aio.StreamStreamMultiCallable[_generation_pb2.SessionRequest, _generation_pb2.SessionResponse]  # type: ignore[assignment]
     """Session is one session from open to close.
 
-    The first message must be an open. Operations run in the order they are sent; cancel overtakes.
-    Every operation gets exactly one last answer under its operation_id: opened, appended, finished,
-    cancelled, closed or rejected; generate sends chunks before it.
+    The first message must be an open or an attach. Operations run in the order they are sent; cancel
+    overtakes. Every operation gets exactly one last answer under its operation_id: opened, attached,
+    appended, finished, completed, rewound, forked, scored, classified, cancelled, closed or rejected;
+    before it, generate sends chunks and complete may send completing.
 
     A rejected operation fails alone and the stream goes on. An operation_id that is in use is
     rejected under that id, and the operation that has it goes on.
 
-    These end the stream with a status: a first message that is not open or does not come within a
-    minute (FAILED_PRECONDITION), an open that fails (its own status), bytes that are no message
-    (INVALID_ARGUMENT), a message of more than 16 MiB (RESOURCE_EXHAUSTED), a model that cannot be
-    run (INTERNAL), and a daemon that shuts down (UNAVAILABLE).
+    These end the stream with a status: a first message that is not open or attach or does not come
+    within a minute (FAILED_PRECONDITION), an open or attach that fails (its own status), bytes that
+    are no message (INVALID_ARGUMENT), a message of more than 16 MiB (RESOURCE_EXHAUSTED), a session
+    that is deleted, taken over, or whose model is unloaded (ABORTED), a model that cannot be run
+    (INTERNAL), and a daemon that shuts down (UNAVAILABLE).
 
     When the client half-closes, the operations already sent are finished, then the session ends
-    as if closed. When the client goes away the session ends at once. A client that reads slowly
-    pauses its own generations and nobody else's.
+    as if closed. When the client goes away, the session does as its open's on_disconnect said. A
+    client that reads slowly pauses its own generations and nobody else's.
 
     RESOURCE_EXHAUSTED: as an open's status, the daemon holds as many sessions as it has room for;
     as an operation's, more than 64 operations or 1,000,000 characters of text are waiting.
@@ -94,6 +110,18 @@ class GenerationServiceAsyncStub(GenerationServiceStub):
     Generate: _aio.UnaryStreamMultiCallable[_generation_pb2.GenerateRequest, _generation_pb2.GenerateResponse]  # type: ignore[assignment]
     """Generate appends a prompt to a new session, generates from it, and forgets the session.
     The last response carries finished. Fails with the statuses of open, append and generate.
+    """
+    Complete: _aio.UnaryUnaryMultiCallable[_generation_pb2.CompleteRequest, _generation_pb2.CompleteResponse]  # type: ignore[assignment]
+    """Complete appends a prompt to a new session, completes it, and forgets the session. Fails with
+    the statuses of open, append and complete.
+    """
+    Score: _aio.UnaryUnaryMultiCallable[_generation_pb2.ScoreRequest, _generation_pb2.ScoreResponse]  # type: ignore[assignment]
+    """Score scores a text in a new session, after a prompt if there is one, and forgets the session.
+    Fails with the statuses of open, append and score.
+    """
+    Classify: _aio.UnaryUnaryMultiCallable[_generation_pb2.ClassifyRequest, _generation_pb2.ClassifyResponse]  # type: ignore[assignment]
+    """Classify appends a text to a new session, classifies it, and forgets the session. Fails with the
+    statuses of open, append and classify.
     """
 
 class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -107,21 +135,23 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_generation_pb2.SessionResponse], _abc.AsyncIterator[_generation_pb2.SessionResponse]]:
         """Session is one session from open to close.
 
-        The first message must be an open. Operations run in the order they are sent; cancel overtakes.
-        Every operation gets exactly one last answer under its operation_id: opened, appended, finished,
-        cancelled, closed or rejected; generate sends chunks before it.
+        The first message must be an open or an attach. Operations run in the order they are sent; cancel
+        overtakes. Every operation gets exactly one last answer under its operation_id: opened, attached,
+        appended, finished, completed, rewound, forked, scored, classified, cancelled, closed or rejected;
+        before it, generate sends chunks and complete may send completing.
 
         A rejected operation fails alone and the stream goes on. An operation_id that is in use is
         rejected under that id, and the operation that has it goes on.
 
-        These end the stream with a status: a first message that is not open or does not come within a
-        minute (FAILED_PRECONDITION), an open that fails (its own status), bytes that are no message
-        (INVALID_ARGUMENT), a message of more than 16 MiB (RESOURCE_EXHAUSTED), a model that cannot be
-        run (INTERNAL), and a daemon that shuts down (UNAVAILABLE).
+        These end the stream with a status: a first message that is not open or attach or does not come
+        within a minute (FAILED_PRECONDITION), an open or attach that fails (its own status), bytes that
+        are no message (INVALID_ARGUMENT), a message of more than 16 MiB (RESOURCE_EXHAUSTED), a session
+        that is deleted, taken over, or whose model is unloaded (ABORTED), a model that cannot be run
+        (INTERNAL), and a daemon that shuts down (UNAVAILABLE).
 
         When the client half-closes, the operations already sent are finished, then the session ends
-        as if closed. When the client goes away the session ends at once. A client that reads slowly
-        pauses its own generations and nobody else's.
+        as if closed. When the client goes away, the session does as its open's on_disconnect said. A
+        client that reads slowly pauses its own generations and nobody else's.
 
         RESOURCE_EXHAUSTED: as an open's status, the daemon holds as many sessions as it has room for;
         as an operation's, more than 64 operations or 1,000,000 characters of text are waiting.
@@ -137,6 +167,36 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_generation_pb2.GenerateResponse], _abc.AsyncIterator[_generation_pb2.GenerateResponse]]:
         """Generate appends a prompt to a new session, generates from it, and forgets the session.
         The last response carries finished. Fails with the statuses of open, append and generate.
+        """
+
+    @_abc_1.abstractmethod
+    def Complete(
+        self,
+        request: _generation_pb2.CompleteRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_generation_pb2.CompleteResponse, _abc.Awaitable[_generation_pb2.CompleteResponse]]:
+        """Complete appends a prompt to a new session, completes it, and forgets the session. Fails with
+        the statuses of open, append and complete.
+        """
+
+    @_abc_1.abstractmethod
+    def Score(
+        self,
+        request: _generation_pb2.ScoreRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_generation_pb2.ScoreResponse, _abc.Awaitable[_generation_pb2.ScoreResponse]]:
+        """Score scores a text in a new session, after a prompt if there is one, and forgets the session.
+        Fails with the statuses of open, append and score.
+        """
+
+    @_abc_1.abstractmethod
+    def Classify(
+        self,
+        request: _generation_pb2.ClassifyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_generation_pb2.ClassifyResponse, _abc.Awaitable[_generation_pb2.ClassifyResponse]]:
+        """Classify appends a text to a new session, classifies it, and forgets the session. Fails with the
+        statuses of open, append and classify.
         """
 
 def add_GenerationServiceServicer_to_server(servicer: GenerationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -60,6 +60,96 @@ class ListModelsResponse(_message.Message):
 Global___ListModelsResponse: _TypeAlias = ListModelsResponse  # noqa: Y015
 
 @_typing.final
+class LoadModelRequest(_message.Message):
+    """LoadModelRequest names a file."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The model's name: the file's, without the folder and the ending ".onnx"."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LoadModelRequest: _TypeAlias = LoadModelRequest  # noqa: Y015
+
+@_typing.final
+class LoadModelResponse(_message.Message):
+    """LoadModelResponse describes what is being served now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def model(self) -> Global___Model:
+        """The model."""
+
+    def __init__(
+        self,
+        *,
+        model: Global___Model | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LoadModelResponse: _TypeAlias = LoadModelResponse  # noqa: Y015
+
+@_typing.final
+class UnloadModelRequest(_message.Message):
+    """UnloadModelRequest names a model."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name as in ListModels."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnloadModelRequest: _TypeAlias = UnloadModelRequest  # noqa: Y015
+
+@_typing.final
+class UnloadModelResponse(_message.Message):
+    """UnloadModelResponse says what went with it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSIONS_FIELD_NUMBER: _builtins.int
+    sessions: _builtins.int
+    """How many sessions ended."""
+    def __init__(
+        self,
+        *,
+        sessions: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sessions", b"sessions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnloadModelResponse: _TypeAlias = UnloadModelResponse  # noqa: Y015
+
+@_typing.final
 class Model(_message.Message):
     """Model describes a model that is being served."""
 
@@ -74,6 +164,8 @@ class Model(_message.Message):
     STATE_BYTES_FIELD_NUMBER: _builtins.int
     TRAINING_FIELD_NUMBER: _builtins.int
     PROVIDER_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    WRITES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name: its file's name without the ending."""
     sha256: _builtins.str
@@ -88,6 +180,8 @@ class Model(_message.Message):
     """The size of one session's state in bytes."""
     provider: _builtins.str
     """The execution provider it runs on, for example "CPUExecutionProvider"."""
+    writes: _builtins.bool
+    """Whether it can write: generate, complete and score."""
     @_builtins.property
     def vocabulary(self) -> Global___Vocabulary:
         """What it reads and writes."""
@@ -95,6 +189,10 @@ class Model(_message.Message):
     @_builtins.property
     def training(self) -> Global___Training:
         """What the exporter wrote of the model's training; unset for a model that does not say."""
+
+    @_builtins.property
+    def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What it tells texts apart by; empty for a model that only writes."""
 
     def __init__(
         self,
@@ -108,10 +206,12 @@ class Model(_message.Message):
         state_bytes: _builtins.int = ...,
         training: Global___Training | None = ...,
         provider: _builtins.str = ...,
+        labels: _abc.Iterable[_builtins.str] | None = ...,
+        writes: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["training", b"training", "vocabulary", b"vocabulary"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cell", b"cell", "hidden", b"hidden", "layers", b"layers", "name", b"name", "provider", b"provider", "sha256", b"sha256", "state_bytes", b"state_bytes", "training", b"training", "vocabulary", b"vocabulary"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cell", b"cell", "hidden", b"hidden", "labels", b"labels", "layers", b"layers", "name", b"name", "provider", b"provider", "sha256", b"sha256", "state_bytes", b"state_bytes", "training", b"training", "vocabulary", b"vocabulary", "writes", b"writes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -124,21 +224,50 @@ class Vocabulary(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CHARACTERS_FIELD_NUMBER: _builtins.int
+    BYTES_FIELD_NUMBER: _builtins.int
+    WORDS_FIELD_NUMBER: _builtins.int
+    UNKNOWN_FIELD_NUMBER: _builtins.int
+    LOWER_CASE_FIELD_NUMBER: _builtins.int
+    UNICODE_FORM_FIELD_NUMBER: _builtins.int
+    unknown: _builtins.str
+    """What stands for symbols that the model does not know, if it has such a symbol."""
+    lower_case: _builtins.bool
+    """Whether texts are put into lower case before the model reads them."""
+    unicode_form: _builtins.str
+    """The Unicode normalisation form that texts are put into, for example "NFC"; empty for none."""
     @_builtins.property
     def characters(self) -> Global___Characters:
         """Characters."""
+
+    @_builtins.property
+    def bytes(self) -> Global___Bytes:
+        """Bytes: texts are UTF-8."""
+
+    @_builtins.property
+    def words(self) -> Global___Words:
+        """Words."""
 
     def __init__(
         self,
         *,
         characters: Global___Characters | None = ...,
+        bytes: Global___Bytes | None = ...,
+        words: Global___Words | None = ...,
+        unknown: _builtins.str | None = ...,
+        lower_case: _builtins.bool = ...,
+        unicode_form: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["characters", b"characters", "kind", b"kind"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_unknown", b"_unknown", "bytes", b"bytes", "characters", b"characters", "kind", b"kind", "unknown", b"unknown", "words", b"words"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["characters", b"characters", "kind", b"kind"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_unknown", b"_unknown", "bytes", b"bytes", "characters", b"characters", "kind", b"kind", "lower_case", b"lower_case", "unicode_form", b"unicode_form", "unknown", b"unknown", "words", b"words"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["characters"]  # noqa: Y015
+    _WhichOneofReturnType__unknown: _TypeAlias = _typing.Literal["unknown"]  # noqa: Y015
+    _WhichOneofArgType__unknown: _TypeAlias = _typing.Literal["_unknown", b"_unknown"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["characters", "bytes", "words"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__unknown) -> _WhichOneofReturnType__unknown | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
 Global___Vocabulary: _TypeAlias = Vocabulary  # noqa: Y015
@@ -166,6 +295,54 @@ class Characters(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Characters: _TypeAlias = Characters  # noqa: Y015
+
+@_typing.final
+class Bytes(_message.Message):
+    """Bytes is a vocabulary of the 256 bytes, in their order."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Bytes: _TypeAlias = Bytes  # noqa: Y015
+
+@_typing.final
+class Words(_message.Message):
+    """Words is a vocabulary of words, and of single characters between them. A text is cut into runs of
+    letters, digits, marks, apostrophes and underscores, and single other characters; each append by
+    itself, so that its end ends a word.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SYMBOLS_FIELD_NUMBER: _builtins.int
+    SEPARATOR_FIELD_NUMBER: _builtins.int
+    separator: _builtins.str
+    """What stands between two words where the vocabulary has no white space of its own."""
+    @_builtins.property
+    def symbols(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The symbols, in the order of their ids."""
+
+    def __init__(
+        self,
+        *,
+        symbols: _abc.Iterable[_builtins.str] | None = ...,
+        separator: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["separator", b"separator", "symbols", b"symbols"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Words: _TypeAlias = Words  # noqa: Y015
 
 @_typing.final
 class Training(_message.Message):

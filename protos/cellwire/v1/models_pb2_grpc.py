@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ModelsServiceStub:
-    """ModelsService tells which models the daemon serves.
+    """ModelsService tells which models the daemon serves, and changes it while others are served.
     """
 
     def __init__(self, channel):
@@ -40,14 +40,43 @@ class ModelsServiceStub:
                 request_serializer=cellwire_dot_v1_dot_models__pb2.ListModelsRequest.SerializeToString,
                 response_deserializer=cellwire_dot_v1_dot_models__pb2.ListModelsResponse.FromString,
                 _registered_method=True)
+        self.LoadModel = channel.unary_unary(
+                '/cellwire.v1.ModelsService/LoadModel',
+                request_serializer=cellwire_dot_v1_dot_models__pb2.LoadModelRequest.SerializeToString,
+                response_deserializer=cellwire_dot_v1_dot_models__pb2.LoadModelResponse.FromString,
+                _registered_method=True)
+        self.UnloadModel = channel.unary_unary(
+                '/cellwire.v1.ModelsService/UnloadModel',
+                request_serializer=cellwire_dot_v1_dot_models__pb2.UnloadModelRequest.SerializeToString,
+                response_deserializer=cellwire_dot_v1_dot_models__pb2.UnloadModelResponse.FromString,
+                _registered_method=True)
 
 
 class ModelsServiceServicer:
-    """ModelsService tells which models the daemon serves.
+    """ModelsService tells which models the daemon serves, and changes it while others are served.
     """
 
     def ListModels(self, request, context):
         """ListModels returns every model, the default first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LoadModel(self, request, context):
+        """LoadModel serves another file of the daemon's model folder (`cellwire serve --model-folder`).
+        PERMISSION_DENIED if the daemon has no such folder; NOT_FOUND if there is no such file in it;
+        ALREADY_EXISTS if a model of that name is being served; INVALID_ARGUMENT if the file cannot be
+        served, saying why.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UnloadModel(self, request, context):
+        """UnloadModel stops serving a model. Its sessions end: their streams with ABORTED, saying so.
+        PERMISSION_DENIED if the daemon has no model folder; NOT_FOUND if there is no such model;
+        FAILED_PRECONDITION for the default.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -61,6 +90,16 @@ def add_ModelsServiceServicer_to_server(servicer, server):
                     request_deserializer=cellwire_dot_v1_dot_models__pb2.ListModelsRequest.FromString,
                     response_serializer=cellwire_dot_v1_dot_models__pb2.ListModelsResponse.SerializeToString,
             ),
+            'LoadModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.LoadModel,
+                    request_deserializer=cellwire_dot_v1_dot_models__pb2.LoadModelRequest.FromString,
+                    response_serializer=cellwire_dot_v1_dot_models__pb2.LoadModelResponse.SerializeToString,
+            ),
+            'UnloadModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.UnloadModel,
+                    request_deserializer=cellwire_dot_v1_dot_models__pb2.UnloadModelRequest.FromString,
+                    response_serializer=cellwire_dot_v1_dot_models__pb2.UnloadModelResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'cellwire.v1.ModelsService', rpc_method_handlers)
@@ -70,7 +109,7 @@ def add_ModelsServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ModelsService:
-    """ModelsService tells which models the daemon serves.
+    """ModelsService tells which models the daemon serves, and changes it while others are served.
     """
 
     @staticmethod
@@ -90,6 +129,60 @@ class ModelsService:
             '/cellwire.v1.ModelsService/ListModels',
             cellwire_dot_v1_dot_models__pb2.ListModelsRequest.SerializeToString,
             cellwire_dot_v1_dot_models__pb2.ListModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LoadModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cellwire.v1.ModelsService/LoadModel',
+            cellwire_dot_v1_dot_models__pb2.LoadModelRequest.SerializeToString,
+            cellwire_dot_v1_dot_models__pb2.LoadModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UnloadModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cellwire.v1.ModelsService/UnloadModel',
+            cellwire_dot_v1_dot_models__pb2.UnloadModelRequest.SerializeToString,
+            cellwire_dot_v1_dot_models__pb2.UnloadModelResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ModelsServiceStub:
-    """ModelsService tells which models the daemon serves."""
+    """ModelsService tells which models the daemon serves, and changes it while others are served."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -35,17 +35,39 @@ class ModelsServiceStub:
     def __new__(cls, channel: _aio.Channel) -> ModelsServiceAsyncStub: ...
     ListModels: _grpc.UnaryUnaryMultiCallable[_models_pb2.ListModelsRequest, _models_pb2.ListModelsResponse]
     """ListModels returns every model, the default first."""
+    LoadModel: _grpc.UnaryUnaryMultiCallable[_models_pb2.LoadModelRequest, _models_pb2.LoadModelResponse]
+    """LoadModel serves another file of the daemon's model folder (`cellwire serve --model-folder`).
+    PERMISSION_DENIED if the daemon has no such folder; NOT_FOUND if there is no such file in it;
+    ALREADY_EXISTS if a model of that name is being served; INVALID_ARGUMENT if the file cannot be
+    served, saying why.
+    """
+    UnloadModel: _grpc.UnaryUnaryMultiCallable[_models_pb2.UnloadModelRequest, _models_pb2.UnloadModelResponse]
+    """UnloadModel stops serving a model. Its sessions end: their streams with ABORTED, saying so.
+    PERMISSION_DENIED if the daemon has no model folder; NOT_FOUND if there is no such model;
+    FAILED_PRECONDITION for the default.
+    """
 
 @_typing.type_check_only
 class ModelsServiceAsyncStub(ModelsServiceStub):
-    """ModelsService tells which models the daemon serves."""
+    """ModelsService tells which models the daemon serves, and changes it while others are served."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListModels: _aio.UnaryUnaryMultiCallable[_models_pb2.ListModelsRequest, _models_pb2.ListModelsResponse]  # type: ignore[assignment]
     """ListModels returns every model, the default first."""
+    LoadModel: _aio.UnaryUnaryMultiCallable[_models_pb2.LoadModelRequest, _models_pb2.LoadModelResponse]  # type: ignore[assignment]
+    """LoadModel serves another file of the daemon's model folder (`cellwire serve --model-folder`).
+    PERMISSION_DENIED if the daemon has no such folder; NOT_FOUND if there is no such file in it;
+    ALREADY_EXISTS if a model of that name is being served; INVALID_ARGUMENT if the file cannot be
+    served, saying why.
+    """
+    UnloadModel: _aio.UnaryUnaryMultiCallable[_models_pb2.UnloadModelRequest, _models_pb2.UnloadModelResponse]  # type: ignore[assignment]
+    """UnloadModel stops serving a model. Its sessions end: their streams with ABORTED, saying so.
+    PERMISSION_DENIED if the daemon has no model folder; NOT_FOUND if there is no such model;
+    FAILED_PRECONDITION for the default.
+    """
 
 class ModelsServiceServicer(metaclass=_abc_1.ABCMeta):
-    """ModelsService tells which models the daemon serves."""
+    """ModelsService tells which models the daemon serves, and changes it while others are served."""
 
     @_abc_1.abstractmethod
     def ListModels(
@@ -54,5 +76,28 @@ class ModelsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_models_pb2.ListModelsResponse, _abc.Awaitable[_models_pb2.ListModelsResponse]]:
         """ListModels returns every model, the default first."""
+
+    @_abc_1.abstractmethod
+    def LoadModel(
+        self,
+        request: _models_pb2.LoadModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_models_pb2.LoadModelResponse, _abc.Awaitable[_models_pb2.LoadModelResponse]]:
+        """LoadModel serves another file of the daemon's model folder (`cellwire serve --model-folder`).
+        PERMISSION_DENIED if the daemon has no such folder; NOT_FOUND if there is no such file in it;
+        ALREADY_EXISTS if a model of that name is being served; INVALID_ARGUMENT if the file cannot be
+        served, saying why.
+        """
+
+    @_abc_1.abstractmethod
+    def UnloadModel(
+        self,
+        request: _models_pb2.UnloadModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_models_pb2.UnloadModelResponse, _abc.Awaitable[_models_pb2.UnloadModelResponse]]:
+        """UnloadModel stops serving a model. Its sessions end: their streams with ABORTED, saying so.
+        PERMISSION_DENIED if the daemon has no model folder; NOT_FOUND if there is no such model;
+        FAILED_PRECONDITION for the default.
+        """
 
 def add_ModelsServiceServicer_to_server(servicer: ModelsServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -21,6 +21,102 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _UnknownSymbols:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _UnknownSymbolsEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_UnknownSymbols.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    UNKNOWN_SYMBOLS_UNSPECIFIED: _UnknownSymbols.ValueType  # 0
+    """As REJECT."""
+    UNKNOWN_SYMBOLS_REJECT: _UnknownSymbols.ValueType  # 1
+    """Refuse the whole text: INVALID_ARGUMENT names the first of them and its offset."""
+    UNKNOWN_SYMBOLS_SKIP: _UnknownSymbols.ValueType  # 2
+    """Leave them out."""
+    UNKNOWN_SYMBOLS_REPLACE: _UnknownSymbols.ValueType  # 3
+    """Put the model's own symbol for unknown ones in their place; an open that asks for this is
+    INVALID_ARGUMENT if the model has none.
+    """
+
+class UnknownSymbols(_UnknownSymbols, metaclass=_UnknownSymbolsEnumTypeWrapper):
+    """UnknownSymbols says what to do with symbols that are not in the model's vocabulary."""
+
+UNKNOWN_SYMBOLS_UNSPECIFIED: UnknownSymbols.ValueType  # 0
+"""As REJECT."""
+UNKNOWN_SYMBOLS_REJECT: UnknownSymbols.ValueType  # 1
+"""Refuse the whole text: INVALID_ARGUMENT names the first of them and its offset."""
+UNKNOWN_SYMBOLS_SKIP: UnknownSymbols.ValueType  # 2
+"""Leave them out."""
+UNKNOWN_SYMBOLS_REPLACE: UnknownSymbols.ValueType  # 3
+"""Put the model's own symbol for unknown ones in their place; an open that asks for this is
+INVALID_ARGUMENT if the model has none.
+"""
+Global___UnknownSymbols: _TypeAlias = UnknownSymbols  # noqa: Y015
+
+class _OnDisconnect:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OnDisconnectEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OnDisconnect.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ON_DISCONNECT_UNSPECIFIED: _OnDisconnect.ValueType  # 0
+    """The session is deleted at once."""
+    ON_DISCONNECT_STOP: _OnDisconnect.ValueType  # 1
+    """What runs or waits is cancelled; the session can be attached to."""
+    ON_DISCONNECT_PAUSE: _OnDisconnect.ValueType  # 2
+    """What runs or waits is held until somebody attaches."""
+    ON_DISCONNECT_CONTINUE: _OnDisconnect.ValueType  # 3
+    """What runs or waits goes on, as far as the session remembers text for the client to catch up
+    with: 65,536 characters. Then it is held until somebody attaches.
+    """
+
+class OnDisconnect(_OnDisconnect, metaclass=_OnDisconnectEnumTypeWrapper):
+    """OnDisconnect says what becomes of a session when its stream breaks. (A half-close is no break: it
+    ends the session as close does.)
+    """
+
+ON_DISCONNECT_UNSPECIFIED: OnDisconnect.ValueType  # 0
+"""The session is deleted at once."""
+ON_DISCONNECT_STOP: OnDisconnect.ValueType  # 1
+"""What runs or waits is cancelled; the session can be attached to."""
+ON_DISCONNECT_PAUSE: OnDisconnect.ValueType  # 2
+"""What runs or waits is held until somebody attaches."""
+ON_DISCONNECT_CONTINUE: OnDisconnect.ValueType  # 3
+"""What runs or waits goes on, as far as the session remembers text for the client to catch up
+with: 65,536 characters. Then it is held until somebody attaches.
+"""
+Global___OnDisconnect: _TypeAlias = OnDisconnect  # noqa: Y015
+
+class _CompletionEnd:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CompletionEndEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CompletionEnd.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    COMPLETION_END_UNSPECIFIED: _CompletionEnd.ValueType  # 0
+    """After max_chars characters."""
+    COMPLETION_END_WORD: _CompletionEnd.ValueType  # 1
+    """With a word: with the first symbol after a letter, digit, mark, apostrophe or underscore that is
+    none of these. It is part of the completion, and so of its score: it is what makes "the" end
+    instead of becoming "then". At the latest after max_chars.
+    """
+    COMPLETION_END_LINE: _CompletionEnd.ValueType  # 2
+    """With a line: after the first line feed, which is part of it. At the latest after max_chars."""
+
+class CompletionEnd(_CompletionEnd, metaclass=_CompletionEndEnumTypeWrapper):
+    """CompletionEnd says where a completion ends."""
+
+COMPLETION_END_UNSPECIFIED: CompletionEnd.ValueType  # 0
+"""After max_chars characters."""
+COMPLETION_END_WORD: CompletionEnd.ValueType  # 1
+"""With a word: with the first symbol after a letter, digit, mark, apostrophe or underscore that is
+none of these. It is part of the completion, and so of its score: it is what makes "the" end
+instead of becoming "then". At the latest after max_chars.
+"""
+COMPLETION_END_LINE: CompletionEnd.ValueType  # 2
+"""With a line: after the first line feed, which is part of it. At the latest after max_chars."""
+Global___CompletionEnd: _TypeAlias = CompletionEnd  # noqa: Y015
+
 class _FinishReason:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -32,7 +128,11 @@ class _FinishReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FinishRe
     FINISH_REASON_MAX_CHARS: _FinishReason.ValueType  # 1
     """It wrote the max_chars it was asked for."""
     FINISH_REASON_CANCELLED: _FinishReason.ValueType  # 2
-    """The client cancelled it."""
+    """The client cancelled it, or its stream broke and the session was opened with STOP."""
+    FINISH_REASON_STOP: _FinishReason.ValueType  # 3
+    """It came to one of its stop strings."""
+    FINISH_REASON_SUPERSEDED: _FinishReason.ValueType  # 4
+    """The session was asked to move on while a complete was running or waiting."""
 
 class FinishReason(_FinishReason, metaclass=_FinishReasonEnumTypeWrapper):
     """FinishReason says why an operation ended."""
@@ -42,7 +142,11 @@ FINISH_REASON_UNSPECIFIED: FinishReason.ValueType  # 0
 FINISH_REASON_MAX_CHARS: FinishReason.ValueType  # 1
 """It wrote the max_chars it was asked for."""
 FINISH_REASON_CANCELLED: FinishReason.ValueType  # 2
-"""The client cancelled it."""
+"""The client cancelled it, or its stream broke and the session was opened with STOP."""
+FINISH_REASON_STOP: FinishReason.ValueType  # 3
+"""It came to one of its stop strings."""
+FINISH_REASON_SUPERSEDED: FinishReason.ValueType  # 4
+"""The session was asked to move on while a complete was running or waiting."""
 Global___FinishReason: _TypeAlias = FinishReason  # noqa: Y015
 
 @_typing.final
@@ -50,7 +154,9 @@ class Open(_message.Message):
     """What a client asks of a session, and what the daemon answers. Each operation and each answer is a
     message of its own, so that streams and unary calls can carry the same ones.
 
-    Offsets and counts are in characters (Unicode code points) from the session's start.
+    Offsets and counts are in symbols of the model's vocabulary, from the session's start. With a
+    vocabulary of characters, which most models have, a symbol is a Unicode code point; else it is a
+    byte, or a word. Wherever a field's name says "chars", it means symbols in this sense.
 
     Open starts a session with an empty text.
     """
@@ -59,6 +165,10 @@ class Open(_message.Message):
 
     MODEL_FIELD_NUMBER: _builtins.int
     SEED_FIELD_NUMBER: _builtins.int
+    REWIND_WINDOW_FIELD_NUMBER: _builtins.int
+    UNKNOWN_SYMBOLS_FIELD_NUMBER: _builtins.int
+    ON_DISCONNECT_FIELD_NUMBER: _builtins.int
+    IDLE_TIMEOUT_S_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The model's name as in ListModels; empty takes the daemon's default.
     NOT_FOUND if there is no such model.
@@ -67,44 +177,112 @@ class Open(_message.Message):
     """With the same seed, model and operations a session gives the same text, whatever else the daemon
     is doing (on the CPU provider, bit for bit). Unset lets the daemon choose; Opened says which.
     """
+    rewind_window: _builtins.int
+    """How many characters back the session can be rewound: 0 to 1,024; unset means 64. A session keeps
+    about 2 * sqrt(rewind_window) states for it. A stop string may not be longer than the window.
+    """
+    unknown_symbols: Global___UnknownSymbols.ValueType
+    """What to do with symbols of an append that the model does not know."""
+    on_disconnect: Global___OnDisconnect.ValueType
+    """What becomes of the session when its stream breaks."""
+    idle_timeout_s: _builtins.int
+    """How long a session lives on that no stream is attached to: 1 to 604,800 seconds (a week); 0
+    means 600. After that it is deleted.
+    """
     def __init__(
         self,
         *,
         model: _builtins.str = ...,
         seed: _builtins.int | None = ...,
+        rewind_window: _builtins.int | None = ...,
+        unknown_symbols: Global___UnknownSymbols.ValueType = ...,
+        on_disconnect: Global___OnDisconnect.ValueType = ...,
+        idle_timeout_s: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "seed", b"seed"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_rewind_window", b"_rewind_window", "_seed", b"_seed", "rewind_window", b"rewind_window", "seed", b"seed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "model", b"model", "seed", b"seed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_rewind_window", b"_rewind_window", "_seed", b"_seed", "idle_timeout_s", b"idle_timeout_s", "model", b"model", "on_disconnect", b"on_disconnect", "rewind_window", b"rewind_window", "seed", b"seed", "unknown_symbols", b"unknown_symbols"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__rewind_window: _TypeAlias = _typing.Literal["rewind_window"]  # noqa: Y015
+    _WhichOneofArgType__rewind_window: _TypeAlias = _typing.Literal["_rewind_window", b"_rewind_window"]  # noqa: Y015
     _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
     _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rewind_window) -> _WhichOneofReturnType__rewind_window | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__seed) -> _WhichOneofReturnType__seed | None: ...
 
 Global___Open: _TypeAlias = Open  # noqa: Y015
 
 @_typing.final
+class Attach(_message.Message):
+    """Attach takes up a session that is in the daemon's memory. It is answered by attached; then the
+    text the client has not seen follows as chunks under this operation's id; then the last answers of
+    operations that ended meanwhile, and everything new. Log-probabilities of missed text are not kept.
+
+    NOT_FOUND if there is no such session. FAILED_PRECONDITION if another stream holds it and takeover
+    is not set. OUT_OF_RANGE if the session's text has not reached offset, or reaches so far beyond it
+    that the text between is no longer remembered (it remembers at least the last 65,536 characters).
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    TAKEOVER_FIELD_NUMBER: _builtins.int
+    session_id: _builtins.str
+    """The session, as opened or forked named it."""
+    offset: _builtins.int
+    """How much of the session's text the client has: the end of the last chunk it received, or the
+    offset of a later answer. Unset means all of it.
+    """
+    takeover: _builtins.bool
+    """Take the session from the stream that holds it; that stream ends with ABORTED."""
+    def __init__(
+        self,
+        *,
+        session_id: _builtins.str = ...,
+        offset: _builtins.int | None = ...,
+        takeover: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_offset", b"_offset", "offset", b"offset"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_offset", b"_offset", "offset", b"offset", "session_id", b"session_id", "takeover", b"takeover"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__offset: _TypeAlias = _typing.Literal["offset"]  # noqa: Y015
+    _WhichOneofArgType__offset: _TypeAlias = _typing.Literal["_offset", b"_offset"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__offset) -> _WhichOneofReturnType__offset | None: ...
+
+Global___Attach: _TypeAlias = Attach  # noqa: Y015
+
+@_typing.final
 class Append(_message.Message):
-    """Append adds text to the session, as if the model had written it."""
+    """Append adds text to the session, as if the model had written it. A complete that is still running
+    or waiting before it ends as SUPERSEDED, at once.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     TEXT_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
     text: _builtins.str
-    """At least one character, at most 1,000,000. Every symbol must be in the model's vocabulary,
-    else the whole append is rejected with INVALID_ARGUMENT naming the symbol and its offset in
-    this text, and the session stays as it was.
+    """At least one character, at most 1,000,000, after the model's own normalisation (see
+    Vocabulary). Every symbol must be in the model's vocabulary, or the session's unknown_symbols
+    say what happens.
     """
+    data: _builtins.bytes
+    """For models that read bytes: any bytes, so that a character may be split across messages."""
     def __init__(
         self,
         *,
         text: _builtins.str = ...,
+        data: _builtins.bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "text", b"text"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "data", b"data", "text", b"text"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "data", b"data", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_content: _TypeAlias = _typing.Literal["text"]  # noqa: Y015
+    _WhichOneofReturnType_content: _TypeAlias = _typing.Literal["text", "data"]  # noqa: Y015
     _WhichOneofArgType_content: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_content) -> _WhichOneofReturnType_content | None: ...
 
@@ -113,7 +291,8 @@ Global___Append: _TypeAlias = Append  # noqa: Y015
 @_typing.final
 class Generate(_message.Message):
     """Generate lets the model go on from the session's text. What it writes becomes part of the session.
-    FAILED_PRECONDITION while the session has no text.
+    FAILED_PRECONDITION while the session has no text. A complete that is still running or waiting
+    before it ends as SUPERSEDED, at once.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -121,13 +300,24 @@ class Generate(_message.Message):
     MAX_CHARS_FIELD_NUMBER: _builtins.int
     SAMPLING_FIELD_NUMBER: _builtins.int
     LOG_PROBABILITIES_FIELD_NUMBER: _builtins.int
+    TOP_ALTERNATIVES_FIELD_NUMBER: _builtins.int
+    STOP_FIELD_NUMBER: _builtins.int
     max_chars: _builtins.int
     """How many characters to write: 1 to 1,000,000."""
     log_probabilities: _builtins.bool
     """Whether each Chunk carries the log-probability of each of its characters."""
+    top_alternatives: _builtins.int
+    """Whether each Chunk carries the likeliest symbols at each of its characters, and how many: 0 to 20."""
     @_builtins.property
     def sampling(self) -> Global___Sampling:
         """How to choose each character; unset draws from the model's own distribution."""
+
+    @_builtins.property
+    def stop(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Stop before any of these: at most 16 strings, none longer than the session's rewind_window. Only
+        text that this operation wrote counts. Neither the text nor the session keeps the string itself:
+        the session is rewound to where it began. What may still become one is held back.
+        """
 
     def __init__(
         self,
@@ -135,10 +325,12 @@ class Generate(_message.Message):
         max_chars: _builtins.int = ...,
         sampling: Global___Sampling | None = ...,
         log_probabilities: _builtins.bool = ...,
+        top_alternatives: _builtins.int = ...,
+        stop: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["sampling", b"sampling"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["log_probabilities", b"log_probabilities", "max_chars", b"max_chars", "sampling", b"sampling"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["log_probabilities", b"log_probabilities", "max_chars", b"max_chars", "sampling", b"sampling", "stop", b"stop", "top_alternatives", b"top_alternatives"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -146,12 +338,21 @@ Global___Generate: _TypeAlias = Generate  # noqa: Y015
 
 @_typing.final
 class Sampling(_message.Message):
-    """Sampling says how the next symbol is drawn from the model's distribution."""
+    """Sampling says how the next symbol is drawn from the model's distribution. In this order: logits
+    are changed by repetition_penalty and logit_bias, then divided by temperature; then a symbol must
+    pass top_k, top_p and min_p, each taken of the distribution that gives; then one is drawn.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     TEMPERATURE_FIELD_NUMBER: _builtins.int
     TOP_K_FIELD_NUMBER: _builtins.int
+    TOP_P_FIELD_NUMBER: _builtins.int
+    MIN_P_FIELD_NUMBER: _builtins.int
+    REPETITION_PENALTY_FIELD_NUMBER: _builtins.int
+    REPETITION_WINDOW_FIELD_NUMBER: _builtins.int
+    LOGIT_BIAS_FIELD_NUMBER: _builtins.int
+    SEED_FIELD_NUMBER: _builtins.int
     temperature: _builtins.float
     """Divides the logits: below 1 the text gets safer, above 1 wilder. 0 always takes the likeliest
     symbol. Unset means 1. Must be a number from 0 to 100.
@@ -160,21 +361,278 @@ class Sampling(_message.Message):
     """Draw among the top_k likeliest symbols only (and any that tie with the last of them);
     0 means all.
     """
+    top_p: _builtins.float
+    """Draw among the likeliest symbols that together have at least this probability (and any that tie
+    with the last of them). Unset means 1, which is all. Must be above 0 and at most 1.
+    """
+    min_p: _builtins.float
+    """Leave out symbols whose probability is below this share of the likeliest one's: 0 to 1; 0 means
+    none.
+    """
+    repetition_penalty: _builtins.float
+    """Makes symbols that occur in the last repetition_window characters unlikelier: divides their
+    logits where positive, multiplies them where negative (Keskar et al. 2019). 1 to 100; unset
+    means 1, which changes nothing.
+    """
+    repetition_window: _builtins.int
+    """How far back repetition_penalty looks: 1 to 1,024; 0 means 64."""
+    seed: _builtins.int
+    """Draws this operation from a generator of its own, which counts from the operation's first
+    character. Unset draws from the session's, which counts from the session's first. The same seed
+    at the same place gives the same text again: to have another, set another.
+    """
+    @_builtins.property
+    def logit_bias(self) -> _containers.RepeatedCompositeFieldContainer[Global___LogitBias]:
+        """Added to the logits of single symbols; at most 256, each symbol once."""
+
     def __init__(
         self,
         *,
         temperature: _builtins.float | None = ...,
         top_k: _builtins.int = ...,
+        top_p: _builtins.float | None = ...,
+        min_p: _builtins.float = ...,
+        repetition_penalty: _builtins.float | None = ...,
+        repetition_window: _builtins.int = ...,
+        logit_bias: _abc.Iterable[Global___LogitBias] | None = ...,
+        seed: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_temperature", b"_temperature", "temperature", b"temperature"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_repetition_penalty", b"_repetition_penalty", "_seed", b"_seed", "_temperature", b"_temperature", "_top_p", b"_top_p", "repetition_penalty", b"repetition_penalty", "seed", b"seed", "temperature", b"temperature", "top_p", b"top_p"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_temperature", b"_temperature", "temperature", b"temperature", "top_k", b"top_k"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_repetition_penalty", b"_repetition_penalty", "_seed", b"_seed", "_temperature", b"_temperature", "_top_p", b"_top_p", "logit_bias", b"logit_bias", "min_p", b"min_p", "repetition_penalty", b"repetition_penalty", "repetition_window", b"repetition_window", "seed", b"seed", "temperature", b"temperature", "top_k", b"top_k", "top_p", b"top_p"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__repetition_penalty: _TypeAlias = _typing.Literal["repetition_penalty"]  # noqa: Y015
+    _WhichOneofArgType__repetition_penalty: _TypeAlias = _typing.Literal["_repetition_penalty", b"_repetition_penalty"]  # noqa: Y015
+    _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
+    _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
     _WhichOneofReturnType__temperature: _TypeAlias = _typing.Literal["temperature"]  # noqa: Y015
     _WhichOneofArgType__temperature: _TypeAlias = _typing.Literal["_temperature", b"_temperature"]  # noqa: Y015
+    _WhichOneofReturnType__top_p: _TypeAlias = _typing.Literal["top_p"]  # noqa: Y015
+    _WhichOneofArgType__top_p: _TypeAlias = _typing.Literal["_top_p", b"_top_p"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__repetition_penalty) -> _WhichOneofReturnType__repetition_penalty | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__seed) -> _WhichOneofReturnType__seed | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__temperature) -> _WhichOneofReturnType__temperature | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__top_p) -> _WhichOneofReturnType__top_p | None: ...
 
 Global___Sampling: _TypeAlias = Sampling  # noqa: Y015
+
+@_typing.final
+class LogitBias(_message.Message):
+    """LogitBias makes a symbol likelier or unlikelier."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SYMBOL_FIELD_NUMBER: _builtins.int
+    BIAS_FIELD_NUMBER: _builtins.int
+    symbol: _builtins.str
+    """The symbol; of a model that reads bytes, a character of one byte."""
+    bias: _builtins.float
+    """What to add to its logit: -100 (as good as never) to 100."""
+    def __init__(
+        self,
+        *,
+        symbol: _builtins.str = ...,
+        bias: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bias", b"bias", "symbol", b"symbol"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LogitBias: _TypeAlias = LogitBias  # noqa: Y015
+
+@_typing.final
+class Complete(_message.Message):
+    """Complete searches for the likeliest continuations of the session's text by beam search. The
+    session does not move. FAILED_PRECONDITION while it has no text; RESOURCE_EXHAUSTED if the daemon
+    has no room for the beam.
+
+    Answered by completed, or by finished if it is cancelled or, because the session is asked to move
+    on, superseded. The greedy continuation always takes part, so no result is less likely than it.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BEAM_WIDTH_FIELD_NUMBER: _builtins.int
+    COMPLETIONS_FIELD_NUMBER: _builtins.int
+    MAX_CHARS_FIELD_NUMBER: _builtins.int
+    LENGTH_PENALTY_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    PARTIAL_RESULTS_FIELD_NUMBER: _builtins.int
+    beam_width: _builtins.int
+    """How many continuations the search follows at once: 1 to 64; 0 means 5."""
+    completions: _builtins.int
+    """How many to return, the best first: 1 to beam_width; 0 means 1."""
+    max_chars: _builtins.int
+    """How long one may get: 1 to 1,024 characters; 0 means 32."""
+    length_penalty: _builtins.float
+    """Ranks by log-probability / length ** length_penalty: 0 takes the likeliest text, 1 the
+    likeliest per character. 0 to 10.
+    """
+    end: Global___CompletionEnd.ValueType
+    """Where one ends."""
+    partial_results: _builtins.bool
+    """Whether to send completing with the best so far, each time they change."""
+    def __init__(
+        self,
+        *,
+        beam_width: _builtins.int = ...,
+        completions: _builtins.int = ...,
+        max_chars: _builtins.int = ...,
+        length_penalty: _builtins.float = ...,
+        end: Global___CompletionEnd.ValueType = ...,
+        partial_results: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["beam_width", b"beam_width", "completions", b"completions", "end", b"end", "length_penalty", b"length_penalty", "max_chars", b"max_chars", "partial_results", b"partial_results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Complete: _TypeAlias = Complete  # noqa: Y015
+
+@_typing.final
+class Accept(_message.Message):
+    """Accept adds the beginning of a completion to the session, exactly as if the client had appended
+    it, and is answered by appended. FAILED_PRECONDITION if the session has moved since the complete
+    that found it; NOT_FOUND if there is no such completion.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    CHARS_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    """Which of the last completed's completions, from 0."""
+    chars: _builtins.int
+    """How many of its characters; 0 means all."""
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+        chars: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chars", b"chars", "index", b"index"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Accept: _TypeAlias = Accept  # noqa: Y015
+
+@_typing.final
+class Rewind(_message.Message):
+    """Rewind takes the session back to an earlier offset, as if nothing after it had been. It costs a
+    few steps at most, however long the session. OUT_OF_RANGE beyond the session's rewind_window, or
+    before its start; the message says how far back it can go.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHARS_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    chars: _builtins.int
+    """By so many characters."""
+    offset: _builtins.int
+    """To this offset."""
+    def __init__(
+        self,
+        *,
+        chars: _builtins.int = ...,
+        offset: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["chars", b"chars", "offset", b"offset", "to", b"to"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chars", b"chars", "offset", b"offset", "to", b"to"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_to: _TypeAlias = _typing.Literal["chars", "offset"]  # noqa: Y015
+    _WhichOneofArgType_to: _TypeAlias = _typing.Literal["to", b"to"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_to) -> _WhichOneofReturnType_to | None: ...
+
+Global___Rewind: _TypeAlias = Rewind  # noqa: Y015
+
+@_typing.final
+class Fork(_message.Message):
+    """Fork makes a session that begins as a copy of this one; from then on they have nothing to do with
+    each other. It takes the same time however long the session. Nobody is attached to the new one.
+    RESOURCE_EXHAUSTED if the daemon has no room.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEED_FIELD_NUMBER: _builtins.int
+    seed: _builtins.int
+    """The new session's seed; unset lets the daemon choose."""
+    def __init__(
+        self,
+        *,
+        seed: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "seed", b"seed"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "seed", b"seed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
+    _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__seed) -> _WhichOneofReturnType__seed | None: ...
+
+Global___Fork: _TypeAlias = Fork  # noqa: Y015
+
+@_typing.final
+class Score(_message.Message):
+    """Score asks how likely a text is as the continuation of the session's. The session does not move."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    LOG_PROBABILITIES_FIELD_NUMBER: _builtins.int
+    text: _builtins.str
+    """At least one character, at most 1,000,000."""
+    data: _builtins.bytes
+    """For models that read bytes."""
+    log_probabilities: _builtins.bool
+    """Whether to return the log-probability of each character, too."""
+    def __init__(
+        self,
+        *,
+        text: _builtins.str = ...,
+        data: _builtins.bytes = ...,
+        log_probabilities: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "data", b"data", "text", b"text"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "data", b"data", "log_probabilities", b"log_probabilities", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_content: _TypeAlias = _typing.Literal["text", "data"]  # noqa: Y015
+    _WhichOneofArgType_content: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_content) -> _WhichOneofReturnType_content | None: ...
+
+Global___Score: _TypeAlias = Score  # noqa: Y015
+
+@_typing.final
+class Classify(_message.Message):
+    """Classify asks a model that has labels what it makes of the session's text so far. The session does
+    not move. FAILED_PRECONDITION if the model has no labels, or the session no text.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Classify: _TypeAlias = Classify  # noqa: Y015
 
 @_typing.final
 class Cancel(_message.Message):
@@ -209,12 +667,17 @@ class Close(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    KEEP_FIELD_NUMBER: _builtins.int
+    keep: _builtins.bool
+    """Keep the session, for somebody to attach to, until its idle_timeout_s."""
     def __init__(
         self,
+        *,
+        keep: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["keep", b"keep"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -253,8 +716,48 @@ class Opened(_message.Message):
 Global___Opened: _TypeAlias = Opened  # noqa: Y015
 
 @_typing.final
+class Attached(_message.Message):
+    """Attached answers Attach; chunks of the missing text follow."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    OPERATION_IDS_FIELD_NUMBER: _builtins.int
+    session_id: _builtins.str
+    """The session."""
+    offset: _builtins.int
+    """The length of the session's text now."""
+    @_builtins.property
+    def model(self) -> _models_pb2.Model:
+        """The model it runs on."""
+
+    @_builtins.property
+    def operation_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Operations that are running or waiting; every other has ended, though its last answer may have
+        been lost with the connection.
+        """
+
+    def __init__(
+        self,
+        *,
+        session_id: _builtins.str = ...,
+        model: _models_pb2.Model | None = ...,
+        offset: _builtins.int = ...,
+        operation_ids: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "offset", b"offset", "operation_ids", b"operation_ids", "session_id", b"session_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Attached: _TypeAlias = Attached  # noqa: Y015
+
+@_typing.final
 class Appended(_message.Message):
-    """Appended answers Append once all of its text is in the session."""
+    """Appended answers Append, and Accept, once all of the text is in the session."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -289,15 +792,23 @@ class Chunk(_message.Message):
     OFFSET_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
     LOG_PROBABILITIES_FIELD_NUMBER: _builtins.int
+    ALTERNATIVES_FIELD_NUMBER: _builtins.int
+    END_OFFSET_FIELD_NUMBER: _builtins.int
     offset: _builtins.int
     """Where in the session the text begins."""
     text: _builtins.str
     """At least one character."""
+    end_offset: _builtins.int
+    """Where in the session the text ends: what a client that attaches gives as its offset."""
     @_builtins.property
     def log_probabilities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """If asked for, one for each token, which with a vocabulary of characters is each character: the
-        natural log of the probability the model gave it, before temperature and top_k.
+        """If asked for, one for each symbol of the text: the natural log of the probability the model gave
+        it, before anything that Sampling does.
         """
+
+    @_builtins.property
+    def alternatives(self) -> _containers.RepeatedCompositeFieldContainer[Global___Alternatives]:
+        """If asked for, one for each symbol of the text: the likeliest symbols at its place."""
 
     def __init__(
         self,
@@ -305,14 +816,278 @@ class Chunk(_message.Message):
         offset: _builtins.int = ...,
         text: _builtins.str = ...,
         log_probabilities: _abc.Iterable[_builtins.float] | None = ...,
+        alternatives: _abc.Iterable[Global___Alternatives] | None = ...,
+        end_offset: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["log_probabilities", b"log_probabilities", "offset", b"offset", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alternatives", b"alternatives", "end_offset", b"end_offset", "log_probabilities", b"log_probabilities", "offset", b"offset", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Chunk: _TypeAlias = Chunk  # noqa: Y015
+
+@_typing.final
+class Alternatives(_message.Message):
+    """Alternatives are the symbols that the model thought likeliest at one place."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALTERNATIVES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def alternatives(self) -> _containers.RepeatedCompositeFieldContainer[Global___Alternative]:
+        """The likeliest first."""
+
+    def __init__(
+        self,
+        *,
+        alternatives: _abc.Iterable[Global___Alternative] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alternatives", b"alternatives"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Alternatives: _TypeAlias = Alternatives  # noqa: Y015
+
+@_typing.final
+class Alternative(_message.Message):
+    """Alternative is a symbol that could have come."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SYMBOL_FIELD_NUMBER: _builtins.int
+    LOG_PROBABILITY_FIELD_NUMBER: _builtins.int
+    symbol: _builtins.str
+    """The symbol; of a model that reads bytes, a byte that is no character by itself is U+FFFD."""
+    log_probability: _builtins.float
+    """The natural log of the probability the model gave it."""
+    def __init__(
+        self,
+        *,
+        symbol: _builtins.str = ...,
+        log_probability: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["log_probability", b"log_probability", "symbol", b"symbol"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Alternative: _TypeAlias = Alternative  # noqa: Y015
+
+@_typing.final
+class Completed(_message.Message):
+    """Completed answers Complete; completing has the same content, before the end."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OFFSET_FIELD_NUMBER: _builtins.int
+    COMPLETIONS_FIELD_NUMBER: _builtins.int
+    offset: _builtins.int
+    """Where in the session the completions begin: its length, which is what it was before."""
+    @_builtins.property
+    def completions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Completion]:
+        """The best first; fewer than asked for if there are no more."""
+
+    def __init__(
+        self,
+        *,
+        offset: _builtins.int = ...,
+        completions: _abc.Iterable[Global___Completion] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["completions", b"completions", "offset", b"offset"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Completed: _TypeAlias = Completed  # noqa: Y015
+
+@_typing.final
+class Completion(_message.Message):
+    """Completion is one continuation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: _builtins.int
+    LOG_PROBABILITY_FIELD_NUMBER: _builtins.int
+    CHARS_FIELD_NUMBER: _builtins.int
+    ENDED_FIELD_NUMBER: _builtins.int
+    text: _builtins.str
+    """The text."""
+    log_probability: _builtins.float
+    """The sum of the natural logs of the probabilities of its symbols: what Appended would report if
+    the text were appended.
+    """
+    chars: _builtins.int
+    """How many symbols it has: what accept counts in."""
+    ended: _builtins.bool
+    """Whether it ends where it was asked to, and not only because max_chars was reached."""
+    def __init__(
+        self,
+        *,
+        text: _builtins.str = ...,
+        log_probability: _builtins.float = ...,
+        chars: _builtins.int = ...,
+        ended: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chars", b"chars", "ended", b"ended", "log_probability", b"log_probability", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Completion: _TypeAlias = Completion  # noqa: Y015
+
+@_typing.final
+class Rewound(_message.Message):
+    """Rewound answers Rewind."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OFFSET_FIELD_NUMBER: _builtins.int
+    offset: _builtins.int
+    """The length of the session's text now."""
+    def __init__(
+        self,
+        *,
+        offset: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["offset", b"offset"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Rewound: _TypeAlias = Rewound  # noqa: Y015
+
+@_typing.final
+class Forked(_message.Message):
+    """Forked answers Fork."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    SEED_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    session_id: _builtins.str
+    """Names the new session."""
+    seed: _builtins.int
+    """Its seed."""
+    offset: _builtins.int
+    """The length of its text."""
+    def __init__(
+        self,
+        *,
+        session_id: _builtins.str = ...,
+        seed: _builtins.int = ...,
+        offset: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["offset", b"offset", "seed", b"seed", "session_id", b"session_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Forked: _TypeAlias = Forked  # noqa: Y015
+
+@_typing.final
+class Scored(_message.Message):
+    """Scored answers Score."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOG_PROBABILITY_FIELD_NUMBER: _builtins.int
+    SCORED_CHARS_FIELD_NUMBER: _builtins.int
+    BITS_PER_CHARACTER_FIELD_NUMBER: _builtins.int
+    PERPLEXITY_FIELD_NUMBER: _builtins.int
+    LOG_PROBABILITIES_FIELD_NUMBER: _builtins.int
+    log_probability: _builtins.float
+    """The natural log of the probability of the whole text."""
+    scored_chars: _builtins.int
+    """How many symbols were scored: all, less one if the session had no text, for the first symbol of
+    a session follows nothing and counts as certain.
+    """
+    bits_per_character: _builtins.float
+    """-log_probability / scored_chars / ln 2; 0 if nothing was scored."""
+    perplexity: _builtins.float
+    """exp(-log_probability / scored_chars); 1 if nothing was scored."""
+    @_builtins.property
+    def log_probabilities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """If asked for, one for each symbol, the first of a session included, with 0."""
+
+    def __init__(
+        self,
+        *,
+        log_probability: _builtins.float = ...,
+        scored_chars: _builtins.int = ...,
+        bits_per_character: _builtins.float = ...,
+        perplexity: _builtins.float = ...,
+        log_probabilities: _abc.Iterable[_builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bits_per_character", b"bits_per_character", "log_probabilities", b"log_probabilities", "log_probability", b"log_probability", "perplexity", b"perplexity", "scored_chars", b"scored_chars"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Scored: _TypeAlias = Scored  # noqa: Y015
+
+@_typing.final
+class Classified(_message.Message):
+    """Classified answers Classify."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OFFSET_FIELD_NUMBER: _builtins.int
+    SCORES_FIELD_NUMBER: _builtins.int
+    offset: _builtins.int
+    """The length of the text that was classified."""
+    @_builtins.property
+    def scores(self) -> _containers.RepeatedCompositeFieldContainer[Global___LabelScore]:
+        """One for each label, in the model's order."""
+
+    def __init__(
+        self,
+        *,
+        offset: _builtins.int = ...,
+        scores: _abc.Iterable[Global___LabelScore] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["offset", b"offset", "scores", b"scores"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Classified: _TypeAlias = Classified  # noqa: Y015
+
+@_typing.final
+class LabelScore(_message.Message):
+    """LabelScore is what a model gives one label."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LABEL_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    label: _builtins.str
+    """The label."""
+    score: _builtins.float
+    """Its score, as the model computes it: the exporter's models give probabilities."""
+    def __init__(
+        self,
+        *,
+        label: _builtins.str = ...,
+        score: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["label", b"label", "score", b"score"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LabelScore: _TypeAlias = LabelScore  # noqa: Y015
 
 @_typing.final
 class Finished(_message.Message):
@@ -323,10 +1098,13 @@ class Finished(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     OFFSET_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
+    STOP_FIELD_NUMBER: _builtins.int
     reason: Global___FinishReason.ValueType
     """Why it ended."""
     offset: _builtins.int
     """The length of the session's text now."""
+    stop: _builtins.str
+    """With reason STOP, the string that ended it."""
     @_builtins.property
     def usage(self) -> Global___Usage:
         """What the operation took."""
@@ -337,10 +1115,11 @@ class Finished(_message.Message):
         reason: Global___FinishReason.ValueType = ...,
         offset: _builtins.int = ...,
         usage: Global___Usage | None = ...,
+        stop: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["offset", b"offset", "reason", b"reason", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["offset", b"offset", "reason", b"reason", "stop", b"stop", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
