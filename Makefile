@@ -64,7 +64,10 @@ model: .venv/.dev  ## train and export the built-in model (an hour and a half on
 	$(BIN)/cellwire train exporter/corpora/austen.txt --out runs/austen-2 \
 	  --start-from runs/austen-1 --layers 2 --hidden 256 --epochs 8 --learning-rate 0.002 \
 	  --dropout 0.05 --weight-decay 0.05 --validate-every 466
-	$(BIN)/cellwire export runs/austen-2 server/cellwire/server/models/austen.onnx
+	$(BIN)/cellwire train exporter/corpora/austen.txt --out runs/austen-3 \
+	  --start-from runs/austen-2 --layers 2 --hidden 256 --epochs 3 --learning-rate 0.0005 \
+	  --dropout 0.05 --weight-decay 0.05 --last-chars 800000 --lanes 64 --validate-every 97
+	$(BIN)/cellwire export runs/austen-3 server/cellwire/server/models/austen.onnx
 
 clean:  ## remove the environment and every cache
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

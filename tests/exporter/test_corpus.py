@@ -48,6 +48,13 @@ def test_the_last_part_is_held_out() -> None:
     assert split.validation.tolist() == list(range(95, 100))
 
 
+def test_learning_may_keep_to_the_end_of_the_training_part() -> None:
+    split = Split.of(np.arange(100), 0.05, last_chars=20)
+    assert split.train.tolist() == list(range(75, 95))
+    assert split.validation.tolist() == list(range(95, 100))
+    assert len(Split.of(np.arange(100), 0.05, last_chars=500).train) == 95
+
+
 @pytest.mark.parametrize("length", [2, 10, 29])
 def test_parts_of_less_than_two_characters_are_refused(length: int) -> None:
     with pytest.raises(CorpusError, match="too few"):

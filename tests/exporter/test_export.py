@@ -51,6 +51,7 @@ def test_the_manifest_says_what_the_model_is_and_where_it_comes_from(
                 "validation_share": 0.1,
                 "validate_every": 50,
                 "start_from": None,
+                "last_chars": None,
                 "seed": 1,
             },
         },

@@ -97,6 +97,12 @@ def train(
             help="Another run, of the same symbols and size, whose weights to begin with."
         ),
     ] = None,
+    last_chars: Annotated[
+        int | None,
+        typer.Option(
+            min=2, help="Learn only from so many characters before the held-out part; else from all."
+        ),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in --out, as it was begun.")
     ] = False,
@@ -116,7 +122,7 @@ def train(
             if start_from:
                 Run.open(start_from)  # fails now, before a folder is made
             vocabulary = Vocabulary.of(text.text)
-            split = Split.of(vocabulary.encode(text.text), validation_share)
+            split = Split.of(vocabulary.encode(text.text), validation_share, last_chars)
             plan = Plan.fitting(len(split.train), lanes, window, epochs)
             config = RunConfig(
                 corpus=text.name,
@@ -136,6 +142,7 @@ def train(
                 validate_every=validate_every or plan.validate_every,
                 seed=seed,
                 start_from=str(start_from) if start_from else None,
+                last_chars=last_chars,
             )
             run = Run.create(out, config)
         try:
@@ -153,7 +160,8 @@ def _train(run: Run, corpus: Corpus) -> None:
     from cellwire.exporter.train import Training
 
     config = run.config
-    split = Split.of(config.vocabulary.encode(corpus.text), config.validation_share)
+    ids = config.vocabulary.encode(corpus.text)
+    split = Split.of(ids, config.validation_share, config.last_chars)
     training = Training(run, config, split)
     parameters = sum(p.numel() for p in training.model.parameters())
     _console.print(

@@ -55,15 +55,18 @@ class Split:
     validation: Ids  # [m]
 
     @classmethod
-    def of(cls, ids: Ids, validation_share: float) -> Split:
-        """Hold out the last `validation_share` of the ids; CorpusError if a part is too short."""
+    def of(cls, ids: Ids, validation_share: float, last_chars: int | None = None) -> Split:
+        """Hold out the last `validation_share` of the ids; CorpusError if a part is too short.
+
+        Of what comes before it, only the `last_chars` are to be learnt from, unless that is None.
+        """
         cut = len(ids) - round(len(ids) * validation_share)
         if min(cut, len(ids) - cut) < _SHORTEST_PART:
             raise CorpusError(
                 f"{len(ids)} characters are too few: {cut} to learn from and {len(ids) - cut} held "
                 f"out, and each part needs at least {_SHORTEST_PART}; give a longer text"
             )
-        return cls(ids[:cut], ids[cut:])
+        return cls(ids[max(0, cut - (last_chars or cut)) : cut], ids[cut:])
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,7 @@ class RunConfig:
     validate_every: int  # steps; training state starts afresh there, so it is part of the recipe
     seed: int
     start_from: str | None = None  # another run, whose best weights were the first of this one
+    last_chars: int | None = None  # of the training part; None for all of it
 
     @property
     def shape(self) -> CellShape:
