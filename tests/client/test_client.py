@@ -57,7 +57,8 @@ async def test_cancel_ends_a_call(daemon: Client, fake: FakeDaemon) -> None:
     assert "de".startswith(text)
     assert generation.finished is not None
     assert generation.finished.reason is FinishReason.CANCELLED
-    assert generation.finished.usage == Usage(appended_chars=3, generated_chars=len(text))
+    assert generation.finished.offset == (3 + len(text) if text else 0)
+    assert generation.finished.usage == Usage(3 if text else 0, len(text))
     await asyncio.wait_for(fake.gone.wait(), GUARD_S)
 
 
@@ -101,7 +102,12 @@ async def test_closing_the_client_ends_its_calls(fake: FakeDaemon) -> None:
 async def test_models_are_values(daemon: Client) -> None:
     alphabet, untrained = await daemon.models()
     assert (alphabet.name, alphabet.layers, alphabet.hidden) == ("alphabet", 2, 26)
-    assert len(alphabet.symbols) == 27
+    assert alphabet.vocabulary.kind == "characters"
+    assert alphabet.vocabulary.symbols[:3] == ("a", "b", "c")
+    assert (len(alphabet.vocabulary), len(untrained.vocabulary)) == (27, 256)
+    assert (alphabet.vocabulary.unknown, alphabet.vocabulary.lower_case) == (None, False)
+    assert (alphabet.writes, alphabet.labels) == (True, ())
+    assert (untrained.writes, untrained.labels) == (False, ("good", "bad"))
     assert alphabet.training is not None
     assert alphabet.training.validation_bits_per_character == 0.125
     assert untrained.training is None
@@ -117,7 +123,7 @@ async def test_nothing_at_the_target_is_unreachable() -> None:
 
 
 async def test_a_silent_target_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cellwire.client.client.CONNECT_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("cellwire.client.channel.CONNECT_TIMEOUT_S", 0.05)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()

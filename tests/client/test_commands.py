@@ -137,7 +137,7 @@ async def test_models_lists_what_is_served(fake: FakeDaemon) -> None:
         "0.125",
         "CPU",
     ]
-    assert untrained.split() == ["untrained", "gru", "1", "x", "4", "0", "-", "Other"]
+    assert untrained.split() == ["untrained", "gru", "1", "x", "4", "256", "-", "Other"]
 
 
 async def test_chat_remembers_and_survives_unknown_symbols(fake: FakeDaemon) -> None:

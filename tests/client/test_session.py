@@ -8,7 +8,8 @@ from cellwire import client
 from cellwire.client import Client, FinishReason, Usage
 from cellwire.client.inbox import ROOM_CHARS
 
-from .fake_daemon import FakeDaemon, letters
+from .fake_daemon import FakeDaemon
+from .fake_text import letters
 
 GUARD_S = 20
 

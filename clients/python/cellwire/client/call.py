@@ -1,20 +1,36 @@
-"""A generation without a session: a call of its own."""
+"""Calls of their own, without a session."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Awaitable
+from typing import TYPE_CHECKING, TypeVar
 
 import grpc.aio
 
+from cellwire.client.answers import finished_of, piece_of
 from cellwire.client.errors import Cancelled, Internal, error_of_rpc
 from cellwire.client.values import Finished, FinishReason, Piece, Usage
-from cellwire.client.wire import finished_of, piece_of
 from cellwire.v1.generation_pb2 import GenerateRequest, GenerateResponse
 
 if TYPE_CHECKING:
     from cellwire.v1.generation_pb2_grpc import GenerationServiceAsyncStub
+
+_Response = TypeVar("_Response")
+
+
+async def reply(call: Awaitable[_Response]) -> _Response:
+    """Return what comes of a call, or raise the CellwireError that stands for its status."""
+    try:
+        return await call
+    except grpc.aio.AioRpcError as error:
+        raise error_of_rpc(error) from None
+    except asyncio.CancelledError:
+        # grpc.aio raises this in whoever waits for a call that is cancelled, by whatever task.
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise Cancelled("the client is closed") from None
 
 
 class CallSource:
@@ -28,7 +44,7 @@ class CallSource:
         self._request = request
         self._call: grpc.aio.UnaryStreamCall[GenerateRequest, GenerateResponse] | None = None
         self._answers: AsyncIterator[GenerateResponse]
-        self._generated_chars = 0
+        self._begin = self._end = 0
         self._cancelled = False
 
     async def read(self) -> Piece | Finished:
@@ -39,19 +55,13 @@ class CallSource:
             self._call = self._stub.Generate(self._request)
             self._answers = aiter(self._call)
         try:
-            return self._receive(await anext(self._answers))
+            return self._receive(await reply(anext(self._answers)))
         except StopAsyncIteration:
             raise Internal("the daemon ended the text without saying why") from None
-        except grpc.aio.AioRpcError as error:
-            raise error_of_rpc(error) from None
-        except asyncio.CancelledError:
-            # grpc.aio raises this in whoever reads a call that is cancelled, by whatever task.
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
+        except Cancelled:
             if self._cancelled:
                 return self._stopped()
-            raise Cancelled("the client is closed") from None
+            raise
 
     def cancel(self) -> None:
         """End the call."""
@@ -64,18 +74,16 @@ class CallSource:
     def _receive(self, response: GenerateResponse) -> Piece | Finished:
         match response.WhichOneof("answer"):
             case "chunk":
-                self._generated_chars += len(response.chunk.text)
-                return piece_of(response.chunk)
+                piece = piece_of(response.chunk)
+                self._begin = self._begin or piece.offset
+                self._end = piece.end_offset
+                return piece
             case "finished":
                 return finished_of(response.finished)
             case _:
                 raise Internal("the daemon answered with something newer than this client")
 
     def _stopped(self) -> Finished:
-        """Count on this side: a cancelled call says no more."""
-        prompt_chars = 0 if self._call is None else len(self._request.prompt.text)
-        return Finished(
-            reason=FinishReason.CANCELLED,
-            offset=prompt_chars + self._generated_chars,
-            usage=Usage(prompt_chars, self._generated_chars),
-        )
+        """Tell what has been read: a cancelled call says no more."""
+        usage = Usage(appended_chars=self._begin, generated_chars=self._end - self._begin)
+        return Finished(reason=FinishReason.CANCELLED, offset=self._end, usage=usage)

@@ -57,7 +57,7 @@ class Chat:
         model = self._session.model
         say(
             f"{model.name}, {model.layers} x {model.hidden} {model.cell}, "
-            f"{len(model.symbols)} symbols, seed {self._session.seed}"
+            f"{len(model.vocabulary)} symbols, seed {self._session.seed}"
         )
         say("Enter: the model goes on from your line. Ctrl-C: stop it. Ctrl-D or /quit: leave.")
 

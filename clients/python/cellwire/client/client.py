@@ -1,38 +1,46 @@
-"""The connection to a daemon."""
+"""What can be asked of a daemon."""
 
 from __future__ import annotations
 
-import asyncio
 from types import TracebackType
-from typing import Self
+from typing import Self, Unpack
 
-import grpc
-import grpc.aio
-
-from cellwire.client.call import CallSource
-from cellwire.client.errors import Unreachable, error_of_rpc
+from cellwire.client.answers import (
+    classified_of,
+    completed_of,
+    forked_of,
+    model_of,
+    scored_of,
+)
+from cellwire.client.call import CallSource, reply
+from cellwire.client.channel import open_channel
 from cellwire.client.generation import Generation
+from cellwire.client.model import Model
+from cellwire.client.options import CompleteOptions, GenerateOptions, OpenOptions, UnknownSymbols
+from cellwire.client.requests import (
+    append_message,
+    complete_message,
+    generate_message,
+    open_message,
+    score_message,
+)
 from cellwire.client.session import Session
-from cellwire.client.values import Model
-from cellwire.client.wire import generate_message, model_of, open_message
-from cellwire.v1.generation_pb2 import GenerateRequest
+from cellwire.client.values import (
+    Classified,
+    Completed,
+    Forked,
+    Imported,
+    Scored,
+    SessionInfo,
+)
+from cellwire.v1 import generation_pb2, models_pb2, sessions_pb2
 from cellwire.v1.generation_pb2_grpc import GenerationServiceStub
-from cellwire.v1.models_pb2 import ListModelsRequest
 from cellwire.v1.models_pb2_grpc import ModelsServiceStub
-from cellwire.v1.operations_pb2 import Append
+from cellwire.v1.operations_pb2 import Attach, Fork
+from cellwire.v1.sessions_pb2_grpc import SessionsServiceStub
 
 DEFAULT_TARGET = "127.0.0.1:50051"
 """Where `cellwire serve` listens unless told otherwise."""
-
-CONNECT_TIMEOUT_S = 5.0
-"""How long a daemon has to answer before it counts as unreachable."""
-
-_CHANNEL_OPTIONS = (
-    ("grpc.max_receive_message_length", 16 * 2**20),
-    # Connections are shared by target within a process, with their waits after a failure. A client
-    # of its own tries at once, so a program can wait for its daemon.
-    ("grpc.use_local_subchannel_pool", 1),
-)
 
 
 def connect(target: str = DEFAULT_TARGET) -> Client:
@@ -48,23 +56,19 @@ def connect(target: str = DEFAULT_TARGET) -> Client:
 
 
 class Client:
-    """A connection to a daemon. Any number of sessions and generations may share it."""
+    """A connection to a daemon. Any number of sessions and calls may share it.
+
+    Each call raises the CellwireError that the daemon answers with; its docstring names those that
+    a caller has to expect.
+    """
 
     def __init__(self, target: str) -> None:
         self.target = target
 
     async def __aenter__(self) -> Self:
-        self._channel = grpc.aio.insecure_channel(self.target, options=_CHANNEL_OPTIONS)
-        try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                await self._reach()
-        except TimeoutError:
-            await self._channel.close()
-            raise Unreachable(f"cannot reach a daemon at {self.target}") from None
-        except BaseException:
-            await self._channel.close()
-            raise
+        self._channel = await open_channel(self.target)
         self._generations = GenerationServiceStub(self._channel)
+        self._sessions = SessionsServiceStub(self._channel)
         self._models = ModelsServiceStub(self._channel)
         return self
 
@@ -74,55 +78,180 @@ class Client:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Close the connection; generations that still run are cancelled."""
+        """Close the connection; what still runs is cancelled."""
         await self._channel.close()
 
-    async def models(self) -> tuple[Model, ...]:
-        """Return the models the daemon serves, the default first."""
-        try:
-            response = await self._models.ListModels(ListModelsRequest())
-        except grpc.aio.AioRpcError as error:
-            raise error_of_rpc(error) from None
-        return tuple(map(model_of, response.models))
+    def session(self, **options: Unpack[OpenOptions]) -> Session:
+        """Return a new session to enter with `async with`. See OpenOptions.
 
-    def session(self, *, model: str | None = None, seed: int | None = None) -> Session:
-        """Return a session to enter with `async with`.
-
-        Without a model it runs on the daemon's default; without a seed the daemon chooses one.
-        Entering raises NotFound if there is no such model, ResourceExhausted if the daemon is full.
+        Entering raises NotFound if there is no such model, InvalidArgument for a value out of
+        range, ResourceExhausted if the daemon is full.
         """
-        return Session(self._generations, open_message(model, seed))
+        message = open_message(**options)
+        return Session(self._generations, message)
+
+    def attach(
+        self,
+        session: str | Forked | Imported,
+        *,
+        offset: int | None = None,
+        takeover: bool = False,
+    ) -> Session:
+        """Return a session that the daemon keeps, to enter with `async with`.
+
+            async with daemon.attach(session_id, offset=120) as session:
+                print(session.missed, end="")
+                for operation_id in session.running:
+                    async for text in session.resume(operation_id):
+                        print(text, end="")
+
+        session is its id, or the answer that names it. offset says how much of its text the caller
+        has; without one, all of it. takeover takes it from the stream that holds it.
+
+        Entering raises NotFound if there is no such session, FailedPrecondition if another stream
+        holds it, OutOfRange if its text has not reached the offset or the daemon no longer
+        remembers all of the text after it.
+        """
+        session_id = session if isinstance(session, str) else session.session_id
+        message = Attach(session_id=session_id, offset=offset, takeover=takeover)
+        seed = session.seed if isinstance(session, Forked) else None
+        return Session(self._generations, message, seed)
 
     def generate(
         self,
-        prompt: str,
+        prompt: str | bytes,
         *,
-        max_chars: int,
         model: str | None = None,
         seed: int | None = None,
-        temperature: float = 1.0,
-        top_k: int = 0,
-        log_probabilities: bool = False,
+        unknown_symbols: UnknownSymbols = "reject",
+        **options: Unpack[GenerateOptions],
     ) -> Generation:
         """Go on from a prompt, without a session to keep.
 
         The arguments are those of `session` and of `Session.generate`, and so are the errors, which
         reading it raises. The prompt is not part of the text.
         """
-        request = GenerateRequest(
-            open=open_message(model, seed),
-            prompt=Append(text=prompt),
-            generate=generate_message(
-                max_chars, temperature, top_k, log_probabilities=log_probabilities
-            ),
+        request = generation_pb2.GenerateRequest(
+            open=open_message(model=model, seed=seed, unknown_symbols=unknown_symbols),
+            prompt=append_message(prompt),
+            generate=generate_message(**options),
         )
         return Generation(CallSource(self._generations, request))
 
-    async def _reach(self) -> None:
-        """Wait until the connection stands; raise TimeoutError as soon as it is refused."""
-        state = self._channel.get_state(try_to_connect=True)
-        while state is not grpc.ChannelConnectivity.READY:
-            if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
-                raise TimeoutError
-            await self._channel.wait_for_state_change(state)
-            state = self._channel.get_state(try_to_connect=True)
+    async def complete(
+        self,
+        prompt: str | bytes,
+        *,
+        model: str | None = None,
+        unknown_symbols: UnknownSymbols = "reject",
+        **options: Unpack[CompleteOptions],
+    ) -> Completed:
+        """Search for a prompt's likeliest continuations; as `Session.complete`."""
+        request = generation_pb2.CompleteRequest(
+            open=open_message(model=model, unknown_symbols=unknown_symbols),
+            prompt=append_message(prompt),
+            complete=complete_message(**options),
+        )
+        response = await reply(self._generations.Complete(request))
+        return completed_of(response.completed)
+
+    async def score(
+        self,
+        text: str | bytes,
+        *,
+        prompt: str | bytes | None = None,
+        model: str | None = None,
+        unknown_symbols: UnknownSymbols = "reject",
+        log_probabilities: bool = False,
+    ) -> Scored:
+        """Say how likely a text is, after a prompt if there is one; as `Session.score`."""
+        request = generation_pb2.ScoreRequest(
+            open=open_message(model=model, unknown_symbols=unknown_symbols),
+            prompt=None if prompt is None else append_message(prompt),
+            score=score_message(text, log_probabilities=log_probabilities),
+        )
+        response = await reply(self._generations.Score(request))
+        return scored_of(response.scored)
+
+    async def classify(
+        self,
+        text: str | bytes,
+        *,
+        model: str | None = None,
+        unknown_symbols: UnknownSymbols = "reject",
+    ) -> Classified:
+        """Say what a model makes of a text; as `Session.classify`."""
+        request = generation_pb2.ClassifyRequest(
+            open=open_message(model=model, unknown_symbols=unknown_symbols),
+            text=append_message(text),
+        )
+        response = await reply(self._generations.Classify(request))
+        return classified_of(response.classified)
+
+    async def models(self) -> tuple[Model, ...]:
+        """Return the models the daemon serves, the default first."""
+        response = await reply(self._models.ListModels(models_pb2.ListModelsRequest()))
+        return tuple(map(model_of, response.models))
+
+    async def load_model(self, name: str) -> Model:
+        """Serve another file of the daemon's model folder; name is without folder and ending.
+
+        Raises PermissionDenied if the daemon has no such folder, NotFound if there is no such file
+        in it, AlreadyExists if one of that name is served, InvalidArgument if it cannot be.
+        """
+        response = await reply(self._models.LoadModel(models_pb2.LoadModelRequest(name=name)))
+        return model_of(response.model)
+
+    async def unload_model(self, name: str) -> int:
+        """Stop serving a model, and return how many sessions ended with it.
+
+        Raises PermissionDenied if the daemon has no model folder, NotFound if there is no such
+        model, FailedPrecondition for the default.
+        """
+        response = await reply(self._models.UnloadModel(models_pb2.UnloadModelRequest(name=name)))
+        return response.sessions
+
+    async def get_session(self, session_id: str) -> SessionInfo:
+        """Return what a session is and does. Raises NotFound if there is none of that id."""
+        request = sessions_pb2.GetSessionRequest(session_id=session_id)
+        response = await reply(self._sessions.GetSession(request))
+        return SessionInfo(
+            model=model_of(response.model),
+            offset=response.offset,
+            tail=response.tail,
+            attached=response.attached,
+            operation_ids=tuple(response.operation_ids),
+        )
+
+    async def fork_session(self, session_id: str, *, seed: int | None = None) -> Forked:
+        """Copy a session as it is at this moment, whoever is attached to it.
+
+        Raises NotFound if there is none of that id, ResourceExhausted if there is no room.
+        """
+        request = sessions_pb2.ForkSessionRequest(session_id=session_id, fork=Fork(seed=seed))
+        response = await reply(self._sessions.ForkSession(request))
+        return forked_of(response.forked)
+
+    async def export_session(self, session_id: str) -> bytes:
+        """Return all that is needed to go on from here, on this daemon or another.
+
+        Raises NotFound if there is none of that id.
+        """
+        request = sessions_pb2.ExportSessionRequest(session_id=session_id)
+        response = await reply(self._sessions.ExportSession(request))
+        return response.snapshot
+
+    async def import_session(self, snapshot: bytes) -> Imported:
+        """Make a session from what `export_session` returned, with nobody attached to it.
+
+        Raises InvalidArgument if the bytes are damaged, FailedPrecondition if the daemon does not
+        serve their model, ResourceExhausted if there is no room.
+        """
+        request = sessions_pb2.ImportSessionRequest(snapshot=snapshot)
+        response = await reply(self._sessions.ImportSession(request))
+        return Imported(response.session_id, model_of(response.model), response.offset)
+
+    async def delete_session(self, session_id: str) -> None:
+        """End a session at once, whoever is attached to it. Raises NotFound if there is none."""
+        request = sessions_pb2.DeleteSessionRequest(session_id=session_id)
+        await reply(self._sessions.DeleteSession(request))

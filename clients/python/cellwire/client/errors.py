@@ -2,11 +2,15 @@
 
     CellwireError
         InvalidArgument      the request itself is wrong: an unknown symbol, a setting out of range
-        NotFound             no such model
+        NotFound             no such model, session or completion
+        AlreadyExists        a model of that name is being served
+        PermissionDenied     the daemon was started so that it does not do this
         FailedPrecondition   right, but not now: generate in a session that has no text
         OutOfRange           further than the session reaches
         ResourceExhausted    the daemon is full, or too much is waiting
         Cancelled            ended from this side: the session or the client was closed
+            Superseded       a completion that is stale: its session was asked to move on
+        Aborted              the session was deleted or taken over, or its model is served no more
         Internal             the daemon failed, or broke the contract
         Unavailable          the daemon is shutting down, or the connection to it was lost
             Unreachable      nothing answered at the target
@@ -40,9 +44,21 @@ class InvalidArgument(CellwireError):
 
 
 class NotFound(CellwireError):
-    """There is no such model."""
+    """There is no such model, session, operation or completion."""
 
     code = grpc.StatusCode.NOT_FOUND
+
+
+class AlreadyExists(CellwireError):
+    """There is one of that name already."""
+
+    code = grpc.StatusCode.ALREADY_EXISTS
+
+
+class PermissionDenied(CellwireError):
+    """The daemon was started so that it does not do this."""
+
+    code = grpc.StatusCode.PERMISSION_DENIED
 
 
 class FailedPrecondition(CellwireError):
@@ -69,6 +85,16 @@ class Cancelled(CellwireError):
     code = grpc.StatusCode.CANCELLED
 
 
+class Superseded(Cancelled):
+    """A completion that nobody needs any more: its session was asked to move on."""
+
+
+class Aborted(CellwireError):
+    """The session is gone from here: deleted, taken over by another stream, or without a model."""
+
+    code = grpc.StatusCode.ABORTED
+
+
 class Internal(CellwireError):
     """The daemon failed or broke the contract."""
 
@@ -90,10 +116,13 @@ _ERRORS: dict[grpc.StatusCode, type[CellwireError]] = {
     for kind in (
         InvalidArgument,
         NotFound,
+        AlreadyExists,
+        PermissionDenied,
         FailedPrecondition,
         OutOfRange,
         ResourceExhausted,
         Cancelled,
+        Aborted,
         Internal,
         Unavailable,
     )

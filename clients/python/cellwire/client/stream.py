@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import secrets
 from typing import TYPE_CHECKING
 
 import grpc
 import grpc.aio
 
+from cellwire.client.answers import answer_of
 from cellwire.client.errors import Cancelled, CellwireError, Unavailable, error_of_rpc
 from cellwire.client.inbox import Inbox
-from cellwire.client.values import Piece
-from cellwire.client.wire import answer_of
+from cellwire.client.requests import Operation, request_of
+from cellwire.client.values import (
+    Answer,
+    Appended,
+    Attached,
+    Completing,
+    Finished,
+    News,
+    Piece,
+    Rewound,
+)
 from cellwire.v1.generation_pb2 import SessionRequest, SessionResponse
-from cellwire.v1.operations_pb2 import Append, Cancel, Close, Generate, Open
+from cellwire.v1.operations_pb2 import Cancel, Close
 
 if TYPE_CHECKING:
     _Call = grpc.aio.StreamStreamCall[SessionRequest, SessionResponse]
@@ -34,31 +45,55 @@ class Stream:
     """
 
     def __init__(self, call: _Call) -> None:
+        self.offset = 0
+        """Where the text that has been read here ends."""
+        self.left: dict[int, Inbox] = {}
+        """What was under way when the session was attached to, and nobody here reads yet."""
         self._call = call
-        self._ids = itertools.count(_NOBODY + 1)
+        # Not from 1: an attached session may still answer what another stream has asked.
+        self._ids = itertools.count(_NOBODY + 1 + secrets.randbits(48))
         self._inboxes: dict[int, Inbox] = {}
         self._outbox: asyncio.Queue[SessionRequest] = asyncio.Queue()
         self._failure: CellwireError | None = None
+        self._closing = False
         self._writer = asyncio.create_task(self._write())
         self._reader = asyncio.create_task(self._read())
 
-    def ask(self, operation: Open | Append | Generate | Close) -> Inbox:
+    def ask(self, operation: Operation) -> Inbox:
         """Send an operation after those before it; its answers come into the inbox.
 
-        Raises the error that ended the stream if it has ended.
+        What nobody has begun to read of the time before goes by unread: an operation that waited
+        for a reader behind it would wait for ever. Raises the error that ended the stream if it
+        has ended.
         """
         if self._failure is not None:
             raise self._failure
+        while self.left:
+            self.left.popitem()[1].discard()
+        self._closing = isinstance(operation, Close)
         inbox = Inbox(next(self._ids))
         self._inboxes[inbox.operation_id] = inbox
-        self._outbox.put_nowait(_request(inbox.operation_id, operation))
+        self._outbox.put_nowait(request_of(inbox.operation_id, operation))
         return inbox
+
+    async def take(self, inbox: Inbox) -> News | Answer:
+        """Return what comes next for an operation; raises the CellwireError it ended with."""
+        answer = await inbox.take()
+        if isinstance(answer, Piece):
+            self.offset = answer.end_offset
+        elif isinstance(answer, Appended | Finished | Rewound):
+            self.offset = answer.offset
+        return answer
+
+    def forget(self, inbox: Inbox) -> None:
+        """Wait for no more answers to an operation."""
+        self._inboxes.pop(inbox.operation_id, None)
 
     def cancel(self, inbox: Inbox) -> None:
         """Ask the daemon to end an operation; what it still answers comes into its inbox."""
         if not inbox.ended:
             cancel = Cancel(operation_id=inbox.operation_id)
-            self._outbox.put_nowait(SessionRequest(operation_id=_NOBODY, cancel=cancel))
+            self._outbox.put_nowait(request_of(_NOBODY, cancel))
 
     def abandon(self, inbox: Inbox) -> None:
         """Cancel an operation whose answers nobody wants any more."""
@@ -94,7 +129,8 @@ class Stream:
         try:
             async for response in self._call:
                 await self._route(response)
-            failure = Unavailable("the daemon ended the session")
+            if not self._closing:
+                failure = Unavailable("the daemon ended the session")
         except grpc.aio.AioRpcError as error:
             failure = error_of_rpc(error)
         finally:
@@ -105,7 +141,10 @@ class Stream:
         answer = answer_of(response)
         if inbox is None or answer is None:
             return
-        if isinstance(answer, Piece):
+        if isinstance(answer, Attached):
+            self.left = {id_: Inbox(id_) for id_ in answer.operation_ids}
+            self._inboxes |= self.left
+        if isinstance(answer, Piece | Completing | Attached):
             await inbox.put(answer)
         else:
             del self._inboxes[response.operation_id]
@@ -117,15 +156,3 @@ class Stream:
         for inbox in self._inboxes.values():
             inbox.end(failure)
         self._inboxes.clear()
-
-
-def _request(operation_id: int, operation: Open | Append | Generate | Close) -> SessionRequest:
-    match operation:
-        case Open():
-            return SessionRequest(operation_id=operation_id, open=operation)
-        case Append():
-            return SessionRequest(operation_id=operation_id, append=operation)
-        case Generate():
-            return SessionRequest(operation_id=operation_id, generate=operation)
-        case Close():
-            return SessionRequest(operation_id=operation_id, close=operation)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from rich.table import Table
 
-from cellwire.client.values import Model
+from cellwire.client.model import Model
 
 
 def table_of(models: Iterable[Model]) -> Table:
@@ -24,7 +24,7 @@ def table_of(models: Iterable[Model]) -> Table:
             f"{model.name} (default)" if index == 0 else model.name,
             model.cell,
             f"{model.layers} x {model.hidden}",
-            str(len(model.symbols)),
+            str(len(model.vocabulary)),
             f"{training.validation_bits_per_character:.3f}" if training else "-",
             model.provider.removesuffix("ExecutionProvider"),
         )

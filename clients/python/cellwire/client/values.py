@@ -1,7 +1,7 @@
-"""What the daemon tells: values that never change.
+"""What the daemon answers: values that never change.
 
-Offsets and counts are in characters (Unicode code points) from the session's start.
-Log-probabilities are natural logarithms.
+Offsets and counts are in symbols of the model's vocabulary, from the session's start; most models'
+symbols are characters (Unicode code points). Log-probabilities are natural logarithms.
 """
 
 from __future__ import annotations
@@ -9,31 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-
-@dataclass(frozen=True, slots=True)
-class Training:
-    """Where a model comes from."""
-
-    corpus: str
-    steps: int
-    validation_bits_per_character: float
-    parity_error: float
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """A model the daemon serves."""
-
-    name: str
-    sha256: str
-    cell: str
-    layers: int
-    hidden: int
-    symbols: tuple[str, ...]
-    state_bytes: int
-    provider: str
-    training: Training | None = None
-    """None if the model's file does not say."""
+from cellwire.client.model import Model
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +22,31 @@ class Opened:
 
 
 @dataclass(frozen=True, slots=True)
+class Attached:
+    """A session has been taken up; pieces of the text that was missed follow."""
+
+    session_id: str
+    model: Model
+    offset: int
+    operation_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Appended:
     """A text is in the session."""
 
     offset: int
     """The length of the session's text now."""
     log_probability: float
-    """Of the whole appended text; a session's very first character counts as certain."""
+    """Of the whole appended text; a session's very first symbol counts as certain."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """A symbol that could have come."""
+
+    symbol: str
+    log_probability: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +56,25 @@ class Piece:
     offset: int
     """Where in the session the text begins."""
     text: str
+    end_offset: int
+    """Where in the session the text ends."""
     log_probabilities: tuple[float, ...] = ()
-    """One for each character if they were asked for, before temperature and top_k; else empty."""
+    """One for each symbol, before anything that sampling does; empty unless asked for."""
+    alternatives: tuple[tuple[Alternative, ...], ...] = ()
+    """Those likeliest at each symbol's place, the likeliest first; empty unless asked for."""
 
 
 class FinishReason(Enum):
-    """Why a generation ended."""
+    """Why an operation ended."""
 
     MAX_CHARS = "max_chars"
     """It wrote the characters it was asked for."""
+    STOP = "stop"
+    """It came to one of its stop strings."""
     CANCELLED = "cancelled"
     """It was cancelled."""
+    SUPERSEDED = "superseded"
+    """The session was asked to move on."""
     OTHER = "other"
     """A reason that is newer than this client."""
 
@@ -93,12 +95,124 @@ class Finished:
     offset: int
     """The length of the session's text now."""
     usage: Usage
+    stop: str = ""
+    """With reason STOP, the string that ended it, which is not part of the text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One way the text could go on."""
+
+    text: str
+    log_probability: float
+    """Of the whole text."""
+    chars: int
+    """How many symbols it has: what `accept` counts in."""
+    ended: bool
+    """Whether it ends where it was asked to, and not only because it reached max_chars."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """The likeliest continuations that a search has found."""
+
+    offset: int
+    """Where in the session they begin."""
+    completions: tuple[Completion, ...]
+    """The best first; fewer than asked for if there are no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completing:
+    """The best that a search has found so far."""
+
+    best: Completed
+
+
+@dataclass(frozen=True, slots=True)
+class Rewound:
+    """A session has gone back."""
+
+    offset: int
+    """The length of the session's text now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forked:
+    """A session has been copied."""
+
+    session_id: str
+    """Names the new session."""
+    seed: int
+    offset: int
+    """The length of its text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """How likely a text is."""
+
+    log_probability: float
+    """Of the whole text."""
+    scored_chars: int
+    """How many symbols were scored; a session's very first symbol is not."""
+    bits_per_character: float
+    perplexity: float
+    log_probabilities: tuple[float, ...] = ()
+    """One for each symbol, if they were asked for; else empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelScore:
+    """What a model gives one label."""
+
+    label: str
+    score: float
+    """As the model computes it: Cellwire's own models give probabilities."""
+
+
+@dataclass(frozen=True, slots=True)
+class Classified:
+    """What a model makes of a text."""
+
+    offset: int
+    """The length of the text."""
+    scores: tuple[LabelScore, ...]
+    """One for each label, in the model's order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """A session has ended."""
+    """A session has ended, or been let go of."""
 
 
-Answer = Opened | Appended | Finished | Closed
+Answer = Opened | Appended | Finished | Completed | Rewound | Forked | Scored | Classified | Closed
 """The last answer to an operation that did not fail."""
+
+News = Piece | Completing | Attached
+"""What comes before the last answer; attached comes instead of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionInfo:
+    """What a session is and does."""
+
+    model: Model
+    offset: int
+    """The length of its text."""
+    tail: str
+    """The end of its text: at most 1,024 characters."""
+    attached: bool
+    """Whether a stream is attached to it."""
+    operation_ids: tuple[int, ...]
+    """Operations that are running or waiting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """A session has been made from an exported one."""
+
+    session_id: str
+    model: Model
+    offset: int
+    """The length of its text."""
