@@ -35,7 +35,7 @@ def test_an_older_operator_set_is_converted(tmp_path: Path) -> None:
     total = writer.node("Add", [state, row], "total")
     writer.node("Tanh", [total], "next_state.h")
     writer.node("MatMul", ["next_state.h", writer.weights("head", 8, len(SYMBOLS))], "logits")
-    Runtime(read_cell(write_cell(tmp_path / "old.onnx", writer)), slots=4)
+    Runtime(read_cell(write_cell(tmp_path / "old.onnx", writer)), slots=4, max_batch=2)
 
 
 def rename_token(model: onnx.ModelProto) -> None:

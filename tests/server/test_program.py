@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from collections.abc import Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ from tests.server.tiny_cell import SYMBOLS, lstm_cell, previous_token_cell, writ
 
 from cellwire.server.arena import TRASH, ZERO
 from cellwire.server.cell import read_cell
+from cellwire.server.errors import InvalidRequest
 from cellwire.server.runtime import Runtime
 from cellwire.server.sampling import GREEDY_INVERSE_TEMPERATURE
-from cellwire.server.step import SAMPLED, StepBatch, StepResult
+from cellwire.server.step import SAMPLED, Shaping, StepBatch, StepResult
 
 SLOTS = 40
+ROWS = 1_000
 HIDDEN = 19  # no multiple of any vector width
 
 
@@ -59,7 +62,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 def test_sampling_inverts_the_distribution(path: Path) -> None:
     rows = 1000
     uniform = (np.arange(rows) + 0.5) / rows
-    result = Runtime(read_cell(path), SLOTS).step(
+    result = Runtime(read_cell(path), SLOTS, ROWS).step(
         batch_of(rows, uniform=uniform, inverse_temperature=np.full(rows, 1 / 0.7))
     )
     probabilities = softmax(first_logits(path, np.zeros(1, np.int64))[0] / 0.7)
@@ -69,7 +72,7 @@ def test_sampling_inverts_the_distribution(path: Path) -> None:
 
 def test_log_probability_is_the_models_own_whatever_the_sampling(path: Path) -> None:
     tokens = np.arange(len(SYMBOLS))
-    result = Runtime(read_cell(path), SLOTS).step(
+    result = Runtime(read_cell(path), SLOTS, ROWS).step(
         batch_of(
             len(tokens),
             token=tokens,
@@ -85,7 +88,7 @@ def test_log_probability_is_the_models_own_whatever_the_sampling(path: Path) -> 
 def test_greedy_takes_the_likeliest(path: Path) -> None:
     tokens = np.arange(len(SYMBOLS))
     inverse = np.full(len(tokens), GREEDY_INVERSE_TEMPERATURE)
-    result = Runtime(read_cell(path), SLOTS).step(
+    result = Runtime(read_cell(path), SLOTS, ROWS).step(
         batch_of(len(tokens), token=tokens, inverse_temperature=inverse)
     )
     assert (result.chosen == first_logits(path, tokens).argmax(axis=1)).all()
@@ -95,7 +98,7 @@ def test_greedy_takes_the_likeliest(path: Path) -> None:
 def test_top_k_draws_from_the_likeliest_only(path: Path, top_k: int) -> None:
     rows = 400
     uniform = np.arange(rows) / rows
-    result = Runtime(read_cell(path), SLOTS).step(
+    result = Runtime(read_cell(path), SLOTS, ROWS).step(
         batch_of(rows, uniform=uniform, top_k=np.full(rows, top_k))
     )
     logits = first_logits(path, np.zeros(1, np.int64))[0]
@@ -108,7 +111,7 @@ def test_top_k_draws_from_the_likeliest_only(path: Path, top_k: int) -> None:
 def test_a_uniform_just_below_one_never_falls_off_the_end(path: Path) -> None:
     rows = 4 * len(SYMBOLS)
     tokens = np.arange(rows) % len(SYMBOLS)
-    result = Runtime(read_cell(path), SLOTS).step(
+    result = Runtime(read_cell(path), SLOTS, ROWS).step(
         batch_of(
             rows,
             token=tokens,
@@ -126,13 +129,13 @@ def test_a_uniform_just_below_one_never_falls_off_the_end(path: Path) -> None:
 
 def test_forced_rows_take_the_token_they_are_given(path: Path) -> None:
     forced = np.arange(len(SYMBOLS))
-    result = Runtime(read_cell(path), SLOTS).step(batch_of(len(forced), forced=forced))
+    result = Runtime(read_cell(path), SLOTS, ROWS).step(batch_of(len(forced), forced=forced))
     assert (result.chosen == forced).all()
 
 
 def test_the_state_in_the_arena_is_the_cells_own(path: Path) -> None:
     """Tokens stepped through the arena give the logits of states passed by hand, bit for bit."""
-    runtime = Runtime(read_cell(path), SLOTS)
+    runtime = Runtime(read_cell(path), SLOTS, ROWS)
     bare = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
     h = c = np.zeros((1, HIDDEN), np.float32)
     read_slot = ZERO
@@ -152,7 +155,7 @@ def test_the_state_in_the_arena_is_the_cells_own(path: Path) -> None:
 
 
 def test_a_state_that_ignores_itself_is_read_before_it_is_written(tmp_path: Path) -> None:
-    runtime = Runtime(read_cell(write_cell(tmp_path / "p.onnx", previous_token_cell())), SLOTS)
+    runtime = Runtime(read_cell(write_cell(tmp_path / "p.onnx", previous_token_cell())), SLOTS, ROWS)
     slots = np.arange(2, 34)
     greedy = np.full(32, GREEDY_INVERSE_TEMPERATURE)
     columns = {"write_slot": slots, "inverse_temperature": greedy}
@@ -162,7 +165,9 @@ def test_a_state_that_ignores_itself_is_read_before_it_is_written(tmp_path: Path
 
 
 def rows_of(batch: StepBatch, places: np.ndarray) -> StepBatch:
-    return StepBatch(**{f.name: getattr(batch, f.name)[places] for f in fields(StepBatch)})
+    columns = {f.name: getattr(batch, f.name) for f in fields(StepBatch)}
+    of_rows = {n: v[places] for n, v in columns.items() if isinstance(v, np.ndarray)}
+    return StepBatch(**columns | of_rows)
 
 
 @settings(
@@ -171,7 +176,7 @@ def rows_of(batch: StepBatch, places: np.ndarray) -> StepBatch:
 @given(seed=st.integers(0, 2**32), cuts=st.lists(st.integers(1, 31), unique=True, max_size=5))
 def test_batched_is_alone_bit_for_bit(path: Path, seed: int, cuts: list[int]) -> None:
     """However 32 rows are cut into batches, each gives the same token, probability and state."""
-    together, apart = Runtime(read_cell(path), SLOTS), Runtime(read_cell(path), SLOTS)
+    together, apart = Runtime(read_cell(path), SLOTS, ROWS), Runtime(read_cell(path), SLOTS, ROWS)
     random = np.random.default_rng(seed)
     read_slot = np.full(32, ZERO)
     token = random.integers(0, len(SYMBOLS), 32)
@@ -208,6 +213,131 @@ def test_a_cell_may_use_any_name_of_its_own(tmp_path: Path) -> None:
         for names in (node.input, node.output):
             names[:] = [new_names.get(name, name) for name in names]
     onnx.save(cell, tmp_path / "names.onnx")
-    plain = Runtime(read_cell(write_cell(tmp_path / "plain.onnx", lstm_cell(8))), SLOTS)
-    result = Runtime(read_cell(tmp_path / "names.onnx"), SLOTS).step(batch_of(3))
+    plain = Runtime(read_cell(write_cell(tmp_path / "plain.onnx", lstm_cell(8))), SLOTS, ROWS)
+    result = Runtime(read_cell(tmp_path / "names.onnx"), SLOTS, ROWS).step(batch_of(3))
     assert (result.log_probability == plain.step(batch_of(3)).log_probability).all()
+
+
+Change = tuple[int, int, float, float]  # row, token, penalty, bias
+
+
+def shaping_of(rows: int, changes: Sequence[Change] = (), **columns: object) -> Shaping:
+    row, token, penalty, bias = zip(*changes, strict=True) if changes else ((), (), (), ())
+    top_p = np.asarray(columns.get("top_p", np.ones(rows)), np.float32)
+    with np.errstate(divide="ignore"):
+        log_min_p = np.log(np.asarray(columns.get("min_p", np.zeros(rows)), np.float32))
+    return Shaping(
+        top_p,
+        log_min_p,
+        np.array(row, np.int64),
+        np.array(token, np.int64),
+        np.array(penalty, np.float32),
+        np.array(bias, np.float32),
+    )
+
+
+def drawn(path: Path, shaping: Shaping, temperature: float = 1.0, top_k: int = 0) -> np.ndarray:
+    """The share of each symbol in many draws after token 0, [symbols]."""
+    uniform = (np.arange(ROWS) + 0.5) / ROWS
+    inverse = np.full(ROWS, 1 / temperature)
+    batch = batch_of(
+        ROWS, uniform=uniform, inverse_temperature=inverse, top_k=np.full(ROWS, top_k)
+    )
+    result = Runtime(read_cell(path), SLOTS, ROWS).step(replace(batch, shaping=shaping))
+    return np.bincount(result.chosen, minlength=len(SYMBOLS)) / ROWS
+
+
+@pytest.mark.parametrize("top_p", [1e-6, 0.3, 0.7, 0.99])
+def test_top_p_keeps_the_likeliest_that_have_it_together(path: Path, top_p: float) -> None:
+    share = drawn(path, shaping_of(ROWS, top_p=np.full(ROWS, top_p)), temperature=2)
+    probabilities = softmax(first_logits(path, np.zeros(1, np.int64))[0] / 2)
+    order = np.argsort(-probabilities)
+    before = np.concatenate([[0], np.cumsum(probabilities[order])[:-1]])
+    kept = order[before < top_p]
+    expected = np.zeros(len(SYMBOLS))
+    expected[kept] = probabilities[kept] / probabilities[kept].sum()
+    np.testing.assert_allclose(share, expected, atol=2 / ROWS)
+
+
+@pytest.mark.parametrize("min_p", [0.01, 0.3, 1.0])
+def test_min_p_keeps_what_has_its_share_of_the_likeliest(path: Path, min_p: float) -> None:
+    share = drawn(path, shaping_of(ROWS, min_p=np.full(ROWS, min_p)), temperature=2)
+    probabilities = softmax(first_logits(path, np.zeros(1, np.int64))[0] / 2)
+    kept = probabilities >= min_p * probabilities.max()
+    expected = np.where(kept, probabilities, 0) / probabilities[kept].sum()
+    np.testing.assert_allclose(share, expected, atol=2 / ROWS)
+
+
+def test_penalties_and_biases_change_single_logits(path: Path) -> None:
+    logits = first_logits(path, np.zeros(1, np.int64))[0].astype(np.float64)
+    likely, unlikely = int(logits.argmax()), int(logits.argmin())
+    changes = [
+        change
+        for row in range(ROWS)
+        for change in ((row, likely, 3.0, 0.0), (row, unlikely, 2.0, 4.0))
+    ]
+    logits[likely] /= 3
+    logits[unlikely] = logits[unlikely] * 2 + 4
+    share = drawn(path, shaping_of(ROWS, changes))
+    np.testing.assert_allclose(share, softmax(logits), atol=2 / ROWS)
+
+
+def test_a_row_that_asks_for_nothing_gets_the_same_from_both_programs(path: Path) -> None:
+    random = np.random.default_rng(3)
+    batch = batch_of(
+        32,
+        token=random.integers(0, len(SYMBOLS), 32),
+        write_slot=np.arange(2, 34),
+        uniform=random.integers(0, 2**23, 32) * 2.0**-23,
+        inverse_temperature=random.uniform(0.2, 5, 32),
+        top_k=random.integers(0, 6, 32),
+    )
+    shaping = shaping_of(
+        32, [(1, 5, 2.0, 1.0)], top_p=np.where(np.arange(32) == 2, 0.5, 1), min_p=np.arange(32) == 3
+    )
+    plain, shaped = Runtime(read_cell(path), SLOTS, ROWS), Runtime(read_cell(path), SLOTS, ROWS)
+    one, other = plain.step(batch), shaped.step(replace(batch, shaping=shaping))
+    asks_nothing = np.flatnonzero(~np.isin(np.arange(32), [1, 2, 3]))
+    assert (one.chosen == other.chosen)[asks_nothing].all()
+    assert (one.log_probability == other.log_probability)[asks_nothing].all()
+    for name in ("h", "c"):
+        assert (plain.state(name) == shaped.state(name)).all()
+    for row in (1, 2, 3):  # and one that asks gets the same in company as alone
+        alone = shaping_of(
+            1,
+            [(0, 5, 2.0, 1.0)] if row == 1 else [],
+            top_p=[0.5 if row == 2 else 1.0],
+            min_p=[float(row == 3)],
+        )
+        runtime = Runtime(read_cell(path), SLOTS, ROWS)
+        single = runtime.step(replace(rows_of(batch, np.array([row])), shaping=alone))
+        assert single.chosen[0] == other.chosen[row]
+        assert single.log_probability[0] == other.log_probability[row]
+
+
+@pytest.mark.parametrize("best", [1, 3, 20, len(SYMBOLS), 500])
+def test_the_likeliest_tokens_come_with_their_log_probabilities(path: Path, best: int) -> None:
+    tokens = np.arange(6)
+    result = Runtime(read_cell(path), SLOTS, ROWS).step(
+        replace(batch_of(6, token=tokens), best=best)
+    )
+    logs = np.log(softmax(first_logits(path, tokens)))
+    order = np.argsort(-logs, axis=1, kind="stable")[:, : result.best_token.shape[1]]
+    assert result.best_token.shape[1] >= min(best, len(SYMBOLS))
+    assert (result.best_token == order).all()
+    expected = np.take_along_axis(logs, order, axis=1)
+    np.testing.assert_allclose(result.best_log_probability, expected, atol=1e-5)
+
+
+def test_a_state_goes_out_and_comes_back(path: Path) -> None:
+    one, other = Runtime(read_cell(path), SLOTS, ROWS), Runtime(read_cell(path), SLOTS, ROWS)
+    one.step(batch_of(1, token=[7], write_slot=[5]))
+    other.write_state(9, one.read_state(5))
+    assert other.read_state(9) == one.read_state(5)
+    after = [
+        runtime.step(batch_of(1, token=[3], read_slot=[slot], write_slot=[6], forced=[2]))
+        for runtime, slot in ((one, 5), (other, 9))
+    ]
+    assert after[0].log_probability == after[1].log_probability
+    with pytest.raises(InvalidRequest, match="shape"):
+        other.write_state(9, one.read_state(5)[:1])

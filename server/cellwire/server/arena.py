@@ -3,11 +3,18 @@
 The arena is one tensor `[slots, ...]` for each state of the cell, kept by the runtime. This is the
 bookkeeping beside it: plain numbers, no tensors. Two slots belong to nobody:
 
-    TRASH   rows that only fill up a batch read and write it
+    TRASH   rows whose next state nobody wants write it
     ZERO    always zeros, never written: a session's first step reads it
+
+A slot may have several holders, who then all read it and none may write it: that is how a fork
+costs nothing. Whoever is to hold slots reserves, beforehand, as many as it will ever hold at once;
+so there is room for a session or there is not, and never too little in the middle of a step.
 """
 
 from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
 
 from cellwire.server.errors import Full
 
@@ -17,39 +24,72 @@ RESERVED = 2
 
 
 class Arena:
-    """Allocates slots RESERVED .. RESERVED + capacity - 1."""
+    """Hands out slots RESERVED .. RESERVED + capacity - 1."""
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
-        self._free = list(range(RESERVED + capacity - 1, RESERVED - 1, -1))
-        self._used: set[int] = set()
+        self._untouched = RESERVED  # this slot, and all after it, have never been used
+        self._free: list[int] = []
+        self._holders: dict[int, int] = {}  # how many, for each slot that is taken
+        self._reserved = 0
 
     @property
     def slots(self) -> int:
-        """How many rows the tensors have, the reserved ones included."""
+        """How many rows the tensors have, the two that belong to nobody included."""
         return RESERVED + self.capacity
 
     @property
-    def used(self) -> frozenset[int]:
-        """The slots that are taken."""
-        return frozenset(self._used)
+    def reserved(self) -> int:
+        """How many slots are spoken for."""
+        return self._reserved
+
+    def reserve(self, slots: int) -> None:
+        """Make sure that so many slots can be taken; Full if they cannot."""
+        if self._reserved + slots > self.capacity:
+            raise Full(
+                f"{self._reserved:,} of {self.capacity:,} state slots are spoken for, and this "
+                f"takes {slots:,}; try again later"
+            )
+        self._reserved += slots
+
+    def unreserve(self, slots: int) -> None:
+        """Give back what `reserve` made sure of."""
+        self._reserved -= slots
 
     def allocate(self) -> int:
-        """Return a free slot and take it; Full if there is none."""
-        if not self._free:
-            raise Full(f"all {self.capacity} session slots are taken; try again later")
-        slot = self._free.pop()
-        self._used.add(slot)
+        """Take a free slot, which must have been reserved, and return it."""
+        if self._free:
+            slot = self._free.pop()
+        else:
+            slot = self._untouched
+            assert slot < self.slots, "more slots are taken than were reserved"
+            self._untouched += 1
+        self._holders[slot] = 1
         return slot
 
-    def free(self, slot: int) -> None:
-        """Give a slot back; KeyError if it is not taken."""
-        self._used.remove(slot)
-        self._free.append(slot)
+    def share(self, slot: int) -> None:
+        """Add a holder to a slot."""
+        if slot != ZERO:
+            self._holders[slot] += 1
 
-    def check_integrity(self) -> None:
-        """Raise AssertionError unless every slot is either free or taken, and only once."""
+    def release(self, slot: int) -> None:
+        """Take a holder from a slot; the last one frees it. KeyError if it has none."""
+        if slot == ZERO:
+            return
+        self._holders[slot] -= 1
+        if self._holders[slot] == 0:
+            del self._holders[slot]
+            self._free.append(slot)
+
+    def may_write(self, slot: int) -> bool:
+        """Whether a slot has one holder only."""
+        return self._holders.get(slot) == 1
+
+    def check_integrity(self, held: Iterable[int]) -> None:
+        """Raise AssertionError unless `held`, each slot as often as somebody holds it, is right."""
         free = set(self._free)
         assert len(free) == len(self._free), "a slot is free twice"
-        assert not free & self._used, "a slot is both free and taken"
-        assert free | self._used == set(range(RESERVED, self.slots)), "a slot is lost"
+        assert not free & self._holders.keys(), "a slot is both free and taken"
+        assert free | self._holders.keys() == set(range(RESERVED, self._untouched)), "one is lost"
+        assert Counter(slot for slot in held if slot != ZERO) == self._holders, "wrong holders"
+        assert len(self._holders) <= self._reserved <= self.capacity, "more taken than reserved"

@@ -1,7 +1,8 @@
 """A model file: the cell's graph, checked against the contract, and its manifest.
 
 The contract: inputs `token: int64[batch]` and, for each state, `state.<name>: float32[batch, ...]`;
-outputs `logits: float32[batch, vocabulary]` and `next_state.<name>` of the state's shape.
+outputs `next_state.<name>` of the state's shape, and `logits: float32[batch, vocabulary]` of a cell
+that writes, `scores: float32[batch, labels]` of one whose manifest has labels; or both.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from cellwire.server.manifest import METADATA_KEY, Manifest, parse_manifest
 
 TOKEN = "token"  # noqa: S105  # the name of an input, not a secret
 LOGITS = "logits"
+SCORES = "scores"
 STATE = "state."
 NEXT_STATE = "next_state."
 
@@ -48,12 +50,18 @@ class Cell:
     sha256: str
     graph: onnx.ModelProto
     states: tuple[StateTensor, ...]
+    writes: bool  # whether it has logits
     manifest: Manifest
 
     @property
     def name(self) -> str:
         """The model's name: its file's stem."""
         return self.path.stem
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What its scores are for; none if it does not classify."""
+        return self.manifest.labels
 
     @property
     def state_bytes(self) -> int:
@@ -75,11 +83,12 @@ def read_cell(path: Path) -> Cell:
         raise BadModel(f"{path}: not a whole ONNX model ({reason})") from error
     try:
         manifest = _manifest(graph)
-        states = _states(graph, len(manifest.vocabulary.symbols))
+        states = _states(graph, manifest)
+        writes = any(output.name == LOGITS for output in graph.graph.output)
         graph = _at_least_opset(graph)
     except ValueError as error:
         raise BadModel(f"{path}: {error}") from error
-    return Cell(path, hashlib.sha256(raw).hexdigest(), graph, states, manifest)
+    return Cell(path, hashlib.sha256(raw).hexdigest(), graph, states, writes, manifest)
 
 
 def _manifest(model: onnx.ModelProto) -> Manifest:
@@ -92,13 +101,16 @@ def _manifest(model: onnx.ModelProto) -> Manifest:
     raise ValueError(f"no {METADATA_KEY!r} in its metadata; cellwire export writes it")
 
 
-def _states(model: onnx.ModelProto, symbols: int) -> tuple[StateTensor, ...]:
+def _states(model: onnx.ModelProto, manifest: Manifest) -> tuple[StateTensor, ...]:
     """Check the graph's inputs and outputs; ValueError names the one at fault."""
     initialized = {tensor.name for tensor in model.graph.initializer}
     inputs = {v.name: v for v in model.graph.input if v.name not in initialized}
     outputs = {v.name: v for v in model.graph.output}
     _require(inputs, TOKEN, onnx.TensorProto.INT64, ())
-    _require(outputs, LOGITS, onnx.TensorProto.FLOAT, (symbols,))
+    if LOGITS in outputs or not manifest.labels:
+        _require(outputs, LOGITS, onnx.TensorProto.FLOAT, (manifest.vocabulary.size,))
+    if SCORES in outputs or manifest.labels:
+        _require(outputs, SCORES, onnx.TensorProto.FLOAT, (len(manifest.labels),))
     states = []
     for name, value in inputs.items():
         if name == TOKEN:
@@ -112,7 +124,7 @@ def _states(model: onnx.ModelProto, symbols: int) -> tuple[StateTensor, ...]:
         states.append(state)
     if not states:
         raise ValueError(f"no input is named '{STATE}<name>': a cell needs a state")
-    expected = {LOGITS, *(NEXT_STATE + state.name for state in states)}
+    expected = {LOGITS, SCORES, *(NEXT_STATE + state.name for state in states)}
     if strange := outputs.keys() - expected:
         raise ValueError(f"output {min(strange)!r} belongs to no state")
     return tuple(states)
@@ -122,7 +134,7 @@ def _require(
     values: dict[str, onnx.ValueInfoProto], name: str, element: int, row: tuple[int, ...]
 ) -> None:
     """Raise ValueError unless `name` is there, of this element type and row shape."""
-    kind = "output" if name == LOGITS or name.startswith(NEXT_STATE) else "input"
+    kind = "output" if name in {LOGITS, SCORES} or name.startswith(NEXT_STATE) else "input"
     wanted = (
         f"{onnx.TensorProto.DataType.Name(element).lower()}[{', '.join(['batch', *map(str, row)])}]"
     )

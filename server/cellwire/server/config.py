@@ -6,7 +6,9 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cellwire.server.operations import MAX_BEAM_WIDTH
 from cellwire.server.session import Limits
+from cellwire.server.trail import DEFAULT_WINDOW, slots_for
 
 BUILT_IN_MODEL = Path(__file__).parent / "models" / "austen.onnx"
 
@@ -28,8 +30,18 @@ class Config:
 
     listen: str = "127.0.0.1:50051"
     models: tuple[Path, ...] = (BUILT_IN_MODEL,)
-    sessions: int = 4096  # of each model
+    sessions: int = 4096  # of each model, of the usual rewind window
     max_batch: int = 256
     threads: int = field(default_factory=_cores)  # for one step
     drain_timeout_s: float = 10.0
     limits: Limits = field(default_factory=Limits)
+
+    @property
+    def slots(self) -> int:
+        """How many states of each model there is room for: those of sessions, and of a full step."""
+        return self.sessions * slots_for(DEFAULT_WINDOW) + 2 * self.max_rows
+
+    @property
+    def max_rows(self) -> int:
+        """The most rows of one step: a beam may have more than `max_batch`."""
+        return max(self.max_batch, MAX_BEAM_WIDTH + 1)

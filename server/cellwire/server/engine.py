@@ -2,23 +2,37 @@
 
 It runs nothing by itself and knows no clock, thread or network. Whoever owns it calls its methods
 from one thread, `step()` again and again while there are runnable sessions, and passes on the
-events each call returns.
+events each call returns. Commands about a session that is gone do nothing; questions about it raise
+NotFound.
 """
 
 from __future__ import annotations
 
-import math
-
-import numpy as np
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from cellwire.server.arena import Arena
-from cellwire.server.errors import Full, StepFailed
-from cellwire.server.events import Closed, Event
-from cellwire.server.operations import Operation
-from cellwire.server.sampling import uniforms
+from cellwire.server.errors import CellwireError, Ended, Full, NotFound, StepFailed
+from cellwire.server.events import Closed, Event, Forked, Opened
+from cellwire.server.history import History
+from cellwire.server.operations import Fork, Operation
+from cellwire.server.row import Outcome, batch_of, outcomes_of
 from cellwire.server.scheduler import Scheduler
 from cellwire.server.session import Limits, Session
-from cellwire.server.step import StepBatch, Stepper, StepResult
+from cellwire.server.snapshot import Frozen
+from cellwire.server.step import Stepper
+from cellwire.server.trail import Trail
+
+_TAIL_TOKENS = 1_024
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """A session, for whoever asks."""
+
+    offset: int
+    tail: tuple[int, ...]  # the last tokens
+    operation_ids: tuple[int, ...]  # running or waiting
 
 
 class Engine:
@@ -46,26 +60,29 @@ class Engine:
         """Move every runnable session on by one token, as many as one batch takes."""
         sessions = self._scheduler.next_batch()
         if sessions:
+            rows = [session.rows() for session in sessions]
+            batch = [row for of_session in rows for row in of_session]
             try:
-                result = self._stepper.step(plan(sessions))
+                result = self._stepper.step(batch_of(batch))
             except StepFailed as error:
                 self._fail(sessions, error)
             else:
-                self._commit(sessions, result)
-        return self._take_events()
+                self._commit(sessions, list(map(len, rows)), outcomes_of(batch, result))
+        return self.take_events()
 
-    def _commit(self, sessions: list[Session], result: StepResult) -> None:
-        """Hand each session what the step chose for it."""
-        chosen, log_probabilities = result.chosen.tolist(), result.log_probability.tolist()
-        for session, token, log_probability in zip(
-            sessions, chosen, log_probabilities, strict=True
-        ):
-            if math.isnan(log_probability):
+    def _commit(
+        self, sessions: list[Session], row_counts: list[int], outcomes: list[Outcome]
+    ) -> None:
+        """Hand each session what came of its rows."""
+        end = 0
+        for session, count in zip(sessions, row_counts, strict=True):
+            start, end = end, end + count
+            own = outcomes[start:end]
+            if any(outcome.broken for outcome in own):
                 session.close(None, StepFailed("the model's output is not a number"))
             else:
-                session.commit(token, log_probability)
-            if not session.runnable:
-                self._settle(session)
+                session.commit(own)
+            self._settle(session)
 
     def _fail(self, sessions: list[Session], error: StepFailed) -> None:
         """End the sessions whose states a failed step may have spoiled, and no others."""
@@ -73,89 +90,138 @@ class Engine:
             session.close(None, error)
             self._settle(session)
 
-    def open(self, session_id: str, operation_id: int, seed: int) -> None:
-        """Start a session; closed at once, saying why, if there is no slot left."""
+    def open(self, session_id: str, operation_id: int, seed: int, window: int) -> None:
+        """Start a session; closed at once, saying why, if there is no room for it."""
         try:
-            slot = self._arena.allocate()
+            self._add(session_id, Trail(self._arena, window), seed)
         except Full as error:
             self._report(Closed(session_id, operation_id, error))
-            return
+        else:
+            self._report(Opened(session_id, operation_id))
+
+    def _add(self, session_id: str, trail: Trail, seed: int) -> None:
         self._sessions[session_id] = Session(
-            session_id, operation_id, slot, seed, self._limits, self._report
+            session_id, trail, seed, self._limits, self._arena, self._report, self._fork
         )
 
     def submit(self, session_id: str, operation: Operation) -> None:
         """Let a session carry out an operation after those before it."""
-        if session := self._sessions.get(session_id):
-            session.submit(operation)
-            self._settle(session)
+        self._tell(session_id, lambda session: session.submit(operation))
 
     def finish(self, session_id: str) -> None:
         """Let a session end after the operations it has."""
-        if session := self._sessions.get(session_id):
-            session.finish()
-            self._settle(session)
+        self._tell(session_id, Session.finish)
 
     def cancel(self, session_id: str, operation_id: int, target: int) -> None:
         """End an operation of a session, overtaking all others."""
-        if session := self._sessions.get(session_id):
-            session.cancel(operation_id, target)
-            self._settle(session)
+        self._tell(session_id, lambda session: session.cancel(operation_id, target))
+
+    def cancel_all(self, session_id: str) -> None:
+        """End every operation of a session."""
+        self._tell(session_id, Session.cancel_all)
 
     def grant(self, session_id: str, chars: int) -> None:
         """Let a session generate as many characters more as its reader has taken."""
+        self._tell(session_id, lambda session: session.grant(chars))
+
+    def hold(self, session_id: str) -> None:
+        """Let a session do nothing for now."""
+        self._tell(session_id, Session.hold)
+
+    def attach(self, session_id: str, operation_id: int, offset: int | None) -> None:
+        """Report a session's text from an offset on, and let it go on if it was held."""
+
+        def recall(session: Session) -> None:
+            session.recall(operation_id, offset)
+            session.resume()
+
+        self._tell(session_id, recall)
+
+    def close(self, session_id: str, error: CellwireError | None = None) -> None:
+        """End a session at once, whatever it is doing."""
+        self._tell(session_id, lambda session: session.close(None, error))
+
+    def close_all(self, reason: str) -> int:
+        """End all sessions at once; return how many there were."""
+        sessions = list(self._sessions)
+        for session_id in sessions:
+            self.close(session_id, Ended(reason))
+        return len(sessions)
+
+    def _tell(self, session_id: str, command: Callable[[Session], None]) -> None:
         if session := self._sessions.get(session_id):
-            session.grant(chars)
+            command(session)
             self._settle(session)
 
-    def close(self, session_id: str) -> None:
-        """End a session at once, whatever it is doing; nothing if it has ended already."""
-        if session := self._sessions.get(session_id):
-            session.close(None)
-            self._settle(session)
+    def fork(self, session_id: str, new_id: str, seed: int) -> int:
+        """Copy a session as it is; return its offset. NotFound, or Full without room."""
+        session = self._find(session_id)
+        self._add(new_id, session.trail.fork(), seed)
+        return len(session.trail)
+
+    def _fork(self, session: Session, fork: Fork) -> None:
+        offset = self.fork(session.id, fork.session_id, fork.seed)
+        self._report(Forked(session.id, fork.id, fork.session_id, fork.seed, offset))
+
+    def describe(self, session_id: str) -> Description:
+        """Tell what a session is and does; NotFound."""
+        session = self._find(session_id)
+        tail = tuple(session.trail.history.last(_TAIL_TOKENS))
+        return Description(len(session.trail), tail, session.operation_ids)
+
+    def freeze(self, session_id: str) -> Frozen:
+        """Return all of a session as it is; NotFound."""
+        session = self._find(session_id)
+        trail = session.trail
+        history = trail.history
+        return Frozen(
+            seed=session.seed,
+            window=trail.window,
+            floor=trail.floor,
+            start=history.start,
+            tokens=tuple(history.between(history.start, len(history))),
+            read=trail.oldest.read,
+            state=self._stepper.read_state(trail.oldest.slot),
+        )
+
+    def thaw(self, session_id: str, frozen: Frozen) -> None:
+        """Make a session of what `freeze` returned; Full without room, InvalidRequest."""
+        history = History(frozen.start, frozen.tokens)
+        trail = Trail.behind_its_text(
+            self._arena, frozen.window, history, frozen.floor, frozen.read
+        )
+        try:
+            if frozen.read:
+                self._stepper.write_state(trail.head.slot, frozen.state)
+        except CellwireError:
+            trail.release()
+            raise
+        self._add(session_id, trail, frozen.seed)
+
+    def _find(self, session_id: str) -> Session:
+        session = self._sessions.get(session_id)
+        if session is None:
+            raise NotFound(f"there is no session {session_id!r}")
+        return session
 
     def _settle(self, session: Session) -> None:
-        """Bring scheduler and arena up to date with what happened to a session."""
+        """Bring the scheduler up to date with what happened to a session."""
         self._scheduler.update(session)
         if session.closed:
-            del self._sessions[session.id]
-            self._arena.free(session.slot)
+            self._sessions.pop(session.id, None)
 
     def _report(self, event: Event) -> None:
         self._events.append(event)
 
-    def _take_events(self) -> list[Event]:
+    def take_events(self) -> list[Event]:
+        """Return what has been reported since the last time."""
         events, self._events = self._events, []
         return events
 
     def check_integrity(self) -> None:
         """Raise AssertionError unless sessions, slots and the scheduler's round agree."""
-        self._arena.check_integrity()
         sessions = self._sessions.values()
-        assert {session.slot for session in sessions} == self._arena.used, "a slot has no session"
+        self._arena.check_integrity(slot for s in sessions for slot in s.held_slots())
         assert frozenset(s for s in sessions if s.runnable) == self._scheduler.runnable
         for session in sessions:
             session.check_integrity()
-
-
-def plan(sessions: list[Session]) -> StepBatch:
-    """Return the batch of one step: a row for each session, in the same order."""
-    rows = [session.row() for session in sessions]
-    return StepBatch(
-        token=np.array([row.token for row in rows], np.int64),
-        read_slot=np.array([row.read_slot for row in rows], np.int64),
-        write_slot=np.array([row.write_slot for row in rows], np.int64),
-        forced=np.array([row.forced for row in rows], np.int64),
-        inverse_temperature=np.array(
-            [row.sampling.inverse_temperature for row in rows], np.float32
-        ),
-        uniform=np.where(
-            [row.sampling.greedy for row in rows],
-            np.float32(0),
-            uniforms(
-                np.array([row.key for row in rows], np.uint64),
-                np.array([row.position for row in rows], np.uint64),
-            ),
-        ),
-        top_k=np.array([row.sampling.top_k for row in rows], np.int64),
-    )

@@ -5,7 +5,11 @@ CellwireError
         UnknownSymbol    a text holds a symbol the model does not know
     NotFound             no such model, session or operation
     WrongState           right in itself, but not now
+    OutOfRange           further than the session reaches
+    Exists               there is one by that name already
+    Forbidden            the daemon was not started with leave for this
     Full                 no room: try again later
+    Ended                the session was deleted, taken over, or its model unloaded
     Draining             the daemon is shutting down
     StepFailed           the model could not be run
     Fault                a mistake of the daemon's own
@@ -14,6 +18,14 @@ CellwireError
 
 Each message says what was wrong and, where it helps, what to do.
 """
+
+from __future__ import annotations
+
+_SHOWN = 8  # code points of an unknown word
+
+
+def _code_points(symbol: str) -> str:
+    return " ".join(f"U+{ord(character):04X}" for character in symbol[:_SHOWN])
 
 
 class CellwireError(Exception):
@@ -29,7 +41,7 @@ class UnknownSymbol(InvalidRequest):
 
     def __init__(self, symbol: str, offset: int) -> None:
         super().__init__(
-            f"the model does not know the symbol {symbol!r} (U+{ord(symbol):04X}) "
+            f"the model does not know the symbol {symbol!r} ({_code_points(symbol)}) "
             f"at offset {offset} of the text"
         )
         self.symbol = symbol
@@ -44,8 +56,24 @@ class WrongState(CellwireError):
     """The request cannot be carried out in the session's present state."""
 
 
+class OutOfRange(CellwireError):
+    """The request reaches further than the session does."""
+
+
+class Exists(CellwireError):
+    """There is something by that name already."""
+
+
+class Forbidden(CellwireError):
+    """The daemon was not started in a way that allows this."""
+
+
 class Full(CellwireError):
     """There is no room for more; it may come."""
+
+
+class Ended(CellwireError):
+    """Somebody else has ended the session, or taken it."""
 
 
 class Draining(CellwireError):

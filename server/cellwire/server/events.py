@@ -14,6 +14,8 @@ class FinishReason(Enum):
 
     MAX_CHARS = "max_chars"
     CANCELLED = "cancelled"
+    STOP = "stop"
+    SUPERSEDED = "superseded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,17 @@ class Opened:
 
     session_id: str
     operation_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """Somebody attached: the text from `offset` on, and what is running or waiting."""
+
+    session_id: str
+    operation_id: int
+    offset: int
+    tokens: tuple[int, ...]
+    operation_ids: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +56,7 @@ class Written:
     offset: int
     token: int
     log_probability: float
+    alternatives: tuple[tuple[int, float], ...] = ()  # tokens and log-probabilities, best first
 
     @property
     def operation_id(self) -> int:
@@ -58,8 +72,70 @@ class Finished:
     operation_id: int
     reason: FinishReason
     offset: int
-    appended_chars: int
-    generated_chars: int
+    appended_chars: int = 0
+    generated_chars: int = 0
+    stop: int | None = None  # which of its stop strings ended it
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One continuation."""
+
+    tokens: tuple[int, ...]
+    log_probability: float  # of all of them, natural log
+    ended: bool  # where it was asked to, and not only because it got too long
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """The best continuations, or the best so far."""
+
+    session_id: str
+    operation_id: int
+    offset: int
+    completions: tuple[Completion, ...]  # the best first
+    partial: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rewound:
+    """The session is back at `offset`."""
+
+    session_id: str
+    operation_id: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Forked:
+    """There is a new session."""
+
+    session_id: str
+    operation_id: int
+    new_session_id: str
+    seed: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """How likely a text is."""
+
+    session_id: str
+    operation_id: int
+    log_probability: float
+    scored_chars: int  # less than the text's length if its first token follows nothing
+    log_probabilities: tuple[float, ...]  # of each, or empty if nobody wants them
+
+
+@dataclass(frozen=True, slots=True)
+class Classified:
+    """What the model makes of the text up to `offset`."""
+
+    session_id: str
+    operation_id: int
+    offset: int
+    scores: tuple[float, ...]  # of each label
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,4 +164,25 @@ class Closed:
     error: CellwireError | None = None
 
 
-Event = Opened | Appended | Written | Finished | Cancelled | Rejected | Closed
+@dataclass(frozen=True, slots=True)
+class LetGo:
+    """A close that keeps the session was reached: the stream ends, the session lives."""
+
+    session_id: str
+    operation_id: int
+
+
+Answer = (
+    Appended
+    | Finished
+    | Completed
+    | Rewound
+    | Forked
+    | Scored
+    | Classified
+    | Cancelled
+    | Rejected
+    | Closed
+    | LetGo
+)
+Event = Opened | Recalled | Written | Answer

@@ -7,13 +7,25 @@ from typing import Literal
 import msgspec
 
 METADATA_KEY = "cellwire.manifest"
+BYTES = 256
+
+UnicodeForm = Literal["", "NFC", "NFD", "NFKC", "NFKD"]
 
 
 class VocabularyFacts(msgspec.Struct, frozen=True):
-    """The symbols, in the order of their ids."""
+    """What texts are made of, and what is done to them first."""
 
-    kind: Literal["characters"]
-    symbols: tuple[str, ...]
+    kind: Literal["characters", "bytes", "words"]
+    symbols: tuple[str, ...] = ()  # in the order of their ids; none for bytes
+    unknown: str | None = None  # the symbol that stands for all that are not among them
+    lower_case: bool = False
+    unicode_form: UnicodeForm = ""
+    separator: str = ""  # of words: what comes before each, if there is no white space among them
+
+    @property
+    def size(self) -> int:
+        """How many symbols there are."""
+        return BYTES if self.kind == "bytes" else len(self.symbols)
 
 
 class CellFacts(msgspec.Struct, frozen=True):
@@ -40,17 +52,29 @@ class Manifest(msgspec.Struct, frozen=True):
     vocabulary: VocabularyFacts
     cell: CellFacts = CellFacts()
     training: TrainingFacts | None = None
+    labels: tuple[str, ...] = ()  # of a model that classifies: what its scores are for
 
 
 def parse_manifest(text: str) -> Manifest:
     """Return the manifest in `text`; ValueError says what is wrong and where."""
     manifest = msgspec.json.decode(text, type=Manifest)
-    symbols = manifest.vocabulary.symbols
+    _check(manifest.vocabulary)
+    if len(set(manifest.labels)) != len(manifest.labels):
+        raise ValueError("the labels hold one twice")
+    return manifest
+
+
+def _check(vocabulary: VocabularyFacts) -> None:
+    symbols = vocabulary.symbols
+    if vocabulary.kind == "bytes":
+        if symbols or vocabulary.unknown is not None:
+            raise ValueError("a vocabulary of bytes has no symbols of its own")
+        return
     if len(symbols) <= 1:
         raise ValueError("the vocabulary has fewer than two symbols")
-    for index, symbol in enumerate(symbols):
-        if len(symbol) != 1:
-            raise ValueError(f"symbol {index} is {symbol!r}, not one character")
+    if "" in symbols:
+        raise ValueError(f"symbol {symbols.index('')} is empty")
     if len(set(symbols)) != len(symbols):
         raise ValueError("the vocabulary holds a symbol twice")
-    return manifest
+    if vocabulary.unknown is not None and vocabulary.unknown not in symbols:
+        raise ValueError(f"the symbol for unknown ones, {vocabulary.unknown!r}, is not among them")

@@ -1,4 +1,4 @@
-"""What a session can be asked to do; each is carried out one step at a time.
+"""What a session can be asked to do.
 
 Operations compare by identity: two that ask for the same are still two.
 """
@@ -13,6 +13,16 @@ from cellwire.server.vocabulary import Tokens
 
 MAX_APPEND_CHARS = 1_000_000
 MAX_GENERATE_CHARS = 1_000_000
+MAX_ALTERNATIVES = 20
+MAX_STOPS = 16
+MAX_BEAM_WIDTH = 64
+MAX_COMPLETE_CHARS = 1_024
+MAX_LENGTH_PENALTY = 10.0
+
+
+def _check(name: str, value: float, least: float, most: float) -> None:
+    if not least <= value <= most:  # true for NaN, too
+        raise InvalidRequest(f"{name} is {value}; it must be from {least:g} to {most:,}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -21,11 +31,6 @@ class Append:
 
     id: int
     tokens: Tokens  # [n], n >= 1
-
-    @property
-    def waiting_chars(self) -> int:
-        """How much text is kept while the operation waits."""
-        return len(self.tokens)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,17 +41,88 @@ class Generate:
     max_chars: int
     sampling: Sampling
     log_probabilities: bool = False  # whether the caller wants to see them
+    alternatives: int = 0  # how many of the likeliest tokens the caller wants to see
+    stop: tuple[tuple[int, ...], ...] = ()  # token sequences to stop before
 
     def __post_init__(self) -> None:
-        if not 1 <= self.max_chars <= MAX_GENERATE_CHARS:
-            raise InvalidRequest(
-                f"max_chars is {self.max_chars}; it must be from 1 to {MAX_GENERATE_CHARS:,}"
-            )
+        _check("max_chars", self.max_chars, 1, MAX_GENERATE_CHARS)
+        _check("top_alternatives", self.alternatives, 0, MAX_ALTERNATIVES)
+        if len(self.stop) > MAX_STOPS or not all(self.stop):
+            raise InvalidRequest(f"stop takes at most {MAX_STOPS} strings, none of them empty")
 
-    @property
-    def waiting_chars(self) -> int:
-        """How much text is kept while the operation waits."""
-        return 0
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Where a completion ends: with any token of `tokens`, if one of `after` comes before it."""
+
+    tokens: frozenset[int] = frozenset()
+    after: frozenset[int] | None = None  # None asks nothing of the token before
+
+    def ends(self, before: int | None, token: int) -> bool:
+        """Whether `token` ends a completion whose token `before` it is given."""
+        return token in self.tokens and (self.after is None or before in self.after)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Complete:
+    """Search for the likeliest continuations; the session does not move."""
+
+    id: int
+    beam_width: int
+    completions: int
+    max_chars: int
+    length_penalty: float = 0.0
+    ending: Ending = Ending()
+    partial_results: bool = False
+
+    def __post_init__(self) -> None:
+        _check("beam_width", self.beam_width, 1, MAX_BEAM_WIDTH)
+        _check("completions", self.completions, 1, self.beam_width)
+        _check("max_chars", self.max_chars, 1, MAX_COMPLETE_CHARS)
+        _check("length_penalty", self.length_penalty, 0, MAX_LENGTH_PENALTY)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Accept:
+    """Add the beginning of a completion, as an append would."""
+
+    id: int
+    index: int
+    chars: int  # 0 takes all
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rewind:
+    """Go back, by so many tokens or to an offset; one of the two is None."""
+
+    id: int
+    chars: int | None = None
+    offset: int | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fork:
+    """Make a session that begins as a copy of this one."""
+
+    id: int
+    session_id: str  # of the new one
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Score:
+    """Say how likely some tokens are; the session does not move."""
+
+    id: int
+    tokens: Tokens  # [n], n >= 1
+    log_probabilities: bool = False  # whether the caller wants to see each
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Classify:
+    """Give the labels' scores for the text so far; the session does not move."""
+
+    id: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,11 +130,15 @@ class Close:
     """End the session when all before this is done."""
 
     id: int | None  # None if it stands for the end of the client's stream
-
-    @property
-    def waiting_chars(self) -> int:
-        """How much text is kept while the operation waits."""
-        return 0
+    keep: bool = False  # only the stream ends, not the session
 
 
-Operation = Append | Generate | Close
+Operation = Append | Generate | Complete | Accept | Rewind | Fork | Score | Classify | Close
+
+# After one of these, what a complete before it would find is of no use any more.
+MOVES = Append | Generate | Accept | Rewind
+
+
+def waiting_chars(operation: Operation) -> int:
+    """Return how much text is kept while an operation waits."""
+    return len(operation.tokens) if isinstance(operation, Append | Score) else 0

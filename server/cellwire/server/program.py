@@ -6,10 +6,20 @@ own names meet them):
 
     token, read_slot, write_slot, forced, top_k  int64[batch]
     inverse_temperature, uniform                 float32[batch]
-    top_k_limit                                  int64[1], the batch's greatest top_k, at least 1
+    limit                                        int64[1], how many of the likeliest tokens to rank
     arena.<state>, next_arena.<state>            float32[slots, ...]
     chosen                                       int64[batch]
     log_probability                              float32[batch]
+    best_token, best_log_probability             [batch, limit], the likeliest first
+
+There are two such programs. The plain one draws with temperature and top-k. The shaping one, for
+batches in which some row asks for more, also takes what step.Shaping describes:
+
+    top_p, log_min_p                             float32[batch]
+    change_row, change_token                     int64[changes], at least one
+    change_penalty, change_bias                  float32[changes]
+
+A row that asks for nothing more gets the same bits from both.
 
 Every operation on logits must work on each row by itself, in the same order whatever the batch
 holds, so that a row's token depends on no other row. Softmax, LogSoftmax and CumSum do. ReduceSum
@@ -23,7 +33,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from cellwire.server.cell import LOGITS, NEXT_STATE, STATE, TOKEN, Cell, StateTensor
+from cellwire.server.cell import LOGITS, NEXT_STATE, SCORES, STATE, TOKEN, Cell, StateTensor
 
 _OWN = "cellwire."  # no cell may use names that begin so
 
@@ -35,9 +45,17 @@ FORCED = f"{_OWN}forced"
 INVERSE_TEMPERATURE = f"{_OWN}inverse_temperature"
 UNIFORM = f"{_OWN}uniform"
 TOP_K = f"{_OWN}top_k"
-TOP_K_LIMIT = f"{_OWN}top_k_limit"
+LIMIT = f"{_OWN}limit"
+TOP_P = f"{_OWN}top_p"
+LOG_MIN_P = f"{_OWN}log_min_p"
+CHANGE_ROW = f"{_OWN}change_row"
+CHANGE_TOKEN = f"{_OWN}change_token"
+CHANGE_PENALTY = f"{_OWN}change_penalty"
+CHANGE_BIAS = f"{_OWN}change_bias"
 CHOSEN = f"{_OWN}chosen"
 LOG_PROBABILITY = f"{_OWN}log_probability"
+BEST_TOKEN = f"{_OWN}best_token"
+BEST_LOG_PROBABILITY = f"{_OWN}best_log_probability"
 
 
 class _Graph:
@@ -62,8 +80,8 @@ class _Graph:
         return name
 
 
-def compose_program(cell: Cell) -> bytes:
-    """Return the serialized program for a cell; ValueError if the cell takes our names."""
+def compose_program(cell: Cell, *, shaping: bool) -> bytes:
+    """Return a serialized program for a cell; ValueError if the cell takes our names."""
     inner = cell.graph.graph
     names = [name for node in inner.node for name in node.output]
     if any(name.startswith(_OWN) for name in (*names, *(t.name for t in inner.initializer))):
@@ -71,10 +89,13 @@ def compose_program(cell: Cell) -> bytes:
     before, after = _Graph(), _Graph()
     for state in cell.states:
         before.add("Gather", ARENA + state.name, READ_SLOT, name=STATE + state.name, axis=0)
-    _sample(after)
+    if cell.writes:
+        _sample(after, shaping=shaping)
+    else:
+        _take_what_is_forced(after)
     for state in cell.states:
         _scatter(after, cell, state)
-    return _assemble(cell, before, after).SerializeToString()
+    return _assemble(cell, before, after, shaping=shaping).SerializeToString()
 
 
 def _scatter(graph: _Graph, cell: Cell, state: StateTensor) -> None:
@@ -106,60 +127,148 @@ def _depends(graph: onnx.GraphProto, output: str, source: str) -> bool:
     return False
 
 
-def _sample(graph: _Graph) -> None:
+def _take_what_is_forced(graph: _Graph) -> None:
+    """Settle the next token of each row of a cell that has no logits: nothing is sampled there."""
+    graph.add("Identity", FORCED, name=CHOSEN)
+    as_float = graph.add("Cast", FORCED, to=TensorProto.FLOAT)
+    graph.add("Mul", as_float, graph.constant(0, np.float32), name=LOG_PROBABILITY)
+
+
+def _sample(graph: _Graph, *, shaping: bool) -> None:
     """Settle the next token of each row: forced, or the inverse of its distribution's CDF.
 
     Greedy choice is an enormous inverse temperature with a uniform of 0; see sampling.py.
     """
-    last, one = graph.constant([1], np.int64), graph.constant(1, np.int64)
-    zero = graph.constant(0, np.int64)
-    top_k = graph.add("Unsqueeze", TOP_K, last)  # [batch, 1]
-    best = f"{_OWN}best"  # [batch, top_k_limit], descending
-    graph.nodes.append(
-        helper.make_node("TopK", [LOGITS, TOP_K_LIMIT], [best, f"{_OWN}best_tokens"], axis=1)
-    )
-    index = graph.add("Max", graph.add("Sub", top_k, one), zero)
-    kth = graph.add("GatherElements", best, index, axis=1)  # [batch, 1]
-    everything = graph.add("Equal", top_k, zero)
-    floor = graph.add("Where", everything, graph.constant(-np.inf, np.float32), kth)
-
+    last, zero = graph.constant([1], np.int64), graph.constant(0, np.int64)
+    logits, best = LOGITS, _rank(graph, LOGITS, BEST_TOKEN)
+    if shaping:
+        logits = _changed(graph)
+        best = _rank(graph, logits)
     inverse_temperature = graph.add("Unsqueeze", INVERSE_TEMPERATURE, last)
-    scaled = graph.add("Mul", LOGITS, inverse_temperature)  # [batch, vocabulary]
-    allowed = graph.add("GreaterOrEqual", LOGITS, floor)
+    scaled = graph.add("Mul", logits, inverse_temperature)  # [batch, vocabulary]
+    allowed = graph.add("GreaterOrEqual", logits, _top_k_floor(graph, best))
+    if shaping:
+        ranked = graph.add("Mul", best, inverse_temperature)  # [batch, limit], descending
+        in_top_p = graph.add("GreaterOrEqual", logits, _top_p_floor(graph, best, ranked))
+        in_min_p = graph.add("GreaterOrEqual", scaled, _min_p_floor(graph, ranked))
+        allowed = graph.add("And", allowed, graph.add("And", in_top_p, in_min_p))
     masked = graph.add("Where", allowed, scaled, graph.constant(-np.inf, np.float32))
     weight = graph.add("Softmax", masked, axis=1)
-    cumulated = graph.add("CumSum", weight, one)
+    cumulated = graph.add("CumSum", weight, graph.constant(1, np.int64))
     total = graph.add("Gather", cumulated, graph.constant([-1], np.int64), axis=1)
     mark = graph.add("Mul", total, graph.add("Unsqueeze", UNIFORM, last))
-    passed = graph.add("Cast", graph.add("LessOrEqual", cumulated, mark), to=TensorProto.FLOAT)
-    count = graph.add("ReduceSum", passed, last, keepdims=0)
-    sampled = graph.add("Cast", count, to=TensorProto.INT64)
+    sampled = _count(graph, graph.add("LessOrEqual", cumulated, mark), keepdims=0)
     is_forced = graph.add("GreaterOrEqual", FORCED, zero)
     graph.add("Where", is_forced, FORCED, sampled, name=CHOSEN)
+    _report_log_probabilities(graph)
 
-    chosen = graph.add("Unsqueeze", CHOSEN, last)
+
+def _report_log_probabilities(graph: _Graph) -> None:
+    """Look up what the model itself thought of the chosen tokens and of the likeliest."""
+    last = graph.constant([1], np.int64)
     log_probabilities = graph.add("LogSoftmax", LOGITS, axis=1)  # [batch, vocabulary]
+    chosen = graph.add("Unsqueeze", CHOSEN, last)
     log_probability = graph.add("GatherElements", log_probabilities, chosen, axis=1)
     graph.add("Squeeze", log_probability, last, name=LOG_PROBABILITY)
+    graph.add(
+        "GatherElements", log_probabilities, BEST_TOKEN, name=BEST_LOG_PROBABILITY, axis=1
+    )
 
 
-def _assemble(cell: Cell, before: _Graph, after: _Graph) -> onnx.ModelProto:
+def _rank(graph: _Graph, logits: str, tokens: str = "") -> str:
+    """Return the greatest logits `[batch, limit]`, descending; of equals the lowest token first."""
+    best = f"{tokens or logits}.logits"
+    tokens = tokens or f"{logits}.tokens"
+    graph.nodes.append(helper.make_node("TopK", [logits, LIMIT], [best, tokens], axis=1))
+    return best
+
+
+def _changed(graph: _Graph) -> str:
+    """Apply repetition penalties and biases, each to single logits."""
+    last = graph.constant([1], np.int64)
+    row = graph.add("Unsqueeze", CHANGE_ROW, last)
+    places = graph.add("Concat", row, graph.add("Unsqueeze", CHANGE_TOKEN, last), axis=1)
+    before = graph.add("GatherND", LOGITS, places)  # [changes]
+    unlikelier = graph.add(
+        "Where",
+        graph.add("Greater", before, graph.constant(0, np.float32)),
+        graph.add("Div", before, CHANGE_PENALTY),
+        graph.add("Mul", before, CHANGE_PENALTY),
+    )
+    after = graph.add("Add", unlikelier, CHANGE_BIAS)
+    return graph.add("ScatterND", LOGITS, places, after)
+
+
+def _top_k_floor(graph: _Graph, best: str) -> str:
+    """Return `[batch, 1]`: the least logit that is among each row's top_k; -inf for a top_k of 0."""
+    top_k = graph.add("Unsqueeze", TOP_K, graph.constant([1], np.int64))
+    zero, one = graph.constant(0, np.int64), graph.constant(1, np.int64)
+    index = graph.add("Max", graph.add("Sub", top_k, one), zero)
+    kth = graph.add("GatherElements", best, index, axis=1)
+    everything = graph.add("Equal", top_k, zero)
+    return graph.add("Where", everything, graph.constant(-np.inf, np.float32), kth)
+
+
+def _top_p_floor(graph: _Graph, best: str, ranked: str) -> str:
+    """Return `[batch, 1]`: the least logit of those that together have each row's top_p.
+
+    For a row that asks for it, `best` and `ranked` hold the whole vocabulary.
+    """
+    last = graph.constant([1], np.int64)
+    top_p = graph.add("Unsqueeze", TOP_P, last)
+    weight = graph.add("Softmax", ranked, axis=1)
+    # What the likelier ones have; 0 for the first, so that one is always left.
+    before = graph.add("CumSum", weight, graph.constant(1, np.int64), exclusive=1)
+    count = _count(graph, graph.add("Less", before, top_p), keepdims=1)
+    index = graph.add("Sub", count, last)
+    least = graph.add("GatherElements", best, index, axis=1)
+    everything = graph.add("GreaterOrEqual", top_p, graph.constant(1, np.float32))
+    return graph.add("Where", everything, graph.constant(-np.inf, np.float32), least)
+
+
+def _min_p_floor(graph: _Graph, ranked: str) -> str:
+    """Return `[batch, 1]`: the least scaled logit whose symbol has its share of the likeliest."""
+    likeliest = graph.add("Gather", ranked, graph.constant([0], np.int64), axis=1)
+    log_min_p = graph.add("Unsqueeze", LOG_MIN_P, graph.constant([1], np.int64))
+    return graph.add("Add", likeliest, log_min_p)
+
+
+def _count(graph: _Graph, truths: str, *, keepdims: int) -> str:
+    """Return how many of each row are true, int64; adding whole numbers, which is exact."""
+    ones = graph.add("Cast", truths, to=TensorProto.FLOAT)
+    count = graph.add("ReduceSum", ones, graph.constant([1], np.int64), keepdims=keepdims)
+    return graph.add("Cast", count, to=TensorProto.INT64)
+
+
+def _assemble(
+    cell: Cell, before: _Graph, after: _Graph, *, shaping: bool
+) -> onnx.ModelProto:
     """Put the cell between what comes before and after it."""
     int64, float32 = TensorProto.INT64, TensorProto.FLOAT
     value = helper.make_tensor_value_info
-    integers = [TOKEN, READ_SLOT, WRITE_SLOT, FORCED, TOP_K]
-    floats = [INVERSE_TEMPERATURE, UNIFORM]
+    arenas = [(s.name, ["slots", *s.shape]) for s in cell.states]
     inputs = [
-        *(value(name, int64, ["batch"]) for name in integers),
-        *(value(name, float32, ["batch"]) for name in floats),
-        value(TOP_K_LIMIT, int64, [1]),
-        *(value(ARENA + s.name, float32, ["slots", *s.shape]) for s in cell.states),
+        *(value(name, int64, ["batch"]) for name in (TOKEN, READ_SLOT, WRITE_SLOT, FORCED)),
+        *(value(ARENA + name, float32, shape) for name, shape in arenas),
     ]
     outputs = [
         value(CHOSEN, int64, ["batch"]),
         value(LOG_PROBABILITY, float32, ["batch"]),
-        *(value(NEXT_ARENA + s.name, float32, ["slots", *s.shape]) for s in cell.states),
+        *(value(NEXT_ARENA + name, float32, shape) for name, shape in arenas),
     ]
+    if cell.writes:
+        inputs += [value(TOP_K, int64, ["batch"]), value(LIMIT, int64, [1])]
+        inputs += [value(name, float32, ["batch"]) for name in (INVERSE_TEMPERATURE, UNIFORM)]
+        outputs += [
+            value(BEST_TOKEN, int64, ["batch", "limit"]),
+            value(BEST_LOG_PROBABILITY, float32, ["batch", "limit"]),
+        ]
+    if shaping:
+        inputs += [value(name, float32, ["batch"]) for name in (TOP_P, LOG_MIN_P)]
+        inputs += [value(name, int64, ["changes"]) for name in (CHANGE_ROW, CHANGE_TOKEN)]
+        inputs += [value(name, float32, ["changes"]) for name in (CHANGE_PENALTY, CHANGE_BIAS)]
+    if cell.labels:
+        outputs.append(value(SCORES, float32, ["batch", len(cell.labels)]))
     inner = cell.graph.graph
     graph = helper.make_graph(
         [*before.nodes, *inner.node, *after.nodes],

@@ -87,8 +87,8 @@ def _serve(
     on_crash: Callable[[BaseException], None],
 ) -> ServedModel:
     cell = read_cell(path)
-    arena = Arena(config.sessions)
-    runtime = Runtime(cell, arena.slots, config.threads)
+    arena = Arena(config.slots)
+    runtime = Runtime(cell, arena.slots, config.max_rows, config.threads)
     engine = Engine(runtime, arena, config.max_batch, config.limits)
     return ServedModel(
         cell=cell,

@@ -10,6 +10,10 @@ import numpy.typing as npt
 from cellwire.server.errors import InvalidRequest
 
 MAX_TEMPERATURE = 100.0
+MAX_PENALTY = 100.0
+MAX_BIAS = 100.0
+MAX_BIASES = 256
+MAX_REPETITION_WINDOW = 1_024
 
 # So steep that every symbol but the likeliest gets probability 0; with a uniform of 0 a tie goes to
 # the lowest token. Greedy choice needs no program of its own.
@@ -21,18 +25,53 @@ _UNIFORM_BITS = 23
 
 
 @dataclass(frozen=True, slots=True)
+class Bias:
+    """What is added to the logit of a token."""
+
+    token: int
+    bias: float
+
+
+@dataclass(frozen=True, slots=True)
 class Sampling:
-    """How to draw from the model's distribution."""
+    """How to draw from the model's distribution; program.py says in what order it takes effect."""
 
     temperature: float = 1.0
     top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    repetition_window: int = 64  # tokens
+    logit_bias: tuple[Bias, ...] = ()
+    seed: int | None = None  # of a generator for this operation alone
 
     def __post_init__(self) -> None:
-        if not 0 <= self.temperature <= MAX_TEMPERATURE:  # false for NaN, too
-            raise InvalidRequest(
-                f"temperature is {self.temperature}; it must be a number from 0 (always the "
-                f"likeliest symbol) to {MAX_TEMPERATURE:g}"
-            )
+        # Every comparison is false for NaN.
+        _check("temperature", self.temperature, 0 <= self.temperature <= MAX_TEMPERATURE,
+               f"a number from 0 (always the likeliest symbol) to {MAX_TEMPERATURE:g}")
+        _check("top_p", self.top_p, 0 < self.top_p <= 1, "a number above 0, and at most 1")
+        _check("min_p", self.min_p, 0 <= self.min_p <= 1, "a number from 0 to 1")
+        _check("repetition_penalty", self.repetition_penalty,
+               1 <= self.repetition_penalty <= MAX_PENALTY, f"a number from 1 to {MAX_PENALTY:g}")
+        _check("repetition_window", self.repetition_window,
+               1 <= self.repetition_window <= MAX_REPETITION_WINDOW,
+               f"from 1 to {MAX_REPETITION_WINDOW:,}")
+        for bias in self.logit_bias:
+            _check("a logit's bias", bias.bias, abs(bias.bias) <= MAX_BIAS,
+                   f"a number from -{MAX_BIAS:g} to {MAX_BIAS:g}")
+        tokens = {bias.token for bias in self.logit_bias}
+        if len(tokens) < len(self.logit_bias) or len(tokens) > MAX_BIASES:
+            raise InvalidRequest(f"logit_bias has a symbol twice, or more than {MAX_BIASES}")
+
+    @property
+    def plain(self) -> bool:
+        """Whether temperature and top_k are all there is."""
+        return (
+            self.top_p == 1
+            and self.min_p == 0
+            and self.repetition_penalty == 1
+            and not self.logit_bias
+        )
 
     @property
     def greedy(self) -> bool:
@@ -43,6 +82,11 @@ class Sampling:
     def inverse_temperature(self) -> float:
         """What the logits are multiplied with."""
         return GREEDY_INVERSE_TEMPERATURE if self.greedy else 1 / self.temperature
+
+
+def _check(name: str, value: float, holds: bool, wanted: str) -> None:
+    if not holds:
+        raise InvalidRequest(f"{name} is {value}; it must be {wanted}")
 
 
 def generator_key(seed: int) -> int:

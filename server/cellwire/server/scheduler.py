@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import islice
-
 from cellwire.server.session import Session
 
 
@@ -11,6 +9,7 @@ class Scheduler:
     """A round of all runnable sessions: each gets its turn before any gets a second."""
 
     def __init__(self, max_batch: int) -> None:
+        """A step takes up to `max_batch` rows, or one session if that has more."""
         self._max_batch = max_batch
         self._round: dict[Session, None] = {}  # the next to run comes first
 
@@ -32,8 +31,14 @@ class Scheduler:
             self._round.pop(session, None)
 
     def next_batch(self) -> list[Session]:
-        """Return up to `max_batch` sessions, those that have waited longest first."""
-        batch = list(islice(self._round, self._max_batch))
+        """Return the sessions that have waited longest, as many as fit into one step."""
+        batch: list[Session] = []
+        rows = 0
+        for session in self._round:
+            rows += session.row_count
+            if batch and rows > self._max_batch:
+                break
+            batch.append(session)
         if len(batch) < len(self._round):
             for session in batch:
                 del self._round[session]

@@ -1,9 +1,11 @@
 """A session: one recurrent state, the text it stands for, and the operations it is to carry out.
 
-The state kept in the arena is the one *before* the session's last token; that token is `pending`.
-A step consumes the pending token and settles the next one: sampled for a generate, forced for an
-append. Nothing here runs a step: the engine asks `row()` what to run, and tells `commit()` what
-came of it.
+The state that is kept is the one *before* the session's last token; that token is still unread. A
+step reads it and settles the next one: sampled for a generate, forced for an append. Nothing here
+runs a step: the engine asks `rows()` what to run, and tells `commit()` what came of it.
+
+What a session is doing follows from three things: whether it is closed, whether it is held (nobody
+is there to read), and the run of its present operation, if there is one, which may be stalled.
 """
 
 from __future__ import annotations
@@ -11,65 +13,50 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum, auto
 
-from cellwire.server.arena import ZERO
-from cellwire.server.errors import CellwireError, Full, InvalidRequest, NotFound, WrongState
+from cellwire.server.appending import Appending
+from cellwire.server.arena import Arena
+from cellwire.server.classifying import Classifying
+from cellwire.server.completing import Completing
+from cellwire.server.errors import (
+    CellwireError,
+    Full,
+    InvalidRequest,
+    NotFound,
+    OutOfRange,
+    WrongState,
+)
 from cellwire.server.events import (
-    Appended,
     Cancelled,
     Closed,
-    Event,
+    Completion,
     Finished,
     FinishReason,
-    Opened,
+    LetGo,
+    Recalled,
     Rejected,
-    Written,
+    Rewound,
 )
-from cellwire.server.operations import Append, Close, Generate, Operation
-from cellwire.server.sampling import Sampling, generator_key
-from cellwire.server.step import SAMPLED
-
-
-class Phase(Enum):
-    """What a session is doing."""
-
-    EMPTY = auto()  # no text yet, so nothing to generate from
-    READY = auto()
-    APPENDING = auto()
-    GENERATING = auto()
-    STALLED = auto()  # generating, but the reader is behind
-    CLOSED = auto()
-
-
-class Change(Enum):
-    """What moves a session from phase to phase."""
-
-    APPEND = auto()
-    GENERATE = auto()
-    STALL = auto()
-    RESUME = auto()
-    END = auto()  # of the running operation
-    CLOSE = auto()
-
-
-TRANSITIONS: dict[tuple[Phase, Change], Phase] = {
-    (Phase.EMPTY, Change.APPEND): Phase.APPENDING,
-    (Phase.READY, Change.APPEND): Phase.APPENDING,
-    (Phase.READY, Change.GENERATE): Phase.GENERATING,
-    (Phase.GENERATING, Change.STALL): Phase.STALLED,
-    (Phase.STALLED, Change.RESUME): Phase.GENERATING,
-    (Phase.APPENDING, Change.END): Phase.READY,
-    (Phase.GENERATING, Change.END): Phase.READY,
-    (Phase.STALLED, Change.END): Phase.READY,
-    **{(phase, Change.CLOSE): Phase.CLOSED for phase in Phase if phase is not Phase.CLOSED},
-}
-
-REFUSALS = {
-    (Phase.EMPTY, Change.GENERATE): "the session has no text to go on from; append some first",
-}
-
-RUNNABLE = frozenset({Phase.APPENDING, Phase.GENERATING})
+from cellwire.server.generating import Credit, Generating
+from cellwire.server.operations import (
+    MOVES,
+    Accept,
+    Append,
+    Classify,
+    Close,
+    Complete,
+    Fork,
+    Generate,
+    Operation,
+    Rewind,
+    Score,
+    waiting_chars,
+)
+from cellwire.server.row import Outcome, Row
+from cellwire.server.run import Emit, Run
+from cellwire.server.sampling import generator_key
+from cellwire.server.scoring import Scoring
+from cellwire.server.trail import Trail
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,111 +68,102 @@ class Limits:
     read_ahead_chars: int = 1_024  # generated before the reader has taken any
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """What a session puts into the next step."""
-
-    token: int
-    read_slot: int
-    write_slot: int
-    forced: int
-    sampling: Sampling
-    key: int
-    position: int
-
-
-_FORCED_SAMPLING = Sampling()
-
-
 class Session:
     """One session's life; every method reports what happened through `emit`."""
+
+    __slots__ = (
+        "_arena",
+        "_catching_up",
+        "_completions",
+        "_credit",
+        "_emit",
+        "_fork",
+        "_held",
+        "_limits",
+        "_run",
+        "_waiting",
+        "_waiting_chars",
+        "closed",
+        "id",
+        "seed",
+        "trail",
+    )
 
     def __init__(
         self,
         session_id: str,
-        operation_id: int,
-        slot: int,
+        trail: Trail,
         seed: int,
         limits: Limits,
-        emit: Callable[[Event], None],
+        arena: Arena,
+        emit: Emit,
+        fork: Callable[[Session, Fork], None],
     ) -> None:
         self.id = session_id
-        self.slot = slot
-        self.phase = Phase.EMPTY
-        self.length = 0  # tokens, the pending one included
-        self._read_slot = ZERO
-        self._pending: int | None = None
-        self._key = generator_key(seed)
+        self.trail = trail
+        self.seed = seed
+        self.closed = False
+        self._held = False
         self._limits = limits
-        self._credit = limits.read_ahead_chars
+        self._credit = Credit(limits.read_ahead_chars)
         self._waiting: deque[Operation] = deque()
         self._waiting_chars = 0
-        self._running: Append | Generate | None = None
-        self._done = 0  # tokens the running operation has settled
-        self._log_probability = 0.0  # of those tokens
+        self._run: Run | None = None
+        self._catching_up = False  # the rows of the present step are the trail's, not the run's
+        self._completions: tuple[Completion, ...] | None = None  # of the text as it is
+        self._arena = arena
         self._emit = emit
-        emit(Opened(session_id, operation_id))
+        self._fork = fork
 
     @property
     def runnable(self) -> bool:
-        """Whether the session has a row for the next step."""
-        return self.phase in RUNNABLE
+        """Whether the session has rows for the next step."""
+        return self._run is not None and not self._held and not self._run.stalled
 
     @property
-    def closed(self) -> bool:
-        """Whether the session has ended."""
-        return self.phase is Phase.CLOSED
+    def row_count(self) -> int:
+        """How many rows it has for the next step; it must be runnable."""
+        assert self._run is not None
+        return 1 if self.trail.behind else self._run.row_count
 
-    def row(self) -> Row:
-        """Return the session's row for the next step; it must be runnable."""
-        running = self._running
-        assert running is not None
-        assert self._pending is not None
-        forced = int(running.tokens[self._done]) if isinstance(running, Append) else SAMPLED
-        sampling = _FORCED_SAMPLING if isinstance(running, Append) else running.sampling
-        return Row(
-            token=self._pending,
-            read_slot=self._read_slot,
-            write_slot=self.slot,
-            forced=forced,
-            sampling=sampling,
-            key=self._key,
-            position=self.length,
-        )
+    @property
+    def operation_ids(self) -> tuple[int, ...]:
+        """The operations that are running or waiting."""
+        return tuple(operation.id or 0 for operation in self._known())
 
-    def commit(self, token: int, log_probability: float) -> None:
-        """Take over what the step of `row()` chose."""
-        running = self._running
-        assert running is not None
-        self._read_slot = self.slot
-        self._settle(token, log_probability)
-        if isinstance(running, Generate):
-            offset = self.length - 1
-            self._emit(Written(self.id, running, offset, token, log_probability))
-            self._credit -= 1
-            if self._done == running.max_chars:
-                self._emit_finished(running, FinishReason.MAX_CHARS, self._done)
-                self._end()
-            elif self._credit <= 0:
-                self._change(Change.STALL)
-        elif self._done == len(running.tokens):
-            self._complete_append(running)
+    def rows(self) -> list[Row]:
+        """Return the session's rows for the next step; it must be runnable."""
+        trail = self.trail
+        if trail.behind:
+            self._catching_up = True
+            head, token = trail.head, trail.unread
+            forced = trail.history[head.read + 1]
+            return [Row(token, head.slot, trail.place_to_write(), forced)]
+        assert self._run is not None
+        return self._run.rows()
 
-    def _settle(self, token: int, log_probability: float) -> None:
-        self._pending = token
-        self.length += 1
-        self._done += 1
-        self._log_probability += log_probability
+    def commit(self, outcomes: list[Outcome]) -> None:
+        """Take over what came of the step of `rows()`."""
+        if self._catching_up:
+            self._catching_up = False
+            self.trail.advance()
+            return
+        assert self._run is not None
+        self._run.commit(outcomes)
+        if self._run.ended:
+            self._end()
 
     def submit(self, operation: Operation) -> None:
         """Carry out an operation after those before it."""
         try:
             self._admit(operation)
         except CellwireError as error:
-            self._emit(Rejected(self.id, operation.id or 0, error))
+            self._reject(operation, error)
             return
+        if isinstance(operation, MOVES):
+            self._supersede()
         self._waiting.append(operation)
-        self._waiting_chars += operation.waiting_chars
+        self._waiting_chars += waiting_chars(operation)
         self._start_waiting()
 
     def _admit(self, operation: Operation) -> None:
@@ -201,7 +179,7 @@ class Session:
                 f"{len(self._waiting)} operations of this session are waiting already; "
                 "wait for an answer before sending more"
             )
-        if self._waiting_chars + operation.waiting_chars > self._limits.waiting_chars:
+        if self._waiting_chars + waiting_chars(operation) > self._limits.waiting_chars:
             raise Full(
                 f"{self._waiting_chars:,} characters of this session are waiting already, and "
                 f"{self._limits.waiting_chars:,} may; wait for an answer before sending more"
@@ -211,6 +189,11 @@ class Session:
     def _closing(self) -> bool:
         return bool(self._waiting) and isinstance(self._waiting[-1], Close)
 
+    def _supersede(self) -> None:
+        """End every complete: the text it is to go on from is about to change."""
+        for operation in [o for o in self._known() if isinstance(o, Complete)]:
+            self._end_early(operation, FinishReason.SUPERSEDED)
+
     def finish(self) -> None:
         """End the session after the operations there are: no more will come."""
         if not self._closing:
@@ -219,9 +202,15 @@ class Session:
 
     def grant(self, chars: int) -> None:
         """Let the session generate `chars` more: the reader has taken as many."""
-        self._credit += chars
-        if self.phase is Phase.STALLED and self._credit > 0:
-            self._change(Change.RESUME)
+        self._credit.tokens += chars
+
+    def hold(self) -> None:
+        """Do nothing until `resume`."""
+        self._held = True
+
+    def resume(self) -> None:
+        """Go on after `hold`."""
+        self._held = False
 
     def cancel(self, operation_id: int, target: int) -> None:
         """End the operation `target`, running or waiting."""
@@ -230,84 +219,158 @@ class Session:
             error = NotFound(f"no operation {target} is running or waiting")
             self._emit(Rejected(self.id, operation_id, error))
             return
-        running = operation is self._running
-        self._emit_finished(operation, FinishReason.CANCELLED, self._done if running else 0)
+        self._end_early(operation, FinishReason.CANCELLED)
         self._emit(Cancelled(self.id, operation_id))
-        if running:
-            self._end()
+        self._start_waiting()
+
+    def cancel_all(self) -> None:
+        """End every operation, but not the session, unless it was to close after them."""
+        for operation in self._known():
+            if not isinstance(operation, Close):
+                self._end_early(operation, FinishReason.CANCELLED)
+        self._start_waiting()
+
+    def _end_early(self, operation: Operation, reason: FinishReason) -> None:
+        if self._run is not None and operation is self._run.operation:
+            self._run.finish(reason)
+            self._drop_run()
         else:
             self._forget_waiting(operation)
+            self._emit(Finished(self.id, operation.id or 0, reason, len(self.trail)))
+
+    def _known(self) -> list[Operation]:
+        """Return the operations that are running or waiting, in their order."""
+        return [self._run.operation, *self._waiting] if self._run else list(self._waiting)
 
     def _find(self, target: int | None) -> Operation | None:
-        known = [self._running, *self._waiting] if self._running else self._waiting
-        return next((operation for operation in known if operation.id == target), None)
+        return next((operation for operation in self._known() if operation.id == target), None)
+
+    def recall(self, operation_id: int, offset: int | None) -> None:
+        """Report the text from an offset on, as far as anybody has been told of it."""
+        end = len(self.trail) - (self._run.unreported if self._run else 0)
+        start = end if offset is None else offset
+        history = self.trail.history
+        if not history.start <= start <= end:
+            error = OutOfRange(
+                f"the session is at offset {end} and remembers its text from {history.start} on; "
+                f"it cannot go on from offset {start}"
+            )
+            self._emit(Rejected(self.id, operation_id, error))
+            return
+        tokens = tuple(history.between(start, end))
+        self._emit(Recalled(self.id, operation_id, start, tokens, self.operation_ids))
 
     def close(self, operation_id: int | None, error: CellwireError | None = None) -> None:
         """End the session at once; what was running or waiting is dropped."""
-        if self.phase is Phase.CLOSED:
+        if self.closed:
             return
-        self._change(Change.CLOSE)
-        self._running = None
+        self.closed = True
+        self._drop_run()
         self._waiting.clear()
         self._waiting_chars = 0
+        self.trail.release()
         self._emit(Closed(self.id, operation_id, error))
 
     def _start_waiting(self) -> None:
         """Start the next operation that can be started, if none is running."""
-        while self._running is None and self._waiting and self.phase is not Phase.CLOSED:
+        while self._run is None and self._waiting and not self.closed:
             operation = self._waiting[0]
             self._forget_waiting(operation)
-            if isinstance(operation, Close):
-                self.close(operation.id)
-            else:
+            try:
                 self._start(operation)
+            except CellwireError as error:
+                self._reject(operation, error)
 
     def _forget_waiting(self, operation: Operation) -> None:
         self._waiting.remove(operation)
-        self._waiting_chars -= operation.waiting_chars
+        self._waiting_chars -= waiting_chars(operation)
 
-    def _start(self, operation: Append | Generate) -> None:
-        change = Change.APPEND if isinstance(operation, Append) else Change.GENERATE
-        try:
-            self._change(change)
-        except WrongState as error:
-            self._emit(Rejected(self.id, operation.id, error))
-            return
-        self._running, self._done, self._log_probability = operation, 0, 0.0
-        if isinstance(operation, Append) and self._pending is None:
-            # The first token of all follows nothing: it is pending without a step.
-            self._settle(int(operation.tokens[0]), 0.0)
-            if self._done == len(operation.tokens):
-                self._complete_append(operation)
-        elif isinstance(operation, Generate) and self._credit <= 0:
-            self._change(Change.STALL)
+    def _start(self, operation: Operation) -> None:
+        """Carry out an operation, or begin to; CellwireError if that is impossible."""
+        match operation:
+            case Close(keep=True):
+                self._emit(LetGo(self.id, operation.id or 0))
+            case Close():
+                self.close(operation.id)
+            case Fork():
+                self._fork(self, operation)
+            case Rewind():
+                self._rewind(operation)
+            case _:
+                self._run = self._run_of(operation)
+                if self._run.ended:
+                    self._end()
 
-    def _complete_append(self, append: Append) -> None:
-        self._emit(Appended(self.id, append.id, self.length, self._log_probability))
-        self._end()
+    def _run_of(
+        self, operation: Append | Accept | Generate | Complete | Score | Classify
+    ) -> Run:
+        common = self.id, self.trail, self._emit
+        match operation:
+            case Append():
+                self._completions = None
+                return Appending(*common, operation)
+            case Accept():
+                append = Append(operation.id, self._accepted(operation))
+                self._completions = None
+                return Appending(*common, append)
+            case Score():
+                return Scoring(*common, operation, self._arena)
+        if len(self.trail) == 0:
+            raise WrongState("the session has no text to go on from; append some first")
+        match operation:
+            case Generate():
+                self._completions = None
+                key = generator_key(self.seed)
+                return Generating(*common, operation, key, self._credit)
+            case Complete():
+                return Completing(*common, operation, self._arena)
+            case Classify():
+                return Classifying(*common, operation)
 
-    def _emit_finished(self, operation: Operation, reason: FinishReason, done: int) -> None:
-        appended = done if isinstance(operation, Append) else 0
-        self._emit(
-            Finished(self.id, operation.id or 0, reason, self.length, appended, done - appended)
-        )
+    def _accepted(self, accept: Accept) -> tuple[int, ...]:
+        """Return the tokens that are accepted; CellwireError if there are none such."""
+        if self._completions is None:
+            raise WrongState("there are no completions of the text as it is now; complete it first")
+        if accept.index >= len(self._completions):
+            raise NotFound(
+                f"there is no completion {accept.index}: the last complete found "
+                f"{len(self._completions)}, counted from 0"
+            )
+        tokens = self._completions[accept.index].tokens
+        if accept.chars > len(tokens):
+            raise OutOfRange(f"the completion has {len(tokens)} characters, not {accept.chars}")
+        return tokens[: accept.chars or None]
+
+    def _rewind(self, rewind: Rewind) -> None:
+        if rewind.offset is not None:
+            offset = rewind.offset
+        else:
+            offset = len(self.trail) - (rewind.chars or 0)
+        self.trail.rewind(offset)
+        self._completions = None
+        self._emit(Rewound(self.id, rewind.id, offset))
+
+    def _reject(self, operation: Operation, error: CellwireError) -> None:
+        self._emit(Rejected(self.id, operation.id or 0, error))
 
     def _end(self) -> None:
-        self._running = None
-        self._change(Change.END)
+        if isinstance(self._run, Completing):
+            self._completions = self._run.results
+        self._drop_run()
         self._start_waiting()
 
-    def _change(self, change: Change) -> None:
-        after = TRANSITIONS.get((self.phase, change))
-        if after is None:
-            # What a client can bring about has a refusal; a KeyError here is a fault of ours.
-            raise WrongState(REFUSALS[self.phase, change])
-        self.phase = after
+    def _drop_run(self) -> None:
+        if self._run is not None:
+            self._run.release()
+            self._run = None
+
+    def held_slots(self) -> list[int]:
+        """Return the slots it holds, its operation's included."""
+        return [*self.trail.held(), *(self._run.held() if self._run else ())]
 
     def check_integrity(self) -> None:
         """Raise AssertionError unless the session's parts agree with each other."""
-        busy = self.phase in {Phase.APPENDING, Phase.GENERATING, Phase.STALLED}
-        assert (self._running is not None) == busy, "an operation runs in a phase that has none"
-        assert busy or not self._waiting, "an operation waits for nothing"
-        assert (self._pending is None) == (self.length == 0), "text without a pending token"
-        assert self._waiting_chars == sum(w.waiting_chars for w in self._waiting)
+        self.trail.check_integrity()
+        assert self._run is not None or not self._waiting, "an operation waits for nothing"
+        assert self._waiting_chars == sum(map(waiting_chars, self._waiting))
+        assert not self._catching_up, "a step has been planned and not committed"

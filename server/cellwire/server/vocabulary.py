@@ -1,34 +1,185 @@
-"""The symbols a model reads and writes."""
+"""The symbols a model reads and writes: characters, bytes or words."""
 
 from __future__ import annotations
+
+import re
+import unicodedata
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from enum import Enum
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-from cellwire.server.errors import UnknownSymbol
+from cellwire.server.errors import InvalidRequest, UnknownSymbol
+from cellwire.server.manifest import BYTES, VocabularyFacts
 
 Tokens = npt.NDArray[np.uint32]  # half the size of int64: long appends wait in memory
 
+_WORD = r"[\w'\u2019]"
+_IN_WORD = re.compile(_WORD)
+_PIECES = re.compile(f"{_WORD}+|.", re.DOTALL)
 
-class Vocabulary:
-    """Characters (Unicode code points); a token is a symbol's place in `symbols`."""
 
-    def __init__(self, symbols: tuple[str, ...]) -> None:
-        self.symbols = symbols
-        codes = np.array([ord(symbol) for symbol in symbols], dtype=np.uint32)
-        self._order: Tokens = np.argsort(codes).astype(np.uint32)
-        self._sorted_codes = codes[self._order]
+class Unknown(Enum):
+    """What to do with symbols that are not in the vocabulary."""
+
+    REJECT = "reject"
+    SKIP = "skip"
+    REPLACE = "replace"
+
+
+class Vocabulary(ABC):
+    """Turns text into tokens and back; a token is a symbol's place in the vocabulary."""
+
+    def __init__(self, facts: VocabularyFacts) -> None:
+        self.facts = facts
+
+    @staticmethod
+    def of(facts: VocabularyFacts) -> Vocabulary:
+        """Return the vocabulary a manifest describes."""
+        kinds = {"characters": Characters, "bytes": Bytes, "words": Words}
+        return kinds[facts.kind](facts)
 
     def __len__(self) -> int:
-        return len(self.symbols)
+        return self.facts.size
 
-    def encode(self, text: str) -> Tokens:
-        """Return the tokens of `text`, uint32 `[len(text)]`; UnknownSymbol names the first."""
+    @cached_property
+    def unknown_token(self) -> int | None:
+        """The token that stands for unknown symbols, if there is one."""
+        unknown = self.facts.unknown
+        return None if unknown is None else self.facts.symbols.index(unknown)
+
+    def encode(self, text: str, unknown: Unknown = Unknown.REJECT) -> Tokens:
+        """Return the tokens of `text` as the model is to read it, uint32 `[n]`.
+
+        UnknownSymbol names the first that is not known, if unknown ones are rejected.
+        """
+        if self.facts.unicode_form:
+            text = unicodedata.normalize(self.facts.unicode_form, text)
+        return self._encode(text.lower() if self.facts.lower_case else text, unknown)
+
+    def encode_bytes(self, data: bytes) -> Tokens:
+        """Return the tokens of bytes, uint32 `[len(data)]`; InvalidRequest if they are no symbols."""
+        raise InvalidRequest(f"the model reads {self.facts.kind}, not bytes; send text")
+
+    @abstractmethod
+    def _encode(self, text: str, unknown: Unknown) -> Tokens:
+        """Return the tokens of a text that has been normalised."""
+
+    def symbol(self, token: int) -> str:
+        """Return a token as text."""
+        return self.facts.symbols[token]
+
+    def text(self, tokens: Sequence[int]) -> tuple[str, int]:
+        """Return tokens as text, and how many at their end are not in it, being incomplete."""
+        symbols, separator = self.facts.symbols, self.facts.separator
+        return "".join([separator + symbols[token] for token in tokens]), 0
+
+    @cached_property
+    def in_words(self) -> frozenset[int]:
+        """The tokens that words are made of."""
+        return frozenset(t for t in range(len(self)) if _IN_WORD.fullmatch(self.symbol(t)))
+
+    @cached_property
+    def line_feeds(self) -> frozenset[int]:
+        """The tokens that end a line."""
+        return frozenset(t for t in range(len(self)) if "\n" in self.symbol(t))
+
+    def _settle(self, tokens: Iterable[int | None], unknown: Unknown) -> Tokens:
+        """Return `tokens`, with those that are None left out or replaced."""
+        other = self.unknown_token if unknown is Unknown.REPLACE else None
+        settled = (other if token is None else token for token in tokens)
+        return np.array([token for token in settled if token is not None], np.uint32)
+
+
+class Characters(Vocabulary):
+    """Unicode code points. Longer symbols can be written, but never come from a text."""
+
+    def __init__(self, facts: VocabularyFacts) -> None:
+        super().__init__(facts)
+        single = [i for i, symbol in enumerate(facts.symbols) if len(symbol) == 1]
+        codes = np.array([ord(facts.symbols[i]) for i in single], dtype=np.uint32)
+        order = np.argsort(codes)
+        self._tokens: Tokens = np.array(single, np.uint32)[order]
+        self._codes = codes[order]
+
+    def _encode(self, text: str, unknown: Unknown) -> Tokens:
         codes = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
-        places = np.searchsorted(self._sorted_codes, codes).clip(max=len(self.symbols) - 1)
-        strangers = np.flatnonzero(self._sorted_codes[places] != codes)
-        if strangers.size:
+        if not self._codes.size:
+            places, strangers = np.zeros(len(codes), np.intp), np.arange(len(codes))
+        else:
+            places = np.searchsorted(self._codes, codes).clip(max=len(self._codes) - 1)
+            strangers = np.flatnonzero(self._codes[places] != codes)
+        if not strangers.size:
+            tokens: Tokens = self._tokens[places]
+            return tokens
+        if unknown is Unknown.REJECT:
             offset = int(strangers[0])
             raise UnknownSymbol(text[offset], offset)
-        tokens: Tokens = self._order[places]
-        return tokens
+        known = dict(zip(self._codes.tolist(), self._tokens.tolist(), strict=True))
+        return self._settle(map(known.get, codes.tolist()), unknown)
+
+
+class Bytes(Vocabulary):
+    """The 256 bytes; text is UTF-8."""
+
+    def _encode(self, text: str, unknown: Unknown) -> Tokens:  # noqa: ARG002  # all are known
+        return self.encode_bytes(text.encode())
+
+    def encode_bytes(self, data: bytes) -> Tokens:
+        """Return the bytes themselves as tokens, uint32 `[len(data)]`."""
+        return np.frombuffer(data, np.uint8).astype(np.uint32)
+
+    def symbol(self, token: int) -> str:
+        """Return a byte as text; U+FFFD if it is no character by itself."""
+        return bytes([token]).decode(errors="replace")
+
+    def text(self, tokens: Sequence[int]) -> tuple[str, int]:
+        """Return bytes as text, and how many at their end begin a character they do not finish."""
+        data = bytes(tokens)
+        incomplete = _incomplete(data)
+        return data[: len(data) - incomplete].decode(errors="replace"), incomplete
+
+    @cached_property
+    def in_words(self) -> frozenset[int]:
+        """Bytes of ASCII letters and digits, and all of other characters."""
+        ascii_ones = super().in_words
+        return ascii_ones | frozenset(range(128, BYTES))
+
+
+def _incomplete(data: bytes) -> int:
+    """Return how many bytes at the end begin a UTF-8 character that needs more of them."""
+    for length in range(1, min(3, len(data)) + 1):
+        byte = data[-length]
+        if byte >= 0xC0:  # the first of several
+            needed = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
+            return length if length < needed and byte < 0xF5 else 0
+        if byte < 0x80:
+            break
+    return 0
+
+
+class Words(Vocabulary):
+    """Words, and single characters between them."""
+
+    @cached_property
+    def _tokens(self) -> dict[str, int]:
+        return {symbol: token for token, symbol in enumerate(self.facts.symbols)}
+
+    def _encode(self, text: str, unknown: Unknown) -> Tokens:
+        tokens: list[int | None] = []
+        for match in _PIECES.finditer(text):
+            token = self._tokens.get(match.group())
+            if token is None and self.facts.separator and match.group().isspace():
+                continue
+            if token is None and unknown is Unknown.REJECT:
+                raise UnknownSymbol(match.group(), match.start())
+            tokens.append(token)
+        return self._settle(tokens, unknown)
+
+    @cached_property
+    def in_words(self) -> frozenset[int]:
+        """The tokens that are words, by their first character."""
+        return frozenset(t for t in range(len(self)) if _IN_WORD.match(self.symbol(t)))

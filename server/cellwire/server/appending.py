@@ -1,0 +1,56 @@
+"""Append: read a text into the session."""
+
+from __future__ import annotations
+
+from cellwire.server.events import Appended, Finished, FinishReason
+from cellwire.server.operations import Append
+from cellwire.server.row import Outcome, Row
+from cellwire.server.run import Emit, Run
+from cellwire.server.trail import Trail
+
+
+class Appending(Run):
+    """Forces one token after the other, and adds up their log-probabilities."""
+
+    operation: Append
+
+    def __init__(self, session_id: str, trail: Trail, emit: Emit, append: Append) -> None:
+        super().__init__(session_id, trail, emit)
+        self.operation = append
+        self._done = 0
+        self._log_probability = 0.0
+        if len(trail) == 0:
+            # The first token of all follows nothing: it is part of the text without a step.
+            self._settle(0.0)
+
+    def rows(self) -> list[Row]:
+        """Return the row that forces the next token."""
+        trail = self.trail
+        token, slot = trail.unread, trail.head.slot
+        forced = int(self.operation.tokens[self._done])
+        return [Row(token, slot, trail.place_to_write(), forced)]
+
+    def commit(self, outcomes: list[Outcome]) -> None:
+        """Add the token to the text."""
+        self.trail.advance()
+        self._settle(outcomes[0].log_probability)
+
+    def _settle(self, log_probability: float) -> None:
+        self.trail.settle(int(self.operation.tokens[self._done]))
+        self._done += 1
+        self._log_probability += log_probability
+        if self._done == len(self.operation.tokens):
+            offset = len(self.trail)
+            total = self._log_probability
+            self.emit(Appended(self.session_id, self.operation.id, offset, total))
+            self.ended = True
+
+    def finish(self, reason: FinishReason) -> None:
+        """End; what has been read stays."""
+        offset = len(self.trail)
+        self.emit(
+            Finished(
+                self.session_id, self.operation.id, reason, offset, appended_chars=self._done
+            )
+        )
+        self.ended = True

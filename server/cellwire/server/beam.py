@@ -1,0 +1,146 @@
+"""Beam search: hypotheses, and the slots their states are in.
+
+A hypothesis is a continuation, and its state is the one before its last token, like a session's.
+Each step reads every hypothesis' last token, which gives one written slot a hypothesis and the
+likeliest tokens after it; the best of all these extensions are the next hypotheses. Children of one
+parent share the slot the parent wrote, until each writes its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from cellwire.server.arena import Arena
+from cellwire.server.events import Completion
+from cellwire.server.operations import Complete
+from cellwire.server.row import Outcome, Row
+
+
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """A continuation that may go on."""
+
+    tokens: tuple[int, ...]
+    log_probability: float
+    slot: int | None  # of the state before its last token; None for the text's own state
+    greedy: bool  # whether every token was the likeliest
+
+
+class Beam:
+    """The search for the best continuations of one text.
+
+    It follows the `beam_width` likeliest hypotheses, and the greedy one in any case, so that what it
+    finds never ranks below greedy choice.
+    """
+
+    def __init__(self, arena: Arena, complete: Complete) -> None:
+        """Begin with the empty continuation; Full if there is no room for the beam's states."""
+        self._arena = arena
+        self._complete = complete
+        self._reserved = 2 * (complete.beam_width + 1)
+        arena.reserve(self._reserved)
+        self._alive = [Hypothesis((), 0.0, slot=None, greedy=True)]
+        self._ended: list[Completion] = []
+        self._own: set[int] = set()  # slots
+        self._writing: list[int] = []
+
+    @property
+    def width(self) -> int:
+        """How many hypotheses it follows at the moment."""
+        return len(self._alive)
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing that may still come would be among the results."""
+        if not self._alive:
+            return True
+        if len(self._ended) < self._complete.completions:
+            return False
+        # No token makes a text likelier; at best the length still grows to where it must end.
+        most = self._complete.max_chars**self._complete.length_penalty
+        hope = max(hypothesis.log_probability for hypothesis in self._alive) / most
+        return self._rank(self._ended[-1]) > hope
+
+    def rows(self, last_token: int, text_slot: int) -> list[Row]:
+        """Return a row for each hypothesis.
+
+        `last_token` is that of the text they go on from, `text_slot` where the state before it is.
+        """
+        self._writing = [self._arena.allocate() for _ in self._alive]
+        self._own.update(self._writing)
+        best = 2 * self._complete.beam_width
+        return [
+            Row(last_token, text_slot, slot, forced=0, best=best)
+            if h.slot is None
+            else Row(h.tokens[-1], h.slot, slot, forced=0, best=best)
+            for h, slot in zip(self._alive, self._writing, strict=True)
+        ]
+
+    def commit(self, outcomes: list[Outcome]) -> None:
+        """Take the best of all extensions as the next hypotheses."""
+        extensions = self._extensions(outcomes)
+        extensions.sort(key=lambda h: (-h.log_probability, h.tokens))
+        going_on = []
+        for hypothesis in extensions:
+            if self._must_end(hypothesis) or self._ends(hypothesis):
+                self._ended.append(self._completion(hypothesis))
+            else:
+                going_on.append(hypothesis)
+        self._ended = self._best(self._ended)
+        width = self._complete.beam_width
+        self._alive = going_on[:width] + [h for h in going_on[width:] if h.greedy]
+        self._keep({h.slot for h in self._alive if h.slot is not None})
+
+    def _extensions(self, outcomes: list[Outcome]) -> list[Hypothesis]:
+        return [
+            Hypothesis(
+                (*parent.tokens, token),
+                parent.log_probability + log_probability,
+                slot,
+                greedy=parent.greedy and place == 0,
+            )
+            for parent, slot, outcome in zip(self._alive, self._writing, outcomes, strict=True)
+            for place, (token, log_probability) in enumerate(outcome.best)
+        ]
+
+    def _ends(self, hypothesis: Hypothesis) -> bool:
+        before = hypothesis.tokens[-2] if len(hypothesis.tokens) > 1 else None
+        return self._complete.ending.ends(before, hypothesis.tokens[-1])
+
+    def _must_end(self, hypothesis: Hypothesis) -> bool:
+        return len(hypothesis.tokens) == self._complete.max_chars
+
+    def _completion(self, hypothesis: Hypothesis) -> Completion:
+        ended = self._ends(hypothesis) or (
+            self._must_end(hypothesis) and not self._complete.ending.tokens
+        )
+        return Completion(hypothesis.tokens, hypothesis.log_probability, ended)
+
+    def _rank(self, completion: Completion) -> float:
+        length = max(1, len(completion.tokens))
+        return completion.log_probability / length**self._complete.length_penalty
+
+    def _best(self, completions: Iterable[Completion]) -> list[Completion]:
+        ranked = sorted(completions, key=lambda c: (-self._rank(c), c.tokens))
+        return ranked[: self._complete.completions]
+
+    def results(self) -> tuple[Completion, ...]:
+        """Return the best completions, the best first; before the end, the best so far."""
+        unfinished = [self._completion(h) for h in self._alive if h.tokens]
+        return tuple(self._best(self._ended if self.done else [*self._ended, *unfinished]))
+
+    def _keep(self, slots: set[int]) -> None:
+        for slot in self._own - slots:
+            self._arena.release(slot)
+        self._own &= slots
+        self._writing = []
+
+    def release(self) -> None:
+        """Let go of all slots; the beam must not be used afterwards."""
+        self._keep(set())
+        self._arena.unreserve(self._reserved)
+
+    def held(self) -> list[int]:
+        """Return the slots it holds."""
+        return list(self._own)

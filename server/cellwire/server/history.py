@@ -1,0 +1,55 @@
+"""The text of a session, as far back as it is remembered."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable
+
+REMEMBERED = 65_536  # tokens, at least
+
+
+class History:
+    """The last tokens of a text, addressed by their place in the whole text."""
+
+    __slots__ = ("_start", "_tokens")
+
+    def __init__(self, start: int = 0, tokens: Iterable[int] = ()) -> None:
+        """Begin with `tokens`, the first of which is at place `start`."""
+        self._start = start
+        self._tokens = array("I", tokens)
+
+    def __len__(self) -> int:
+        """The length of the whole text."""
+        return self._start + len(self._tokens)
+
+    @property
+    def start(self) -> int:
+        """The first place that is still remembered."""
+        return self._start
+
+    def __getitem__(self, place: int) -> int:
+        assert place >= self._start, "that far back is forgotten"
+        return self._tokens[place - self._start]
+
+    def between(self, start: int, end: int) -> array[int]:
+        """Return the tokens from place `start` up to `end`; fewer if they are forgotten."""
+        return self._tokens[max(0, start - self._start) : max(0, end - self._start)]
+
+    def last(self, tokens: int) -> array[int]:
+        """Return the last tokens, or all there are."""
+        return self.between(len(self) - tokens, len(self))
+
+    def append(self, token: int) -> None:
+        """Add a token at the end."""
+        self._tokens.append(token)
+        if len(self._tokens) > 2 * REMEMBERED:
+            self._start += REMEMBERED
+            del self._tokens[:REMEMBERED]
+
+    def truncate(self, length: int) -> None:
+        """Forget everything from place `length` on."""
+        del self._tokens[length - self._start :]
+
+    def copy(self) -> History:
+        """Return a history of its own with the same text."""
+        return History(self._start, self._tokens)

@@ -1,0 +1,64 @@
+"""An operation that takes steps, while it is being carried out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+from cellwire.server.events import Event, Finished, FinishReason
+from cellwire.server.operations import Append, Classify, Complete, Generate, Score
+from cellwire.server.row import Outcome, Row
+from cellwire.server.trail import Trail
+
+Stepped = Append | Generate | Complete | Score | Classify
+Emit = Callable[[Event], None]
+
+
+class Run(ABC):
+    """Asked for its rows, told what came of them, until it has `ended`.
+
+    It is asked only when all but the last token of the trail has been read.
+    """
+
+    operation: Stepped
+
+    def __init__(self, session_id: str, trail: Trail, emit: Emit) -> None:
+        self.session_id = session_id
+        self.trail = trail
+        self.emit = emit
+        self.ended = False
+
+    @property
+    def stalled(self) -> bool:
+        """Whether it must wait for its reader."""
+        return False
+
+    @property
+    def row_count(self) -> int:
+        """How many rows it has for the next step."""
+        return 1
+
+    @property
+    def unreported(self) -> int:
+        """How many of the text's last tokens nobody has been told of yet."""
+        return 0
+
+    @abstractmethod
+    def rows(self) -> list[Row]:
+        """Return its rows for the next step."""
+
+    @abstractmethod
+    def commit(self, outcomes: list[Outcome]) -> None:
+        """Take over what came of those rows."""
+
+    def finish(self, reason: FinishReason) -> None:
+        """End before its time, saying why."""
+        self.emit(Finished(self.session_id, self.operation.id, reason, len(self.trail)))
+        self.ended = True
+
+    def release(self) -> None:  # noqa: B027  # most hold nothing
+        """Let go of the slots it holds."""
+
+    def held(self) -> list[int]:
+        """Return the slots it holds."""
+        return []

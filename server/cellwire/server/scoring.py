@@ -1,0 +1,66 @@
+"""Score: how likely a text is as the continuation of the session's."""
+
+from __future__ import annotations
+
+from cellwire.server.arena import Arena
+from cellwire.server.events import Scored
+from cellwire.server.operations import Score
+from cellwire.server.row import Outcome, Row
+from cellwire.server.run import Emit, Run
+from cellwire.server.trail import Trail
+
+_SLOTS = 1
+
+
+class Scoring(Run):
+    """Forces the tokens, as an append would, but in a slot of its own."""
+
+    operation: Score
+
+    def __init__(
+        self, session_id: str, trail: Trail, emit: Emit, score: Score, arena: Arena
+    ) -> None:
+        """Reserve a slot; Full if there is none."""
+        super().__init__(session_id, trail, emit)
+        arena.reserve(_SLOTS)
+        self.operation = score
+        self._arena = arena
+        self._slot: int | None = None
+        self._first = 0 if len(trail) else 1  # the first token of a session follows nothing
+        self._log_probabilities = [0.0] * self._first
+        self._end_if_done()
+
+    def rows(self) -> list[Row]:
+        """Return the row that forces the next token."""
+        place = len(self._log_probabilities)
+        read = self.trail.head.slot if self._slot is None else self._slot
+        token = self.trail.unread if place == 0 else int(self.operation.tokens[place - 1])
+        if self._slot is None:
+            self._slot = self._arena.allocate()
+        return [Row(token, read, self._slot, int(self.operation.tokens[place]))]
+
+    def commit(self, outcomes: list[Outcome]) -> None:
+        """Take note of the token's log-probability."""
+        self._log_probabilities.append(outcomes[0].log_probability)
+        self._end_if_done()
+
+    def _end_if_done(self) -> None:
+        if len(self._log_probabilities) < len(self.operation.tokens):
+            return
+        each = tuple(self._log_probabilities) if self.operation.log_probabilities else ()
+        scored = len(self._log_probabilities) - self._first
+        total = 0.0
+        for log_probability in self._log_probabilities:
+            total += log_probability  # sum() compensates, and an append does not
+        self.emit(Scored(self.session_id, self.operation.id, total, scored, each))
+        self.ended = True
+
+    def release(self) -> None:
+        """Let go of the slot."""
+        if self._slot is not None:
+            self._arena.release(self._slot)
+        self._arena.unreserve(_SLOTS)
+
+    def held(self) -> list[int]:
+        """Return the slot, once it has one."""
+        return [] if self._slot is None else [self._slot]

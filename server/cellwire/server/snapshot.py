@@ -1,0 +1,90 @@
+"""A session as bytes: everything that is needed to go on from it bit for bit.
+
+It holds one state only, the oldest that a rewind may need; the others come back as the tokens after
+it are read again, which happens when the session is next asked for something.
+
+Layout: MAGIC, the SHA-256 of the rest, and the rest: a MessagePack map with a version in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import msgspec
+
+from cellwire.server.errors import InvalidRequest
+from cellwire.server.step import State
+from cellwire.server.trail import MAX_WINDOW
+
+MAGIC = b"CELLWIRE SESSION"
+VERSION = 1
+
+_HEAD_BYTES = len(MAGIC) + hashlib.sha256().digest_size
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """All of a session but its id and operations."""
+
+    seed: int
+    window: int  # how far back it can be rewound
+    floor: int  # the earliest offset it can be rewound to at present
+    start: int  # the place of the first of `tokens` in the whole text
+    tokens: tuple[int, ...]
+    read: int  # how many tokens of the whole text `state` has read
+    state: State
+
+    @property
+    def length(self) -> int:
+        """The length of the whole text."""
+        return self.start + len(self.tokens)
+
+    @property
+    def consistent(self) -> bool:
+        """Whether a session can be like this."""
+        return (
+            0 <= self.seed < 2**64
+            and 0 <= self.window <= MAX_WINDOW
+            and 0 <= self.start <= self.read <= max(0, self.floor - 1)
+            and max(0, self.length - self.window) <= self.floor <= self.length
+            and all(0 <= token < 2**32 for token in self.tokens)
+        )
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """A session, and what it belongs to."""
+
+    version: int
+    model_sha256: str
+    settings: dict[str, int]  # what its open asked for, beyond what concerns the engine
+    session: Frozen
+
+
+def to_bytes(snapshot: Snapshot) -> bytes:
+    """Return a snapshot as bytes."""
+    body = msgspec.msgpack.encode(snapshot)
+    return MAGIC + hashlib.sha256(body).digest() + body
+
+
+def from_bytes(data: bytes) -> Snapshot:
+    """Return the snapshot in `data`; InvalidRequest if it is not whole, or of another version."""
+    if not data.startswith(MAGIC):
+        raise InvalidRequest("the bytes are no snapshot of a session")
+    body = data[_HEAD_BYTES:]
+    if hashlib.sha256(body).digest() != data[len(MAGIC) : _HEAD_BYTES]:
+        raise InvalidRequest("the snapshot has been truncated or altered: its checksum is wrong")
+    try:
+        version = msgspec.msgpack.decode(body, type=_Versioned).version
+        if version != VERSION:
+            raise InvalidRequest(f"the snapshot has version {version}; this daemon reads {VERSION}")
+        snapshot = msgspec.msgpack.decode(body, type=Snapshot)
+    except msgspec.MsgspecError as error:
+        raise InvalidRequest(f"the snapshot cannot be read: {error}") from error
+    if not snapshot.session.consistent:
+        raise InvalidRequest("the snapshot contradicts itself")
+    return snapshot
+
+
+class _Versioned(msgspec.Struct):
+    version: int

@@ -1,0 +1,189 @@
+"""The states a session keeps along its text.
+
+A state is known by how many tokens the cell has read to get there. The newest kept one is the head;
+a step reads it and writes the next. The session's last token is always still unread (see session.py),
+so in a text of n tokens the head has read n - 1, or fewer: then the trail is `behind`, and the tokens
+between are read, one a step, before anything else happens. That is all there is to a rewind: forget
+the tokens and the states after it, and if the last state left is an earlier one, be behind.
+
+For a rewind window of w tokens a state is kept every sqrt(w) tokens: some sqrt(w) slots, and a
+replay of less than sqrt(w) steps. No state is ever copied: a head that must be kept is left where it
+is, and the next step writes another slot.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from cellwire.server.arena import ZERO, Arena
+from cellwire.server.errors import OutOfRange
+from cellwire.server.history import History
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A state, and where it is."""
+
+    read: int  # tokens
+    slot: int
+
+
+DEFAULT_WINDOW = 64  # tokens
+MAX_WINDOW = 1_024
+
+_NOTHING_READ = Kept(0, ZERO)
+
+
+def interval_of(window: int) -> int:
+    """Return how many tokens apart states are kept for a rewind window."""
+    return math.isqrt(window - 1) + 1 if window else 0
+
+
+def slots_for(window: int) -> int:
+    """Return how many slots a trail may hold at once: the kept, the head, the one being written."""
+    return window // interval_of(window) + 4 if window else 2
+
+
+class Trail:
+    """A text with its states. Holds its slots until `release`."""
+
+    __slots__ = ("_arena", "_floor", "_interval", "_kept", "_writing", "history", "window")
+
+    def __init__(
+        self,
+        arena: Arena,
+        window: int,
+        history: History | None = None,
+        kept: Iterable[Kept] = (_NOTHING_READ,),
+        floor: int = 0,
+    ) -> None:
+        """Reserve slots, Full if there are too few; holds `kept` from now on, the head last."""
+        arena.reserve(slots_for(window))
+        self.history = history or History()
+        self.window = window
+        self._arena = arena
+        self._interval = interval_of(window)
+        self._kept = list(kept)
+        self._writing: int | None = None
+        self._floor = floor
+
+    @classmethod
+    def behind_its_text(
+        cls, arena: Arena, window: int, history: History, floor: int, read: int
+    ) -> Trail:
+        """Return a trail with one state only, whose slot (the head's) is still to be filled.
+
+        That state has read `read` tokens; the others will be read when they are needed.
+        """
+        trail = cls(arena, window, history, floor=floor)
+        if read:
+            trail._kept = [Kept(read, arena.allocate())]
+        return trail
+
+    def __len__(self) -> int:
+        """The length of the text."""
+        return len(self.history)
+
+    @property
+    def floor(self) -> int:
+        """The earliest offset it can be rewound to."""
+        return self._floor
+
+    @property
+    def head(self) -> Kept:
+        """The newest state."""
+        return self._kept[-1]
+
+    @property
+    def oldest(self) -> Kept:
+        """The oldest state that is kept."""
+        return self._kept[0]
+
+    @property
+    def behind(self) -> bool:
+        """Whether tokens before the last one are still to be read."""
+        return self.head.read < len(self.history) - 1
+
+    @property
+    def unread(self) -> int:
+        """The token the next step reads."""
+        return self.history[self.head.read]
+
+    def place_to_write(self) -> int:
+        """Return the slot for the next state: the head's own, unless that must stay as it is."""
+        head = self.head
+        on_interval = self._interval and head.read % self._interval == 0
+        if on_interval or not self._arena.may_write(head.slot):
+            self._writing = self._arena.allocate()
+            return self._writing
+        return head.slot
+
+    def advance(self) -> None:
+        """Take note that the step has been made: the token is read, the state written."""
+        head = self._kept[-1]
+        if self._writing is None:
+            self._kept[-1] = Kept(head.read + 1, head.slot)
+            return
+        off_interval = not self._interval or head.read % self._interval != 0
+        if off_interval and len(self._kept) > 1:
+            self._arena.release(self._kept.pop().slot)
+        self._kept.append(Kept(head.read + 1, self._writing))
+        self._writing = None
+        self._drop_unneeded()
+
+    def settle(self, token: int) -> None:
+        """Add a token to the text."""
+        self.history.append(token)
+        if len(self.history) - self.window > self._floor:
+            self._floor = len(self.history) - self.window
+            self._drop_unneeded()
+
+    def _drop_unneeded(self) -> None:
+        """Let go of states that no rewind needs: those before the last one at or before the floor."""
+        while len(self._kept) > 1 and self._kept[1].read <= max(0, self._floor - 1):
+            self._arena.release(self._kept.pop(0).slot)
+
+    def rewind(self, offset: int) -> None:
+        """Go back to an earlier length; OutOfRange if it is later, or before the floor."""
+        if not self._floor <= offset <= len(self.history):
+            raise OutOfRange(
+                f"the session is at offset {len(self.history)} and can be rewound to {self._floor} "
+                f"at the earliest, not to {offset}"
+            )
+        self.history.truncate(offset)
+        while self.head.read > max(0, offset - 1):
+            self._arena.release(self._kept.pop().slot)
+
+    def fork(self) -> Trail:
+        """Return a trail of its own that begins as this one is; Full if there is no room."""
+        copy = Trail(self._arena, self.window, self.history.copy(), self._kept, self._floor)
+        for kept in self._kept:
+            self._arena.share(kept.slot)
+        return copy
+
+    def release(self) -> None:
+        """Let go of all slots; the trail must not be used afterwards."""
+        for slot in self.held():
+            self._arena.release(slot)
+        self._kept.clear()
+        self._writing = None
+        self._arena.unreserve(slots_for(self.window))
+
+    def held(self) -> list[int]:
+        """Return the slots it holds."""
+        slots = [kept.slot for kept in self._kept]
+        return slots if self._writing is None else [*slots, self._writing]
+
+    def check_integrity(self) -> None:
+        """Raise AssertionError unless the kept states serve every rewind that is allowed."""
+        reads = [kept.read for kept in self._kept]
+        assert reads == sorted(set(reads)), "states out of order"
+        assert reads[0] <= max(0, self._floor - 1), "the floor cannot be reached"
+        assert reads[-1] <= max(0, len(self.history) - 1), "a state has read what is no text"
+        assert len(self.held()) <= slots_for(self.window), "more slots held than reserved"
+        gaps = [b - a for a, b in zip(reads[1:], reads[2:], strict=False)]
+        assert all(gap <= max(1, self._interval) for gap in gaps), "a replay would be long"
+        assert self._floor >= len(self.history) - self.window
+        assert self.history.start <= self.oldest.read, "tokens to replay are forgotten"
