@@ -54,7 +54,7 @@ class Generation:
                 yield piece.text
 
     async def pieces(self) -> AsyncGenerator[Piece, None]:
-        """Iterate over pieces, with their offsets log-probabilities and alternatives."""
+        """Iterate over pieces, with offsets, log-probabilities and alternatives."""
         if self._read:
             raise RuntimeError("a generation can be read once")
         self._read = True
