@@ -2,72 +2,62 @@
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass, field
+from typing import get_args
 
 import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
-from tests.server.plain_stepper import SYMBOLS, PlainStepper, log_probability_of, token_after
+from tests.server.plain_session import PlainSession, beam_search, log_probability
+from tests.server.plain_stepper import SYMBOLS, PlainStepper, likeliest_after, log_probability_of
 
 from cellwire.server.arena import Arena
 from cellwire.server.engine import Engine
-from cellwire.server.errors import Full, NotFound, WrongState
+from cellwire.server.errors import Full, NotFound, OutOfRange, WrongState
 from cellwire.server.events import (
     Appended,
     Cancelled,
+    Classified,
     Closed,
+    Completed,
     Event,
     Finished,
     FinishReason,
+    Forked,
+    LetGo,
+    NotRecalled,
     Opened,
+    Recalled,
     Rejected,
+    Rewound,
+    Scored,
     Written,
 )
-from cellwire.server.operations import Append, Close, Generate
-from cellwire.server.sampling import Sampling, generator_key, uniforms
+from cellwire.server.operations import (
+    MOVES,
+    Accept,
+    Append,
+    Classify,
+    Close,
+    Complete,
+    Ending,
+    Fork,
+    Generate,
+    Operation,
+    Rewind,
+    Score,
+)
+from cellwire.server.sampling import Sampling
 from cellwire.server.session import Limits
 
-CAPACITY = 3
+SLOTS = 60
 CANCEL_ID = 9_999
+ATTACH_ID = 9_998
 LIMITS = Limits(waiting_operations=4, waiting_chars=20, read_ahead_chars=5)
 
-
-@dataclass
-class PlainSession:
-    """What must be true of a session, from its text alone."""
-
-    seed: int
-    text: list[int] = field(default_factory=list)
-    operations: deque[Append | Generate | Close] = field(default_factory=deque)
-    written: int = 0
-    granted: int = LIMITS.read_ahead_chars
-    closed: bool = False
-
-    def uniform(self) -> float:
-        key = np.array([generator_key(self.seed)], np.uint64)
-        return float(uniforms(key, np.array([len(self.text)], np.uint64))[0])
-
-    def check_written(self, event: Written) -> None:
-        assert event.offset == len(self.text)
-        assert event.operation is self.operations[0]
-        assert event.token == token_after(tuple(self.text), self.uniform())
-        assert event.log_probability == log_probability_of(tuple(self.text), event.token)
-        self.text.append(event.token)
-        self.written += 1
-        assert self.written <= self.granted, "wrote ahead of the reader"
-
-    def check_appended(self, event: Appended) -> None:
-        append = self.operations.popleft()
-        assert isinstance(append, Append)
-        expected = 0.0
-        for token in append.tokens.tolist():
-            if self.text:
-                expected += log_probability_of(tuple(self.text), token)
-            self.text.append(token)
-        assert event.offset == len(self.text)
-        assert event.log_probability == expected
+seeds = st.integers(0, 2**64 - 1)
+texts = st.lists(st.integers(0, SYMBOLS - 1), min_size=1, max_size=6)
+few = st.integers(0, 9)
 
 
 class EngineMachine(RuleBasedStateMachine):
@@ -75,8 +65,8 @@ class EngineMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stepper = PlainStepper()
-        self.engine = Engine(self.stepper, Arena(CAPACITY), max_batch=2, limits=LIMITS)
+        self.arena = Arena(SLOTS)
+        self.engine = Engine(PlainStepper(), self.arena, max_batch=4, limits=LIMITS)
         self.plain: dict[str, PlainSession] = {}
         self.next_id = 0
 
@@ -84,42 +74,164 @@ class EngineMachine(RuleBasedStateMachine):
         self.next_id += 1
         return self.next_id
 
-    @rule(target=sessions, seed=st.integers(0, 2**64 - 1))
-    def open(self, seed: int) -> str:
+    # What a client does.
+
+    @rule(target=sessions, seed=seeds, window=st.sampled_from([0, 1, 2, 5, 20]))
+    def open(self, seed: int, window: int) -> str:
         session_id = f"session {self.fresh_id()}"
-        full = sum(not plain.closed for plain in self.plain.values()) >= CAPACITY
-        self.plain[session_id] = PlainSession(seed)
-        self.engine.open(session_id, 0, seed)
+        self.plain[session_id] = PlainSession(seed, window, granted=LIMITS.read_ahead_chars)
+        self.engine.open(session_id, 0, seed, window)
         event = next(event for event in self.take() if event.session_id == session_id)
-        if full:
-            assert isinstance(event, Closed)
-            assert isinstance(event.error, Full)
-        else:
-            assert isinstance(event, Opened)
+        assert isinstance(event, Opened) or isinstance(event.error, Full)
         return session_id
 
-    @rule(session_id=sessions, tokens=st.lists(st.integers(0, SYMBOLS - 1), min_size=1, max_size=6))
+    @rule(session_id=sessions, tokens=texts)
     def append(self, session_id: str, tokens: list[int]) -> None:
         self.submit(session_id, Append(self.fresh_id(), np.array(tokens, np.uint32)))
 
-    @rule(session_id=sessions, max_chars=st.integers(1, 9))
-    def generate(self, session_id: str, max_chars: int) -> None:
-        self.submit(session_id, Generate(self.fresh_id(), max_chars, Sampling()))
+    @rule(
+        session_id=sessions,
+        max_chars=st.integers(1, 9),
+        seed=st.none() | seeds,
+        stop=st.lists(st.lists(few.map(lambda t: t % SYMBOLS), min_size=1, max_size=2), max_size=2),
+        alternatives=st.integers(0, 3),
+    )
+    def generate(
+        self,
+        session_id: str,
+        max_chars: int,
+        seed: int | None,
+        stop: list[list[int]],
+        alternatives: int,
+    ) -> None:
+        # A stop string must fit into the window; whoever makes operations sees to that.
+        fitting = tuple(tuple(s) for s in stop if len(s) <= self.plain[session_id].window)
+        sampling = Sampling(seed=seed)
+        self.submit(
+            session_id,
+            Generate(self.fresh_id(), max_chars, sampling, stop=fitting, alternatives=alternatives),
+        )
+
+    @rule(
+        session_id=sessions,
+        width=st.integers(1, 3),
+        completions=st.integers(1, 3),
+        max_chars=st.integers(1, 5),
+        penalty=st.sampled_from([0.0, 0.5, 1.0]),
+        ending=st.builds(
+            Ending,
+            st.frozensets(few, max_size=3),
+            st.none() | st.frozensets(few, max_size=6),
+        ),
+        partial=st.booleans(),
+    )
+    def complete(
+        self,
+        session_id: str,
+        width: int,
+        completions: int,
+        max_chars: int,
+        penalty: float,
+        ending: Ending,
+        partial: bool,  # noqa: FBT001  # drawn by name
+    ) -> None:
+        self.submit(
+            session_id,
+            Complete(
+                self.fresh_id(), width, min(completions, width), max_chars, penalty, ending, partial
+            ),
+        )
+
+    @rule(session_id=sessions, index=st.integers(0, 2), chars=st.integers(0, 5))
+    def accept(self, session_id: str, index: int, chars: int) -> None:
+        self.submit(session_id, Accept(self.fresh_id(), index, chars))
+
+    @rule(session_id=sessions, chars=st.integers(0, 12))
+    def rewind(self, session_id: str, chars: int) -> None:
+        self.submit(session_id, Rewind(self.fresh_id(), chars=chars))
+
+    @rule(session_id=sessions, offset=st.integers(0, 30))
+    def rewind_to(self, session_id: str, offset: int) -> None:
+        self.submit(session_id, Rewind(self.fresh_id(), offset=offset))
+
+    @rule(session_id=sessions, tokens=texts, each=st.booleans())
+    def score(self, session_id: str, tokens: list[int], each: bool) -> None:  # noqa: FBT001
+        self.submit(session_id, Score(self.fresh_id(), np.array(tokens, np.uint32), each))
 
     @rule(session_id=sessions)
-    def close_in_order(self, session_id: str) -> None:
-        self.submit(session_id, Close(self.fresh_id()))
+    def classify(self, session_id: str) -> None:
+        self.submit(session_id, Classify(self.fresh_id()))
+
+    @rule(target=sessions, session_id=sessions, seed=seeds)
+    def fork_in_order(self, session_id: str, seed: int) -> str:
+        new_id = f"session {self.fresh_id()}"
+        # It is there when the fork is reported; until then, and if it is refused, it is closed.
+        self.plain[new_id] = PlainSession(
+            seed, self.plain[session_id].window, granted=LIMITS.read_ahead_chars, closed=True
+        )
+        self.submit(session_id, Fork(self.fresh_id(), new_id, seed))
+        return new_id
+
+    @rule(target=sessions, session_id=sessions, seed=seeds)
+    def fork_at_once(self, session_id: str, seed: int) -> str:
+        new_id = f"session {self.fresh_id()}"
+        self.plain[new_id] = PlainSession(seed, self.plain[session_id].window, closed=True)
+        try:
+            self.engine.fork(session_id, new_id, seed)
+        except (NotFound, Full) as error:
+            assert isinstance(error, Full) or self.plain[session_id].closed
+        else:
+            self.check_copy(session_id, new_id, seed)
+        return new_id
+
+    @rule(target=sessions, session_id=sessions)
+    def export_and_import(self, session_id: str) -> str:
+        new_id = f"session {self.fresh_id()}"
+        original = self.plain[session_id]
+        self.plain[new_id] = PlainSession(original.seed, original.window, closed=True)
+        try:
+            self.engine.thaw(new_id, self.engine.freeze(session_id))
+        except (NotFound, Full) as error:
+            assert isinstance(error, Full) or self.plain[session_id].closed
+        else:
+            self.check_copy(session_id, new_id, original.seed)
+        return new_id
+
+    @rule(session_id=sessions, keep=st.booleans())
+    def close_in_order(self, session_id: str, keep: bool) -> None:  # noqa: FBT001
+        self.submit(session_id, Close(self.fresh_id(), keep))
 
     @rule(session_id=consumes(sessions))
     def vanish(self, session_id: str) -> None:
         self.engine.close(session_id)
         self.take()
-        self.plain[session_id].closed = True
+        assert self.plain[session_id].closed
+
+    @rule(session_id=sessions)
+    def vanish_and_stop(self, session_id: str) -> None:
+        self.engine.cancel_all(session_id)
+        self.take()
+        assert all(isinstance(o, Close) for o in self.plain[session_id].operations)
+
+    @rule(session_id=sessions)
+    def vanish_and_pause(self, session_id: str) -> None:
+        self.engine.hold(session_id)
+        self.plain[session_id].held = True
+        self.take()
+
+    @rule(session_id=sessions, back=st.none() | st.integers(-1, 10))
+    def attach(self, session_id: str, back: int | None) -> None:
+        plain = self.plain[session_id]
+        offset = None if back is None else len(plain.text) - back
+        self.engine.attach(session_id, ATTACH_ID, offset)
+        events = [e for e in self.take() if isinstance(e, Recalled | NotRecalled)]
+        if isinstance(events[0], NotRecalled):
+            assert isinstance(events[0].error, NotFound if plain.closed else OutOfRange)
+            assert plain.closed or offset is not None and (offset < 0 or back == -1)
 
     @rule(session_id=sessions, chars=st.integers(1, 8))
     def grant(self, session_id: str, chars: int) -> None:
-        if not self.plain[session_id].closed:
-            self.plain[session_id].granted += chars
+        self.plain[session_id].granted += chars
         self.engine.grant(session_id, chars)
         self.take()
 
@@ -132,7 +244,7 @@ class EngineMachine(RuleBasedStateMachine):
         events = self.take()
         if plain.closed and not known:
             return
-        answer = next(e for e in events if e.operation_id == CANCEL_ID)
+        answer = next(e for e in events if getattr(e, "operation_id", 0) == CANCEL_ID)
         if known:
             assert isinstance(answer, Cancelled)
         else:
@@ -144,55 +256,183 @@ class EngineMachine(RuleBasedStateMachine):
         for _ in range(steps):
             self.take()
 
-    def submit(self, session_id: str, operation: Append | Generate | Close) -> None:
+    def submit(self, session_id: str, operation: Operation) -> None:
         plain = self.plain[session_id]
         if not plain.closed:
             plain.operations.append(operation)
         self.engine.submit(session_id, operation)
         self.take()
 
+    # What must come of it.
+
     def take(self) -> list[Event]:
         """Step once, and check every event against the plain sessions."""
         events = self.engine.step()
         for event in events:
-            self.check(event)
+            self.check(self.plain[event.session_id], event)
         return events
 
-    def check(self, event: Event) -> None:
-        plain = self.plain[event.session_id]
+    def check(self, plain: PlainSession, event: Event) -> None:
         match event:
             case Written():
-                plain.check_written(event)
+                self.check_written(plain, event)
             case Appended():
-                plain.check_appended(event)
-            case Finished(reason=FinishReason.CANCELLED):
-                self.check_cancelled(plain, event)
+                self.check_appended(plain, event)
             case Finished():
-                generate = plain.operations.popleft()
-                assert isinstance(generate, Generate)
-                assert event.generated_chars == generate.max_chars
+                self.check_finished(plain, event)
+            case Completed():
+                self.check_completed(plain, event)
+            case Recalled():
+                told = tuple(plain.text[event.offset :])
+                assert event.tokens[: len(told)] == told
+                more = event.tokens[len(told) :]
+                assert plain.half_done()[: len(more)] == more
+                assert event.operation_ids == tuple(o.id for o in plain.operations)
+                plain.held = False
+                plain.granted = plain.written + LIMITS.read_ahead_chars
+            case Rewound():
+                rewind = plain.take(event.operation_id)
+                assert isinstance(rewind, Rewind)
+                assert plain.may_rewind(rewind)
+                assert event.offset == plain.target(rewind)
+                del plain.text[event.offset :]
+                plain.completions = None
+            case Forked():
+                fork = plain.take(event.operation_id)
+                assert isinstance(fork, Fork)
+                assert event.offset == len(plain.text)
+                self.check_copy(event.session_id, event.new_session_id, fork.seed)
+            case Scored():
+                score = plain.take(event.operation_id)
+                assert isinstance(score, Score)
+                assert event.log_probability == plain.score(score)
+                assert event.scored_chars == len(score.tokens) - (not plain.text)
+                assert len(event.log_probabilities) == score.log_probabilities * len(score.tokens)
+            case Classified():
+                assert isinstance(plain.take(event.operation_id), Classify)
+                assert event.scores == plain.scores()
                 assert event.offset == len(plain.text)
             case Rejected() if event.operation_id != CANCEL_ID:
-                rejected = next(o for o in plain.operations if o.id == event.operation_id)
-                plain.operations.remove(rejected)
-                if isinstance(event.error, WrongState):
-                    assert isinstance(rejected, Generate)
-                    assert not plain.text
-                else:
-                    assert isinstance(event.error, Full)
+                self.check_rejected(plain, event)
+            case LetGo():
+                close = plain.take(event.operation_id)
+                assert isinstance(close, Close)
+                assert close.keep
             case Closed():
                 plain.closed = True
                 plain.operations.clear()
             case _:
                 pass
 
-    def check_cancelled(self, plain: PlainSession, event: Finished) -> None:
-        operation = next(o for o in plain.operations if o.id == event.operation_id)
+    def check_written(self, plain: PlainSession, event: Written) -> None:
+        generate = plain.operations[0]
+        assert event.operation is generate
+        assert event.offset == len(plain.text)
+        text, start = tuple(plain.text), len(plain.text) - plain.written_by_head
+        assert event.token == plain.next_token(event.operation, start, text)
+        assert event.log_probability == log_probability_of(text, event.token)
+        assert list(event.alternatives) == likeliest_after(text)[: event.operation.alternatives]
+        plain.grow(event.token)
+        plain.written_by_head += 1
+        plain.written += 1
+        # What was held back comes out at once in the end.
+        spare = max(map(len, event.operation.stop), default=0)
+        assert plain.written <= plain.granted + spare, "wrote ahead of the reader"
+        assert not plain.held, "wrote while held"
+
+    def check_appended(self, plain: PlainSession, event: Appended) -> None:
+        operation = plain.take(event.operation_id)
+        assert isinstance(operation, Append | Accept)
         if isinstance(operation, Append):
-            plain.text += operation.tokens[: event.appended_chars].tolist()
-        plain.operations.remove(operation)
-        # More than the plain text only while an append before it is half done.
-        assert event.offset >= len(plain.text)
+            tokens = tuple(int(token) for token in operation.tokens)
+        else:
+            assert plain.completions is not None
+            tokens = plain.completions[operation.index].tokens[: operation.chars or None]
+        if isinstance(operation, Accept) and not operation.chars:
+            assert plain.completions is not None
+            assert event.log_probability == plain.completions[operation.index].log_probability
+        assert event.log_probability == log_probability(tuple(plain.text), tokens)
+        plain.grow(*tokens)
+        plain.completions = None
+        assert event.offset == len(plain.text)
+
+    def check_finished(self, plain: PlainSession, event: Finished) -> None:
+        running = plain.operations[0].id == event.operation_id
+        operation = plain.take(event.operation_id)
+        if event.reason is FinishReason.SUPERSEDED:
+            assert isinstance(operation, Complete)
+            assert isinstance(plain.operations[-1], get_args(MOVES))
+        elif event.reason is FinishReason.CANCELLED:
+            tokens = operation.tokens if isinstance(operation, Append) else ()
+            if isinstance(operation, Accept) and event.appended_chars:
+                assert plain.completions is not None
+                tokens = plain.completions[operation.index].tokens
+            plain.grow(*(int(token) for token in tokens[: event.appended_chars]))
+        else:
+            assert isinstance(operation, Generate)
+            start = len(plain.text) - plain.written_by_head
+            assert plain.generated(operation, start) == (tuple(plain.text), event.reason)
+            if event.stop is not None:
+                plain.reach(len(plain.text) + len(event.stop))
+            assert event.generated_chars == plain.written_by_head
+        if running:
+            if isinstance(operation, Generate):
+                assert event.offset == len(plain.text)
+            if isinstance(operation, Generate | Append | Accept):
+                plain.completions = None
+            plain.written_by_head = 0
+
+    def check_completed(self, plain: PlainSession, event: Completed) -> None:
+        complete = plain.operations[0]
+        assert isinstance(complete, Complete)
+        assert event.offset == len(plain.text)
+        text = tuple(plain.text)
+        for completion in event.completions:
+            assert completion.log_probability == log_probability(text, completion.tokens)
+        if event.partial:
+            assert complete.partial_results
+            return
+        assert event.completions == beam_search(text, complete)
+        plain.completions = event.completions
+        plain.operations.pop(0)
+
+    def check_rejected(self, plain: PlainSession, event: Rejected) -> None:
+        operation = plain.take(event.operation_id)
+        if any(isinstance(other, Close) for other in plain.operations):
+            assert isinstance(event.error, WrongState)
+            return
+        match operation:
+            case Rewind() if isinstance(event.error, OutOfRange):
+                assert not plain.may_rewind(operation)
+            case Accept() if isinstance(event.error, WrongState):
+                assert plain.completions is None
+            case Accept() if isinstance(event.error, NotFound):
+                assert plain.completions is not None
+                assert operation.index >= len(plain.completions)
+            case Accept() if isinstance(event.error, OutOfRange):
+                assert plain.completions is not None
+                assert operation.chars > len(plain.completions[operation.index].tokens)
+            case Generate() | Complete() | Classify() if isinstance(event.error, WrongState):
+                assert not plain.text
+            case _:
+                assert isinstance(event.error, Full)
+
+    def check_copy(self, session_id: str, new_id: str, seed: int) -> None:
+        """A copy has the original's text, with what the original's operation had got to."""
+        original, copy = self.plain[session_id], self.plain[new_id]
+        text = self.engine.describe(new_id).tail
+        told = tuple(original.text)
+        assert text[: len(told)] == told
+        more = text[len(told) :]
+        expected = original.half_done()
+        if original.operations and isinstance(original.operations[0], Accept):
+            assert original.completions is not None
+            expected = original.completions[original.operations[0].index].tokens
+        assert expected[: len(more)] == more
+        copy.seed, copy.floor, copy.closed = seed, original.floor, False
+        copy.granted = LIMITS.read_ahead_chars
+        copy.text = []
+        copy.grow(*text)
 
     @invariant()
     def whole(self) -> None:
@@ -200,9 +440,11 @@ class EngineMachine(RuleBasedStateMachine):
         assert self.engine.sessions == sum(not plain.closed for plain in self.plain.values())
 
     def teardown(self) -> None:
-        for session_id in self.plain:
+        for session_id, plain in self.plain.items():
+            self.engine.attach(session_id, ATTACH_ID, None)
+            self.take()
+            plain.granted += 1_000
             self.engine.grant(session_id, 1_000)
-            self.plain[session_id].granted += 1_000
         self.take()
         while not self.engine.idle:
             self.take()
@@ -211,7 +453,8 @@ class EngineMachine(RuleBasedStateMachine):
             self.engine.close(session_id)
         self.engine.check_integrity()
         assert self.engine.sessions == 0
+        assert self.arena.reserved == 0, "a slot is still spoken for"
 
 
-EngineMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+EngineMachine.TestCase.settings = settings(stateful_step_count=50, deadline=None)
 TestEngine = EngineMachine.TestCase

@@ -155,7 +155,9 @@ def test_the_state_in_the_arena_is_the_cells_own(path: Path) -> None:
 
 
 def test_a_state_that_ignores_itself_is_read_before_it_is_written(tmp_path: Path) -> None:
-    runtime = Runtime(read_cell(write_cell(tmp_path / "p.onnx", previous_token_cell())), SLOTS, ROWS)
+    runtime = Runtime(
+        read_cell(write_cell(tmp_path / "p.onnx", previous_token_cell())), SLOTS, ROWS
+    )
     slots = np.arange(2, 34)
     greedy = np.full(32, GREEDY_INVERSE_TEMPERATURE)
     columns = {"write_slot": slots, "inverse_temperature": greedy}
@@ -240,9 +242,7 @@ def drawn(path: Path, shaping: Shaping, temperature: float = 1.0, top_k: int = 0
     """The share of each symbol in many draws after token 0, [symbols]."""
     uniform = (np.arange(ROWS) + 0.5) / ROWS
     inverse = np.full(ROWS, 1 / temperature)
-    batch = batch_of(
-        ROWS, uniform=uniform, inverse_temperature=inverse, top_k=np.full(ROWS, top_k)
-    )
+    batch = batch_of(ROWS, uniform=uniform, inverse_temperature=inverse, top_k=np.full(ROWS, top_k))
     result = Runtime(read_cell(path), SLOTS, ROWS).step(replace(batch, shaping=shaping))
     return np.bincount(result.chosen, minlength=len(SYMBOLS)) / ROWS
 

@@ -49,8 +49,6 @@ class Appending(Run):
         """End; what has been read stays."""
         offset = len(self.trail)
         self.emit(
-            Finished(
-                self.session_id, self.operation.id, reason, offset, appended_chars=self._done
-            )
+            Finished(self.session_id, self.operation.id, reason, offset, appended_chars=self._done)
         )
         self.ended = True

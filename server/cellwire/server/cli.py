@@ -24,6 +24,12 @@ def serve(
         list[Path] | None,
         typer.Option(help="A model file to serve; repeat for several. Default: the built-in one."),
     ] = None,
+    model_folder: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True, file_okay=False, help="A folder that clients may load models from."
+        ),
+    ] = None,
     listen: Annotated[str, typer.Option(help="HOST:PORT; port 0 takes a free one.")] = (
         "127.0.0.1:50051"
     ),
@@ -44,6 +50,7 @@ def serve(
     config = Config(
         listen=listen,
         models=tuple(model) if model else defaults.models,
+        model_folder=model_folder,
         sessions=sessions,
         max_batch=max_batch,
         threads=threads or defaults.threads,

@@ -30,6 +30,7 @@ class Config:
 
     listen: str = "127.0.0.1:50051"
     models: tuple[Path, ...] = (BUILT_IN_MODEL,)
+    model_folder: Path | None = None  # where clients may load further models from
     sessions: int = 4096  # of each model, of the usual rewind window
     max_batch: int = 256
     threads: int = field(default_factory=_cores)  # for one step

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from cellwire.server.arena import Arena
 from cellwire.server.errors import CellwireError, Ended, Full, NotFound, StepFailed
-from cellwire.server.events import Closed, Event, Forked, Opened
+from cellwire.server.events import Closed, Event, Forked, NotRecalled, Opened
 from cellwire.server.history import History
 from cellwire.server.operations import Fork, Operation
 from cellwire.server.row import Outcome, batch_of, outcomes_of
@@ -130,12 +130,9 @@ class Engine:
 
     def attach(self, session_id: str, operation_id: int, offset: int | None) -> None:
         """Report a session's text from an offset on, and let it go on if it was held."""
-
-        def recall(session: Session) -> None:
-            session.recall(operation_id, offset)
-            session.resume()
-
-        self._tell(session_id, recall)
+        if session_id not in self._sessions:
+            self._report(NotRecalled(session_id, _not_found(session_id)))
+        self._tell(session_id, lambda session: session.recall(operation_id, offset))
 
     def close(self, session_id: str, error: CellwireError | None = None) -> None:
         """End a session at once, whatever it is doing."""
@@ -201,7 +198,7 @@ class Engine:
     def _find(self, session_id: str) -> Session:
         session = self._sessions.get(session_id)
         if session is None:
-            raise NotFound(f"there is no session {session_id!r}")
+            raise _not_found(session_id)
         return session
 
     def _settle(self, session: Session) -> None:
@@ -225,3 +222,7 @@ class Engine:
         assert frozenset(s for s in sessions if s.runnable) == self._scheduler.runnable
         for session in sessions:
             session.check_integrity()
+
+
+def _not_found(session_id: str) -> NotFound:
+    return NotFound(f"there is no session {session_id!r}")

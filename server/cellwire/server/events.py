@@ -38,6 +38,14 @@ class Recalled:
 
 
 @dataclass(frozen=True, slots=True)
+class NotRecalled:
+    """Somebody tried to attach, and could not; the session is as it was."""
+
+    session_id: str
+    error: CellwireError
+
+
+@dataclass(frozen=True, slots=True)
 class Appended:
     """All of an append's text is in the session."""
 
@@ -56,6 +64,7 @@ class Written:
     offset: int
     token: int
     log_probability: float
+    before: tuple[int, ...] = ()  # the last tokens of the text that the operation began with
     alternatives: tuple[tuple[int, float], ...] = ()  # tokens and log-probabilities, best first
 
     @property
@@ -74,7 +83,7 @@ class Finished:
     offset: int
     appended_chars: int = 0
     generated_chars: int = 0
-    stop: int | None = None  # which of its stop strings ended it
+    stop: tuple[int, ...] | None = None  # the stop string that ended it
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,4 +194,4 @@ Answer = (
     | Closed
     | LetGo
 )
-Event = Opened | Recalled | Written | Answer
+Event = Opened | Recalled | NotRecalled | Written | Answer

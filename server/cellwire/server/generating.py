@@ -11,6 +11,8 @@ from cellwire.server.run import Emit, Run
 from cellwire.server.sampling import generator_key
 from cellwire.server.trail import Trail
 
+_BEFORE = 3  # tokens: as many bytes as can begin a character that is not whole yet
+
 
 class Credit:
     """How many tokens a session may still write before its reader has taken any."""
@@ -41,6 +43,7 @@ class Generating(Run):
         self._key = session_key if seed is None else generator_key(seed)
         self._first = len(trail) if seed is not None else 0
         self._start = len(trail)
+        self._before = tuple(trail.history.last(_BEFORE))
         self._held_back: deque[Written] = deque()
 
     @property
@@ -88,14 +91,14 @@ class Generating(Run):
                 offset,
                 outcome.token,
                 outcome.log_probability,
+                self._before,
                 outcome.best,
             )
         )
         stop = self._stop()
         if stop is not None:
-            length = len(self.operation.stop[stop])
-            self.trail.rewind(len(self.trail) - length)
-            self._write(len(self._held_back) - length)
+            self.trail.rewind(len(self.trail) - len(stop))
+            self._write(len(self._held_back) - len(stop))
             self._end(FinishReason.STOP, stop)
         elif self._written == self.operation.max_chars:
             self.finish(FinishReason.MAX_CHARS)
@@ -107,7 +110,7 @@ class Generating(Run):
         self._write(len(self._held_back))
         self._end(reason)
 
-    def _end(self, reason: FinishReason, stop: int | None = None) -> None:
+    def _end(self, reason: FinishReason, stop: tuple[int, ...] | None = None) -> None:
         self.emit(
             Finished(
                 self.session_id,
@@ -130,13 +133,9 @@ class Generating(Run):
             self.emit(self._held_back.popleft())
         self._credit.tokens -= tokens
 
-    def _stop(self) -> int | None:
-        """Return which stop string the text has come to, the longest if there are several."""
-        best = None
-        for index, stop in enumerate(self.operation.stop):
-            if self._ends_with(stop) and (best is None or len(stop) > len(self.operation.stop[best])):
-                best = index
-        return best
+    def _stop(self) -> tuple[int, ...] | None:
+        """Return the stop string the text has come to, the longest if there are several."""
+        return max(filter(self._ends_with, self.operation.stop), key=len, default=None)
 
     def _maybe_stop(self) -> int:
         """Return how many of the last tokens may be the beginning of a stop string."""
@@ -149,6 +148,6 @@ class Generating(Run):
         return longest
 
     def _ends_with(self, tokens: tuple[int, ...]) -> bool:
-        return self._written >= len(tokens) and tuple(
-            self.trail.history.last(len(tokens))
-        ) == tokens
+        return (
+            self._written >= len(tokens) and tuple(self.trail.history.last(len(tokens))) == tokens
+        )

@@ -170,9 +170,7 @@ def _report_log_probabilities(graph: _Graph) -> None:
     chosen = graph.add("Unsqueeze", CHOSEN, last)
     log_probability = graph.add("GatherElements", log_probabilities, chosen, axis=1)
     graph.add("Squeeze", log_probability, last, name=LOG_PROBABILITY)
-    graph.add(
-        "GatherElements", log_probabilities, BEST_TOKEN, name=BEST_LOG_PROBABILITY, axis=1
-    )
+    graph.add("GatherElements", log_probabilities, BEST_TOKEN, name=BEST_LOG_PROBABILITY, axis=1)
 
 
 def _rank(graph: _Graph, logits: str, tokens: str = "") -> str:
@@ -240,9 +238,7 @@ def _count(graph: _Graph, truths: str, *, keepdims: int) -> str:
     return graph.add("Cast", count, to=TensorProto.INT64)
 
 
-def _assemble(
-    cell: Cell, before: _Graph, after: _Graph, *, shaping: bool
-) -> onnx.ModelProto:
+def _assemble(cell: Cell, before: _Graph, after: _Graph, *, shaping: bool) -> onnx.ModelProto:
     """Put the cell between what comes before and after it."""
     int64, float32 = TensorProto.INT64, TensorProto.FLOAT
     value = helper.make_tensor_value_info

@@ -10,14 +10,16 @@ from cellwire.server.arena import Arena
 from cellwire.server.cell import Cell, read_cell
 from cellwire.server.config import Config
 from cellwire.server.engine import Engine
-from cellwire.server.errors import BadModel, NotFound
+from cellwire.server.errors import BadModel, Exists, Forbidden, InvalidRequest, NotFound, WrongState
 from cellwire.server.events import Event
 from cellwire.server.loop import EngineLoop
 from cellwire.server.runtime import Runtime
 from cellwire.server.vocabulary import Vocabulary
 
+_ENDING = ".onnx"
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, eq=False)
 class ServedModel:
     """A model, and the thread that runs it."""
 
@@ -33,37 +35,35 @@ class ServedModel:
 
 
 class Registry:
-    """Models by name; the first is the default."""
+    """Models by name; the first is the default, and stays."""
 
-    def __init__(self, models: list[ServedModel]) -> None:
-        self._models = {model.name: model for model in models}
-        self._default = models[0]
-
-    @classmethod
-    def load(
-        cls,
+    def __init__(
+        self,
         config: Config,
         deliver: Callable[[list[Event]], None],
         on_crash: Callable[[BaseException], None],
-    ) -> Registry:
+    ) -> None:
         """Load every model of the configuration; BadModel if one cannot be served."""
-        paths: dict[str, Path] = {}
+        self._config = config
+        self._deliver = deliver
+        self._on_crash = on_crash
+        self._models: dict[str, ServedModel] = {}
         for path in config.models:
-            if path.stem in paths:
+            if path.stem in self._models:
                 raise BadModel(
-                    f"{paths[path.stem]} and {path} would both be named {path.stem!r}; rename one"
+                    f"{self._models[path.stem].cell.path} and {path} would both be named "
+                    f"{path.stem!r}; rename one"
                 )
-            paths[path.stem] = path
-        return cls([_serve(path, config, deliver, on_crash) for path in paths.values()])
+            self._models[path.stem] = self._serve(path)
 
     def __iter__(self) -> Iterator[ServedModel]:
         """Iterate over the models, the default first."""
-        return iter(self._models.values())
+        return iter(list(self._models.values()))
 
     def find(self, name: str) -> ServedModel:
         """Return the model of that name, or the default for an empty one; NotFound if none is."""
         if not name:
-            return self._default
+            return next(iter(self))
         if name not in self._models:
             known = ", ".join(self._models)
             raise NotFound(f"no model is named {name!r}; this daemon serves: {known}")
@@ -79,20 +79,58 @@ class Registry:
         for model in self:
             model.loop.stop()
 
+    def load(self, name: str) -> ServedModel:
+        """Compile a model of the model folder, in whatever thread this is called; see `add`.
 
-def _serve(
-    path: Path,
-    config: Config,
-    deliver: Callable[[list[Event]], None],
-    on_crash: Callable[[BaseException], None],
-) -> ServedModel:
-    cell = read_cell(path)
-    arena = Arena(config.slots)
-    runtime = Runtime(cell, arena.slots, config.max_rows, config.threads)
-    engine = Engine(runtime, arena, config.max_batch, config.limits)
-    return ServedModel(
-        cell=cell,
-        provider=runtime.provider,
-        vocabulary=Vocabulary(cell.manifest.vocabulary.symbols),
-        loop=EngineLoop(engine, deliver, on_crash, cell.name),
-    )
+        Forbidden without such a folder, Exists, NotFound, InvalidRequest if it cannot be served.
+        """
+        folder = self._folder()
+        if name in self._models:
+            raise Exists(f"a model named {name!r} is being served; unload it first")
+        # Only what lies in the folder itself, whatever the name tries.
+        paths = {path.stem: path for path in folder.glob(f"*{_ENDING}")}
+        if name not in paths:
+            raise NotFound(f"there is no {name}{_ENDING} in the daemon's model folder")
+        try:
+            return self._serve(paths[name])
+        except BadModel as error:
+            raise InvalidRequest(str(error)) from error
+
+    def add(self, model: ServedModel) -> None:
+        """Begin to serve a model that was loaded; Exists if another of its name came first."""
+        if model.name in self._models:
+            raise Exists(f"a model named {model.name!r} is being served; unload it first")
+        model.loop.start()
+        self._models[model.name] = model
+
+    def remove(self, name: str) -> ServedModel:
+        """Serve a model no longer; whoever calls ends its sessions, and stops its thread.
+
+        Forbidden without a model folder, NotFound, WrongState for the default.
+        """
+        self._folder()
+        model = self.find(name)
+        if not name or model is self.find(""):
+            raise WrongState(f"{model.name!r} is the default model, and stays")
+        return self._models.pop(name)
+
+    def _folder(self) -> Path:
+        if self._config.model_folder is None:
+            raise Forbidden(
+                "the daemon was started without a folder to load models from; start it with "
+                "--model-folder"
+            )
+        return self._config.model_folder
+
+    def _serve(self, path: Path) -> ServedModel:
+        config = self._config
+        cell = read_cell(path)
+        arena = Arena(config.slots)
+        runtime = Runtime(cell, arena.slots, config.max_rows, config.threads)
+        engine = Engine(runtime, arena, config.max_batch, config.limits)
+        return ServedModel(
+            cell=cell,
+            provider=runtime.provider,
+            vocabulary=Vocabulary.of(cell.manifest.vocabulary),
+            loop=EngineLoop(engine, self._deliver, self._on_crash, cell.name),
+        )

@@ -110,6 +110,5 @@ def outcomes_of(rows: Sequence[Row], result: StepResult) -> list[Outcome]:
     else:
         best = [()] * len(rows)
     return [
-        Outcome(*outcome)
-        for outcome in zip(chosen, log_probability, best, scores, strict=True)
+        Outcome(*outcome) for outcome in zip(chosen, log_probability, best, scores, strict=True)
     ]

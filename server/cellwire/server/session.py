@@ -33,6 +33,7 @@ from cellwire.server.events import (
     Finished,
     FinishReason,
     LetGo,
+    NotRecalled,
     Recalled,
     Rejected,
     Rewound,
@@ -205,12 +206,8 @@ class Session:
         self._credit.tokens += chars
 
     def hold(self) -> None:
-        """Do nothing until `resume`."""
+        """Do nothing until somebody reads again; see `recall`."""
         self._held = True
-
-    def resume(self) -> None:
-        """Go on after `hold`."""
-        self._held = False
 
     def cancel(self, operation_id: int, target: int) -> None:
         """End the operation `target`, running or waiting."""
@@ -246,7 +243,7 @@ class Session:
         return next((operation for operation in self._known() if operation.id == target), None)
 
     def recall(self, operation_id: int, offset: int | None) -> None:
-        """Report the text from an offset on, as far as anybody has been told of it."""
+        """Report the text from an offset on, as far as anybody was told of it, to a new reader."""
         end = len(self.trail) - (self._run.unreported if self._run else 0)
         start = end if offset is None else offset
         history = self.trail.history
@@ -255,10 +252,12 @@ class Session:
                 f"the session is at offset {end} and remembers its text from {history.start} on; "
                 f"it cannot go on from offset {start}"
             )
-            self._emit(Rejected(self.id, operation_id, error))
+            self._emit(NotRecalled(self.id, error))
             return
         tokens = tuple(history.between(start, end))
         self._emit(Recalled(self.id, operation_id, start, tokens, self.operation_ids))
+        self._credit.tokens = self._limits.read_ahead_chars
+        self._held = False
 
     def close(self, operation_id: int | None, error: CellwireError | None = None) -> None:
         """End the session at once; what was running or waiting is dropped."""
@@ -301,9 +300,7 @@ class Session:
                 if self._run.ended:
                     self._end()
 
-    def _run_of(
-        self, operation: Append | Accept | Generate | Complete | Score | Classify
-    ) -> Run:
+    def _run_of(self, operation: Append | Accept | Generate | Complete | Score | Classify) -> Run:
         common = self.id, self.trail, self._emit
         match operation:
             case Append():

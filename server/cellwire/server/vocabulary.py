@@ -83,6 +83,11 @@ class Vocabulary(ABC):
         return frozenset(t for t in range(len(self)) if _IN_WORD.fullmatch(self.symbol(t)))
 
     @cached_property
+    def between_words(self) -> frozenset[int]:
+        """All other tokens."""
+        return frozenset(range(len(self))) - self.in_words
+
+    @cached_property
     def line_feeds(self) -> frozenset[int]:
         """The tokens that end a line."""
         return frozenset(t for t in range(len(self)) if "\n" in self.symbol(t))

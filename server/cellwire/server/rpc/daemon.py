@@ -14,16 +14,20 @@ from cellwire.server.config import MAX_MESSAGE_BYTES, Config
 from cellwire.server.errors import CannotListen
 from cellwire.server.registry import Registry
 from cellwire.server.rpc.generation_service import GenerationService
+from cellwire.server.rpc.live_sessions import LiveSessions
 from cellwire.server.rpc.models_service import ModelsService
 from cellwire.server.rpc.outbox import Outboxes
-from cellwire.v1 import generation_pb2, models_pb2
+from cellwire.server.rpc.sessions_service import SessionsService
+from cellwire.v1 import generation_pb2, models_pb2, sessions_pb2
 from cellwire.v1.generation_pb2_grpc import add_GenerationServiceServicer_to_server
 from cellwire.v1.models_pb2_grpc import add_ModelsServiceServicer_to_server
+from cellwire.v1.sessions_pb2_grpc import add_SessionsServiceServicer_to_server
 
 _SERVICES = (
     "",  # the daemon as a whole
     generation_pb2.DESCRIPTOR.services_by_name["GenerationService"].full_name,
     models_pb2.DESCRIPTOR.services_by_name["ModelsService"].full_name,
+    sessions_pb2.DESCRIPTOR.services_by_name["SessionsService"].full_name,
 )
 
 _LAST_WRITES_S = 1.0
@@ -49,12 +53,9 @@ class Daemon:
         loop = asyncio.get_running_loop()
         self.crashed = loop.create_future()
         self._outboxes = Outboxes(loop)
-        self.registry = Registry.load(
-            self._config,
-            self._outboxes.deliver,
-            self._on_crash,
-        )
-        self._generation = GenerationService(self.registry, self._outboxes)
+        self.registry = Registry(self._config, self._outboxes.deliver, self._on_crash)
+        self._sessions = LiveSessions(self.registry, self._outboxes)
+        self._generation = GenerationService(self._sessions)
         self._health = health.aio.HealthServicer()
         self._server = self._make_server()
         self.address = _bind(self._server, self._config.listen)
@@ -83,7 +84,8 @@ class Daemon:
             ]
         )
         add_GenerationServiceServicer_to_server(self._generation, server)
-        add_ModelsServiceServicer_to_server(ModelsService(self.registry), server)
+        add_ModelsServiceServicer_to_server(ModelsService(self._sessions), server)
+        add_SessionsServiceServicer_to_server(SessionsService(self._sessions), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         services = [*_SERVICES[1:], health.SERVICE_NAME, reflection.SERVICE_NAME]
         reflection.enable_server_reflection(services, server)
@@ -108,9 +110,9 @@ class Daemon:
             # A crashed engine finishes nothing.
             timeout_s = 0 if self.crashed.done() else self._config.drain_timeout_s
             async with asyncio.timeout(timeout_s):
-                await self._generation.drained()
+                await self._sessions.drained()
         except TimeoutError:
-            self._generation.cut()
+            self._sessions.cut()
         # What is left now are calls whose clients do not read.
         await self._server.stop(_LAST_WRITES_S)
         self.registry.stop()

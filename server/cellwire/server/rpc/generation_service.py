@@ -1,82 +1,64 @@
-"""GenerationService: sessions, and single generations."""
+"""GenerationService: sessions, and single operations without one."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from typing import Any, TypeVar
 
 from grpc import aio
 
-from cellwire.server.errors import CellwireError, Draining, InvalidRequest, WrongState
-from cellwire.server.events import Closed, Finished, Rejected
-from cellwire.server.registry import Registry
-from cellwire.server.rpc.convert import (
-    append_of,
-    chunk_message,
-    coalesced,
-    finished_message,
-    generate_of,
+from cellwire.server.errors import CellwireError, InvalidRequest, WrongState
+from cellwire.server.events import (
+    Appended,
+    Classified,
+    Closed,
+    Completed,
+    Event,
+    Finished,
+    Opened,
+    Rejected,
+    Scored,
+    Written,
 )
 from cellwire.server.rpc.live_session import LiveSession
-from cellwire.server.rpc.outbox import Outboxes
+from cellwire.server.rpc.live_sessions import LiveSessions
+from cellwire.server.rpc.reading import Reader
 from cellwire.server.rpc.requests import readable
 from cellwire.server.rpc.session_stream import SessionStream
 from cellwire.server.rpc.status import abort
+from cellwire.server.rpc.writing import Writer, coalesced, scored_message
 from cellwire.v1.generation_pb2 import (
+    ClassifyRequest,
+    ClassifyResponse,
+    CompleteRequest,
+    CompleteResponse,
     GenerateRequest,
     GenerateResponse,
+    ScoreRequest,
+    ScoreResponse,
     SessionRequest,
     SessionResponse,
 )
 from cellwire.v1.generation_pb2_grpc import GenerationServiceServicer
-from cellwire.v1.operations_pb2 import Open
 
-_SHUTTING_DOWN = "the daemon is shutting down"
 _FIRST_MESSAGE_TIMEOUT_S = 60.0
+
+E = TypeVar("E", Completed, Scored, Classified)
 
 
 class GenerationService(GenerationServiceServicer):
     """Serves the models of a registry."""
 
-    def __init__(self, registry: Registry, outboxes: Outboxes) -> None:
-        self._registry = registry
-        self._outboxes = outboxes
-        self._sessions: set[LiveSession] = set()
+    def __init__(self, sessions: LiveSessions) -> None:
+        self._sessions = sessions
         self._streams: set[SessionStream] = set()
-        self._draining = False
-        self._drained = asyncio.Event()
 
     def drain(self) -> None:
         """Refuse new calls, and let those there are come to their end."""
-        self._draining = True
+        self._sessions.drain()
         for stream in self._streams:
             stream.drain()
-        self._note_drained()
-
-    async def drained(self) -> None:
-        """Wait until every call there was when draining began has come to its end."""
-        await self._drained.wait()
-
-    def cut(self) -> None:
-        """End every call that is left, with UNAVAILABLE."""
-        for session in self._sessions:
-            session.report(Closed(session.id, None, Draining(_SHUTTING_DOWN)))
-
-    @asynccontextmanager
-    async def _running(self, session: LiveSession) -> AsyncIterator[LiveSession]:
-        """Open a session for as long as the context lasts, and keep count of it."""
-        self._sessions.add(session)
-        try:
-            async with session:
-                yield session
-        finally:
-            self._sessions.discard(session)
-            self._note_drained()
-
-    def _note_drained(self) -> None:
-        if self._draining and not self._sessions:
-            self._drained.set()
 
     # grpc.aio also takes a coroutine that writes for itself; the stubs do not say so.
     async def Session(  # type: ignore[override]  # noqa: N802  # the contract's name
@@ -84,21 +66,22 @@ class GenerationService(GenerationServiceServicer):
         request_iterator: AsyncIterator[SessionRequest],
         context: aio.ServicerContext[SessionRequest, SessionResponse],
     ) -> None:
-        """Serve one session, from open to close."""
+        """Serve one stream: of a new session, or of one to attach to."""
         try:
             request = await _first(request_iterator)
-            if request.WhichOneof("operation") != "open":
-                raise WrongState("the first message of a session must be open")
-            live = self._session(request.operation_id, request.open)
-        except CellwireError as error:
-            await abort(context, error)
-        async with self._running(live):
-            stream = SessionStream(live, request_iterator, context)
+            attach = request.attach if request.HasField("attach") else None
+            if attach is not None:
+                live = self._sessions.find(attach.session_id)
+            else:
+                live = self._sessions.open(request.operation_id, request.open)
+            stream = SessionStream(live, self._sessions, request_iterator, context)
             self._streams.add(stream)
             try:
-                await stream.run()
+                await stream.run(attach, request.operation_id)
             finally:
                 self._streams.discard(stream)
+        except CellwireError as error:
+            await abort(context, error)
 
     async def Generate(  # type: ignore[override]  # noqa: N802  # the contract's name
         self,
@@ -107,52 +90,97 @@ class GenerationService(GenerationServiceServicer):
     ) -> None:
         """Serve one generation."""
         try:
-            live = self._session(0, request.open)
-            append = append_of(1, request.prompt, live.model.vocabulary)
-            generate = generate_of(2, request.generate)
+            async with self._sessions.for_one_call(request.open) as live:
+                reader, writer = Reader(live.model, live.settings), Writer(live.model)
+                append = reader.append(1, request.prompt)
+                generate = reader.generate(2, request.generate)
+                live.submit(append)
+                live.submit(generate)
+                async for event in _events(live):
+                    if isinstance(event, list):
+                        if chunk := writer.chunk(event):
+                            await context.write(GenerateResponse(chunk=chunk))
+                        live.grant(len(event))
+                    elif isinstance(event, Finished):
+                        finished = writer.finished(event)
+                        finished.usage.appended_chars = len(append.tokens)
+                        await context.write(GenerateResponse(finished=finished))
+                        return
         except CellwireError as error:
             await abort(context, error)
-        async with self._running(live):
-            live.submit(append)
-            live.submit(generate)
-            await _send_text(live, context, len(append.tokens))
 
-    def _session(self, operation_id: int, message: Open) -> LiveSession:
-        if self._draining:
-            raise Draining(_SHUTTING_DOWN)
-        return LiveSession(
-            self._registry.find(message.model), self._outboxes, operation_id, message
-        )
+    async def Complete(  # noqa: N802  # the contract's name
+        self, request: CompleteRequest, context: aio.ServicerContext[Any, Any]
+    ) -> CompleteResponse:
+        """Complete one text."""
+        try:
+            async with self._sessions.for_one_call(request.open) as live:
+                reader, writer = Reader(live.model, live.settings), Writer(live.model)
+                live.submit(reader.append(1, request.prompt))
+                live.submit(reader.complete(2, request.complete))
+                completed = await _first_of(Completed, live)
+                return CompleteResponse(completed=writer.completed(completed))
+        except CellwireError as error:
+            await abort(context, error)
+
+    async def Score(  # noqa: N802  # the contract's name
+        self, request: ScoreRequest, context: aio.ServicerContext[Any, Any]
+    ) -> ScoreResponse:
+        """Score one text."""
+        try:
+            async with self._sessions.for_one_call(request.open) as live:
+                reader = Reader(live.model, live.settings)
+                if request.HasField("prompt"):
+                    live.submit(reader.append(1, request.prompt))
+                live.submit(reader.score(2, request.score))
+                return ScoreResponse(scored=scored_message(await _first_of(Scored, live)))
+        except CellwireError as error:
+            await abort(context, error)
+
+    async def Classify(  # noqa: N802  # the contract's name
+        self, request: ClassifyRequest, context: aio.ServicerContext[Any, Any]
+    ) -> ClassifyResponse:
+        """Classify one text."""
+        try:
+            async with self._sessions.for_one_call(request.open) as live:
+                reader, writer = Reader(live.model, live.settings), Writer(live.model)
+                live.submit(reader.append(1, request.text))
+                live.submit(reader.classify(2))
+                classified = await _first_of(Classified, live)
+                return ClassifyResponse(classified=writer.classified(classified))
+        except CellwireError as error:
+            await abort(context, error)
 
 
 async def _first(requests: AsyncIterator[SessionRequest]) -> SessionRequest:
-    """Return the first message; InvalidRequest or WrongState if none comes in time."""
+    """Return the first message, an open or an attach; CellwireError if none comes in time."""
     try:
         async with asyncio.timeout(_FIRST_MESSAGE_TIMEOUT_S):
             request = await anext(readable(requests), None)
     except TimeoutError:
-        raise WrongState(f"no open came within {_FIRST_MESSAGE_TIMEOUT_S:g} s") from None
+        raise WrongState(
+            f"neither open nor attach came within {_FIRST_MESSAGE_TIMEOUT_S:g} s"
+        ) from None
     if request is None:
-        raise InvalidRequest("the stream ended before it had begun; send open first")
+        raise InvalidRequest("the stream ended before it had begun; send open or attach first")
+    if request.WhichOneof("operation") not in {"open", "attach"}:
+        raise WrongState("the first message of a session must be open or attach")
     return request
 
 
-async def _send_text(
-    live: LiveSession,
-    context: aio.ServicerContext[GenerateRequest, GenerateResponse],
-    prompt_chars: int,
-) -> None:
-    """Write what the session generates, as it comes, to the end."""
+async def _events(live: LiveSession) -> AsyncIterator[Event | list[Written]]:
+    """Yield a session's events; CellwireError as soon as one of its operations fails."""
     while True:
         for event in coalesced(await live.events()):
-            if isinstance(event, list):
-                chunk = chunk_message(event, live.model.vocabulary.symbols)
-                await context.write(GenerateResponse(chunk=chunk))
-                live.grant(len(event))
-            elif isinstance(event, Rejected | Closed) and event.error is not None:
-                await abort(context, event.error)
-            elif isinstance(event, Finished):
-                finished = finished_message(event)
-                finished.usage.appended_chars = prompt_chars
-                await context.write(GenerateResponse(finished=finished))
-                return
+            if isinstance(event, Rejected | Closed) and event.error is not None:
+                raise event.error
+            yield event
+
+
+async def _first_of(kind: type[E], live: LiveSession) -> E:
+    """Return the first event of a kind; CellwireError if an operation fails before."""
+    async for event in _events(live):
+        if isinstance(event, kind):
+            return event
+        assert isinstance(event, Opened | Appended | Completed)
+    raise AssertionError("a session's events never end")

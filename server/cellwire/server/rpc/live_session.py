@@ -2,47 +2,51 @@
 
 from __future__ import annotations
 
-import secrets
-from types import TracebackType
-from typing import Self
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
 
-from cellwire.server.events import Event
+from cellwire.server.engine import Engine
+from cellwire.server.errors import CellwireError, Ended, WrongState
+from cellwire.server.events import Closed, Event
+from cellwire.server.history import REMEMBERED
 from cellwire.server.operations import Operation
 from cellwire.server.registry import ServedModel
-from cellwire.server.rpc.convert import model_message
-from cellwire.server.rpc.outbox import Outboxes
+from cellwire.server.rpc.models import model_message
+from cellwire.server.rpc.outbox import Outbox
+from cellwire.server.rpc.settings import Settings
 from cellwire.v1 import operations_pb2
+from cellwire.v1.operations_pb2 import OnDisconnect
+
+
+class Holder(Protocol):
+    """A call that reads a session's events."""
+
+    def evict(self, error: CellwireError) -> None:
+        """End, saying why: the session is somebody else's."""
 
 
 class LiveSession:
-    """Opens a session on entering, and makes sure it is closed on leaving."""
+    """What a stream or a unary call does to its session; every method only leaves word of it."""
 
     def __init__(
         self,
+        session_id: str,
         model: ServedModel,
-        outboxes: Outboxes,
-        operation_id: int,
-        message: operations_pb2.Open,
+        seed: int,
+        settings: Settings,
+        outbox: Outbox,
+        forget: Callable[[LiveSession], None],
     ) -> None:
-        self.id = secrets.token_hex(16)
+        """`forget` is called once, when the session can no longer be found."""
+        self.id = session_id
         self.model = model
-        self.seed = message.seed if message.HasField("seed") else secrets.randbits(64)
-        self._operation_id = operation_id
-        self._outboxes = outboxes
-
-    async def __aenter__(self) -> Self:
-        self._outbox = self._outboxes.add(self.id)
-        self.model.loop.post(lambda e: e.open(self.id, self._operation_id, self.seed))
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.model.loop.post(lambda e: e.close(self.id))
-        self._outboxes.remove(self.id)
+        self.seed = seed
+        self.settings = settings
+        self.holder: Holder | None = None
+        self._outbox = outbox
+        self._forget = forget
+        self._expiry: asyncio.TimerHandle | None = None
 
     @property
     def opened(self) -> operations_pb2.Opened:
@@ -50,6 +54,11 @@ class LiveSession:
         return operations_pb2.Opened(
             session_id=self.id, model=model_message(self.model), seed=self.seed
         )
+
+    @property
+    def waits_for_a_holder(self) -> bool:
+        """Whether it will end of itself unless somebody attaches."""
+        return self._expiry is not None
 
     async def events(self) -> list[Event]:
         """Wait for events, and take all there are."""
@@ -62,16 +71,75 @@ class LiveSession:
 
     def submit(self, operation: Operation) -> None:
         """Let the session carry out an operation after those before it."""
-        self.model.loop.post(lambda e: e.submit(self.id, operation))
+        self.tell(lambda e: e.submit(self.id, operation))
 
     def finish(self) -> None:
         """Let the session end after the operations it has."""
-        self.model.loop.post(lambda e: e.finish(self.id))
+        self.tell(lambda e: e.finish(self.id))
 
     def cancel(self, operation_id: int, target: int) -> None:
         """End an operation."""
-        self.model.loop.post(lambda e: e.cancel(self.id, operation_id, target))
+        self.tell(lambda e: e.cancel(self.id, operation_id, target))
 
     def grant(self, chars: int) -> None:
         """Let the session generate as much more as has been written to the client."""
-        self.model.loop.post(lambda e: e.grant(self.id, chars))
+        self.tell(lambda e: e.grant(self.id, chars))
+
+    def tell(self, command: Callable[[Engine], None]) -> None:
+        """Let the engine's thread carry out a command."""
+        self.model.loop.post(command)
+
+    def take(self, holder: Holder, *, takeover: bool = False) -> None:
+        """Make a call the one that reads the session; WrongState if it has one already."""
+        if self.holder is not None:
+            if not takeover:
+                raise WrongState("another stream is attached to the session; takeover takes it")
+            self.holder.evict(Ended("another stream has taken the session over"))
+        self.holder = holder
+        self._outbox.keep_text()
+        if self._expiry is not None:
+            self._expiry.cancel()
+            self._expiry = None
+
+    def let_go(self, holder: Holder, *, broken: bool) -> None:
+        """Leave the session to whoever attaches next, as its open said for a broken stream."""
+        if self.holder is not holder:
+            return
+        self.holder = None
+        if broken and not self._survives():
+            self.end()
+            return
+        self._outbox.drop_text()
+        self.expire_later()
+
+    def _survives(self) -> bool:
+        """Do what is to be done when a stream breaks; False if the session is to end."""
+        match self.settings.on_disconnect:
+            case OnDisconnect.ON_DISCONNECT_STOP:
+                self.tell(lambda e: e.cancel_all(self.id))
+            case OnDisconnect.ON_DISCONNECT_PAUSE:
+                self.tell(lambda e: e.hold(self.id))
+            case OnDisconnect.ON_DISCONNECT_CONTINUE:
+                self.grant(REMEMBERED)
+            case _:
+                return False
+        return True
+
+    def expire_later(self) -> None:
+        """End the session after its idle timeout, unless somebody takes it."""
+        loop = asyncio.get_running_loop()
+        self._expiry = loop.call_later(self.settings.idle_timeout_s, self.end)
+
+    def end(self, error: CellwireError | None = None) -> None:
+        """Close the session at once, and forget it; a call that reads it hears why."""
+        self.tell(lambda e: e.close(self.id))
+        if error is not None:
+            self.report(Closed(self.id, None, error))
+        self.gone()
+
+    def gone(self) -> None:
+        """Forget the session: its engine has closed it."""
+        if self._expiry is not None:
+            self._expiry.cancel()
+            self._expiry = None
+        self._forget(self)

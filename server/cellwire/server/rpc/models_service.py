@@ -2,24 +2,63 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 from grpc import aio
 
-from cellwire.server.registry import Registry
-from cellwire.server.rpc.convert import model_message
-from cellwire.v1.models_pb2 import ListModelsRequest, ListModelsResponse
+from cellwire.server.errors import CellwireError, Ended
+from cellwire.server.rpc.live_sessions import LiveSessions
+from cellwire.server.rpc.models import model_message
+from cellwire.server.rpc.status import abort
+from cellwire.v1.models_pb2 import (
+    ListModelsRequest,
+    ListModelsResponse,
+    LoadModelRequest,
+    LoadModelResponse,
+    UnloadModelRequest,
+    UnloadModelResponse,
+)
 from cellwire.v1.models_pb2_grpc import ModelsServiceServicer
+
+Context = aio.ServicerContext[Any, Any]
 
 
 class ModelsService(ModelsServiceServicer):
-    """Tells what is in a registry."""
+    """Tells what is in a registry, and changes it."""
 
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
+    def __init__(self, sessions: LiveSessions) -> None:
+        self._sessions = sessions
+        self._registry = sessions.registry
 
     async def ListModels(  # noqa: N802  # the contract's name
         self,
         request: ListModelsRequest,  # noqa: ARG002  # it asks for everything
-        context: aio.ServicerContext[ListModelsRequest, ListModelsResponse],  # noqa: ARG002
+        context: Context,  # noqa: ARG002
     ) -> ListModelsResponse:
         """Return every model, the default first."""
         return ListModelsResponse(models=[model_message(model) for model in self._registry])
+
+    async def LoadModel(  # noqa: N802  # the contract's name
+        self, request: LoadModelRequest, context: Context
+    ) -> LoadModelResponse:
+        """Serve another model."""
+        try:
+            # It takes a while; other calls go on meanwhile.
+            model = await asyncio.to_thread(self._registry.load, request.name)
+            self._registry.add(model)
+        except CellwireError as error:
+            await abort(context, error)
+        return LoadModelResponse(model=model_message(model))
+
+    async def UnloadModel(  # noqa: N802  # the contract's name
+        self, request: UnloadModelRequest, context: Context
+    ) -> UnloadModelResponse:
+        """Serve a model no longer, and end its sessions."""
+        try:
+            model = self._registry.remove(request.name)
+        except CellwireError as error:
+            await abort(context, error)
+        ended = self._sessions.end_all_of(model, Ended(f"the model {model.name!r} was unloaded"))
+        await asyncio.to_thread(model.loop.stop)
+        return UnloadModelResponse(sessions=ended)

@@ -1,30 +1,33 @@
-"""Where the engines' threads leave events for the sessions' streams to take."""
+"""Where the engines' threads leave events for the sessions' calls to take."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
 
-from cellwire.server.events import Event
+from cellwire.server.events import Event, Written
 
 
 class Outbox:
-    """The events of one session that its stream has not taken yet.
+    """The events of one session that nobody has taken yet.
 
     Bounded by what may be on its way: a session's read-ahead of characters, and an answer for each
-    operation its stream has let through.
+    operation its stream has let through. While nobody reads, text is not kept here: the session
+    itself remembers it, and whoever attaches gets it from there.
     """
 
     def __init__(self) -> None:
         self._events: deque[Event] = deque()  # appended to by one thread, emptied by another
         self._filled = asyncio.Event()
+        self._keeps_text = True
 
     def put(self, event: Event) -> None:
         """Leave an event; `wake` must follow, in the event loop's thread."""
-        self._events.append(event)
+        if self._keeps_text or not isinstance(event, Written):
+            self._events.append(event)
 
     def wake(self) -> None:
-        """Tell the stream that there are events."""
+        """Tell the reader that there are events."""
         self._filled.set()
 
     async def take(self) -> list[Event]:
@@ -32,6 +35,14 @@ class Outbox:
         await self._filled.wait()
         self._filled.clear()
         return [self._events.popleft() for _ in range(len(self._events))]
+
+    def drop_text(self) -> None:
+        """Keep no text from now on: nobody reads it."""
+        self._keeps_text = False
+
+    def keep_text(self) -> None:
+        """Keep text again: somebody reads it."""
+        self._keeps_text = True
 
 
 class Outboxes:
@@ -51,7 +62,7 @@ class Outboxes:
 
     def remove(self, session_id: str) -> None:
         """Forget a session's outbox; its later events are dropped."""
-        del self._boxes[session_id]
+        self._boxes.pop(session_id, None)
 
     def deliver(self, events: list[Event]) -> None:
         """Put each event into its session's outbox; called from an engine's thread."""
@@ -60,7 +71,8 @@ class Outboxes:
             if box := self._boxes.get(event.session_id):
                 box.put(event)
                 filled[event.session_id] = box
-        self._loop.call_soon_threadsafe(_wake, list(filled.values()))
+        if filled:
+            self._loop.call_soon_threadsafe(_wake, list(filled.values()))
 
 
 def _wake(boxes: list[Outbox]) -> None:

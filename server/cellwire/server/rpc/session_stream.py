@@ -8,20 +8,29 @@ from collections.abc import AsyncIterator
 
 from grpc import aio
 
-from cellwire.server.errors import CellwireError, Draining, Fault, InvalidRequest
-from cellwire.server.events import Closed, Opened, Rejected, Written
-from cellwire.server.operations import Close
-from cellwire.server.rpc.convert import (
-    answer_message,
-    append_of,
-    chunk_message,
-    coalesced,
-    generate_of,
+from cellwire.server.errors import CellwireError, Draining, Fault, NotFound
+from cellwire.server.events import (
+    Closed,
+    Completed,
+    Event,
+    Forked,
+    LetGo,
+    NotRecalled,
+    Opened,
+    Recalled,
+    Rejected,
+    Written,
 )
+from cellwire.server.operations import Fork
 from cellwire.server.rpc.live_session import LiveSession
+from cellwire.server.rpc.live_sessions import LiveSessions
+from cellwire.server.rpc.models import model_message
+from cellwire.server.rpc.reading import Reader
 from cellwire.server.rpc.requests import readable
 from cellwire.server.rpc.status import abort
+from cellwire.server.rpc.writing import Writer, coalesced
 from cellwire.server.session import Limits
+from cellwire.v1 import operations_pb2
 from cellwire.v1.generation_pb2 import SessionRequest, SessionResponse
 
 _log = logging.getLogger(__name__)
@@ -43,22 +52,55 @@ class SessionStream:
     """
 
     def __init__(
-        self, session: LiveSession, requests: AsyncIterator[SessionRequest], context: Context
+        self,
+        session: LiveSession,
+        sessions: LiveSessions,
+        requests: AsyncIterator[SessionRequest],
+        context: Context,
     ) -> None:
         self._session = session
+        self._sessions = sessions
         self._requests = requests
         self._context = context
-        self._unanswered = asyncio.Semaphore(_MAX_UNANSWERED)
+        self._reader = Reader(session.model, session.settings)
+        self._writer = Writer(session.model)
+        self._unanswered = 0
+        self._answered = asyncio.Condition()
+        self._forks: dict[int, LiveSession] = {}  # by the operation that is to make them
+        self._attaching = False
         self._draining = False
+        self._let_go = False
+        self._evicted: CellwireError | None = None
         self._receiving: asyncio.Task[None] | None = None
+        self._sending: asyncio.Task[None] | None = None
 
-    async def run(self) -> None:
-        """Serve the call to its end."""
+    async def run(self, attach: operations_pb2.Attach | None, operation_id: int) -> None:
+        """Serve the call to its end: of a session just opened, or of one to attach to."""
+        if attach is not None:
+            self._session.take(self, takeover=attach.takeover)
+            self._attaching = True
+            offset = attach.offset if attach.HasField("offset") else None
+            self._session.tell(lambda e: e.attach(self._session.id, operation_id, offset))
+        else:
+            self._session.take(self)
         self._receiving = asyncio.create_task(self._receive())
+        self._sending = asyncio.create_task(self._send())
         try:
-            await self._send()
+            await self._sending
+        except asyncio.CancelledError:
+            if self._evicted is None:
+                raise
+            await abort(self._context, self._evicted)
         finally:
             self._receiving.cancel()
+            self._sending.cancel()
+            self._session.let_go(self, broken=not self._let_go)
+
+    def evict(self, error: CellwireError) -> None:
+        """End, saying why: the session is somebody else's."""
+        self._evicted = error
+        if self._sending is not None:
+            self._sending.cancel()
 
     def drain(self) -> None:
         """Take no more operations, finish those there are, then end with UNAVAILABLE."""
@@ -71,15 +113,17 @@ class SessionStream:
         """Pass operations on, until the client closes its side of the stream."""
         try:
             async for request in readable(self._requests):
-                await self._unanswered.acquire()
+                async with self._answered:
+                    await self._answered.wait_for(lambda: self._unanswered < _MAX_UNANSWERED)
+                    self._unanswered += 1
                 await self._try_to_pass_on(request)
             self._session.finish()
         # Whatever goes wrong here, the send loop must hear of it, or the call would never end.
         except CellwireError as error:
-            self._session.report(Closed(self._session.id, None, error))
+            self._session.end(error)
         except Exception:  # noqa: BLE001
             _log.exception("a session's receive loop failed")
-            self._session.report(Closed(self._session.id, None, Fault("the daemon made a mistake")))
+            self._session.end(Fault("the daemon made a mistake"))
 
     async def _try_to_pass_on(self, request: SessionRequest) -> None:
         try:
@@ -89,56 +133,108 @@ class SessionStream:
 
     async def _pass_on(self, request: SessionRequest) -> None:
         """Hand one operation to the session."""
-        operation_id = request.operation_id
-        match request.WhichOneof("operation"):
-            case "append":
-                vocabulary = self._session.model.vocabulary
-                arguments = operation_id, request.append, vocabulary
-                if len(request.append.text) > _LONG_TEXT_CHARS:
-                    self._session.submit(await asyncio.to_thread(append_of, *arguments))
-                else:
-                    self._session.submit(append_of(*arguments))
-            case "generate":
-                self._session.submit(generate_of(operation_id, request.generate))
-            case "cancel":
-                self._session.cancel(operation_id, request.cancel.operation_id)
-            case "close":
-                self._session.submit(Close(operation_id))
-            case "open":
-                raise InvalidRequest("the session is open already; open comes first, and once")
-            case _:
-                raise InvalidRequest("the message holds no operation this daemon knows")
+        if request.WhichOneof("operation") == "cancel":
+            self._session.cancel(request.operation_id, request.cancel.operation_id)
+        elif len(request.append.text) + len(request.score.text) > _LONG_TEXT_CHARS:
+            self._session.submit(await asyncio.to_thread(self._reader.operation, request))
+        else:
+            operation = self._reader.operation(request)
+            if isinstance(operation, Fork):
+                self._expect(operation)
+            self._session.submit(operation)
+
+    def _expect(self, fork: Fork) -> None:
+        """Know the new session before its engine does, so that it is never nobody's."""
+        session = self._session
+        new = self._sessions.adopt(fork.session_id, session.model, fork.seed, session.settings)
+        new.expire_later()
+        self._forks[fork.id] = new
 
     async def _send(self) -> None:
         """Write answers as they come, until the session is closed."""
         while True:
-            for event in coalesced(await self._session.events()):
-                if isinstance(event, list):
-                    await self._write_chunk(event)
-                elif isinstance(event, Closed):
-                    await self._write_end(event)
+            for event in coalesced(await self._events()):
+                await self._write(event)
+                if self._let_go:
                     return
-                elif isinstance(event, Opened):
-                    await self._write_opened(event)
-                else:
-                    await self._context.write(answer_message(event))
-                    # It has had its last answer; that makes room for another operation.
-                    self._unanswered.release()
 
-    async def _write_opened(self, event: Opened) -> None:
-        opened = self._session.opened
-        await self._context.write(SessionResponse(operation_id=event.operation_id, opened=opened))
+    async def _events(self) -> list[Event]:
+        """Take what there is. Of what was left there before attaching, only answers count."""
+        events = await self._session.events()
+        if not self._attaching:
+            return events
+        early: list[Event] = []
+        while True:
+            for place, event in enumerate(events):
+                if isinstance(event, Recalled | NotRecalled | Closed):
+                    self._attaching = False
+                    return [event, *early, *events[place + 1 :]]
+                if not isinstance(event, Written | Opened):
+                    early.append(event)
+            events = await self._session.events()
+
+    async def _write(self, event: Event | list[Written]) -> None:
+        match event:
+            case list():
+                await self._write_chunk(event)
+            case Opened():
+                opened = self._session.opened
+                await self._respond(SessionResponse(operation_id=event.operation_id, opened=opened))
+            case Recalled():
+                await self._write_attached(event)
+            case NotRecalled():
+                self._let_go = True
+                if isinstance(event.error, NotFound):
+                    self._session.gone()
+                await abort(self._context, event.error)
+            case Closed():
+                await self._write_end(event)
+            case Written():
+                pass  # never alone; see coalesced
+            case _:
+                await self._respond(self._writer.answer(event))
+                if not (isinstance(event, Completed) and event.partial):
+                    await self._note_answered(event)
+                self._let_go = isinstance(event, LetGo)
+
+    async def _respond(self, response: SessionResponse) -> None:
+        await self._context.write(response)
+
+    async def _note_answered(self, event: Event) -> None:
+        """An operation has had its last answer; that makes room for another."""
+        async with self._answered:
+            self._unanswered = max(0, self._unanswered - 1)  # 0 after another stream's operations
+            self._answered.notify()
+        if isinstance(event, Forked | Rejected):
+            fork = self._forks.pop(event.operation_id, None)
+            if fork is not None and isinstance(event, Rejected):
+                fork.end()
 
     async def _write_chunk(self, written: list[Written]) -> None:
-        chunk = chunk_message(written, self._session.model.vocabulary.symbols)
-        operation_id = written[0].operation_id
-        await self._context.write(SessionResponse(operation_id=operation_id, chunk=chunk))
+        chunk = self._writer.chunk(written)
+        if chunk is not None:
+            operation_id = written[0].operation_id
+            await self._respond(SessionResponse(operation_id=operation_id, chunk=chunk))
         self._session.grant(len(written))
 
+    async def _write_attached(self, event: Recalled) -> None:
+        attached = operations_pb2.Attached(
+            session_id=self._session.id,
+            model=model_message(self._session.model),
+            offset=event.offset + len(event.tokens),
+            operation_ids=event.operation_ids,
+        )
+        await self._respond(SessionResponse(operation_id=event.operation_id, attached=attached))
+        chunk = self._writer.recalled(event)
+        if chunk is not None:
+            await self._respond(SessionResponse(operation_id=event.operation_id, chunk=chunk))
+
     async def _write_end(self, event: Closed) -> None:
+        self._let_go = True
+        self._session.gone()
         if event.error is not None:
             await abort(self._context, event.error)
         if event.operation_id is not None:
-            await self._context.write(answer_message(event))
+            await self._respond(self._writer.answer(event))
         elif self._draining:
             await abort(self._context, Draining("the daemon is shutting down"))

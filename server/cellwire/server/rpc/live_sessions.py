@@ -1,0 +1,103 @@
+"""All sessions of the daemon, attached or not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from cellwire.server.errors import CellwireError, Draining, NotFound
+from cellwire.server.registry import Registry, ServedModel
+from cellwire.server.rpc.live_session import LiveSession
+from cellwire.server.rpc.outbox import Outboxes
+from cellwire.server.rpc.settings import Settings, new_session_id, seed_of, settings_of
+from cellwire.v1 import operations_pb2
+
+_SHUTTING_DOWN = "the daemon is shutting down"
+
+
+class LiveSessions:
+    """Sessions by id. Whoever knows an id may use it."""
+
+    def __init__(self, registry: Registry, outboxes: Outboxes) -> None:
+        self.registry = registry
+        self._outboxes = outboxes
+        self._sessions: dict[str, LiveSession] = {}
+        self._draining = False
+        self._drained = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def open(self, operation_id: int, message: operations_pb2.Open) -> LiveSession:
+        """Start a session; its engine answers with Opened, or Closed if it is full.
+
+        Draining, NotFound for the model, InvalidRequest.
+        """
+        model = self.registry.find(message.model)
+        settings = settings_of(message, model.vocabulary)
+        live = self.adopt(new_session_id(), model, seed_of(message), settings)
+        window = settings.rewind_window
+        live.tell(lambda e: e.open(live.id, operation_id, live.seed, window))
+        return live
+
+    def adopt(
+        self, session_id: str, model: ServedModel, seed: int, settings: Settings
+    ) -> LiveSession:
+        """Take in a session that its engine has, or is about to have; Draining."""
+        if self._draining:
+            raise Draining(_SHUTTING_DOWN)
+        outbox = self._outboxes.add(session_id)
+        live = LiveSession(session_id, model, seed, settings, outbox, self._forget)
+        self._sessions[session_id] = live
+        return live
+
+    def _forget(self, live: LiveSession) -> None:
+        self._sessions.pop(live.id, None)
+        self._outboxes.remove(live.id)
+        self._note_drained()
+
+    def find(self, session_id: str) -> LiveSession:
+        """Return the session of that id; NotFound, or Draining."""
+        if self._draining:
+            raise Draining(_SHUTTING_DOWN)
+        if session_id not in self._sessions:
+            raise NotFound(f"there is no session {session_id!r}; it may have ended meanwhile")
+        return self._sessions[session_id]
+
+    @asynccontextmanager
+    async def for_one_call(self, message: operations_pb2.Open) -> AsyncIterator[LiveSession]:
+        """Open a session that ends with the context."""
+        live = self.open(0, message)
+        try:
+            yield live
+        finally:
+            live.end()
+
+    def end_all_of(self, model: ServedModel, error: CellwireError) -> int:
+        """End the sessions of a model, telling their calls why; return how many there were."""
+        sessions = [live for live in self._sessions.values() if live.model is model]
+        for live in sessions:
+            live.end(error)
+        return len(sessions)
+
+    def drain(self) -> None:
+        """Take no more sessions, and end those that nobody is attached to."""
+        self._draining = True
+        for live in list(self._sessions.values()):
+            if live.waits_for_a_holder:
+                live.end()
+        self._note_drained()
+
+    async def drained(self) -> None:
+        """Wait until every session there was when draining began has ended."""
+        await self._drained.wait()
+
+    def cut(self) -> None:
+        """End every session that is left, with UNAVAILABLE."""
+        for live in list(self._sessions.values()):
+            live.end(Draining(_SHUTTING_DOWN))
+
+    def _note_drained(self) -> None:
+        if self._draining and not self._sessions:
+            self._drained.set()

@@ -1,0 +1,179 @@
+"""From the contract's messages to the core's operations."""
+
+from __future__ import annotations
+
+from cellwire.server.errors import InvalidRequest, WrongState
+from cellwire.server.operations import (
+    MAX_APPEND_CHARS,
+    Accept,
+    Append,
+    Classify,
+    Close,
+    Complete,
+    Ending,
+    Fork,
+    Generate,
+    Operation,
+    Rewind,
+    Score,
+)
+from cellwire.server.registry import ServedModel
+from cellwire.server.rpc.settings import Settings, new_session_id, seed_of
+from cellwire.server.sampling import Bias, Sampling
+from cellwire.server.vocabulary import Tokens, Unknown
+from cellwire.v1 import operations_pb2
+from cellwire.v1.generation_pb2 import SessionRequest
+from cellwire.v1.operations_pb2 import CompletionEnd
+
+_DEFAULT_BEAM_WIDTH = 5
+_DEFAULT_COMPLETION_CHARS = 32
+_DEFAULT_REPETITION_WINDOW = 64
+
+
+class Reader:
+    """Reads the messages of one session; every method raises CellwireError for what is wrong."""
+
+    def __init__(self, model: ServedModel, settings: Settings) -> None:
+        self._model = model
+        self._vocabulary = model.vocabulary
+        self._settings = settings
+
+    def operation(self, request: SessionRequest) -> Operation:
+        """Return the operation a message asks for, unless it is open, attach or cancel."""
+        operation_id = request.operation_id
+        match request.WhichOneof("operation"):
+            case "append":
+                return self.append(operation_id, request.append)
+            case "generate":
+                return self.generate(operation_id, request.generate)
+            case "complete":
+                return self.complete(operation_id, request.complete)
+            case "accept":
+                return Accept(operation_id, request.accept.index, request.accept.chars)
+            case "rewind":
+                return _rewind(operation_id, request.rewind)
+            case "fork":
+                return Fork(operation_id, new_session_id(), seed_of(request.fork))
+            case "score":
+                return self.score(operation_id, request.score)
+            case "classify":
+                return self.classify(operation_id)
+            case "close":
+                return Close(operation_id, request.close.keep)
+            case "open" | "attach":
+                raise InvalidRequest("open or attach comes first, and once; this stream has one")
+            case _:
+                raise InvalidRequest("the message holds no operation this daemon knows")
+
+    def append(self, operation_id: int, message: operations_pb2.Append) -> Append:
+        """Return the append a message asks for."""
+        return Append(operation_id, self._tokens(message, "append"))
+
+    def score(self, operation_id: int, message: operations_pb2.Score) -> Score:
+        """Return the score a message asks for."""
+        self._must_write()
+        return Score(operation_id, self._tokens(message, "score"), message.log_probabilities)
+
+    def _tokens(self, message: operations_pb2.Append | operations_pb2.Score, name: str) -> Tokens:
+        content = message.data or message.text
+        if not content:
+            raise InvalidRequest(f"the text to {name} is empty")
+        if len(content) > MAX_APPEND_CHARS:
+            raise InvalidRequest(
+                f"the text to {name} has {len(content):,} characters, and {MAX_APPEND_CHARS:,} "
+                "is the most; send it in pieces"
+            )
+        if isinstance(content, bytes):
+            tokens = self._vocabulary.encode_bytes(content)
+        else:
+            tokens = self._vocabulary.encode(content, self._settings.unknown)
+        if not len(tokens):
+            raise InvalidRequest(f"the text to {name} has no symbol that the model knows")
+        return tokens
+
+    def generate(self, operation_id: int, message: operations_pb2.Generate) -> Generate:
+        """Return the generate a message asks for."""
+        self._must_write()
+        return Generate(
+            operation_id,
+            message.max_chars,
+            self._sampling(message.sampling),
+            message.log_probabilities,
+            message.top_alternatives,
+            tuple(self._stop(text) for text in message.stop),
+        )
+
+    def _stop(self, text: str) -> tuple[int, ...]:
+        tokens = tuple(self._vocabulary.encode(text).tolist())
+        if len(tokens) > self._settings.rewind_window:
+            raise InvalidRequest(
+                f"a stop string has {len(tokens)} characters, and the session was opened with a "
+                f"rewind_window of {self._settings.rewind_window}"
+            )
+        return tokens
+
+    def _sampling(self, message: operations_pb2.Sampling) -> Sampling:
+        penalised = message.HasField("repetition_penalty")
+        return Sampling(
+            temperature=message.temperature if message.HasField("temperature") else 1.0,
+            top_k=message.top_k,
+            top_p=message.top_p if message.HasField("top_p") else 1.0,
+            min_p=message.min_p,
+            repetition_penalty=message.repetition_penalty if penalised else 1.0,
+            repetition_window=message.repetition_window or _DEFAULT_REPETITION_WINDOW,
+            logit_bias=tuple(self._bias(bias) for bias in message.logit_bias),
+            seed=message.seed if message.HasField("seed") else None,
+        )
+
+    def _bias(self, message: operations_pb2.LogitBias) -> Bias:
+        tokens = self._vocabulary.encode(message.symbol, Unknown.REJECT)
+        if len(tokens) != 1:
+            raise InvalidRequest(f"logit_bias takes single symbols; {message.symbol!r} is not one")
+        return Bias(int(tokens[0]), message.bias)
+
+    def complete(self, operation_id: int, message: operations_pb2.Complete) -> Complete:
+        """Return the complete a message asks for."""
+        self._must_write()
+        return Complete(
+            operation_id,
+            beam_width=message.beam_width or _DEFAULT_BEAM_WIDTH,
+            completions=message.completions or 1,
+            max_chars=message.max_chars or _DEFAULT_COMPLETION_CHARS,
+            length_penalty=message.length_penalty,
+            ending=self._ending(message.end),
+            partial_results=message.partial_results,
+        )
+
+    def _ending(self, end: int) -> Ending:
+        vocabulary = self._vocabulary
+        match end:
+            case CompletionEnd.COMPLETION_END_UNSPECIFIED:
+                return Ending()
+            case CompletionEnd.COMPLETION_END_WORD:
+                if not vocabulary.between_words:  # every symbol is a whole word
+                    return Ending(vocabulary.in_words)
+                return Ending(vocabulary.between_words, vocabulary.in_words)
+            case CompletionEnd.COMPLETION_END_LINE:
+                return Ending(vocabulary.line_feeds)
+            case _:
+                raise InvalidRequest(f"end {end} is not known to this daemon")
+
+    def classify(self, operation_id: int) -> Classify:
+        """Return the classify a message asks for."""
+        if not self._model.cell.labels:
+            raise WrongState(f"the model {self._model.name!r} has no labels to classify with")
+        return Classify(operation_id)
+
+    def _must_write(self) -> None:
+        if not self._model.cell.writes:
+            raise WrongState(f"the model {self._model.name!r} only classifies; it cannot write")
+
+
+def _rewind(operation_id: int, message: operations_pb2.Rewind) -> Rewind:
+    match message.WhichOneof("to"):
+        case "chars":
+            return Rewind(operation_id, chars=message.chars)
+        case "offset":
+            return Rewind(operation_id, offset=message.offset)
+        case _:
+            raise InvalidRequest("rewind says neither by how many chars nor to which offset")

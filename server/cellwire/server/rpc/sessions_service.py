@@ -1,0 +1,136 @@
+"""SessionsService: sessions from outside their streams."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from grpc import aio
+
+from cellwire.server.engine import Engine
+from cellwire.server.errors import CellwireError, Ended, InvalidRequest, WrongState
+from cellwire.server.registry import Registry, ServedModel
+from cellwire.server.rpc.ask import ask
+from cellwire.server.rpc.live_session import LiveSession
+from cellwire.server.rpc.live_sessions import LiveSessions
+from cellwire.server.rpc.models import model_message
+from cellwire.server.rpc.settings import new_session_id, seed_of, settings_from
+from cellwire.server.rpc.status import abort
+from cellwire.server.snapshot import VERSION, Snapshot, from_bytes, to_bytes
+from cellwire.v1 import operations_pb2
+from cellwire.v1.sessions_pb2 import (
+    DeleteSessionRequest,
+    DeleteSessionResponse,
+    ExportSessionRequest,
+    ExportSessionResponse,
+    ForkSessionRequest,
+    ForkSessionResponse,
+    GetSessionRequest,
+    GetSessionResponse,
+    ImportSessionRequest,
+    ImportSessionResponse,
+)
+from cellwire.v1.sessions_pb2_grpc import SessionsServiceServicer
+
+T = TypeVar("T")
+Context = aio.ServicerContext[Any, Any]
+
+
+class SessionsService(SessionsServiceServicer):
+    """Whoever knows a session's id may use it."""
+
+    def __init__(self, sessions: LiveSessions) -> None:
+        self._sessions = sessions
+
+    async def GetSession(  # noqa: N802  # the contract's name
+        self, request: GetSessionRequest, context: Context
+    ) -> GetSessionResponse:
+        """Tell what a session is and does."""
+        try:
+            live = self._sessions.find(request.session_id)
+            description = await ask(live.model, lambda e: e.describe(live.id))
+        except CellwireError as error:
+            await abort(context, error)
+        tail, _ = live.model.vocabulary.text(description.tail)
+        return GetSessionResponse(
+            model=model_message(live.model),
+            offset=description.offset,
+            tail=tail,
+            attached=live.holder is not None,
+            operation_ids=description.operation_ids,
+        )
+
+    async def ForkSession(  # noqa: N802  # the contract's name
+        self, request: ForkSessionRequest, context: Context
+    ) -> ForkSessionResponse:
+        """Copy a session as it is at this moment."""
+        try:
+            live = self._sessions.find(request.session_id)
+            seed = seed_of(request.fork)
+            new = self._sessions.adopt(new_session_id(), live.model, seed, live.settings)
+            offset = await _begin(new, lambda e: e.fork(live.id, new.id, seed))
+        except CellwireError as error:
+            await abort(context, error)
+        forked = operations_pb2.Forked(session_id=new.id, seed=seed, offset=offset)
+        return ForkSessionResponse(forked=forked)
+
+    async def ExportSession(  # noqa: N802  # the contract's name
+        self, request: ExportSessionRequest, context: Context
+    ) -> ExportSessionResponse:
+        """Return a session as bytes."""
+        try:
+            live = self._sessions.find(request.session_id)
+            frozen = await ask(live.model, lambda e: e.freeze(live.id))
+        except CellwireError as error:
+            await abort(context, error)
+        snapshot = Snapshot(VERSION, live.model.cell.sha256, live.settings.as_numbers(), frozen)
+        return ExportSessionResponse(snapshot=to_bytes(snapshot))
+
+    async def ImportSession(  # noqa: N802  # the contract's name
+        self, request: ImportSessionRequest, context: Context
+    ) -> ImportSessionResponse:
+        """Make a session of bytes."""
+        try:
+            snapshot = from_bytes(request.snapshot)
+            model = _model_of(snapshot, self._sessions.registry)
+            settings = settings_from(snapshot.settings, model.vocabulary)
+            frozen = snapshot.session
+            if any(token >= len(model.vocabulary) for token in frozen.tokens):
+                raise InvalidRequest("the snapshot holds symbols that the model does not know")
+            new = self._sessions.adopt(new_session_id(), model, frozen.seed, settings)
+            await _begin(new, lambda e: e.thaw(new.id, frozen))
+        except CellwireError as error:
+            await abort(context, error)
+        return ImportSessionResponse(
+            session_id=new.id, model=model_message(model), offset=frozen.length
+        )
+
+    async def DeleteSession(  # noqa: N802  # the contract's name
+        self, request: DeleteSessionRequest, context: Context
+    ) -> DeleteSessionResponse:
+        """End a session at once."""
+        try:
+            self._sessions.find(request.session_id).end(Ended("the session was deleted"))
+        except CellwireError as error:
+            await abort(context, error)
+        return DeleteSessionResponse()
+
+
+async def _begin(new: LiveSession, make: Callable[[Engine], T]) -> T:
+    """Let the engine make a session that nobody is attached to; forgotten again if it cannot."""
+    new.expire_later()
+    try:
+        return await ask(new.model, make)
+    except CellwireError:
+        new.end()
+        raise
+
+
+def _model_of(snapshot: Snapshot, registry: Registry) -> ServedModel:
+    for model in registry:
+        if model.cell.sha256 == snapshot.model_sha256:
+            return model
+    raise WrongState(
+        f"the snapshot belongs to a model this daemon does not serve (its file's SHA-256 begins "
+        f"with {snapshot.model_sha256[:12]})"
+    )

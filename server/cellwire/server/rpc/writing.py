@@ -1,0 +1,200 @@
+"""From the core's events to the contract's messages."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from cellwire.server.events import (
+    Answer,
+    Appended,
+    Cancelled,
+    Classified,
+    Closed,
+    Completed,
+    Event,
+    Finished,
+    FinishReason,
+    Forked,
+    LetGo,
+    Recalled,
+    Rejected,
+    Rewound,
+    Scored,
+    Written,
+)
+from cellwire.server.operations import Generate
+from cellwire.server.registry import ServedModel
+from cellwire.server.rpc.status import status_of
+from cellwire.v1 import operations_pb2
+from cellwire.v1.generation_pb2 import SessionResponse
+
+_REASONS = {
+    FinishReason.MAX_CHARS: operations_pb2.FINISH_REASON_MAX_CHARS,
+    FinishReason.CANCELLED: operations_pb2.FINISH_REASON_CANCELLED,
+    FinishReason.STOP: operations_pb2.FINISH_REASON_STOP,
+    FinishReason.SUPERSEDED: operations_pb2.FINISH_REASON_SUPERSEDED,
+}
+
+
+def coalesced(events: Sequence[Event]) -> Iterator[Event | list[Written]]:
+    """Put what one operation wrote in a row together, and leave out results that are outdated."""
+
+    def writer(event: Event) -> Generate | None:
+        return event.operation if isinstance(event, Written) else None
+
+    newest = {e.operation_id: e for e in events if isinstance(e, Completed)}
+    for operation, group in groupby(events, key=writer):
+        if operation is None:
+            yield from (
+                event
+                for event in group
+                if not isinstance(event, Completed) or newest[event.operation_id] is event
+            )
+        else:
+            yield [event for event in group if isinstance(event, Written)]
+
+
+class Writer:
+    """Writes the messages of one stream.
+
+    Text of bytes is written in whole characters: what begins one waits for the rest.
+    """
+
+    def __init__(self, model: ServedModel) -> None:
+        self._model = model
+        self._vocabulary = model.vocabulary
+        self._end = 0  # of the text that has come by
+        self._waiting: tuple[int, ...] = ()  # tokens before `_end` that have not been written
+
+    def chunk(self, written: Sequence[Written]) -> operations_pb2.Chunk | None:
+        """Return what one operation wrote in a row; None if that is not a whole character yet."""
+        first, operation = written[0], written[0].operation
+        if first.offset != self._end:
+            _, incomplete = self._vocabulary.text(first.before)
+            self._waiting = first.before[len(first.before) - incomplete :]
+        chunk = self._text_chunk(first.offset, [event.token for event in written])
+        if chunk is None or not (operation.log_probabilities or operation.alternatives):
+            return chunk
+        if operation.log_probabilities:
+            chunk.log_probabilities.extend(event.log_probability for event in written)
+        if operation.alternatives:
+            chunk.alternatives.extend(self._alternatives(event) for event in written)
+        return chunk
+
+    def recalled(self, event: Recalled) -> operations_pb2.Chunk | None:
+        """Return the text a client has missed; None if there is none."""
+        self._waiting = ()
+        if event.tokens:
+            return self._text_chunk(event.offset, event.tokens)
+        self._end = event.offset
+        return None
+
+    def _text_chunk(self, offset: int, tokens: Sequence[int]) -> operations_pb2.Chunk | None:
+        waiting = (*self._waiting, *tokens)
+        text, incomplete = self._vocabulary.text(waiting)
+        start = offset - len(self._waiting)
+        self._end = offset + len(tokens)
+        self._waiting = waiting[len(waiting) - incomplete :]
+        if not text:
+            return None
+        return operations_pb2.Chunk(offset=start, text=text, end_offset=self._end - incomplete)
+
+    def _alternatives(self, event: Written) -> operations_pb2.Alternatives:
+        return operations_pb2.Alternatives(
+            alternatives=[
+                operations_pb2.Alternative(
+                    symbol=self._vocabulary.symbol(token), log_probability=log_probability
+                )
+                for token, log_probability in event.alternatives
+            ]
+        )
+
+    def answer(self, event: Answer) -> SessionResponse:
+        """Return the last answer to an operation, or a complete's results so far."""
+        response = SessionResponse(operation_id=event.operation_id or 0)
+        match event:
+            case Appended():
+                response.appended.offset = event.offset
+                response.appended.log_probability = event.log_probability
+            case Finished():
+                response.finished.CopyFrom(self.finished(event))
+            case Completed(partial=True):
+                response.completing.CopyFrom(self.completed(event))
+            case Completed():
+                response.completed.CopyFrom(self.completed(event))
+            case Rewound():
+                response.rewound.offset = event.offset
+            case Forked():
+                response.forked.CopyFrom(forked_message(event))
+            case Scored():
+                response.scored.CopyFrom(scored_message(event))
+            case Classified():
+                response.classified.CopyFrom(self.classified(event))
+            case Rejected():
+                response.rejected.status.CopyFrom(status_of(event.error))
+            case Cancelled():
+                response.cancelled.SetInParent()
+            case Closed() | LetGo():
+                response.closed.SetInParent()
+        return response
+
+    def finished(self, event: Finished) -> operations_pb2.Finished:
+        """Return the end of an operation."""
+        return operations_pb2.Finished(
+            reason=_REASONS[event.reason],
+            offset=event.offset,
+            usage=operations_pb2.Usage(
+                appended_chars=event.appended_chars, generated_chars=event.generated_chars
+            ),
+            stop="" if event.stop is None else self._vocabulary.text(event.stop)[0],
+        )
+
+    def completed(self, event: Completed) -> operations_pb2.Completed:
+        """Return the continuations that were found."""
+        return operations_pb2.Completed(
+            offset=event.offset,
+            completions=[
+                operations_pb2.Completion(
+                    text=self._vocabulary.text(completion.tokens)[0],
+                    log_probability=completion.log_probability,
+                    chars=len(completion.tokens),
+                    ended=completion.ended,
+                )
+                for completion in event.completions
+            ],
+        )
+
+    def classified(self, event: Classified) -> operations_pb2.Classified:
+        """Return the labels' scores."""
+        return operations_pb2.Classified(
+            offset=event.offset,
+            scores=[
+                operations_pb2.LabelScore(label=label, score=score)
+                for label, score in zip(self._model.cell.labels, event.scores, strict=True)
+            ],
+        )
+
+
+def forked_message(event: Forked) -> operations_pb2.Forked:
+    """Return the new session."""
+    return operations_pb2.Forked(
+        session_id=event.new_session_id, seed=event.seed, offset=event.offset
+    )
+
+
+def scored_message(event: Scored) -> operations_pb2.Scored:
+    """Return how likely a text is."""
+    nats = -event.log_probability / event.scored_chars if event.scored_chars else 0.0
+    return operations_pb2.Scored(
+        log_probability=event.log_probability,
+        scored_chars=event.scored_chars,
+        bits_per_character=nats / math.log(2),
+        # Beyond what a double holds, infinity is the honest answer.
+        perplexity=math.exp(nats) if nats < _MOST_NATS else math.inf,
+        log_probabilities=event.log_probabilities,
+    )
+
+
+_MOST_NATS = 709.0

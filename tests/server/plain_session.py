@@ -1,0 +1,136 @@
+"""What must be true of a session, from its text alone: no states, no slots, no steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from tests.server.plain_stepper import (
+    Text,
+    likeliest_after,
+    log_probability_of,
+    scores_after,
+    token_after,
+)
+
+from cellwire.server.events import Completion, FinishReason
+from cellwire.server.operations import Append, Complete, Generate, Operation, Rewind, Score
+from cellwire.server.sampling import generator_key, uniforms
+
+
+def log_probability(before: Text, tokens: Text) -> float:
+    """Of tokens after a text; the first token of all counts as certain."""
+    total = 0.0
+    for token in tokens:
+        total += log_probability_of(before, token) if before else 0.0
+        before = (*before, token)
+    return total
+
+
+def uniform(seed: int, position: int) -> float:
+    key = np.array([generator_key(seed)], np.uint64)
+    return float(uniforms(key, np.array([position], np.uint64))[0])
+
+
+def beam_search(before: Text, complete: Complete) -> tuple[Completion, ...]:
+    """Beam search the slow way: whole texts, everything computed anew."""
+
+    def rank(completion: Completion) -> float:
+        return completion.log_probability / len(completion.tokens) ** complete.length_penalty
+
+    ended: list[Completion] = []
+    alive: list[tuple[float, Text, bool]] = [(0.0, (), True)]
+    for length in range(1, complete.max_chars + 1):
+        extensions = [
+            (score + log, (*tokens, token), greedy and place == 0)
+            for score, tokens, greedy in alive
+            for place, (token, log) in enumerate(
+                likeliest_after((*before, *tokens))[: 2 * complete.beam_width]
+            )
+        ]
+        extensions.sort(key=lambda e: (-e[0], e[1]))
+        alive = []
+        for score, tokens, greedy in extensions:
+            at_end = complete.ending.ends(tokens[-2] if length > 1 else None, tokens[-1])
+            if at_end or length == complete.max_chars:
+                whole = at_end or not complete.ending.tokens
+                ended.append(Completion(tokens, score, whole))
+            elif len(alive) < complete.beam_width or greedy:
+                alive.append((score, tokens, greedy))
+    ended.sort(key=lambda c: (-rank(c), c.tokens))
+    return tuple(ended[: complete.completions])
+
+
+@dataclass
+class PlainSession:
+    """A text, and what is to be done to it."""
+
+    seed: int
+    window: int
+    text: list[int] = field(default_factory=list)  # as far as anybody was told
+    floor: int = 0
+    operations: list[Operation] = field(default_factory=list)
+    completions: tuple[Completion, ...] | None = None
+    granted: int = 0
+    written: int = 0
+    held: bool = False
+    closed: bool = False
+
+    def grow(self, *tokens: int) -> None:
+        self.text += tokens
+        self.reach(len(self.text))
+
+    def reach(self, length: int) -> None:
+        """The text was so long, if only for a moment."""
+        self.floor = max(self.floor, length - self.window)
+
+    def take(self, operation_id: int) -> Operation:
+        """Remove and return an operation."""
+        (operation,) = (o for o in self.operations if o.id == operation_id)
+        self.operations.remove(operation)
+        return operation
+
+    def next_token(self, generate: Generate, start: int, text: Text) -> int:
+        seed = generate.sampling.seed
+        if seed is None:
+            return token_after(text, uniform(self.seed, len(text)))
+        return token_after(text, uniform(seed, len(text) - start))
+
+    def generated(self, generate: Generate, start: int) -> tuple[Text, FinishReason]:
+        """What a generate that began at `start` writes in the end, and why it ends."""
+        text = tuple(self.text[:start])
+        while len(text) < start + generate.max_chars:
+            text = (*text, self.next_token(generate, start, text))
+            stops = [s for s in generate.stop if text[start:][-len(s) :] == s]
+            if stops:
+                return text[: len(text) - max(map(len, stops))], FinishReason.STOP
+        return text, FinishReason.MAX_CHARS
+
+    def half_done(self) -> Text:
+        """What the operation at the head may add beyond `text` without anybody having been told."""
+        match self.operations[0] if self.operations else None:
+            case Append() as append:
+                return tuple(int(token) for token in append.tokens)
+            case Generate() as generate:
+                text = tuple(self.text)
+                longest = max(map(len, generate.stop), default=0)
+                start = len(text) - self.written_by_head
+                for _ in range(longest):
+                    text = (*text, self.next_token(generate, start, text))
+                return text[len(self.text) :]
+            case _:
+                return ()
+
+    written_by_head: int = 0  # tokens that the generate at the head has reported
+
+    def score(self, score: Score) -> float:
+        return log_probability(tuple(self.text), tuple(int(t) for t in score.tokens))
+
+    def scores(self) -> tuple[float, ...]:
+        return scores_after(tuple(self.text))
+
+    def target(self, rewind: Rewind) -> int:
+        return len(self.text) - (rewind.chars or 0) if rewind.offset is None else rewind.offset
+
+    def may_rewind(self, rewind: Rewind) -> bool:
+        return self.floor <= self.target(rewind) <= len(self.text)
