@@ -99,9 +99,7 @@ def train(
     ] = None,
     last_chars: Annotated[
         int | None,
-        typer.Option(
-            min=2, help="Learn only from so many characters before the held-out part; else from all."
-        ),
+        typer.Option(min=2, help="Learn only from so many characters before the held-out part."),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in --out, as it was begun.")
