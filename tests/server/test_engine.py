@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,18 +11,23 @@ from tests.server.plain_stepper import PlainStepper
 
 from cellwire.server.arena import Arena
 from cellwire.server.engine import Engine
-from cellwire.server.errors import StepFailed
-from cellwire.server.events import Closed, Event, Finished, Opened, Written
+from cellwire.server.errors import Full, StepFailed
+from cellwire.server.events import Closed, Event, Finished, Written
 from cellwire.server.operations import Append, Generate
 from cellwire.server.sampling import Sampling
-from cellwire.server.session import Limits, Phase, Session
+from cellwire.server.session import Limits
 from cellwire.server.step import StepBatch, StepResult
+from cellwire.server.trail import slots_for
+
+WINDOW = 4
 
 
 def engine_with(stepper: PlainStepper, sessions: int, max_batch: int = 64) -> Engine:
-    engine = Engine(stepper, Arena(sessions), max_batch, Limits(read_ahead_chars=10_000))
+    arena = Arena(sessions * slots_for(WINDOW))
+    limits = Limits(read_ahead_chars=10_000)
+    engine = Engine(stepper, arena, limits, max_sessions=sessions, max_batch=max_batch)
     for index in range(sessions):
-        engine.open(str(index), 0, seed=index)
+        engine.open(str(index), 0, index, WINDOW)
         engine.submit(str(index), Append(1, np.array([index % 7], np.uint32)))
     assert all(not isinstance(event, Closed) for event in engine.step())
     return engine
@@ -75,26 +81,22 @@ def test_one_at_a_time_is_all_at_once() -> None:
 
 
 class FailingStepper(PlainStepper):
-    """Fails once, when the batch has a row that writes `slot`."""
+    """Fails once, when the batch has a row that reads `failing_token`."""
 
-    failing_slot = -1
+    failing_token = -1
     with_nan = False
 
     def step(self, batch: StepBatch) -> StepResult:
         result = super().step(batch)
-        place = np.flatnonzero(batch.write_slot == self.failing_slot)
+        place = np.flatnonzero(batch.token == self.failing_token)
         if not place.size:
             return result
-        self.failing_slot = -1
+        self.failing_token = -1
         if not self.with_nan:
             raise StepFailed("the runtime gave up")
         spoiled = result.log_probability.copy()
         spoiled[place] = math.nan
-        return StepResult(result.chosen, spoiled)
-
-
-def slot_of(engine: Engine, session_id: str) -> int:
-    return engine._sessions[session_id].slot
+        return replace(result, log_probability=spoiled)
 
 
 def test_a_failed_step_ends_the_sessions_in_it_and_no_other() -> None:
@@ -102,7 +104,7 @@ def test_a_failed_step_ends_the_sessions_in_it_and_no_other() -> None:
     engine = engine_with(stepper, 4)
     engine.submit("0", generate(5))
     engine.submit("1", generate(5))
-    stepper.failing_slot = slot_of(engine, "1")
+    stepper.failing_token = 1  # the text of session 1
     events = run(engine)
     closed = {e.session_id: e.error for e in events if isinstance(e, Closed)}
     assert closed.keys() == {"0", "1"}
@@ -118,15 +120,16 @@ def test_a_number_that_is_none_ends_its_own_session_only() -> None:
     engine = engine_with(stepper, 3)
     for index in range(3):
         engine.submit(str(index), generate(20))
-    stepper.failing_slot = slot_of(engine, "1")
+    stepper.failing_token = 1  # the text of session 1
     events = run(engine)
     assert [e.session_id for e in events if isinstance(e, Closed)] == ["1"]
     assert {e.session_id for e in events if isinstance(e, Finished)} == {"0", "2"}
 
 
 def test_a_generation_stalls_at_its_credit_and_goes_on_with_more() -> None:
-    engine = Engine(PlainStepper(), Arena(2), 8, Limits(read_ahead_chars=4))
-    engine.open("a", 0, seed=1)
+    limits = Limits(read_ahead_chars=4)
+    engine = Engine(PlainStepper(), Arena(8), limits, max_sessions=1, max_batch=8)
+    engine.open("a", 0, 1, WINDOW)
     engine.submit("a", Append(1, np.array([3], np.uint32)))
     engine.submit("a", generate(10))
     assert len(written(run(engine), "a")) == 4
@@ -148,26 +151,19 @@ def test_an_unknown_session_is_not_the_engines_business() -> None:
     assert run(engine) == []
 
 
-def test_a_session_is_ready_after_its_first_text() -> None:
-    events: list[Event] = []
-    session = Session("s", 7, slot=2, seed=1, limits=Limits(), emit=events.append)
-    assert events == [Opened("s", 7)]
-    phases = [session.phase]
-    session.submit(Append(1, np.array([0], np.uint32)))
-    phases.append(session.phase)
-    assert phases == [Phase.EMPTY, Phase.READY]
-    assert not session.runnable
-
-
-@pytest.mark.parametrize("capacity", [1, 3])
-def test_an_arena_gives_each_slot_once_and_takes_it_back(capacity: int) -> None:
-    arena = Arena(capacity)
-    slots = [arena.allocate() for _ in range(capacity)]
-    assert sorted(slots) == list(range(2, 2 + capacity))
-    with pytest.raises(Exception, match="slots are taken"):
-        arena.allocate()
+def test_an_arena_gives_each_slot_once_and_takes_it_back() -> None:
+    arena = Arena(3)
+    arena.reserve(3)
+    slots = [arena.allocate() for _ in range(3)]
+    assert sorted(slots) == [2, 3, 4]
+    with pytest.raises(Full, match="spoken for"):
+        arena.reserve(1)
+    arena.share(slots[0])
+    assert not arena.may_write(slots[0])
+    arena.release(slots[0])
+    assert arena.may_write(slots[0])
     for slot in slots:
-        arena.free(slot)
-    arena.check_integrity()
+        arena.release(slot)
+    arena.check_integrity([])
     with pytest.raises(KeyError):
-        arena.free(slots[0])
+        arena.release(slots[0])

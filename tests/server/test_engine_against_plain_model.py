@@ -66,7 +66,7 @@ class EngineMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.arena = Arena(SLOTS)
-        self.engine = Engine(PlainStepper(), self.arena, max_batch=4, limits=LIMITS)
+        self.engine = Engine(PlainStepper(), self.arena, LIMITS, max_sessions=9, max_batch=4)
         self.plain: dict[str, PlainSession] = {}
         self.next_id = 0
 
@@ -227,7 +227,7 @@ class EngineMachine(RuleBasedStateMachine):
         events = [e for e in self.take() if isinstance(e, Recalled | NotRecalled)]
         if isinstance(events[0], NotRecalled):
             assert isinstance(events[0].error, NotFound if plain.closed else OutOfRange)
-            assert plain.closed or offset is not None and (offset < 0 or back == -1)
+            assert plain.closed or (offset is not None and (offset < 0 or back == -1))
 
     @rule(session_id=sessions, chars=st.integers(1, 8))
     def grant(self, session_id: str, chars: int) -> None:

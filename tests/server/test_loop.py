@@ -22,7 +22,7 @@ GUARD_S = 30
 def loop_with(
     delivered: SimpleQueue[list[Event]], crashes: SimpleQueue[BaseException]
 ) -> EngineLoop:
-    engine = Engine(PlainStepper(), Arena(4), 8, Limits())
+    engine = Engine(PlainStepper(), Arena(8), Limits(), max_sessions=4, max_batch=8)
     return EngineLoop(engine, delivered.put, crashes.put, "test")
 
 
@@ -32,7 +32,7 @@ def test_commands_from_many_threads_are_carried_out() -> None:
     loop.start()
 
     def use(session_id: str) -> None:
-        loop.post(lambda e: e.open(session_id, 0, 1))
+        loop.post(lambda e: e.open(session_id, 0, 1, 0))
         loop.post(lambda e: e.submit(session_id, Append(1, np.array([1, 2], np.uint32))))
         loop.post(lambda e: e.submit(session_id, Generate(2, 50, Sampling())))
 

@@ -8,6 +8,7 @@ parent share the slot the parent wrote, until each writes its own.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -30,8 +31,8 @@ class Hypothesis:
 class Beam:
     """The search for the best continuations of one text.
 
-    It follows the `beam_width` likeliest hypotheses, and the greedy one in any case, so that what it
-    finds never ranks below greedy choice.
+    It follows the `beam_width` likeliest hypotheses, and the greedy one in any case, so that what
+    it finds never ranks below greedy choice.
     """
 
     def __init__(self, arena: Arena, complete: Complete) -> None:
@@ -58,9 +59,8 @@ class Beam:
         if len(self._ended) < self._complete.completions:
             return False
         # No token makes a text likelier; at best the length still grows to where it must end.
-        most = self._complete.max_chars**self._complete.length_penalty
-        hope = max(hypothesis.log_probability for hypothesis in self._alive) / most
-        return self._rank(self._ended[-1]) > hope
+        likeliest = max(hypothesis.log_probability for hypothesis in self._alive)
+        return self._rank(self._ended[-1]) > self._ranked(likeliest, self._complete.max_chars)
 
     def rows(self, last_token: int, text_slot: int) -> list[Row]:
         """Return a row for each hypothesis.
@@ -118,8 +118,10 @@ class Beam:
         return Completion(hypothesis.tokens, hypothesis.log_probability, ended)
 
     def _rank(self, completion: Completion) -> float:
-        length = max(1, len(completion.tokens))
-        return completion.log_probability / length**self._complete.length_penalty
+        return self._ranked(completion.log_probability, len(completion.tokens))
+
+    def _ranked(self, log_probability: float, length: int) -> float:
+        return log_probability / math.pow(length, self._complete.length_penalty)
 
     def _best(self, completions: Iterable[Completion]) -> list[Completion]:
         ranked = sorted(completions, key=lambda c: (-self._rank(c), c.tokens))

@@ -39,7 +39,7 @@ class Config:
 
     @property
     def slots(self) -> int:
-        """How many states of each model there is room for: those of sessions, and of a full step."""
+        """How many states of each model there is room for: sessions', and a full step of beams'."""
         return self.sessions * slots_for(DEFAULT_WINDOW) + 2 * self.max_rows
 
     @property

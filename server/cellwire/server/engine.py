@@ -38,7 +38,16 @@ class Description:
 class Engine:
     """Sessions of one model, stepped together."""
 
-    def __init__(self, stepper: Stepper, arena: Arena, max_batch: int, limits: Limits) -> None:
+    def __init__(
+        self,
+        stepper: Stepper,
+        arena: Arena,
+        limits: Limits,
+        *,
+        max_sessions: int,
+        max_batch: int,
+    ) -> None:
+        self._max_sessions = max_sessions
         self._stepper = stepper
         self._arena = arena
         self._limits = limits
@@ -93,11 +102,17 @@ class Engine:
     def open(self, session_id: str, operation_id: int, seed: int, window: int) -> None:
         """Start a session; closed at once, saying why, if there is no room for it."""
         try:
+            self._check_room()
             self._add(session_id, Trail(self._arena, window), seed)
         except Full as error:
             self._report(Closed(session_id, operation_id, error))
         else:
             self._report(Opened(session_id, operation_id))
+
+    def _check_room(self) -> None:
+        """Raise Full if there may be no more sessions."""
+        if len(self._sessions) >= self._max_sessions:
+            raise Full(f"all {self._max_sessions:,} sessions are taken; try again later")
 
     def _add(self, session_id: str, trail: Trail, seed: int) -> None:
         self._sessions[session_id] = Session(
@@ -153,6 +168,7 @@ class Engine:
     def fork(self, session_id: str, new_id: str, seed: int) -> int:
         """Copy a session as it is; return its offset. NotFound, or Full without room."""
         session = self._find(session_id)
+        self._check_room()
         self._add(new_id, session.trail.fork(), seed)
         return len(session.trail)
 
@@ -183,6 +199,7 @@ class Engine:
 
     def thaw(self, session_id: str, frozen: Frozen) -> None:
         """Make a session of what `freeze` returned; Full without room, InvalidRequest."""
+        self._check_room()
         history = History(frozen.start, frozen.tokens)
         trail = Trail.behind_its_text(
             self._arena, frozen.window, history, frozen.floor, frozen.read

@@ -19,7 +19,7 @@ class History:
         self._tokens = array("I", tokens)
 
     def __len__(self) -> int:
-        """The length of the whole text."""
+        """Return the length of the whole text."""
         return self._start + len(self._tokens)
 
     @property

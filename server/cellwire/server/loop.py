@@ -54,7 +54,8 @@ class EngineLoop:
             while self._carry_out_commands():
                 if events := self._engine.step():
                     self._deliver(events)
-            self._deliver(self._engine.take_events())
+            if events := self._engine.take_events():
+                self._deliver(events)
         # Anything that gets here is a fault of ours; whoever started us must hear of it.
         except BaseException as error:  # noqa: BLE001
             self._on_crash(error)

@@ -198,7 +198,7 @@ def _changed(graph: _Graph) -> str:
 
 
 def _top_k_floor(graph: _Graph, best: str) -> str:
-    """Return `[batch, 1]`: the least logit that is among each row's top_k; -inf for a top_k of 0."""
+    """Return `[batch, 1]`: the least logit of each row's top_k; -inf for a top_k of 0."""
     top_k = graph.add("Unsqueeze", TOP_K, graph.constant([1], np.int64))
     zero, one = graph.constant(0, np.int64), graph.constant(1, np.int64)
     index = graph.add("Max", graph.add("Sub", top_k, one), zero)
@@ -242,7 +242,9 @@ def _assemble(cell: Cell, before: _Graph, after: _Graph, *, shaping: bool) -> on
     """Put the cell between what comes before and after it."""
     int64, float32 = TensorProto.INT64, TensorProto.FLOAT
     value = helper.make_tensor_value_info
-    arenas = [(s.name, ["slots", *s.shape]) for s in cell.states]
+    arenas: list[tuple[str, list[str | int | None]]] = [
+        (state.name, ["slots", *state.shape]) for state in cell.states
+    ]
     inputs = [
         *(value(name, int64, ["batch"]) for name in (TOKEN, READ_SLOT, WRITE_SLOT, FORCED)),
         *(value(ARENA + name, float32, shape) for name, shape in arenas),

@@ -127,7 +127,13 @@ class Registry:
         cell = read_cell(path)
         arena = Arena(config.slots)
         runtime = Runtime(cell, arena.slots, config.max_rows, config.threads)
-        engine = Engine(runtime, arena, config.max_batch, config.limits)
+        engine = Engine(
+            runtime,
+            arena,
+            config.limits,
+            max_sessions=config.sessions,
+            max_batch=config.max_batch,
+        )
         return ServedModel(
             cell=cell,
             provider=runtime.provider,

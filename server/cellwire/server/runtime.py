@@ -7,7 +7,6 @@ again; for each size of batch there is a binding to the beginning of each.
 
 from __future__ import annotations
 
-import math
 from typing import Any, Protocol
 
 import numpy as np
@@ -33,10 +32,15 @@ _COLUMNS: dict[str, tuple[str, type[np.generic]]] = {
     "top_k": (program.TOP_K, np.int64),
 }
 _SAMPLING = ("inverse_temperature", "uniform", "top_k")  # what a cell without logits has no use for
-# No change at all, for a step that has none: a graph's input may not be empty.
-_NO_CHANGE = ([0], [0], [1], [0])
-
 Array = npt.NDArray[Any]
+
+# No change at all, for a step that has none: a graph's input may not be empty.
+_NO_CHANGE: dict[str, Array] = {
+    program.CHANGE_ROW: np.zeros(1, np.int64),
+    program.CHANGE_TOKEN: np.zeros(1, np.int64),
+    program.CHANGE_PENALTY: np.ones(1, np.float32),
+    program.CHANGE_BIAS: np.zeros(1, np.float32),
+}
 
 
 class Runtime:
@@ -120,7 +124,7 @@ class Runtime:
         if batch.shaping is not None and (batch.shaping.top_p < 1).any():
             return self._symbols
         most = max(1, int(top_k.max()), batch.best)
-        return min(self._symbols, 2 ** math.ceil(math.log2(most)))
+        return min(self._symbols, 1 << (most - 1).bit_length())
 
     def _binding(self, rows: int, limit: int) -> ort.IOBinding:
         """Return the plain program's binding for a size of batch, made on first use."""
@@ -130,19 +134,13 @@ class Runtime:
 
     def _run_shaping(self, rows: int, limit: int, shaping: Shaping) -> None:
         binding = self._bind(self._shaping, rows, limit)
-        changes = (shaping.row, shaping.token, shaping.penalty, shaping.bias)
-        if not shaping.row.size:
-            changes = tuple(
-                np.array(value, column.dtype)
-                for value, column in zip(_NO_CHANGE, changes, strict=True)
-            )
-        names = (
-            program.CHANGE_ROW,
-            program.CHANGE_TOKEN,
-            program.CHANGE_PENALTY,
-            program.CHANGE_BIAS,
-        )
-        for name, column in zip(names, changes, strict=True):
+        changes: dict[str, Array] = {
+            program.CHANGE_ROW: shaping.row,
+            program.CHANGE_TOKEN: shaping.token,
+            program.CHANGE_PENALTY: shaping.penalty,
+            program.CHANGE_BIAS: shaping.bias,
+        }
+        for name, column in (changes if shaping.row.size else _NO_CHANGE).items():
             _bind(binding.bind_input, name, column, column.shape)
         _bind(binding.bind_input, program.TOP_P, shaping.top_p, (rows,))
         _bind(binding.bind_input, program.LOG_MIN_P, shaping.log_min_p, (rows,))

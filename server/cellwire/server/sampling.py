@@ -50,30 +50,26 @@ class Sampling:
         _check(
             "temperature",
             self.temperature,
-            0 <= self.temperature <= MAX_TEMPERATURE,
             f"a number from 0 (always the likeliest symbol) to {MAX_TEMPERATURE:g}",
+            holds=0 <= self.temperature <= MAX_TEMPERATURE,
         )
-        _check("top_p", self.top_p, 0 < self.top_p <= 1, "a number above 0, and at most 1")
-        _check("min_p", self.min_p, 0 <= self.min_p <= 1, "a number from 0 to 1")
+        _check("top_p", self.top_p, "above 0, and at most 1", holds=0 < self.top_p <= 1)
+        _check("min_p", self.min_p, "from 0 to 1", holds=0 <= self.min_p <= 1)
         _check(
             "repetition_penalty",
             self.repetition_penalty,
-            1 <= self.repetition_penalty <= MAX_PENALTY,
-            f"a number from 1 to {MAX_PENALTY:g}",
+            f"from 1 to {MAX_PENALTY:g}",
+            holds=1 <= self.repetition_penalty <= MAX_PENALTY,
         )
         _check(
             "repetition_window",
             self.repetition_window,
-            1 <= self.repetition_window <= MAX_REPETITION_WINDOW,
             f"from 1 to {MAX_REPETITION_WINDOW:,}",
+            holds=1 <= self.repetition_window <= MAX_REPETITION_WINDOW,
         )
         for bias in self.logit_bias:
-            _check(
-                "a logit's bias",
-                bias.bias,
-                abs(bias.bias) <= MAX_BIAS,
-                f"a number from -{MAX_BIAS:g} to {MAX_BIAS:g}",
-            )
+            allowed = f"from -{MAX_BIAS:g} to {MAX_BIAS:g}"
+            _check("a logit's bias", bias.bias, allowed, holds=abs(bias.bias) <= MAX_BIAS)
         tokens = {bias.token for bias in self.logit_bias}
         if len(tokens) < len(self.logit_bias) or len(tokens) > MAX_BIASES:
             raise InvalidRequest(f"logit_bias has a symbol twice, or more than {MAX_BIASES}")
@@ -99,7 +95,7 @@ class Sampling:
         return GREEDY_INVERSE_TEMPERATURE if self.greedy else 1 / self.temperature
 
 
-def _check(name: str, value: float, holds: bool, wanted: str) -> None:
+def _check(name: str, value: float, wanted: str, *, holds: bool) -> None:
     if not holds:
         raise InvalidRequest(f"{name} is {value}; it must be {wanted}")
 

@@ -9,7 +9,7 @@ class Scheduler:
     """A round of all runnable sessions: each gets its turn before any gets a second."""
 
     def __init__(self, max_batch: int) -> None:
-        """A step takes up to `max_batch` rows, or one session if that has more."""
+        """Let a step take up to `max_batch` rows, or one session if that has more."""
         self._max_batch = max_batch
         self._round: dict[Session, None] = {}  # the next to run comes first
 

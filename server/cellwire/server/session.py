@@ -14,6 +14,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from cellwire.server.appending import Appending
 from cellwire.server.arena import Arena
 from cellwire.server.classifying import Classifying
@@ -307,7 +309,8 @@ class Session:
                 self._completions = None
                 return Appending(*common, operation)
             case Accept():
-                append = Append(operation.id, self._accepted(operation))
+                tokens = np.array(self._accepted(operation), np.uint32)
+                append = Append(operation.id, tokens)
                 self._completions = None
                 return Appending(*common, append)
             case Score():

@@ -1,14 +1,15 @@
 """The states a session keeps along its text.
 
-A state is known by how many tokens the cell has read to get there. The newest kept one is the head;
-a step reads it and writes the next. The session's last token is always still unread (see session.py),
-so in a text of n tokens the head has read n - 1, or fewer: then the trail is `behind`, and the tokens
-between are read, one a step, before anything else happens. That is all there is to a rewind: forget
-the tokens and the states after it, and if the last state left is an earlier one, be behind.
+A state is known by how many tokens the cell has read to get there. The newest kept one is the
+head; a step reads it and writes the next. The session's last token is always still unread (see
+session.py), so in a text of n tokens the head has read n - 1, or fewer: then the trail is `behind`,
+and the tokens between are read, one a step, before anything else happens. That is all there is to a
+rewind: forget the tokens and the states after it, and if the last state left is an earlier one, be
+behind.
 
 For a rewind window of w tokens a state is kept every sqrt(w) tokens: some sqrt(w) slots, and a
-replay of less than sqrt(w) steps. No state is ever copied: a head that must be kept is left where it
-is, and the next step writes another slot.
+replay of less than sqrt(w) steps. No state is ever copied: a head that must be kept is left where
+it is, and the next step writes another slot.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 from cellwire.server.arena import ZERO, Arena
 from cellwire.server.errors import OutOfRange
@@ -83,7 +85,7 @@ class Trail:
         return trail
 
     def __len__(self) -> int:
-        """The length of the text."""
+        """Return the length of the text."""
         return len(self.history)
 
     @property
@@ -141,7 +143,7 @@ class Trail:
             self._drop_unneeded()
 
     def _drop_unneeded(self) -> None:
-        """Let go of states that no rewind needs: those before the last one at or before the floor."""
+        """Let go of states that no rewind needs: those before the last that serves the floor."""
         while len(self._kept) > 1 and self._kept[1].read <= max(0, self._floor - 1):
             self._arena.release(self._kept.pop(0).slot)
 
@@ -183,7 +185,7 @@ class Trail:
         assert reads[0] <= max(0, self._floor - 1), "the floor cannot be reached"
         assert reads[-1] <= max(0, len(self.history) - 1), "a state has read what is no text"
         assert len(self.held()) <= slots_for(self.window), "more slots held than reserved"
-        gaps = [b - a for a, b in zip(reads[1:], reads[2:], strict=False)]
+        gaps = [later - earlier for earlier, later in pairwise(reads[1:])]
         assert all(gap <= max(1, self._interval) for gap in gaps), "a replay would be long"
         assert self._floor >= len(self.history) - self.window
         assert self.history.start <= self.oldest.read, "tokens to replay are forgotten"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from abc import ABC, abstractmethod
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from enum import Enum
 from functools import cached_property
@@ -39,8 +40,13 @@ class Vocabulary(ABC):
     @staticmethod
     def of(facts: VocabularyFacts) -> Vocabulary:
         """Return the vocabulary a manifest describes."""
-        kinds = {"characters": Characters, "bytes": Bytes, "words": Words}
-        return kinds[facts.kind](facts)
+        match facts.kind:
+            case "characters":
+                return Characters(facts)
+            case "bytes":
+                return Bytes(facts)
+            case "words":
+                return Words(facts)
 
     def __len__(self) -> int:
         return self.facts.size
@@ -60,8 +66,8 @@ class Vocabulary(ABC):
             text = unicodedata.normalize(self.facts.unicode_form, text)
         return self._encode(text.lower() if self.facts.lower_case else text, unknown)
 
-    def encode_bytes(self, data: bytes) -> Tokens:
-        """Return the tokens of bytes, uint32 `[len(data)]`; InvalidRequest if they are no symbols."""
+    def encode_bytes(self, data: bytes) -> Tokens:  # noqa: ARG002  # see Bytes
+        """Return the tokens of bytes, uint32 `[n]`; InvalidRequest unless they are the symbols."""
         raise InvalidRequest(f"the model reads {self.facts.kind}, not bytes; send text")
 
     @abstractmethod
@@ -154,15 +160,18 @@ class Bytes(Vocabulary):
         return ascii_ones | frozenset(range(128, BYTES))
 
 
+# The first bytes of UTF-8 characters of 2, 3 and 4 bytes begin here; no character begins with more.
+_FIRST_OF = (0xC2, 0xE0, 0xF0, 0xF5)
+_CONTINUATION = range(0x80, 0xC0)
+
+
 def _incomplete(data: bytes) -> int:
     """Return how many bytes at the end begin a UTF-8 character that needs more of them."""
-    for length in range(1, min(3, len(data)) + 1):
-        byte = data[-length]
-        if byte >= 0xC0:  # the first of several
-            needed = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
-            return length if length < needed and byte < 0xF5 else 0
-        if byte < 0x80:
-            break
+    for length, byte in enumerate(reversed(data[-3:]), start=1):
+        if byte in _CONTINUATION:
+            continue
+        needed = 1 + bisect_right(_FIRST_OF, byte)
+        return length if length < needed <= len(_FIRST_OF) else 0
     return 0
 
 

@@ -74,7 +74,7 @@ async def running(config: Config) -> AsyncIterator[Daemon]:
         assert not daemon.crashed.done()
         daemon._generation.drain()
         async with asyncio.timeout(GUARD_S):
-            await daemon._generation.drained()
+            await daemon._sessions.drained()
         assert len(daemon._outboxes) == 0
         for model in () if daemon._stopped else daemon.registry:
             assert await answer_of(model, Engine.check_integrity) is None

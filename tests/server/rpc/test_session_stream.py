@@ -111,7 +111,7 @@ BAD_OPERATIONS = [
         grpc.StatusCode.INVALID_ARGUMENT,
         "temperature is -1",
     ),
-    ({"open": {}}, grpc.StatusCode.INVALID_ARGUMENT, "open already"),
+    ({"open": {}}, grpc.StatusCode.INVALID_ARGUMENT, "comes first, and once"),
     ({"cancel": {"operation_id": 99}}, grpc.StatusCode.NOT_FOUND, "no operation 99"),
     ({}, grpc.StatusCode.INVALID_ARGUMENT, "no operation"),
 ]

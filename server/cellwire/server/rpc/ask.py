@@ -16,19 +16,20 @@ T = TypeVar("T")
 async def ask(model: ServedModel, question: Callable[[Engine], T]) -> T:
     """Let a model's engine answer, in its own thread between two steps; CellwireError."""
     loop = asyncio.get_running_loop()
-    answer: asyncio.Future[T] = loop.create_future()
+    future: asyncio.Future[T] = loop.create_future()
 
-    def reply(deliver: Callable[[T | CellwireError], None], value: T | CellwireError) -> None:
-        if not answer.done():  # whoever asked may have gone
-            deliver(value)
+    def deliver(set_result: Callable[[], None]) -> None:
+        if not future.done():  # whoever asked may have gone
+            set_result()
 
     def carry_out(engine: Engine) -> None:
         try:
-            value = question(engine)
+            answer = question(engine)
         except CellwireError as error:
-            loop.call_soon_threadsafe(reply, answer.set_exception, error)
+            refusal = error
+            loop.call_soon_threadsafe(deliver, lambda: future.set_exception(refusal))
         else:
-            loop.call_soon_threadsafe(reply, answer.set_result, value)
+            loop.call_soon_threadsafe(deliver, lambda: future.set_result(answer))
 
     model.loop.post(carry_out)
-    return await answer
+    return await future

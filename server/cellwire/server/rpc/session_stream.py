@@ -201,7 +201,7 @@ class SessionStream:
         await self._context.write(response)
 
     async def _note_answered(self, event: Event) -> None:
-        """An operation has had its last answer; that makes room for another."""
+        """Make room for another operation: one has had its last answer."""
         async with self._answered:
             self._unanswered = max(0, self._unanswered - 1)  # 0 after another stream's operations
             self._answered.notify()
