@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -36,7 +37,8 @@ def beam_search(before: Text, complete: Complete) -> tuple[Completion, ...]:
     """Beam search the slow way: whole texts, everything computed anew."""
 
     def rank(completion: Completion) -> float:
-        return completion.log_probability / len(completion.tokens) ** complete.length_penalty
+        length = math.pow(len(completion.tokens), complete.length_penalty)
+        return completion.log_probability / length
 
     ended: list[Completion] = []
     alive: list[tuple[float, Text, bool]] = [(0.0, (), True)]

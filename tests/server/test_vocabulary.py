@@ -65,7 +65,8 @@ def test_texts_are_normalised_as_the_manifest_says() -> None:
 def test_bytes_come_out_whole_however_they_are_cut(text: str, data: st.DataObject) -> None:
     tokens = BYTES.encode(text).tolist()
     assert bytes(tokens) == text.encode()
-    written, waiting = "", []
+    written = ""
+    waiting: list[int] = []
     while tokens:
         cut = data.draw(st.integers(1, len(tokens)))
         waiting, tokens = waiting + tokens[:cut], tokens[cut:]

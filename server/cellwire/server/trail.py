@@ -115,12 +115,18 @@ class Trail:
 
     def place_to_write(self) -> int:
         """Return the slot for the next state: the head's own, unless that must stay as it is."""
-        head = self.head
-        on_interval = self._interval and head.read % self._interval == 0
-        if on_interval or not self._arena.may_write(head.slot):
+        slot = self.head.slot
+        if self._head_must_stay() or not self._arena.may_write(slot):
             self._writing = self._arena.allocate()
             return self._writing
-        return head.slot
+        return slot
+
+    def _head_must_stay(self) -> bool:
+        """Whether a rewind may need the head: being on the interval, or all there is."""
+        if not self._interval:
+            return False
+        read = self.head.read
+        return read % self._interval == 0 or (len(self._kept) == 1 and read >= self._floor - 1)
 
     def advance(self) -> None:
         """Take note that the step has been made: the token is read, the state written."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from cellwire.server.errors import InvalidRequest, WrongState
 from cellwire.server.operations import (
     MAX_APPEND_CHARS,
@@ -37,33 +40,27 @@ class Reader:
         self._model = model
         self._vocabulary = model.vocabulary
         self._settings = settings
+        self._readers: dict[str, Callable[[int, Any], Operation]] = {
+            "append": self.append,
+            "generate": self.generate,
+            "complete": self.complete,
+            "accept": lambda i, message: Accept(i, message.index, message.chars),
+            "rewind": _rewind,
+            "fork": lambda i, message: Fork(i, new_session_id(), seed_of(message)),
+            "score": self.score,
+            "classify": lambda i, _: self.classify(i),
+            "close": lambda i, message: Close(i, message.keep),
+        }
 
     def operation(self, request: SessionRequest) -> Operation:
         """Return the operation a message asks for, unless it is open, attach or cancel."""
-        operation_id = request.operation_id
-        match request.WhichOneof("operation"):
-            case "append":
-                return self.append(operation_id, request.append)
-            case "generate":
-                return self.generate(operation_id, request.generate)
-            case "complete":
-                return self.complete(operation_id, request.complete)
-            case "accept":
-                return Accept(operation_id, request.accept.index, request.accept.chars)
-            case "rewind":
-                return _rewind(operation_id, request.rewind)
-            case "fork":
-                return Fork(operation_id, new_session_id(), seed_of(request.fork))
-            case "score":
-                return self.score(operation_id, request.score)
-            case "classify":
-                return self.classify(operation_id)
-            case "close":
-                return Close(operation_id, request.close.keep)
-            case "open" | "attach":
-                raise InvalidRequest("open or attach comes first, and once; this stream has one")
-            case _:
-                raise InvalidRequest("the message holds no operation this daemon knows")
+        name = request.WhichOneof("operation")
+        if name in {"open", "attach"}:
+            raise InvalidRequest("open or attach comes first, and once; this stream has one")
+        read = self._readers.get(name or "")
+        if read is None:
+            raise InvalidRequest("the message holds no operation this daemon knows")
+        return read(request.operation_id, getattr(request, name or ""))
 
     def append(self, operation_id: int, message: operations_pb2.Append) -> Append:
         """Return the append a message asks for."""

@@ -111,7 +111,7 @@ class Writer:
             ]
         )
 
-    def answer(self, event: Answer) -> SessionResponse:
+    def answer(self, event: Answer) -> SessionResponse:  # noqa: C901  # one case an event
         """Return the last answer to an operation, or a complete's results so far."""
         response = SessionResponse(operation_id=event.operation_id or 0)
         match event:
