@@ -1,0 +1,78 @@
+"""How far back, at what cost."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cellwire.server.arena import Arena
+from cellwire.server.errors import OutOfRange
+from cellwire.server.trail import MAX_WINDOW, Trail, interval_of, slots_for
+
+
+def read_to(trail: Trail, length: int) -> int:
+    """Let the text grow to `length`, and return how many steps it takes to have read it."""
+    steps = 0
+    while trail.behind or len(trail) < length:
+        if len(trail) == 0:
+            trail.settle(0)
+            continue
+        trail.place_to_write()
+        catching_up = trail.behind
+        trail.advance()
+        steps += 1
+        if not catching_up:
+            trail.settle(len(trail) % 7)
+    trail.check_integrity()
+    return steps
+
+
+@given(
+    window=st.integers(0, MAX_WINDOW),
+    length=st.integers(1, 3_000),
+    moves=st.lists(st.tuples(st.integers(0, MAX_WINDOW), st.integers(0, 50)), max_size=5),
+)
+def test_a_rewind_replays_less_than_an_interval(
+    window: int, length: int, moves: list[tuple[int, int]]
+) -> None:
+    arena = Arena(slots_for(window))
+    trail = Trail(arena, window)
+    read_to(trail, length)
+    furthest = length
+    for back, on in moves:
+        offset = len(trail) - back
+        if offset < max(0, furthest - window):
+            with pytest.raises(OutOfRange, match=f"rewound to {trail.floor} at the earliest"):
+                trail.rewind(offset)
+            continue
+        trail.rewind(offset)
+        assert len(trail) == offset
+        assert read_to(trail, offset) <= max(0, interval_of(window) - 1)
+        read_to(trail, offset + on)
+        furthest = max(furthest, len(trail))
+        arena.check_integrity(trail.held())
+    trail.release()
+    arena.check_integrity([])
+
+
+@pytest.mark.parametrize(("window", "slots"), [(0, 2), (1, 5), (64, 12), (MAX_WINDOW, 36)])
+def test_what_a_window_costs(window: int, slots: int) -> None:
+    assert slots_for(window) == slots
+    assert interval_of(window) ** 2 >= window
+
+
+def test_a_fork_shares_until_it_writes() -> None:
+    arena = Arena(2 * slots_for(9))
+    parent = Trail(arena, 9)
+    read_to(parent, 40)
+    before = len(arena._holders)
+    child = parent.fork()
+    assert len(arena._holders) == before
+    read_to(child, 60)
+    read_to(parent, 41)
+    arena.check_integrity([*parent.held(), *child.held()])
+    parent.release()
+    child.rewind(55)
+    assert read_to(child, 55) <= 2
+    arena.check_integrity(child.held())
