@@ -58,6 +58,11 @@ UNTRAINED = models_pb2.Model(
     provider="Other",
     labels=["good", "bad"],
 )
+WORDS = models_pb2.Model(
+    name="words",
+    vocabulary=models_pb2.Vocabulary(words=models_pb2.Words(symbols=[*ascii_lowercase, " "])),
+    writes=True,
+)
 REMEMBERED = 65_536
 
 
@@ -77,13 +82,14 @@ class FakeText:
     """A session's text, and what the operations do to it; a symbol is a byte."""
 
     def __init__(self, opened: Open) -> None:
-        models = {"": ALPHABET, ALPHABET.name: ALPHABET, UNTRAINED.name: UNTRAINED}
+        models = {"": ALPHABET} | {model.name: model for model in (ALPHABET, UNTRAINED, WORDS)}
         if opened.model not in models:
             raise Refused(grpc.StatusCode.NOT_FOUND, f"no model is called {opened.model!r}")
         self.model = models[opened.model]
         self.opened = opened
         self.data = b""
         self.written = 0
+        self._furthest = 0
         self._found: tuple[int, list[Completion]] | None = None
 
     def copy(self) -> FakeText:
@@ -164,7 +170,8 @@ class FakeText:
     def rewind(self, message: Rewind) -> Rewound:
         to = message.offset if message.HasField("offset") else len(self.data) - message.chars
         window = self.opened.rewind_window if self.opened.HasField("rewind_window") else 64
-        back = min(window, len(self.data))
+        self._furthest = max(self._furthest, len(self.data))
+        back = min(window - self._furthest + len(self.data), len(self.data))
         if not len(self.data) - back <= to <= len(self.data):
             reason = f"the session can go back {back} characters"
             raise Refused(grpc.StatusCode.OUT_OF_RANGE, reason)
@@ -213,7 +220,7 @@ class FakeText:
     def _read(self, text: str) -> str:
         if self.model is UNTRAINED:
             return text
-        known = self.model.vocabulary.characters.symbols
+        known = ALPHABET.vocabulary.characters.symbols
         if self.opened.unknown_symbols == operations_pb2.UNKNOWN_SYMBOLS_SKIP:
             return "".join(symbol for symbol in text if symbol in known)
         for offset, symbol in enumerate(text):

@@ -9,6 +9,8 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from dataclasses import dataclass
 
+from cellwire.v1 import operations_pb2
+
 from .fake_daemon import FakeDaemon
 
 GUARD_S = 60
@@ -63,6 +65,41 @@ async def test_generate_prints_the_text_and_nothing_else(fake: FakeDaemon) -> No
     assert ended == Ended(0, "cdefg", "")
 
 
+async def test_generate_says_how_to_draw_and_where_to_stop(fake: FakeDaemon) -> None:
+    drawing = ["--top-p", "0.5", "--min-p", "0.25", "--repetition-penalty", "1.5"]
+    stops = ["--stop", "xyz", "--stop", "e"]
+    ended = await run("generate", "--prompt", "a", *drawing, *stops, "--target", fake.target)
+    assert ended == Ended(0, "bcd", "")
+    sampling = fake.requests[-1].generate.sampling
+    assert (sampling.top_p, sampling.min_p, sampling.repetition_penalty) == (0.5, 0.25, 1.5)
+    assert fake.requests[-1].generate.stop == ["xyz", "e"]
+
+
+async def test_complete_shows_the_best_first_one_a_line(fake: FakeDaemon) -> None:
+    fake.continuations = ["b\n", "b\\n", "é ", "d"]
+    ended = await run("complete", "--prompt", "a", "--target", fake.target)
+    assert ended == Ended(0, "b\\n\nb\\\\n\né \nd\n", "")
+    asked = fake.requests[-1].complete
+    assert (asked.beam_width, asked.completions, asked.max_chars) == (5, 5, 32)
+
+
+async def test_complete_shows_scores_if_asked(fake: FakeDaemon) -> None:
+    options = ["--beam-width", "3", "--completions", "2", "--max-chars", "2", "--end", "word"]
+    more = ["--length-penalty", "0.5", "--scores", "--model", "alphabet"]
+    ended = await run(
+        "complete", "--prompt", "-", *options, *more, "--target", fake.target, stdin="x\n"
+    )
+    assert ended == Ended(0, "-1.000\tyz\n-2.000\tza\n", "")
+    asked = fake.requests[-1].complete
+    assert (asked.beam_width, asked.completions, asked.length_penalty) == (3, 2, 0.5)
+    assert asked.end == operations_pb2.COMPLETION_END_WORD
+
+
+async def test_complete_says_what_the_daemon_refuses(fake: FakeDaemon) -> None:
+    ended = await run("complete", "--prompt", "B", "--target", fake.target)
+    assert ended == Ended(1, "", "cellwire: the model does not know 'B' (offset 0)\n")
+
+
 async def test_generate_reads_the_prompt_from_stdin(fake: FakeDaemon) -> None:
     arguments = ("generate", "--prompt", "-", "--max-chars", "2", "--target", fake.target)
     assert await run(*arguments, stdin="x\n") == Ended(0, "yz", "")
@@ -81,7 +118,7 @@ async def test_bad_arguments_exit_with_2(fake: FakeDaemon) -> None:
 
 async def test_no_daemon_is_said_plainly(fake: FakeDaemon) -> None:
     await fake.stop()
-    for command in ("generate", "models", "chat"):
+    for command in ("generate", "complete", "models", "chat"):
         ended = await run(command, "--target", fake.target)
         assert ended == Ended(
             1,

@@ -11,7 +11,8 @@ import grpc
 import grpc.aio
 
 from cellwire.client.answers import answer_of
-from cellwire.client.errors import Cancelled, CellwireError, Unavailable, error_of_rpc
+from cellwire.client.ending import Ending
+from cellwire.client.errors import Cancelled, CellwireError, Unavailable
 from cellwire.client.inbox import Inbox
 from cellwire.client.requests import Operation, request_of
 from cellwire.client.values import (
@@ -50,6 +51,7 @@ class Stream:
         self.left: dict[int, Inbox] = {}
         """What was under way when the session was attached to, and nobody here reads yet."""
         self._call = call
+        self._ending = Ending(call)
         # Not from 1: an attached session may still answer what another stream has asked.
         self._ids = itertools.count(_NOBODY + 1 + secrets.randbits(48))
         self._inboxes: dict[int, Inbox] = {}
@@ -131,8 +133,8 @@ class Stream:
                 await self._route(response)
             if not self._closing:
                 failure = Unavailable("the daemon ended the session")
-        except grpc.aio.AioRpcError as error:
-            failure = error_of_rpc(error)
+        except grpc.aio.AioRpcError:
+            failure = self._ending.error()
         finally:
             self._fail(failure)
 

@@ -39,6 +39,16 @@ def show(text: str) -> None:
     sys.stdout.flush()
 
 
+def on_one_line(text: str) -> str:
+    """Return text with its backslashes, and what is not printable, as in Python's strings."""
+    return "".join(
+        symbol.encode("unicode_escape").decode()
+        if symbol == "\\" or not symbol.isprintable()
+        else symbol
+        for symbol in text
+    )
+
+
 def say(message: str) -> None:
     """Show one line on stderr; stdout is for text alone."""
     sys.stderr.write(f"cellwire: {' '.join(message.split())}\n")
