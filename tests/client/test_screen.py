@@ -154,6 +154,10 @@ async def test_what_is_drawn(daemon: Client) -> None:
             ("[SetCursorPosition]", ""),
             ("fg:ansibrightblack", "cd"),
         ]
+        editor.completion = "e\n"
+        assert text_of(editor)[2] == ("fg:ansibrightblack", "e↵")
+        editor.completion = ""
+        assert text_of(editor)[2] == ("fg:ansibrightblack", " ")
         assert "Tab" in status_of(editor)[0][1]
         editor.go_on()
         assert status_of(editor) == [("fg:ansibrightblack", "Ctrl-C: stop")]

@@ -15,7 +15,7 @@ from cellwire.client.editor import Editor
 SHOWN_CHARS = 4096
 """How much of a text is drawn: more than a screen holds."""
 
-_KEYS = "Tab: accept   Enter: the model goes on   Alt-Enter: new line   Ctrl-C: stop, then leave"
+_KEYS = "Tab: accept  Enter: go on  Alt-Enter: new line  Ctrl-C: stop, then leave"
 
 
 async def edit(editor: Editor) -> None:
@@ -35,10 +35,12 @@ async def edit(editor: Editor) -> None:
 
 def text_of(editor: Editor) -> StyleAndTextTuples:
     """Return the text, the cursor, and after it, in grey, the completion."""
+    # There has to be something on the cursor's line for it to stand on.
+    completion = editor.completion.replace("\n", "↵") or " "
     return [
         ("", editor.text[-SHOWN_CHARS:]),
         ("[SetCursorPosition]", ""),
-        ("fg:ansibrightblack", editor.completion),
+        ("fg:ansibrightblack", completion),
     ]
 
 
