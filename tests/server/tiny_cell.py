@@ -13,12 +13,13 @@ from onnx import TensorProto, helper, numpy_helper
 SYMBOLS = tuple("abcdefghijklmnopqrstuvwxyz ,.\n世é")
 
 
-def manifest(symbols: tuple[str, ...] = SYMBOLS) -> str:
+def manifest(vocabulary: dict[str, Any], labels: tuple[str, ...] = ()) -> str:
     return json.dumps(
         {
             "version": 1,
-            "vocabulary": {"kind": "characters", "symbols": list(symbols)},
+            "vocabulary": vocabulary,
             "cell": {"kind": "lstm", "layers": 1, "hidden": 1},
+            "labels": list(labels),
         }
     )
 
@@ -26,16 +27,29 @@ def manifest(symbols: tuple[str, ...] = SYMBOLS) -> str:
 class CellWriter:
     """Collects the parts of a cell's graph."""
 
-    def __init__(self, symbols: tuple[str, ...] = SYMBOLS, seed: int = 0, opset: int = 20) -> None:
-        self.symbols = symbols
+    def __init__(
+        self,
+        symbols: tuple[str, ...] = SYMBOLS,
+        seed: int = 0,
+        opset: int = 20,
+        vocabulary: dict[str, Any] | None = None,
+        labels: tuple[str, ...] = (),
+    ) -> None:
+        self.vocabulary = vocabulary or {"kind": "characters", "symbols": list(symbols)}
+        self.labels = labels
+        self.size = 256 if self.vocabulary["kind"] == "bytes" else len(self.vocabulary["symbols"])
         self.random = np.random.default_rng(seed)
         self.opset = opset
         self.inputs = [helper.make_tensor_value_info("token", TensorProto.INT64, ["batch"])]
-        self.outputs = [
-            helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", len(symbols)])
-        ]
+        self.outputs = [self.output("scores", len(labels))] if labels else []
+        if not labels:
+            self.outputs.append(self.output("logits", self.size))
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
+
+    @staticmethod
+    def output(name: str, width: int) -> onnx.ValueInfoProto:
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", width])
 
     def weights(self, name: str, *shape: int) -> str:
         values = self.random.normal(size=shape) / np.sqrt(shape[0])
@@ -63,15 +77,20 @@ class CellWriter:
         model = helper.make_model(
             graph, opset_imports=[helper.make_opsetid("", self.opset)], ir_version=10
         )
-        helper.set_model_props(model, {"cellwire.manifest": manifest(self.symbols)})
+        helper.set_model_props(model, {"cellwire.manifest": manifest(self.vocabulary, self.labels)})
         return model
 
 
-def lstm_cell(hidden: int = 16, symbols: tuple[str, ...] = SYMBOLS, seed: int = 0) -> CellWriter:
+def lstm_cell(
+    hidden: int = 16,
+    symbols: tuple[str, ...] = SYMBOLS,
+    seed: int = 0,
+    vocabulary: dict[str, Any] | None = None,
+) -> CellWriter:
     """One LSTM layer; gate order i, f, o, g."""
-    cell = CellWriter(symbols, seed)
+    cell = CellWriter(symbols, seed, vocabulary=vocabulary)
     h, c = cell.state("h", hidden), cell.state("c", hidden)
-    cell.node("Gather", [cell.weights("table", len(symbols), 4 * hidden), "token"], "row")
+    cell.node("Gather", [cell.weights("table", cell.size, 4 * hidden), "token"], "row")
     cell.node("Gemm", [h, cell.weights("recurrent", hidden, 4 * hidden), "row"], "gates")
     cell.node(
         "Split", ["gates", cell.integers("three_one", 3 * hidden, hidden)], "ifo", "g", axis=1
@@ -83,7 +102,7 @@ def lstm_cell(hidden: int = 16, symbols: tuple[str, ...] = SYMBOLS, seed: int = 
     cell.node("Add", ["new", cell.node("Mul", ["forget", c], "kept")], "next_state.c")
     squashed = cell.node("Tanh", ["next_state.c"], "squashed")
     cell.node("Mul", ["output", squashed], "next_state.h")
-    head = cell.weights("head", hidden, len(symbols))
+    head = cell.weights("head", hidden, cell.size)
     cell.node("Gemm", ["next_state.h", head], "small")
     cell.constants.append(numpy_helper.from_array(np.array(6, np.float32), "spread"))
     cell.node("Mul", ["small", "spread"], "logits")
@@ -99,6 +118,20 @@ def previous_token_cell(symbols: tuple[str, ...] = SYMBOLS) -> CellWriter:
     cell.node("OneHot", ["token", "depth", "off_on"], "next_state.previous", axis=-1)
     cell.constants.append(numpy_helper.from_array(np.array(50, np.float32), "steep"))
     cell.node("Mul", ["state.previous", "steep"], "logits")
+    return cell
+
+
+def labelled_cell() -> CellWriter:
+    """Counts symbols; scores how many of ten are still to come, and how many there were."""
+    cell = CellWriter(labels=("few", "many"))
+    count = cell.state("count", 1)
+    cell.constants += [
+        numpy_helper.from_array(np.array([1], np.float32), "one"),
+        numpy_helper.from_array(np.array([10], np.float32), "ten"),
+    ]
+    cell.node("Add", [count, "one"], "next_state.count")
+    cell.node("Sub", ["ten", "next_state.count"], "left")
+    cell.node("Concat", ["left", "next_state.count"], "scores", axis=1)
     return cell
 
 

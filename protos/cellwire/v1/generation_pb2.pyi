@@ -148,7 +148,7 @@ class SessionResponse(_message.Message):
 
     @_builtins.property
     def chunk(self) -> _operations_pb2.Chunk:
-        """Text of a generate, as it comes, or what an attach missed."""
+        """Text of a generate, as it comes."""
 
     @_builtins.property
     def finished(self) -> _operations_pb2.Finished:

@@ -84,7 +84,8 @@ class GenerationServiceServicer:
         (INTERNAL), and a daemon that shuts down (UNAVAILABLE).
 
         When the client half-closes, the operations already sent are finished, then the session ends
-        as if closed. When the client goes away, the session does as its open's on_disconnect said. A
+        as if closed, and is kept if its open set on_disconnect. When the client goes away, the session
+        does as on_disconnect said. A
         client that reads slowly pauses its own generations and nobody else's.
 
         RESOURCE_EXHAUSTED: as an open's status, the daemon holds as many sessions as it has room for;

@@ -26,7 +26,7 @@ from cellwire.v1 import models_pb2 as cellwire_dot_v1_dot_models__pb2
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x63\x65llwire/v1/operations.proto\x12\x0b\x63\x65llwire.v1\x1a\x18\x63\x65llwire/v1/models.proto\x1a\x17google/rpc/status.proto\"\xdf\x01\n\x04Open\x12\r\n\x05model\x18\x01 \x01(\t\x12\x11\n\x04seed\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x1a\n\rrewind_window\x18\x03 \x01(\rH\x01\x88\x01\x01\x12\x34\n\x0funknown_symbols\x18\x04 \x01(\x0e\x32\x1b.cellwire.v1.UnknownSymbols\x12\x30\n\ron_disconnect\x18\x05 \x01(\x0e\x32\x19.cellwire.v1.OnDisconnect\x12\x16\n\x0eidle_timeout_s\x18\x06 \x01(\rB\x07\n\x05_seedB\x10\n\x0e_rewind_window\"N\n\x06\x41ttach\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x13\n\x06offset\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x10\n\x08takeover\x18\x03 \x01(\x08\x42\t\n\x07_offset\"3\n\x06\x41ppend\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x42\t\n\x07\x63ontent\"\x89\x01\n\x08Generate\x12\x11\n\tmax_chars\x18\x01 \x01(\r\x12\'\n\x08sampling\x18\x02 \x01(\x0b\x32\x15.cellwire.v1.Sampling\x12\x19\n\x11log_probabilities\x18\x03 \x01(\x08\x12\x18\n\x10top_alternatives\x18\x04 \x01(\r\x12\x0c\n\x04stop\x18\x05 \x03(\t\"\x8b\x02\n\x08Sampling\x12\x18\n\x0btemperature\x18\x01 \x01(\x02H\x00\x88\x01\x01\x12\r\n\x05top_k\x18\x02 \x01(\r\x12\x12\n\x05top_p\x18\x03 \x01(\x02H\x01\x88\x01\x01\x12\r\n\x05min_p\x18\x04 \x01(\x02\x12\x1f\n\x12repetition_penalty\x18\x05 \x01(\x02H\x02\x88\x01\x01\x12\x19\n\x11repetition_window\x18\x06 \x01(\r\x12*\n\nlogit_bias\x18\x07 \x03(\x0b\x32\x16.cellwire.v1.LogitBias\x12\x11\n\x04seed\x18\x08 \x01(\x04H\x03\x88\x01\x01\x42\x0e\n\x0c_temperatureB\x08\n\x06_top_pB\x15\n\x13_repetition_penaltyB\x07\n\x05_seed\")\n\tLogitBias\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x0c\n\x04\x62ias\x18\x02 \x01(\x02\"\xa0\x01\n\x08\x43omplete\x12\x12\n\nbeam_width\x18\x01 \x01(\r\x12\x13\n\x0b\x63ompletions\x18\x02 \x01(\r\x12\x11\n\tmax_chars\x18\x03 \x01(\r\x12\x16\n\x0elength_penalty\x18\x04 \x01(\x02\x12\'\n\x03\x65nd\x18\x05 \x01(\x0e\x32\x1a.cellwire.v1.CompletionEnd\x12\x17\n\x0fpartial_results\x18\x06 \x01(\x08\"&\n\x06\x41\x63\x63\x65pt\x12\r\n\x05index\x18\x01 \x01(\r\x12\r\n\x05\x63hars\x18\x02 \x01(\r\"1\n\x06Rewind\x12\x0f\n\x05\x63hars\x18\x01 \x01(\rH\x00\x12\x10\n\x06offset\x18\x02 \x01(\x04H\x00\x42\x04\n\x02to\"\"\n\x04\x46ork\x12\x11\n\x04seed\x18\x01 \x01(\x04H\x00\x88\x01\x01\x42\x07\n\x05_seed\"M\n\x05Score\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x12\x19\n\x11log_probabilities\x18\x03 \x01(\x08\x42\t\n\x07\x63ontent\"\n\n\x08\x43lassify\"\x1e\n\x06\x43\x61ncel\x12\x14\n\x0coperation_id\x18\x01 \x01(\x04\"\x15\n\x05\x43lose\x12\x0c\n\x04keep\x18\x01 \x01(\x08\"M\n\x06Opened\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12!\n\x05model\x18\x02 \x01(\x0b\x32\x12.cellwire.v1.Model\x12\x0c\n\x04seed\x18\x03 \x01(\x04\"h\n\x08\x41ttached\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12!\n\x05model\x18\x02 \x01(\x0b\x32\x12.cellwire.v1.Model\x12\x0e\n\x06offset\x18\x03 \x01(\x04\x12\x15\n\roperation_ids\x18\x04 \x03(\x04\"3\n\x08\x41ppended\x12\x0e\n\x06offset\x18\x01 \x01(\x04\x12\x17\n\x0flog_probability\x18\x02 \x01(\x01\"\x85\x01\n\x05\x43hunk\x12\x0e\n\x06offset\x18\x01 \x01(\x04\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x19\n\x11log_probabilities\x18\x03 \x03(\x02\x12/\n\x0c\x61lternatives\x18\x04 \x03(\x0b\x32\x19.cellwire.v1.Alternatives\x12\x12\n\nend_offset\x18\x05 \x01(\x04\">\n\x0c\x41lternatives\x12.\n\x0c\x61lternatives\x18\x01 \x03(\x0b\x32\x18.cellwire.v1.Alternative\"6\n\x0b\x41lternative\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x17\n\x0flog_probability\x18\x02 \x01(\x02\"I\n\tCompleted\x12\x0e\n\x06offset\x18\x01 \x01(\x04\x12,\n\x0b\x63ompletions\x18\x02 \x03(\x0b\x32\x17.cellwire.v1.Completion\"Q\n\nCompletion\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x17\n\x0flog_probability\x18\x02 \x01(\x01\x12\r\n\x05\x63hars\x18\x03 \x01(\r\x12\r\n\x05\x65nded\x18\x04 \x01(\x08\"\x19\n\x07Rewound\x12\x0e\n\x06offset\x18\x01 \x01(\x04\":\n\x06\x46orked\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0c\n\x04seed\x18\x02 \x01(\x04\x12\x0e\n\x06offset\x18\x03 \x01(\x04\"\x82\x01\n\x06Scored\x12\x17\n\x0flog_probability\x18\x01 \x01(\x01\x12\x14\n\x0cscored_chars\x18\x02 \x01(\x04\x12\x1a\n\x12\x62its_per_character\x18\x03 \x01(\x01\x12\x12\n\nperplexity\x18\x04 \x01(\x01\x12\x19\n\x11log_probabilities\x18\x05 \x03(\x02\"E\n\nClassified\x12\x0e\n\x06offset\x18\x01 \x01(\x04\x12\'\n\x06scores\x18\x02 \x03(\x0b\x32\x17.cellwire.v1.LabelScore\"*\n\nLabelScore\x12\r\n\x05label\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x02\"v\n\x08\x46inished\x12)\n\x06reason\x18\x01 \x01(\x0e\x32\x19.cellwire.v1.FinishReason\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12!\n\x05usage\x18\x03 \x01(\x0b\x32\x12.cellwire.v1.Usage\x12\x0c\n\x04stop\x18\x04 \x01(\t\"8\n\x05Usage\x12\x16\n\x0e\x61ppended_chars\x18\x01 \x01(\x04\x12\x17\n\x0fgenerated_chars\x18\x02 \x01(\x04\".\n\x08Rejected\x12\"\n\x06status\x18\x01 \x01(\x0b\x32\x12.google.rpc.Status\"\x0b\n\tCancelled\"\x08\n\x06\x43losed*\x84\x01\n\x0eUnknownSymbols\x12\x1f\n\x1bUNKNOWN_SYMBOLS_UNSPECIFIED\x10\x00\x12\x1a\n\x16UNKNOWN_SYMBOLS_REJECT\x10\x01\x12\x18\n\x14UNKNOWN_SYMBOLS_SKIP\x10\x02\x12\x1b\n\x17UNKNOWN_SYMBOLS_REPLACE\x10\x03*z\n\x0cOnDisconnect\x12\x1d\n\x19ON_DISCONNECT_UNSPECIFIED\x10\x00\x12\x16\n\x12ON_DISCONNECT_STOP\x10\x01\x12\x17\n\x13ON_DISCONNECT_PAUSE\x10\x02\x12\x1a\n\x16ON_DISCONNECT_CONTINUE\x10\x03*a\n\rCompletionEnd\x12\x1e\n\x1a\x43OMPLETION_END_UNSPECIFIED\x10\x00\x12\x17\n\x13\x43OMPLETION_END_WORD\x10\x01\x12\x17\n\x13\x43OMPLETION_END_LINE\x10\x02*\x9d\x01\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x46INISH_REASON_MAX_CHARS\x10\x01\x12\x1b\n\x17\x46INISH_REASON_CANCELLED\x10\x02\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x03\x12\x1c\n\x18\x46INISH_REASON_SUPERSEDED\x10\x04\x42\x35\n\x0b\x63\x65llwire.v1P\x01Z\x16\x63\x65llwire/v1;cellwirev1\xaa\x02\x0b\x43\x65llwire.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x63\x65llwire/v1/operations.proto\x12\x0b\x63\x65llwire.v1\x1a\x18\x63\x65llwire/v1/models.proto\x1a\x17google/rpc/status.proto\"\xdf\x01\n\x04Open\x12\r\n\x05model\x18\x01 \x01(\t\x12\x11\n\x04seed\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x1a\n\rrewind_window\x18\x03 \x01(\rH\x01\x88\x01\x01\x12\x34\n\x0funknown_symbols\x18\x04 \x01(\x0e\x32\x1b.cellwire.v1.UnknownSymbols\x12\x30\n\ron_disconnect\x18\x05 \x01(\x0e\x32\x19.cellwire.v1.OnDisconnect\x12\x16\n\x0eidle_timeout_s\x18\x06 \x01(\rB\x07\n\x05_seedB\x10\n\x0e_rewind_window\"N\n\x06\x41ttach\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x13\n\x06offset\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x10\n\x08takeover\x18\x03 \x01(\x08\x42\t\n\x07_offset\"3\n\x06\x41ppend\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x42\t\n\x07\x63ontent\"\x89\x01\n\x08Generate\x12\x11\n\tmax_chars\x18\x01 \x01(\r\x12\'\n\x08sampling\x18\x02 \x01(\x0b\x32\x15.cellwire.v1.Sampling\x12\x19\n\x11log_probabilities\x18\x03 \x01(\x08\x12\x18\n\x10top_alternatives\x18\x04 \x01(\r\x12\x0c\n\x04stop\x18\x05 \x03(\t\"\x8b\x02\n\x08Sampling\x12\x18\n\x0btemperature\x18\x01 \x01(\x02H\x00\x88\x01\x01\x12\r\n\x05top_k\x18\x02 \x01(\r\x12\x12\n\x05top_p\x18\x03 \x01(\x02H\x01\x88\x01\x01\x12\r\n\x05min_p\x18\x04 \x01(\x02\x12\x1f\n\x12repetition_penalty\x18\x05 \x01(\x02H\x02\x88\x01\x01\x12\x19\n\x11repetition_window\x18\x06 \x01(\r\x12*\n\nlogit_bias\x18\x07 \x03(\x0b\x32\x16.cellwire.v1.LogitBias\x12\x11\n\x04seed\x18\x08 \x01(\x04H\x03\x88\x01\x01\x42\x0e\n\x0c_temperatureB\x08\n\x06_top_pB\x15\n\x13_repetition_penaltyB\x07\n\x05_seed\")\n\tLogitBias\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x0c\n\x04\x62ias\x18\x02 \x01(\x02\"\xa0\x01\n\x08\x43omplete\x12\x12\n\nbeam_width\x18\x01 \x01(\r\x12\x13\n\x0b\x63ompletions\x18\x02 \x01(\r\x12\x11\n\tmax_chars\x18\x03 \x01(\r\x12\x16\n\x0elength_penalty\x18\x04 \x01(\x02\x12\'\n\x03\x65nd\x18\x05 \x01(\x0e\x32\x1a.cellwire.v1.CompletionEnd\x12\x17\n\x0fpartial_results\x18\x06 \x01(\x08\"&\n\x06\x41\x63\x63\x65pt\x12\r\n\x05index\x18\x01 \x01(\r\x12\r\n\x05\x63hars\x18\x02 \x01(\r\"1\n\x06Rewind\x12\x0f\n\x05\x63hars\x18\x01 \x01(\rH\x00\x12\x10\n\x06offset\x18\x02 \x01(\x04H\x00\x42\x04\n\x02to\"\"\n\x04\x46ork\x12\x11\n\x04seed\x18\x01 \x01(\x04H\x00\x88\x01\x01\x42\x07\n\x05_seed\"M\n\x05Score\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x12\x19\n\x11log_probabilities\x18\x03 \x01(\x08\x42\t\n\x07\x63ontent\"\n\n\x08\x43lassify\"\x1e\n\x06\x43\x61ncel\x12\x14\n\x0coperation_id\x18\x01 \x01(\x04\"\x15\n\x05\x43lose\x12\x0c\n\x04keep\x18\x01 \x01(\x08\"M\n\x06Opened\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12!\n\x05model\x18\x02 \x01(\x0b\x32\x12.cellwire.v1.Model\x12\x0c\n\x04seed\x18\x03 \x01(\x04\"\x9a\x01\n\x08\x41ttached\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12!\n\x05model\x18\x02 \x01(\x0b\x32\x12.cellwire.v1.Model\x12\x0e\n\x06offset\x18\x03 \x01(\x04\x12\x15\n\roperation_ids\x18\x04 \x03(\x04\x12\"\n\x06missed\x18\x05 \x01(\x0b\x32\x12.cellwire.v1.Chunk\x12\x0c\n\x04seed\x18\x06 \x01(\x04\"3\n\x08\x41ppended\x12\x0e\n\x06offset\x18\x01 \x01(\x04\x12\x17\n\x0flog_probability\x18\x02 \x01(\x01\"\x85\x01\n\x05\x43hunk\x12\x0e\n\x06offset\x18\x01 \x01(\x04\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x19\n\x11log_probabilities\x18\x03 \x03(\x02\x12/\n\x0c\x61lternatives\x18\x04 \x03(\x0b\x32\x19.cellwire.v1.Alternatives\x12\x12\n\nend_offset\x18\x05 \x01(\x04\">\n\x0c\x41lternatives\x12.\n\x0c\x61lternatives\x18\x01 \x03(\x0b\x32\x18.cellwire.v1.Alternative\"6\n\x0b\x41lternative\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x17\n\x0flog_probability\x18\x02 \x01(\x02\"I\n\tCompleted\x12\x0e\n\x06offset\x18\x01 \x01(\x04\x12,\n\x0b\x63ompletions\x18\x02 \x03(\x0b\x32\x17.cellwire.v1.Completion\"Q\n\nCompletion\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x17\n\x0flog_probability\x18\x02 \x01(\x01\x12\r\n\x05\x63hars\x18\x03 \x01(\r\x12\r\n\x05\x65nded\x18\x04 \x01(\x08\"\x19\n\x07Rewound\x12\x0e\n\x06offset\x18\x01 \x01(\x04\":\n\x06\x46orked\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0c\n\x04seed\x18\x02 \x01(\x04\x12\x0e\n\x06offset\x18\x03 \x01(\x04\"\x82\x01\n\x06Scored\x12\x17\n\x0flog_probability\x18\x01 \x01(\x01\x12\x14\n\x0cscored_chars\x18\x02 \x01(\x04\x12\x1a\n\x12\x62its_per_character\x18\x03 \x01(\x01\x12\x12\n\nperplexity\x18\x04 \x01(\x01\x12\x19\n\x11log_probabilities\x18\x05 \x03(\x02\"E\n\nClassified\x12\x0e\n\x06offset\x18\x01 \x01(\x04\x12\'\n\x06scores\x18\x02 \x03(\x0b\x32\x17.cellwire.v1.LabelScore\"*\n\nLabelScore\x12\r\n\x05label\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x02\"v\n\x08\x46inished\x12)\n\x06reason\x18\x01 \x01(\x0e\x32\x19.cellwire.v1.FinishReason\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12!\n\x05usage\x18\x03 \x01(\x0b\x32\x12.cellwire.v1.Usage\x12\x0c\n\x04stop\x18\x04 \x01(\t\"8\n\x05Usage\x12\x16\n\x0e\x61ppended_chars\x18\x01 \x01(\x04\x12\x17\n\x0fgenerated_chars\x18\x02 \x01(\x04\".\n\x08Rejected\x12\"\n\x06status\x18\x01 \x01(\x0b\x32\x12.google.rpc.Status\"\x0b\n\tCancelled\"\x08\n\x06\x43losed*\x84\x01\n\x0eUnknownSymbols\x12\x1f\n\x1bUNKNOWN_SYMBOLS_UNSPECIFIED\x10\x00\x12\x1a\n\x16UNKNOWN_SYMBOLS_REJECT\x10\x01\x12\x18\n\x14UNKNOWN_SYMBOLS_SKIP\x10\x02\x12\x1b\n\x17UNKNOWN_SYMBOLS_REPLACE\x10\x03*z\n\x0cOnDisconnect\x12\x1d\n\x19ON_DISCONNECT_UNSPECIFIED\x10\x00\x12\x16\n\x12ON_DISCONNECT_STOP\x10\x01\x12\x17\n\x13ON_DISCONNECT_PAUSE\x10\x02\x12\x1a\n\x16ON_DISCONNECT_CONTINUE\x10\x03*a\n\rCompletionEnd\x12\x1e\n\x1a\x43OMPLETION_END_UNSPECIFIED\x10\x00\x12\x17\n\x13\x43OMPLETION_END_WORD\x10\x01\x12\x17\n\x13\x43OMPLETION_END_LINE\x10\x02*\x9d\x01\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x46INISH_REASON_MAX_CHARS\x10\x01\x12\x1b\n\x17\x46INISH_REASON_CANCELLED\x10\x02\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x03\x12\x1c\n\x18\x46INISH_REASON_SUPERSEDED\x10\x04\x42\x35\n\x0b\x63\x65llwire.v1P\x01Z\x16\x63\x65llwire/v1;cellwirev1\xaa\x02\x0b\x43\x65llwire.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,14 +34,14 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'cellwire.v1.operations_pb2'
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\013cellwire.v1P\001Z\026cellwire/v1;cellwirev1\252\002\013Cellwire.V1'
-  _globals['_UNKNOWNSYMBOLS']._serialized_start=2581
-  _globals['_UNKNOWNSYMBOLS']._serialized_end=2713
-  _globals['_ONDISCONNECT']._serialized_start=2715
-  _globals['_ONDISCONNECT']._serialized_end=2837
-  _globals['_COMPLETIONEND']._serialized_start=2839
-  _globals['_COMPLETIONEND']._serialized_end=2936
-  _globals['_FINISHREASON']._serialized_start=2939
-  _globals['_FINISHREASON']._serialized_end=3096
+  _globals['_UNKNOWNSYMBOLS']._serialized_start=2632
+  _globals['_UNKNOWNSYMBOLS']._serialized_end=2764
+  _globals['_ONDISCONNECT']._serialized_start=2766
+  _globals['_ONDISCONNECT']._serialized_end=2888
+  _globals['_COMPLETIONEND']._serialized_start=2890
+  _globals['_COMPLETIONEND']._serialized_end=2987
+  _globals['_FINISHREASON']._serialized_start=2990
+  _globals['_FINISHREASON']._serialized_end=3147
   _globals['_OPEN']._serialized_start=97
   _globals['_OPEN']._serialized_end=320
   _globals['_ATTACH']._serialized_start=322
@@ -72,38 +72,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CLOSE']._serialized_end=1342
   _globals['_OPENED']._serialized_start=1344
   _globals['_OPENED']._serialized_end=1421
-  _globals['_ATTACHED']._serialized_start=1423
-  _globals['_ATTACHED']._serialized_end=1527
-  _globals['_APPENDED']._serialized_start=1529
-  _globals['_APPENDED']._serialized_end=1580
-  _globals['_CHUNK']._serialized_start=1583
-  _globals['_CHUNK']._serialized_end=1716
-  _globals['_ALTERNATIVES']._serialized_start=1718
-  _globals['_ALTERNATIVES']._serialized_end=1780
-  _globals['_ALTERNATIVE']._serialized_start=1782
-  _globals['_ALTERNATIVE']._serialized_end=1836
-  _globals['_COMPLETED']._serialized_start=1838
-  _globals['_COMPLETED']._serialized_end=1911
-  _globals['_COMPLETION']._serialized_start=1913
-  _globals['_COMPLETION']._serialized_end=1994
-  _globals['_REWOUND']._serialized_start=1996
-  _globals['_REWOUND']._serialized_end=2021
-  _globals['_FORKED']._serialized_start=2023
-  _globals['_FORKED']._serialized_end=2081
-  _globals['_SCORED']._serialized_start=2084
-  _globals['_SCORED']._serialized_end=2214
-  _globals['_CLASSIFIED']._serialized_start=2216
-  _globals['_CLASSIFIED']._serialized_end=2285
-  _globals['_LABELSCORE']._serialized_start=2287
-  _globals['_LABELSCORE']._serialized_end=2329
-  _globals['_FINISHED']._serialized_start=2331
-  _globals['_FINISHED']._serialized_end=2449
-  _globals['_USAGE']._serialized_start=2451
-  _globals['_USAGE']._serialized_end=2507
-  _globals['_REJECTED']._serialized_start=2509
-  _globals['_REJECTED']._serialized_end=2555
-  _globals['_CANCELLED']._serialized_start=2557
-  _globals['_CANCELLED']._serialized_end=2568
-  _globals['_CLOSED']._serialized_start=2570
-  _globals['_CLOSED']._serialized_end=2578
+  _globals['_ATTACHED']._serialized_start=1424
+  _globals['_ATTACHED']._serialized_end=1578
+  _globals['_APPENDED']._serialized_start=1580
+  _globals['_APPENDED']._serialized_end=1631
+  _globals['_CHUNK']._serialized_start=1634
+  _globals['_CHUNK']._serialized_end=1767
+  _globals['_ALTERNATIVES']._serialized_start=1769
+  _globals['_ALTERNATIVES']._serialized_end=1831
+  _globals['_ALTERNATIVE']._serialized_start=1833
+  _globals['_ALTERNATIVE']._serialized_end=1887
+  _globals['_COMPLETED']._serialized_start=1889
+  _globals['_COMPLETED']._serialized_end=1962
+  _globals['_COMPLETION']._serialized_start=1964
+  _globals['_COMPLETION']._serialized_end=2045
+  _globals['_REWOUND']._serialized_start=2047
+  _globals['_REWOUND']._serialized_end=2072
+  _globals['_FORKED']._serialized_start=2074
+  _globals['_FORKED']._serialized_end=2132
+  _globals['_SCORED']._serialized_start=2135
+  _globals['_SCORED']._serialized_end=2265
+  _globals['_CLASSIFIED']._serialized_start=2267
+  _globals['_CLASSIFIED']._serialized_end=2336
+  _globals['_LABELSCORE']._serialized_start=2338
+  _globals['_LABELSCORE']._serialized_end=2380
+  _globals['_FINISHED']._serialized_start=2382
+  _globals['_FINISHED']._serialized_end=2500
+  _globals['_USAGE']._serialized_start=2502
+  _globals['_USAGE']._serialized_end=2558
+  _globals['_REJECTED']._serialized_start=2560
+  _globals['_REJECTED']._serialized_end=2606
+  _globals['_CANCELLED']._serialized_start=2608
+  _globals['_CANCELLED']._serialized_end=2619
+  _globals['_CLOSED']._serialized_start=2621
+  _globals['_CLOSED']._serialized_end=2629
 # @@protoc_insertion_point(module_scope)

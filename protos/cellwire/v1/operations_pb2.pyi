@@ -72,7 +72,8 @@ class _OnDisconnectEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OnDiscon
 
 class OnDisconnect(_OnDisconnect, metaclass=_OnDisconnectEnumTypeWrapper):
     """OnDisconnect says what becomes of a session when its stream breaks. (A half-close is no break: it
-    ends the session as close does.)
+    finishes the operations already sent, and then ends the session as close does; if anything but the
+    default was asked for here, it keeps the session as close with keep does.)
     """
 
 ON_DISCONNECT_UNSPECIFIED: OnDisconnect.ValueType  # 0
@@ -216,9 +217,9 @@ Global___Open: _TypeAlias = Open  # noqa: Y015
 
 @_typing.final
 class Attach(_message.Message):
-    """Attach takes up a session that is in the daemon's memory. It is answered by attached; then the
-    text the client has not seen follows as chunks under this operation's id; then the last answers of
-    operations that ended meanwhile, and everything new. Log-probabilities of missed text are not kept.
+    """Attach takes up a session that is in the daemon's memory. It is answered by attached, with the text
+    the client has not seen; then the last answers follow of operations that ended meanwhile, and
+    everything new. Log-probabilities of missed text are not kept.
 
     NOT_FOUND if there is no such session. FAILED_PRECONDITION if another stream holds it and takeover
     is not set. OUT_OF_RANGE if the session's text has not reached offset, or reaches so far beyond it
@@ -717,7 +718,7 @@ Global___Opened: _TypeAlias = Opened  # noqa: Y015
 
 @_typing.final
 class Attached(_message.Message):
-    """Attached answers Attach; chunks of the missing text follow."""
+    """Attached answers Attach."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -725,10 +726,14 @@ class Attached(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     OFFSET_FIELD_NUMBER: _builtins.int
     OPERATION_IDS_FIELD_NUMBER: _builtins.int
+    MISSED_FIELD_NUMBER: _builtins.int
+    SEED_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     """The session."""
     offset: _builtins.int
     """The length of the session's text now."""
+    seed: _builtins.int
+    """The session's seed."""
     @_builtins.property
     def model(self) -> _models_pb2.Model:
         """The model it runs on."""
@@ -739,6 +744,10 @@ class Attached(_message.Message):
         been lost with the connection.
         """
 
+    @_builtins.property
+    def missed(self) -> Global___Chunk:
+        """The text the client has not seen; unset if there is none."""
+
     def __init__(
         self,
         *,
@@ -746,10 +755,12 @@ class Attached(_message.Message):
         model: _models_pb2.Model | None = ...,
         offset: _builtins.int = ...,
         operation_ids: _abc.Iterable[_builtins.int] | None = ...,
+        missed: Global___Chunk | None = ...,
+        seed: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["missed", b"missed", "model", b"model"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "offset", b"offset", "operation_ids", b"operation_ids", "session_id", b"session_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["missed", b"missed", "model", b"model", "offset", b"offset", "operation_ids", b"operation_ids", "seed", b"seed", "session_id", b"session_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -53,12 +53,15 @@ class GetSessionResponse(_message.Message):
     TAIL_FIELD_NUMBER: _builtins.int
     ATTACHED_FIELD_NUMBER: _builtins.int
     OPERATION_IDS_FIELD_NUMBER: _builtins.int
+    SEED_FIELD_NUMBER: _builtins.int
     offset: _builtins.int
     """The length of its text."""
     tail: _builtins.str
     """The end of its text: at most 1,024 characters."""
     attached: _builtins.bool
     """Whether a stream is attached to it."""
+    seed: _builtins.int
+    """Its seed."""
     @_builtins.property
     def model(self) -> _models_pb2.Model:
         """The model it runs on."""
@@ -75,10 +78,11 @@ class GetSessionResponse(_message.Message):
         tail: _builtins.str = ...,
         attached: _builtins.bool = ...,
         operation_ids: _abc.Iterable[_builtins.int] | None = ...,
+        seed: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attached", b"attached", "model", b"model", "offset", b"offset", "operation_ids", b"operation_ids", "tail", b"tail"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attached", b"attached", "model", b"model", "offset", b"offset", "operation_ids", b"operation_ids", "seed", b"seed", "tail", b"tail"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

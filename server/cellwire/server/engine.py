@@ -123,9 +123,9 @@ class Engine:
         """Let a session carry out an operation after those before it."""
         self._tell(session_id, lambda session: session.submit(operation))
 
-    def finish(self, session_id: str) -> None:
-        """Let a session end after the operations it has."""
-        self._tell(session_id, Session.finish)
+    def finish(self, session_id: str, *, keep: bool) -> None:
+        """Let a session end, or only its stream, after the operations it has."""
+        self._tell(session_id, lambda session: session.finish(keep=keep))
 
     def cancel(self, session_id: str, operation_id: int, target: int) -> None:
         """End an operation of a session, overtaking all others."""

@@ -178,7 +178,7 @@ class LetGo:
     """A close that keeps the session was reached: the stream ends, the session lives."""
 
     session_id: str
-    operation_id: int
+    operation_id: int | None  # None if the client ended its stream without a close
 
 
 Answer = (

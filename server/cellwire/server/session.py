@@ -197,10 +197,10 @@ class Session:
         for operation in [o for o in self._known() if isinstance(o, Complete)]:
             self._end_early(operation, FinishReason.SUPERSEDED)
 
-    def finish(self) -> None:
-        """End the session after the operations there are: no more will come."""
+    def finish(self, *, keep: bool) -> None:
+        """End the session, or only its stream, after the operations there are: no more come."""
         if not self._closing:
-            self._waiting.append(Close(None))
+            self._waiting.append(Close(None, keep))
             self._start_waiting()
 
     def grant(self, chars: int) -> None:
@@ -260,6 +260,8 @@ class Session:
         self._emit(Recalled(self.id, operation_id, start, tokens, self.operation_ids))
         self._credit.tokens = self._limits.read_ahead_chars
         self._held = False
+        if self._closing and self._waiting[-1].id is None:
+            self._waiting.pop()  # the stream that ended was another
 
     def close(self, operation_id: int | None, error: CellwireError | None = None) -> None:
         """End the session at once; what was running or waiting is dropped."""
@@ -290,7 +292,7 @@ class Session:
         """Carry out an operation, or begin to; CellwireError if that is impossible."""
         match operation:
             case Close(keep=True):
-                self._emit(LetGo(self.id, operation.id or 0))
+                self._emit(LetGo(self.id, operation.id))
             case Close():
                 self.close(operation.id)
             case Fork():

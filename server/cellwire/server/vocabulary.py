@@ -195,5 +195,6 @@ class Words(Vocabulary):
 
     @cached_property
     def in_words(self) -> frozenset[int]:
-        """The tokens that are words, by their first character."""
-        return frozenset(t for t in range(len(self)) if _IN_WORD.match(self.symbol(t)))
+        """The tokens that are words, by their first character, and what stands for unknown ones."""
+        words = (t for t in range(len(self)) if _IN_WORD.match(self.symbol(t)))
+        return frozenset(words) | ({self.unknown_token} - {None})

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from grpc import aio
 from tests.server.tiny_cell import lstm_cell, write_cell
@@ -38,12 +39,24 @@ class Stream:
         assert isinstance(response, SessionResponse), await self.call.details()
         return response
 
+    async def end(self) -> tuple[grpc.StatusCode, str]:
+        """Read to the end; a status comes only after everything before it has been read."""
+        with suppress(aio.AioRpcError):
+            while await self.call.read() is not aio.EOF:
+                pass
+        return await self.call.code(), await self.call.details()
+
     async def until(self, answer: str) -> list[SessionResponse]:
         """Read up to and including the first such answer."""
         responses = [await self.receive()]
         while responses[-1].WhichOneof("answer") != answer:
             responses.append(await self.receive())
         return responses
+
+    async def ask(self, **operation: object) -> SessionResponse:
+        """Send an operation and return its answer, the only one it has."""
+        await self.send(1, **operation)
+        return await self.receive()
 
     async def open(self, **arguments: object) -> SessionResponse:
         await self.send(open=arguments)

@@ -26,6 +26,17 @@ class Holder(Protocol):
         """End, saying why: the session is somebody else's."""
 
 
+class Home(Protocol):
+    """Where sessions are found by their ids."""
+
+    @property
+    def draining(self) -> bool:
+        """Whether no session may stay that nobody is attached to."""
+
+    def forget(self, live: LiveSession) -> None:
+        """Let a session not be found any more."""
+
+
 class LiveSession:
     """What a stream or a unary call does to its session; every method only leaves word of it."""
 
@@ -36,16 +47,15 @@ class LiveSession:
         seed: int,
         settings: Settings,
         outbox: Outbox,
-        forget: Callable[[LiveSession], None],
+        home: Home,
     ) -> None:
-        """`forget` is called once, when the session can no longer be found."""
         self.id = session_id
         self.model = model
         self.seed = seed
         self.settings = settings
         self.holder: Holder | None = None
         self._outbox = outbox
-        self._forget = forget
+        self._home = home
         self._expiry: asyncio.TimerHandle | None = None
 
     @property
@@ -74,8 +84,10 @@ class LiveSession:
         self.tell(lambda e: e.submit(self.id, operation))
 
     def finish(self) -> None:
-        """Let the session end after the operations it has."""
-        self.tell(lambda e: e.finish(self.id))
+        """Let go of the session after the operations it has; it ends unless it is to be kept."""
+        kept = self.settings.on_disconnect != OnDisconnect.ON_DISCONNECT_UNSPECIFIED
+        keep = kept and not self._home.draining
+        self.tell(lambda e: e.finish(self.id, keep=keep))
 
     def cancel(self, operation_id: int, target: int) -> None:
         """End an operation."""
@@ -127,6 +139,9 @@ class LiveSession:
 
     def expire_later(self) -> None:
         """End the session after its idle timeout, unless somebody takes it."""
+        if self._home.draining:
+            self.end()
+            return
         loop = asyncio.get_running_loop()
         self._expiry = loop.call_later(self.settings.idle_timeout_s, self.end)
 
@@ -142,4 +157,4 @@ class LiveSession:
         if self._expiry is not None:
             self._expiry.cancel()
             self._expiry = None
-        self._forget(self)
+        self._home.forget(self)

@@ -23,7 +23,7 @@ class LiveSessions:
         self.registry = registry
         self._outboxes = outboxes
         self._sessions: dict[str, LiveSession] = {}
-        self._draining = False
+        self.draining = False
         self._drained = asyncio.Event()
 
     def __len__(self) -> int:
@@ -45,21 +45,22 @@ class LiveSessions:
         self, session_id: str, model: ServedModel, seed: int, settings: Settings
     ) -> LiveSession:
         """Take in a session that its engine has, or is about to have; Draining."""
-        if self._draining:
+        if self.draining:
             raise Draining(_SHUTTING_DOWN)
         outbox = self._outboxes.add(session_id)
-        live = LiveSession(session_id, model, seed, settings, outbox, self._forget)
+        live = LiveSession(session_id, model, seed, settings, outbox, self)
         self._sessions[session_id] = live
         return live
 
-    def _forget(self, live: LiveSession) -> None:
+    def forget(self, live: LiveSession) -> None:
+        """Let a session not be found any more."""
         self._sessions.pop(live.id, None)
         self._outboxes.remove(live.id)
         self._note_drained()
 
     def find(self, session_id: str) -> LiveSession:
         """Return the session of that id; NotFound, or Draining."""
-        if self._draining:
+        if self.draining:
             raise Draining(_SHUTTING_DOWN)
         if session_id not in self._sessions:
             raise NotFound(f"there is no session {session_id!r}; it may have ended meanwhile")
@@ -83,7 +84,7 @@ class LiveSessions:
 
     def drain(self) -> None:
         """Take no more sessions, and end those that nobody is attached to."""
-        self._draining = True
+        self.draining = True
         for live in list(self._sessions.values()):
             if live.waits_for_a_holder:
                 live.end()
@@ -99,5 +100,5 @@ class LiveSessions:
             live.end(Draining(_SHUTTING_DOWN))
 
     def _note_drained(self) -> None:
-        if self._draining and not self._sessions:
+        if self.draining and not self._sessions:
             self._drained.set()

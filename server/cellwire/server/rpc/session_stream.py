@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from typing import NoReturn
 
 from grpc import aio
 
@@ -41,6 +42,7 @@ Context = aio.ServicerContext[SessionRequest, SessionResponse]
 _MAX_UNANSWERED = 2 * Limits().waiting_operations
 # Text longer than this is encoded in another thread, so that other streams are not held up.
 _LONG_TEXT_CHARS = 10_000
+_BREATH_S = 0.05
 
 
 class SessionStream:
@@ -90,7 +92,7 @@ class SessionStream:
         except asyncio.CancelledError:
             if self._evicted is None:
                 raise
-            await abort(self._context, self._evicted)
+            await self._abort(self._evicted)
         finally:
             self._receiving.cancel()
             self._sending.cancel()
@@ -99,8 +101,9 @@ class SessionStream:
     def evict(self, error: CellwireError) -> None:
         """End, saying why: the session is somebody else's."""
         self._evicted = error
-        if self._sending is not None:
-            self._sending.cancel()
+        for task in (self._receiving, self._sending):
+            if task is not None:
+                task.cancel()
 
     def drain(self) -> None:
         """Take no more operations, finish those there are, then end with UNAVAILABLE."""
@@ -117,6 +120,9 @@ class SessionStream:
                     await self._answered.wait_for(lambda: self._unanswered < _MAX_UNANSWERED)
                     self._unanswered += 1
                 await self._try_to_pass_on(request)
+            # A broken stream ends in the same way as one the client has closed its side of, but
+            # then this task is cancelled in the same breath.
+            await asyncio.sleep(_BREATH_S)
             self._session.finish()
         # Whatever goes wrong here, the send loop must hear of it, or the call would never end.
         except CellwireError as error:
@@ -169,7 +175,7 @@ class SessionStream:
                 if isinstance(event, Recalled | NotRecalled | Closed):
                     self._attaching = False
                     return [event, *early, *events[place + 1 :]]
-                if not isinstance(event, Written | Opened):
+                if not isinstance(event, Written | Opened | LetGo):
                     early.append(event)
             events = await self._session.events()
 
@@ -186,16 +192,19 @@ class SessionStream:
                 self._let_go = True
                 if isinstance(event.error, NotFound):
                     self._session.gone()
-                await abort(self._context, event.error)
+                await self._abort(event.error)
             case Closed():
                 await self._write_end(event)
             case Written():
                 pass  # never alone; see coalesced
+            case LetGo():
+                self._let_go = True
+                if event.operation_id is not None:
+                    await self._respond(self._writer.answer(event))
             case _:
                 await self._respond(self._writer.answer(event))
                 if not (isinstance(event, Completed) and event.partial):
                     await self._note_answered(event)
-                self._let_go = isinstance(event, LetGo)
 
     async def _respond(self, response: SessionResponse) -> None:
         await self._context.write(response)
@@ -223,18 +232,23 @@ class SessionStream:
             model=model_message(self._session.model),
             offset=event.offset + len(event.tokens),
             operation_ids=event.operation_ids,
+            missed=self._writer.recalled(event),
+            seed=self._session.seed,
         )
         await self._respond(SessionResponse(operation_id=event.operation_id, attached=attached))
-        chunk = self._writer.recalled(event)
-        if chunk is not None:
-            await self._respond(SessionResponse(operation_id=event.operation_id, chunk=chunk))
 
     async def _write_end(self, event: Closed) -> None:
         self._let_go = True
         self._session.gone()
         if event.error is not None:
-            await abort(self._context, event.error)
+            await self._abort(event.error)
         if event.operation_id is not None:
             await self._respond(self._writer.answer(event))
         elif self._draining:
-            await abort(self._context, Draining("the daemon is shutting down"))
+            await self._abort(Draining("the daemon is shutting down"))
+
+    async def _abort(self, error: CellwireError) -> NoReturn:
+        """End the call with a status; whoever still receives then must not hear of it first."""
+        if self._receiving is not None:
+            self._receiving.cancel()
+        await abort(self._context, error)

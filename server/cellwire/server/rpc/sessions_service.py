@@ -58,6 +58,7 @@ class SessionsService(SessionsServiceServicer):
             tail=tail,
             attached=live.holder is not None,
             operation_ids=description.operation_ids,
+            seed=live.seed,
         )
 
     async def ForkSession(  # noqa: N802  # the contract's name

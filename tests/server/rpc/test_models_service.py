@@ -1,0 +1,170 @@
+"""Models that come and go while others are served; bytes, words and labels."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import grpc
+import pytest
+from grpc import aio
+from tests.server.rpc.conftest import OpenStream, Stream, running
+from tests.server.tiny_cell import labelled_cell, lstm_cell, write_cell
+
+from cellwire.server.config import Config
+from cellwire.server.rpc.daemon import Daemon
+from cellwire.v1 import models_pb2, operations_pb2
+from cellwire.v1.generation_pb2 import ClassifyRequest, GenerateRequest
+from cellwire.v1.generation_pb2_grpc import GenerationServiceStub
+from cellwire.v1.models_pb2_grpc import ModelsServiceStub
+
+BYTES = {"kind": "bytes"}
+WORDS = {"kind": "words", "symbols": ["go", "on", "stop", "<?>"], "separator": " ", "unknown": "<?>"}
+
+
+@pytest.fixture
+async def daemon(model: Path, tmp_path: Path) -> AsyncIterator[Daemon]:
+    write_cell(tmp_path / "bytes.onnx", lstm_cell(16, seed=3, vocabulary=BYTES))
+    write_cell(tmp_path / "words.onnx", lstm_cell(16, seed=4, vocabulary=WORDS))
+    write_cell(tmp_path / "judge.onnx", labelled_cell())
+    (tmp_path / "broken.onnx").write_bytes(b"no model")
+    config = Config(
+        listen="127.0.0.1:0", models=(model,), model_folder=tmp_path, sessions=8, threads=1
+    )
+    async with running(config) as daemon:
+        yield daemon
+
+
+@pytest.fixture
+def models(channel: aio.Channel) -> ModelsServiceStub:
+    return ModelsServiceStub(channel)
+
+
+async def load(models: ModelsServiceStub, name: str) -> models_pb2.Model:
+    return (await models.LoadModel(models_pb2.LoadModelRequest(name=name))).model
+
+
+async def names(models: ModelsServiceStub) -> list[str]:
+    return [m.name for m in (await models.ListModels(models_pb2.ListModelsRequest())).models]
+
+
+async def open_on(stream: Stream, model: str, **arguments: object) -> Stream:
+    await stream.open(model=model, seed=1, **arguments)
+    return stream
+
+
+async def test_a_model_comes_and_goes_while_others_serve(
+    models: ModelsServiceStub, open_stream: OpenStream
+) -> None:
+    steady = await open_on(open_stream(), "tiny")
+    await steady.ask(append={"text": "hello"})
+    expected = await steady.generated(2, 500)
+    await steady.ask(rewind={"chars": 10})
+    await load(models, "bytes")
+    assert await names(models) == ["tiny", "bytes"]
+    doomed = await open_on(open_stream(), "bytes", on_disconnect=1)
+    await doomed.ask(append={"text": "hello"})
+    await doomed.send(2, generate={"max_chars": 1_000_000})
+    response = await models.UnloadModel(models_pb2.UnloadModelRequest(name="bytes"))
+    assert response.sessions == 1
+    assert await doomed.end() == (grpc.StatusCode.ABORTED, "the model 'bytes' was unloaded")
+    assert await names(models) == ["tiny"]
+    assert await steady.generated(3, 10) == expected[-10:]
+    gone = open_stream()
+    await gone.send(open={"model": "bytes"})
+    assert await gone.call.code() is grpc.StatusCode.NOT_FOUND
+    await load(models, "bytes")
+
+
+@pytest.mark.parametrize(
+    ("call", "name", "code"),
+    [
+        ("LoadModel", "tiny", grpc.StatusCode.ALREADY_EXISTS),
+        ("LoadModel", "nobody", grpc.StatusCode.NOT_FOUND),
+        ("LoadModel", "../tiny", grpc.StatusCode.NOT_FOUND),
+        ("LoadModel", "broken", grpc.StatusCode.INVALID_ARGUMENT),
+        ("UnloadModel", "tiny", grpc.StatusCode.FAILED_PRECONDITION),
+        ("UnloadModel", "", grpc.StatusCode.FAILED_PRECONDITION),
+        ("UnloadModel", "nobody", grpc.StatusCode.NOT_FOUND),
+    ],
+)
+async def test_what_cannot_be_loaded_or_unloaded(
+    models: ModelsServiceStub, call: str, name: str, code: grpc.StatusCode
+) -> None:
+    with pytest.raises(aio.AioRpcError) as caught:
+        await getattr(models, call)(getattr(models_pb2, f"{call}Request")(name=name))
+    assert caught.value.code() is code
+    assert await names(models) == ["tiny"]
+
+
+async def test_text_of_bytes_comes_out_whole(
+    models: ModelsServiceStub, open_stream: OpenStream
+) -> None:
+    assert (await load(models, "bytes")).vocabulary.HasField("bytes")
+    alone = await open_on(open_stream(), "bytes")
+    pieces = await open_on(open_stream(), "bytes")
+    text = "naïve 世界"
+    whole = await alone.ask(append={"text": text})
+    for byte in text.encode():
+        last = await pieces.ask(append={"data": bytes([byte])})
+    assert last.appended.offset == whole.appended.offset == len(text.encode())
+    generated = await alone.generated(5, 60)
+    streamed = ""
+    for operation_id in range(10, 70):
+        streamed += await pieces.generated(operation_id, 1)
+    assert streamed == generated[: len(streamed)]
+    assert len(generated) - len(streamed) <= 1  # a character that is not whole yet
+
+
+async def test_words_are_read_and_written(
+    models: ModelsServiceStub, open_stream: OpenStream
+) -> None:
+    await load(models, "words")
+    stream = await open_on(
+        open_stream(), "words", unknown_symbols=operations_pb2.UNKNOWN_SYMBOLS_REPLACE
+    )
+    assert (await stream.ask(append={"text": "go on, go"})).appended.offset == 4
+    text = await stream.generated(2, 6)
+    assert text.count(" ") == 6
+    assert set(text.split()) <= {"go", "on", "stop", "<?>"}
+    word = operations_pb2.COMPLETION_END_WORD
+    answer = await stream.ask(complete={"end": word, "max_chars": 9})
+    assert answer.completed.completions[0].chars == 1
+    rejected = await (await open_on(open_stream(), "words")).ask(append={"text": "go away"})
+    assert "'away'" in rejected.rejected.status.message
+
+
+async def test_labels_get_scores_as_the_text_comes(
+    models: ModelsServiceStub, open_stream: OpenStream, channel: aio.Channel
+) -> None:
+    model = await load(models, "judge")
+    assert (list(model.labels), model.writes) == (["few", "many"], False)
+    stream = await open_on(open_stream(), "judge")
+    text = "hello"
+    for place, symbol in enumerate(text, start=1):
+        await stream.ask(append={"text": symbol})
+        classified = (await stream.ask(classify={})).classified
+        assert classified.offset == place
+        request = ClassifyRequest(
+            open=operations_pb2.Open(model="judge"),
+            text=operations_pb2.Append(text=text[:place]),
+        )
+        whole = await GenerationServiceStub(channel).Classify(request)
+        assert whole.classified == classified
+        # The cell counts symbols: what it has read, and what it has not of ten.
+        assert [s.score for s in classified.scores] == [10.0 - place, float(place)]
+    rejected = await stream.ask(generate={"max_chars": 1})
+    assert "only classifies" in rejected.rejected.status.message
+
+
+async def test_without_a_folder_nothing_is_loaded(model: Path) -> None:
+    config = Config(listen="127.0.0.1:0", models=(model,), sessions=2, threads=1)
+    async with running(config) as daemon, aio.insecure_channel(daemon.address) as channel:
+        with pytest.raises(aio.AioRpcError) as caught:
+            await load(ModelsServiceStub(channel), "bytes")
+        assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
+        request = GenerateRequest(
+            prompt=operations_pb2.Append(text="a"), generate=operations_pb2.Generate(max_chars=3)
+        )
+        answers = [answer async for answer in GenerationServiceStub(channel).Generate(request)]
+        assert len("".join(answer.chunk.text for answer in answers)) == 3

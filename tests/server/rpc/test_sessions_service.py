@@ -1,0 +1,127 @@
+"""Sessions from outside their streams: looked at, copied, taken out and put back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import grpc
+import pytest
+from grpc import aio
+from tests.server.rpc.conftest import OpenStream, Stream, running
+from tests.server.tiny_cell import lstm_cell, write_cell
+
+from cellwire.server.config import Config
+from cellwire.v1 import operations_pb2
+from cellwire.v1.sessions_pb2 import (
+    ExportSessionRequest,
+    ForkSessionRequest,
+    GetSessionRequest,
+    ImportSessionRequest,
+)
+from cellwire.v1.sessions_pb2_grpc import SessionsServiceStub
+
+TEXT = "hello world, " * 12  # longer than a rewind window
+
+
+@pytest.fixture
+def sessions(channel: aio.Channel) -> SessionsServiceStub:
+    return SessionsServiceStub(channel)
+
+
+async def open_text(stream: Stream, text: str = TEXT) -> str:
+    session_id = (await stream.open(seed=4)).opened.session_id
+    await stream.ask(append={"text": text})
+    return session_id
+
+
+async def attached(stream: Stream, session_id: str) -> Stream:
+    await stream.send(attach={"session_id": session_id})
+    assert (await stream.receive()).WhichOneof("answer") == "attached"
+    return stream
+
+
+async def test_what_a_session_is_and_does(
+    open_stream: OpenStream, sessions: SessionsServiceStub
+) -> None:
+    stream = open_stream()
+    session_id = await open_text(stream)
+    response = await sessions.GetSession(GetSessionRequest(session_id=session_id))
+    assert (response.offset, response.tail, response.attached) == (len(TEXT), TEXT, True)
+    assert response.model.name == "tiny"
+
+
+async def test_an_imported_session_goes_on_bit_for_bit(
+    open_stream: OpenStream, sessions: SessionsServiceStub
+) -> None:
+    stream = open_stream()
+    session_id = await open_text(stream)
+    before = await stream.generated(5, 30)
+    exported = await sessions.ExportSession(ExportSessionRequest(session_id=session_id))
+    request = ImportSessionRequest(snapshot=exported.snapshot)
+    copies = [await sessions.ImportSession(request) for _ in range(2)]
+    assert copies[0].offset == len(TEXT) + 30
+    one = await attached(open_stream(), copies[0].session_id)
+    other = await attached(open_stream(), copies[1].session_id)
+    assert (await other.ask(rewind={"chars": 64})).rewound.offset == len(TEXT) - 34
+    assert (await stream.ask(append={"text": "x"})) == (await one.ask(append={"text": "x"}))
+    after = await stream.generated(6, 100)
+    assert await one.generated(6, 100) == after
+    assert (await stream.ask(rewind={"chars": 30})) == (await one.ask(rewind={"chars": 30}))
+    assert await one.generated(7, 50) == await stream.generated(7, 50)
+    appended = await other.ask(append={"text": (TEXT + before)[-64:]})
+    assert appended.appended.offset == len(TEXT) + 30
+
+
+async def test_a_fork_from_outside_is_a_copy(
+    open_stream: OpenStream, sessions: SessionsServiceStub
+) -> None:
+    stream = open_stream()
+    session_id = await open_text(stream)
+    request = ForkSessionRequest(session_id=session_id, fork=operations_pb2.Fork(seed=4))
+    forked = (await sessions.ForkSession(request)).forked
+    assert forked.offset == len(TEXT)
+    copy = await attached(open_stream(), forked.session_id)
+    assert await copy.generated(5, 60) == await stream.generated(5, 60)
+
+
+@pytest.mark.parametrize("change", ["cut", "flip", "other"])
+async def test_a_broken_snapshot_is_refused(
+    open_stream: OpenStream, sessions: SessionsServiceStub, change: str
+) -> None:
+    session_id = await open_text(open_stream())
+    exported = await sessions.ExportSession(ExportSessionRequest(session_id=session_id))
+    snapshot = bytearray(exported.snapshot)
+    if change == "cut":
+        del snapshot[-1]
+    elif change == "flip":
+        snapshot[len(snapshot) // 2] ^= 1
+    else:
+        snapshot[:] = b"something else"
+    with pytest.raises(aio.AioRpcError) as caught:
+        await sessions.ImportSession(ImportSessionRequest(snapshot=bytes(snapshot)))
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_a_snapshot_of_another_model_is_refused(
+    open_stream: OpenStream, sessions: SessionsServiceStub, tmp_path: Path
+) -> None:
+    session_id = await open_text(open_stream())
+    exported = await sessions.ExportSession(ExportSessionRequest(session_id=session_id))
+    other = write_cell(tmp_path / "tiny.onnx", lstm_cell(16, seed=1))
+    config = Config(listen="127.0.0.1:0", models=(other,), sessions=4, threads=1)
+    async with running(config) as daemon, aio.insecure_channel(daemon.address) as channel:
+        with pytest.raises(aio.AioRpcError) as caught:
+            request = ImportSessionRequest(snapshot=exported.snapshot)
+            await SessionsServiceStub(channel).ImportSession(request)
+    assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+    assert "does not serve" in (caught.value.details() or "")
+
+
+@pytest.mark.parametrize("call", ["GetSession", "ForkSession", "ExportSession", "DeleteSession"])
+async def test_an_unknown_session_is_not_found(sessions: SessionsServiceStub, call: str) -> None:
+    import cellwire.v1.sessions_pb2 as messages
+
+    request = getattr(messages, f"{call}Request")(session_id="nobody")
+    with pytest.raises(aio.AioRpcError) as caught:
+        await getattr(sessions, call)(request)
+    assert caught.value.code() is grpc.StatusCode.NOT_FOUND
