@@ -86,12 +86,10 @@ class FakeSession:
                 model=self.text.model,
                 offset=len(self.text.data),
                 operation_ids=self.operation_ids,
+                missed=self.text.chunk(begin, missed) if missed else None,
+                seed=self.text.seed(),
             )
             await stream.send(SessionResponse(operation_id=operation_id, attached=attached))
-            for at in range(0, len(missed), self._daemon.chunk_chars):
-                piece = missed[at : at + self._daemon.chunk_chars]
-                chunk = self.text.chunk(begin + at, piece)
-                await stream.send(SessionResponse(operation_id=operation_id, chunk=chunk))
             for answer in self._unsent:
                 await stream.send(answer)
 

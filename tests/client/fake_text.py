@@ -204,9 +204,9 @@ class FakeText:
         return Opened(session_id=session_id, model=self.model, seed=self.seed())
 
     def forking(self, session_id: str, seed: int | None) -> Forked:
-        return Forked(
-            session_id=session_id, seed=43 if seed is None else seed, offset=len(self.data)
-        )
+        """Become the session that a fork makes."""
+        self.opened.seed = 43 if seed is None else seed
+        return Forked(session_id=session_id, seed=self.opened.seed, offset=len(self.data))
 
     def since(self, offset: int | None) -> str:
         """Return the text that somebody who attaches has missed."""

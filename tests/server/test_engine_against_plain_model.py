@@ -278,7 +278,7 @@ class EngineMachine(RuleBasedStateMachine):
             self.check(self.plain[event.session_id], event)
         return events
 
-    def check(self, plain: PlainSession, event: Event) -> None:  # noqa: C901, PLR0912  # one case an event
+    def check(self, plain: PlainSession, event: Event) -> None:  # noqa: C901, PLR0912  # a case each
         match event:
             case Written():
                 self.check_written(plain, event)
@@ -315,12 +315,11 @@ class EngineMachine(RuleBasedStateMachine):
                 assert event.scored_chars == len(score.tokens) - (not plain.text)
                 assert len(event.log_probabilities) == score.log_probabilities * len(score.tokens)
             case Classified():
-                assert isinstance(plain.take(event.operation_id), Classify)
-                assert event.scores == plain.scores()
-                assert event.offset == len(plain.text)
+                self.check_classified(plain, event)
             case Rejected() if event.operation_id != CANCEL_ID:
                 self.check_rejected(plain, event)
             case LetGo():
+                assert event.operation_id is not None
                 close = plain.take(event.operation_id)
                 assert isinstance(close, Close)
                 assert close.keep
@@ -329,6 +328,11 @@ class EngineMachine(RuleBasedStateMachine):
                 plain.operations.clear()
             case _:
                 pass
+
+    def check_classified(self, plain: PlainSession, event: Classified) -> None:
+        assert isinstance(plain.take(event.operation_id), Classify)
+        assert event.scores == plain.scores()
+        assert event.offset == len(plain.text)
 
     def check_written(self, plain: PlainSession, event: Written) -> None:
         generate = plain.operations[0]

@@ -197,4 +197,5 @@ class Words(Vocabulary):
     def in_words(self) -> frozenset[int]:
         """The tokens that are words, by their first character, and what stands for unknown ones."""
         words = (t for t in range(len(self)) if _IN_WORD.match(self.symbol(t)))
-        return frozenset(words) | ({self.unknown_token} - {None})
+        unknown = () if self.unknown_token is None else (self.unknown_token,)
+        return frozenset((*words, *unknown))

@@ -39,6 +39,15 @@ async def described(channel: aio.Channel, session_id: str) -> GetSessionResponse
     return await SessionsServiceStub(channel).GetSession(request)
 
 
+async def is_there(channel: aio.Channel, session_id: str) -> bool:
+    try:
+        return bool(await described(channel, session_id))
+    except aio.AioRpcError as error:
+        if error.code() is grpc.StatusCode.NOT_FOUND:
+            return False
+        raise
+
+
 async def let_go(channel: aio.Channel, session_id: str) -> None:
     """Wait until the daemon knows that nobody is attached."""
     async with asyncio.timeout(GUARD_S):
@@ -120,12 +129,8 @@ async def test_a_session_that_nobody_asked_to_keep_is_gone(
     session_id = (await first.open()).opened.session_id
     first.call.cancel()
     async with asyncio.timeout(GUARD_S):
-        while True:
-            try:
-                await described(channel, session_id)
-            except aio.AioRpcError as error:
-                assert error.code() is grpc.StatusCode.NOT_FOUND
-                break
+        while await is_there(channel, session_id):
+            pass
     stream = open_stream()
     await stream.send(attach={"session_id": session_id})
     assert await stream.call.code() is grpc.StatusCode.NOT_FOUND

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import grpc
 import pytest
@@ -18,8 +19,16 @@ from cellwire.v1.generation_pb2 import ClassifyRequest, GenerateRequest
 from cellwire.v1.generation_pb2_grpc import GenerationServiceStub
 from cellwire.v1.models_pb2_grpc import ModelsServiceStub
 
+if TYPE_CHECKING:
+    from cellwire.v1.models_pb2_grpc import ModelsServiceAsyncStub
+
 BYTES = {"kind": "bytes"}
-WORDS = {"kind": "words", "symbols": ["go", "on", "stop", "<?>"], "separator": " ", "unknown": "<?>"}
+WORDS = {
+    "kind": "words",
+    "symbols": ["go", "on", "stop", "<?>"],
+    "separator": " ",
+    "unknown": "<?>",
+}
 
 
 @pytest.fixture
@@ -36,15 +45,15 @@ async def daemon(model: Path, tmp_path: Path) -> AsyncIterator[Daemon]:
 
 
 @pytest.fixture
-def models(channel: aio.Channel) -> ModelsServiceStub:
+def models(channel: aio.Channel) -> ModelsServiceAsyncStub:
     return ModelsServiceStub(channel)
 
 
-async def load(models: ModelsServiceStub, name: str) -> models_pb2.Model:
+async def load(models: ModelsServiceAsyncStub, name: str) -> models_pb2.Model:
     return (await models.LoadModel(models_pb2.LoadModelRequest(name=name))).model
 
 
-async def names(models: ModelsServiceStub) -> list[str]:
+async def names(models: ModelsServiceAsyncStub) -> list[str]:
     return [m.name for m in (await models.ListModels(models_pb2.ListModelsRequest())).models]
 
 
@@ -54,7 +63,7 @@ async def open_on(stream: Stream, model: str, **arguments: object) -> Stream:
 
 
 async def test_a_model_comes_and_goes_while_others_serve(
-    models: ModelsServiceStub, open_stream: OpenStream
+    models: ModelsServiceAsyncStub, open_stream: OpenStream
 ) -> None:
     steady = await open_on(open_stream(), "tiny")
     await steady.ask(append={"text": "hello"})
@@ -89,7 +98,7 @@ async def test_a_model_comes_and_goes_while_others_serve(
     ],
 )
 async def test_what_cannot_be_loaded_or_unloaded(
-    models: ModelsServiceStub, call: str, name: str, code: grpc.StatusCode
+    models: ModelsServiceAsyncStub, call: str, name: str, code: grpc.StatusCode
 ) -> None:
     with pytest.raises(aio.AioRpcError) as caught:
         await getattr(models, call)(getattr(models_pb2, f"{call}Request")(name=name))
@@ -98,7 +107,7 @@ async def test_what_cannot_be_loaded_or_unloaded(
 
 
 async def test_text_of_bytes_comes_out_whole(
-    models: ModelsServiceStub, open_stream: OpenStream
+    models: ModelsServiceAsyncStub, open_stream: OpenStream
 ) -> None:
     assert (await load(models, "bytes")).vocabulary.HasField("bytes")
     alone = await open_on(open_stream(), "bytes")
@@ -117,7 +126,7 @@ async def test_text_of_bytes_comes_out_whole(
 
 
 async def test_words_are_read_and_written(
-    models: ModelsServiceStub, open_stream: OpenStream
+    models: ModelsServiceAsyncStub, open_stream: OpenStream
 ) -> None:
     await load(models, "words")
     stream = await open_on(
@@ -135,7 +144,7 @@ async def test_words_are_read_and_written(
 
 
 async def test_labels_get_scores_as_the_text_comes(
-    models: ModelsServiceStub, open_stream: OpenStream, channel: aio.Channel
+    models: ModelsServiceAsyncStub, open_stream: OpenStream, channel: aio.Channel
 ) -> None:
     model = await load(models, "judge")
     assert (list(model.labels), model.writes) == (["few", "many"], False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import grpc
 import pytest
@@ -20,11 +21,14 @@ from cellwire.v1.sessions_pb2 import (
 )
 from cellwire.v1.sessions_pb2_grpc import SessionsServiceStub
 
+if TYPE_CHECKING:
+    from cellwire.v1.sessions_pb2_grpc import SessionsServiceAsyncStub
+
 TEXT = "hello world, " * 12  # longer than a rewind window
 
 
 @pytest.fixture
-def sessions(channel: aio.Channel) -> SessionsServiceStub:
+def sessions(channel: aio.Channel) -> SessionsServiceAsyncStub:
     return SessionsServiceStub(channel)
 
 
@@ -41,7 +45,7 @@ async def attached(stream: Stream, session_id: str) -> Stream:
 
 
 async def test_what_a_session_is_and_does(
-    open_stream: OpenStream, sessions: SessionsServiceStub
+    open_stream: OpenStream, sessions: SessionsServiceAsyncStub
 ) -> None:
     stream = open_stream()
     session_id = await open_text(stream)
@@ -51,7 +55,7 @@ async def test_what_a_session_is_and_does(
 
 
 async def test_an_imported_session_goes_on_bit_for_bit(
-    open_stream: OpenStream, sessions: SessionsServiceStub
+    open_stream: OpenStream, sessions: SessionsServiceAsyncStub
 ) -> None:
     stream = open_stream()
     session_id = await open_text(stream)
@@ -73,7 +77,7 @@ async def test_an_imported_session_goes_on_bit_for_bit(
 
 
 async def test_a_fork_from_outside_is_a_copy(
-    open_stream: OpenStream, sessions: SessionsServiceStub
+    open_stream: OpenStream, sessions: SessionsServiceAsyncStub
 ) -> None:
     stream = open_stream()
     session_id = await open_text(stream)
@@ -86,7 +90,7 @@ async def test_a_fork_from_outside_is_a_copy(
 
 @pytest.mark.parametrize("change", ["cut", "flip", "other"])
 async def test_a_broken_snapshot_is_refused(
-    open_stream: OpenStream, sessions: SessionsServiceStub, change: str
+    open_stream: OpenStream, sessions: SessionsServiceAsyncStub, change: str
 ) -> None:
     session_id = await open_text(open_stream())
     exported = await sessions.ExportSession(ExportSessionRequest(session_id=session_id))
@@ -103,22 +107,24 @@ async def test_a_broken_snapshot_is_refused(
 
 
 async def test_a_snapshot_of_another_model_is_refused(
-    open_stream: OpenStream, sessions: SessionsServiceStub, tmp_path: Path
+    open_stream: OpenStream, sessions: SessionsServiceAsyncStub, tmp_path: Path
 ) -> None:
     session_id = await open_text(open_stream())
     exported = await sessions.ExportSession(ExportSessionRequest(session_id=session_id))
     other = write_cell(tmp_path / "tiny.onnx", lstm_cell(16, seed=1))
     config = Config(listen="127.0.0.1:0", models=(other,), sessions=4, threads=1)
     async with running(config) as daemon, aio.insecure_channel(daemon.address) as channel:
+        request = ImportSessionRequest(snapshot=exported.snapshot)
         with pytest.raises(aio.AioRpcError) as caught:
-            request = ImportSessionRequest(snapshot=exported.snapshot)
             await SessionsServiceStub(channel).ImportSession(request)
     assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
     assert "does not serve" in (caught.value.details() or "")
 
 
 @pytest.mark.parametrize("call", ["GetSession", "ForkSession", "ExportSession", "DeleteSession"])
-async def test_an_unknown_session_is_not_found(sessions: SessionsServiceStub, call: str) -> None:
+async def test_an_unknown_session_is_not_found(
+    sessions: SessionsServiceAsyncStub, call: str
+) -> None:
     import cellwire.v1.sessions_pb2 as messages
 
     request = getattr(messages, f"{call}Request")(session_id="nobody")

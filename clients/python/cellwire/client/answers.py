@@ -146,7 +146,14 @@ def _opened_of(message: operations_pb2.Opened) -> Opened:
 
 def _attached_of(message: operations_pb2.Attached) -> Attached:
     model = model_of(message.model)
-    return Attached(message.session_id, model, message.offset, tuple(message.operation_ids))
+    return Attached(
+        session_id=message.session_id,
+        model=model,
+        seed=message.seed,
+        offset=message.offset,
+        missed=message.missed.text,
+        operation_ids=tuple(message.operation_ids),
+    )
 
 
 _READERS: dict[str, Callable[[Any], News | Answer]] = {

@@ -114,8 +114,7 @@ class Client:
         """
         session_id = session if isinstance(session, str) else session.session_id
         message = Attach(session_id=session_id, offset=offset, takeover=takeover)
-        seed = session.seed if isinstance(session, Forked) else None
-        return Session(self._generations, message, seed)
+        return Session(self._generations, message)
 
     def generate(
         self,

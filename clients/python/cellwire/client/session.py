@@ -31,7 +31,6 @@ from cellwire.client.values import (
     Completing,
     Forked,
     Opened,
-    Piece,
     Rewound,
     Scored,
 )
@@ -62,12 +61,9 @@ class Session:
         self,
         stub: GenerationServiceAsyncStub,
         message: Open | Attach,
-        seed: int | None = None,
     ) -> None:
         self._stub = stub
         self._message = message
-        self._seed = seed
-        self._missed = ""
 
     async def __aenter__(self) -> Self:
         self._stream = Stream(self._stub.Session())
@@ -109,12 +105,9 @@ class Session:
         return self._begun.model
 
     @property
-    def seed(self) -> int | None:
-        """The seed in use: with it, the same operations give the same text again.
-
-        None if the session was attached to by its id alone.
-        """
-        return self._seed
+    def seed(self) -> int:
+        """The seed in use: with it, the same operations give the same text again."""
+        return self._begun.seed
 
     @property
     def offset(self) -> int:
@@ -124,7 +117,7 @@ class Session:
     @property
     def missed(self) -> str:
         """The text between the offset that was attached with and the session's end then."""
-        return self._missed
+        return self._begun.missed if isinstance(self._begun, Attached) else ""
 
     @property
     def running(self) -> tuple[int, ...]:
@@ -244,20 +237,11 @@ class Session:
         await self._stream.ended()
 
     async def _open(self, message: Open) -> None:
-        opened = await self._answer(Opened, message)
-        self._begun: Opened | Attached = opened
-        self._seed = opened.seed
+        self._begun: Opened | Attached = await self._answer(Opened, message)
 
     async def _attach(self, message: Attach) -> None:
-        """Take the session up, and read what was missed."""
-        inbox = self._stream.ask(message)
-        self._begun = attached = expect(Attached, await self._stream.take(inbox))
-        self._stream.offset = message.offset if message.HasField("offset") else attached.offset
-        missed = []
-        while self._stream.offset < attached.offset:
-            missed.append(expect(Piece, await self._stream.take(inbox)).text)
-        self._missed = "".join(missed)
-        self._stream.forget(inbox)
+        self._begun = await self._answer(Attached, message)
+        self._stream.offset = self._begun.offset
 
     def _exchange(self, operation: Operation) -> Exchange:
         return Exchange(self._stream, lambda: self._stream.ask(operation))

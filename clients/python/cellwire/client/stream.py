@@ -146,7 +146,7 @@ class Stream:
         if isinstance(answer, Attached):
             self.left = {id_: Inbox(id_) for id_ in answer.operation_ids}
             self._inboxes |= self.left
-        if isinstance(answer, Piece | Completing | Attached):
+        if isinstance(answer, Piece | Completing):
             await inbox.put(answer)
         else:
             del self._inboxes[response.operation_id]

@@ -23,11 +23,14 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Attached:
-    """A session has been taken up; pieces of the text that was missed follow."""
+    """A session has been taken up."""
 
     session_id: str
     model: Model
+    seed: int
     offset: int
+    missed: str
+    """The text between the offset that was attached with and the session's end."""
     operation_ids: tuple[int, ...]
 
 
@@ -186,11 +189,22 @@ class Closed:
     """A session has ended, or been let go of."""
 
 
-Answer = Opened | Appended | Finished | Completed | Rewound | Forked | Scored | Classified | Closed
+Answer = (
+    Opened
+    | Attached
+    | Appended
+    | Finished
+    | Completed
+    | Rewound
+    | Forked
+    | Scored
+    | Classified
+    | Closed
+)
 """The last answer to an operation that did not fail."""
 
-News = Piece | Completing | Attached
-"""What comes before the last answer; attached comes instead of it."""
+News = Piece | Completing
+"""What comes before the last answer."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,8 +51,8 @@ class Session:
         return self._source.model
 
     @property
-    def seed(self) -> int | None:
-        """The seed in use; None if the session was attached to by its id alone."""
+    def seed(self) -> int:
+        """The seed in use."""
         return self._source.seed
 
     @property
