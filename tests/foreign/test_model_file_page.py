@@ -1,0 +1,113 @@
+"""What docs/model-file.md shows is what holds."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from tests.foreign import gru
+from tests.foreign.test_gru import HIDDEN, SYMBOLS, random_weights
+
+from cellwire.server.cell import read_cell
+from cellwire.server.errors import BadModel
+from cellwire.server.manifest import parse_manifest
+from cellwire.server.runtime import Runtime
+
+PAGE = (Path(__file__).parents[2] / "docs" / "model-file.md").read_text(encoding="utf-8")
+
+Spoil = Callable[[onnx.ModelProto], None]
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+
+
+def test_its_example_is_the_one_that_is_tested() -> None:
+    assert Path(gru.__file__).read_text(encoding="utf-8") in blocks("python")
+
+
+def test_its_manifests_can_be_read() -> None:
+    least, most = map(parse_manifest, blocks("json"))
+    assert least.vocabulary.size == 5
+    assert most.labels == ("negative", "positive")
+    fields = {*json.loads(blocks("json")[1]), *json.loads(blocks("json")[1])["vocabulary"]}
+    for field in fields - {"vocabulary"}:
+        assert re.search(rf"^\| `(vocabulary\.)?{field}` \|", PAGE, re.MULTILINE)
+
+
+def in_manifest(before: str, after: str) -> Spoil:
+    def spoil(model: onnx.ModelProto) -> None:
+        entry = model.metadata_props[0]
+        assert before in entry.value
+        entry.value = entry.value.replace(before, after, 1)
+
+    return spoil
+
+
+def no_manifest(model: onnx.ModelProto) -> None:
+    del model.metadata_props[:]
+
+
+def other_token(model: onnx.ModelProto) -> None:
+    model.graph.input[0].name = model.graph.node[0].input[1] = "ids"
+
+
+def narrow_token(model: onnx.ModelProto) -> None:
+    model.graph.input[0].type.tensor_type.elem_type = TensorProto.INT32
+
+
+def mask(model: onnx.ModelProto) -> None:
+    value = helper.make_tensor_value_info("mask", TensorProto.FLOAT, ["batch"])
+    model.graph.input.append(value)
+
+
+def batch_of_one(model: onnx.ModelProto) -> None:
+    model.graph.input[1].type.tensor_type.shape.dim[0].dim_value = 1
+
+
+def no_next_state(model: onnx.ModelProto) -> None:
+    del model.graph.output[1]
+
+
+def attention(model: onnx.ModelProto) -> None:
+    model.graph.node.append(helper.make_node("Identity", ["logits"], ["attention"]))
+    model.graph.output.append(gru.rows("attention", len(SYMBOLS)))
+
+
+def daemons_name(model: onnx.ModelProto) -> None:
+    model.graph.node.append(helper.make_node("Identity", ["logits"], ["cellwire.logits"]))
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        no_manifest,
+        in_manifest('"version": 1', '"version": 2'),
+        in_manifest("characters", "letters"),
+        in_manifest('"b"', '"a"'),
+        in_manifest('"symbols"', '"unknown": "<unk>", "symbols"'),
+        in_manifest('"b", ', ""),
+        in_manifest('"cell"', '"labels": ["good", "bad"], "cell"'),
+        other_token,
+        narrow_token,
+        mask,
+        batch_of_one,
+        no_next_state,
+        attention,
+        daemons_name,
+    ],
+)
+def test_it_quotes_the_daemon(tmp_path: Path, spoil: Spoil) -> None:
+    assert (len(SYMBOLS), HIDDEN) == (29, 19)
+    model = gru.gru_model(random_weights(layers=1), SYMBOLS)
+    spoil(model)
+    path = tmp_path / "model.onnx"
+    onnx.save(model, path)
+    with pytest.raises(BadModel) as caught:
+        Runtime(read_cell(path), slots=4, max_batch=1)
+    assert f"    {str(caught.value).replace(str(path), path.name)}\n" in PAGE
