@@ -124,5 +124,5 @@ def test_a_missing_file_and_a_text_file_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BadModel, match="No such file"):
         read_cell(tmp_path / "none.onnx")
     (tmp_path / "text.onnx").write_text("It is a truth universally acknowledged")
-    with pytest.raises(BadModel, match="not a whole ONNX model"):
+    with pytest.raises(BadModel, match="not one whole, valid ONNX model"):
         read_cell(tmp_path / "text.onnx")

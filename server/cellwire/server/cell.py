@@ -77,10 +77,15 @@ def read_cell(path: Path) -> Cell:
         raise BadModel(f"{path}: {error.strerror}") from error
     try:
         graph = onnx.load_model_from_string(raw)
-        onnx.checker.check_model(graph)
-    except (DecodeError, onnx.checker.ValidationError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else "cannot be parsed"
-        raise BadModel(f"{path}: not a whole ONNX model ({reason})") from error
+        onnx.checker.check_model(graph, full_check=True)
+    except (
+        DecodeError,
+        onnx.checker.ValidationError,
+        onnx.shape_inference.InferenceError,
+    ) as error:
+        lines = str(error).strip().splitlines()
+        reason = lines[0] if lines else "cannot be parsed"
+        raise BadModel(f"{path}: not one whole, valid ONNX model ({reason})") from error
     try:
         manifest = _manifest(graph)
         states = _states(graph, manifest)
@@ -173,5 +178,10 @@ def _at_least_opset(model: onnx.ModelProto) -> onnx.ModelProto:
     """Convert a model of an older operator set."""
     for opset in model.opset_import:
         if opset.domain in {"", "ai.onnx"} and opset.version < _MIN_OPSET:
-            return onnx.version_converter.convert_version(model, _MIN_OPSET)
+            try:
+                return onnx.version_converter.convert_version(model, _MIN_OPSET)
+            except RuntimeError as error:
+                raise ValueError(
+                    f"operator set {opset.version} cannot be converted to {_MIN_OPSET}: {error}"
+                ) from error
     return model

@@ -66,7 +66,10 @@ class Client:
         self.grow(await self.stream.generated(self.fresh_id(), self.dice.randrange(1, 60)))
 
     async def complete_and_accept(self) -> None:
-        arguments = {"beam_width": self.dice.randrange(1, 5), "max_chars": self.dice.randrange(1, 9)}
+        arguments = {
+            "beam_width": self.dice.randrange(1, 5),
+            "max_chars": self.dice.randrange(1, 9),
+        }
         completed = (await self.stream.ask(complete=arguments)).completed
         assert completed.offset == len(self.text)
         (best,) = completed.completions
