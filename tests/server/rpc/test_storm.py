@@ -1,6 +1,6 @@
 """Operations cancelled and clients gone at random moments leave nothing behind.
 
-What must be gone afterwards (slots, sessions, outboxes, tasks) is checked when the daemon stops; see
+What must be gone afterwards (slots, sessions, outboxes) is checked again when the daemon stops; see
 `running` in conftest.py.
 """
 
