@@ -18,7 +18,7 @@ from cellwire.server.errors import Full
 from cellwire.server.events import Completed, Completion, Event, Rejected
 from cellwire.server.operations import MAX_BEAM_WIDTH, Append, Complete, Ending, Generate
 from cellwire.server.sampling import Sampling
-from cellwire.server.session import Limits
+from cellwire.server.waiting import Limits
 
 texts = st.lists(st.integers(0, SYMBOLS - 1), min_size=1, max_size=6).map(tuple)
 endings = st.builds(

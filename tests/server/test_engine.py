@@ -15,9 +15,9 @@ from cellwire.server.errors import Full, StepFailed
 from cellwire.server.events import Closed, Event, Finished, Written
 from cellwire.server.operations import Append, Generate
 from cellwire.server.sampling import Sampling
-from cellwire.server.session import Limits
 from cellwire.server.step import StepBatch, StepResult
 from cellwire.server.trail import slots_for
+from cellwire.server.waiting import Limits
 
 WINDOW = 4
 

@@ -49,7 +49,7 @@ from cellwire.server.operations import (
     Score,
 )
 from cellwire.server.sampling import Sampling
-from cellwire.server.session import Limits
+from cellwire.server.waiting import Limits
 
 SLOTS = 60
 CANCEL_ID = 9_999

@@ -14,7 +14,7 @@ from cellwire.server.events import Event, Finished
 from cellwire.server.loop import EngineLoop
 from cellwire.server.operations import Append, Generate
 from cellwire.server.sampling import Sampling
-from cellwire.server.session import Limits
+from cellwire.server.waiting import Limits
 
 GUARD_S = 30
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cellwire.server.operations import MAX_BEAM_WIDTH
-from cellwire.server.session import Limits
 from cellwire.server.trail import DEFAULT_WINDOW, slots_for
+from cellwire.server.waiting import Limits
 
 BUILT_IN_MODEL = Path(__file__).parent / "models" / "austen.onnx"
 

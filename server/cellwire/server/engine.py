@@ -18,10 +18,11 @@ from cellwire.server.history import History
 from cellwire.server.operations import Fork, Operation
 from cellwire.server.row import Outcome, batch_of, outcomes_of
 from cellwire.server.scheduler import Scheduler
-from cellwire.server.session import Limits, Session
+from cellwire.server.session import Session
 from cellwire.server.snapshot import Frozen
 from cellwire.server.step import Stepper
 from cellwire.server.trail import Trail
+from cellwire.server.waiting import Limits
 
 _TAIL_TOKENS = 1_024
 

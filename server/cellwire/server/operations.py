@@ -137,8 +137,3 @@ Operation = Append | Generate | Complete | Accept | Rewind | Fork | Score | Clas
 
 # After one of these, what a complete before it would find is of no use any more.
 MOVES = Append | Generate | Accept | Rewind
-
-
-def waiting_chars(operation: Operation) -> int:
-    """Return how much text is kept while an operation waits."""
-    return len(operation.tokens) if isinstance(operation, Append | Score) else 0

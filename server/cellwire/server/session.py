@@ -10,9 +10,7 @@ is there to read), and the run of its present operation, if there is one, which 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -22,7 +20,6 @@ from cellwire.server.classifying import Classifying
 from cellwire.server.completing import Completing
 from cellwire.server.errors import (
     CellwireError,
-    Full,
     InvalidRequest,
     NotFound,
     OutOfRange,
@@ -53,22 +50,13 @@ from cellwire.server.operations import (
     Operation,
     Rewind,
     Score,
-    waiting_chars,
 )
 from cellwire.server.row import Outcome, Row
 from cellwire.server.run import Emit, Run
 from cellwire.server.sampling import generator_key
 from cellwire.server.scoring import Scoring
 from cellwire.server.trail import Trail
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one session may hold."""
-
-    waiting_operations: int = 64
-    waiting_chars: int = 1_000_000
-    read_ahead_chars: int = 1_024  # generated before the reader has taken any
+from cellwire.server.waiting import Limits, Waiting
 
 
 class Session:
@@ -85,7 +73,6 @@ class Session:
         "_limits",
         "_run",
         "_waiting",
-        "_waiting_chars",
         "closed",
         "id",
         "seed",
@@ -109,8 +96,7 @@ class Session:
         self._held = False
         self._limits = limits
         self._credit = Credit(limits.read_ahead_chars)
-        self._waiting: deque[Operation] = deque()
-        self._waiting_chars = 0
+        self._waiting = Waiting(limits)
         self._run: Run | None = None
         self._catching_up = False  # the rows of the present step are the trail's, not the run's
         self._completions: tuple[Completion, ...] | None = None  # of the text as it is
@@ -165,32 +151,14 @@ class Session:
             return
         if isinstance(operation, MOVES):
             self._supersede()
-        self._waiting.append(operation)
-        self._waiting_chars += waiting_chars(operation)
+        self._waiting.add(operation)
         self._start_waiting()
 
     def _admit(self, operation: Operation) -> None:
-        """Raise Full, InvalidRequest or WrongState if the operation may not wait here."""
+        """Raise CellwireError if the operation may not wait here."""
         if operation.id != 0 and self._find(operation.id) is not None:
             raise InvalidRequest(f"operation {operation.id} is still running or waiting")
-        if self._closing:
-            raise WrongState("the session is closing; nothing comes after close")
-        if isinstance(operation, Close):
-            return
-        if len(self._waiting) >= self._limits.waiting_operations:
-            raise Full(
-                f"{len(self._waiting)} operations of this session are waiting already; "
-                "wait for an answer before sending more"
-            )
-        if self._waiting_chars + waiting_chars(operation) > self._limits.waiting_chars:
-            raise Full(
-                f"{self._waiting_chars:,} characters of this session are waiting already, and "
-                f"{self._limits.waiting_chars:,} may; wait for an answer before sending more"
-            )
-
-    @property
-    def _closing(self) -> bool:
-        return bool(self._waiting) and isinstance(self._waiting[-1], Close)
+        self._waiting.check_room(operation)
 
     def _supersede(self) -> None:
         """End every complete: the text it is to go on from is about to change."""
@@ -199,8 +167,8 @@ class Session:
 
     def finish(self, *, keep: bool) -> None:
         """End the session, or only its stream, after the operations there are: no more come."""
-        if not self._closing:
-            self._waiting.append(Close(None, keep))
+        if not self._waiting.closing:
+            self._waiting.add(Close(None, keep))
             self._start_waiting()
 
     def grant(self, chars: int) -> None:
@@ -234,7 +202,7 @@ class Session:
             self._run.finish(reason)
             self._drop_run()
         else:
-            self._forget_waiting(operation)
+            self._waiting.remove(operation)
             self._emit(Finished(self.id, operation.id or 0, reason, len(self.trail)))
 
     def _known(self) -> list[Operation]:
@@ -260,8 +228,7 @@ class Session:
         self._emit(Recalled(self.id, operation_id, start, tokens, self.operation_ids))
         self._credit.tokens = self._limits.read_ahead_chars
         self._held = False
-        if self._closing and self._waiting[-1].id is None:
-            self._waiting.pop()  # the stream that ended was another
+        self._waiting.forget_end_of_stream()  # that was another's
 
     def close(self, operation_id: int | None, error: CellwireError | None = None) -> None:
         """End the session at once; what was running or waiting is dropped."""
@@ -270,23 +237,17 @@ class Session:
         self.closed = True
         self._drop_run()
         self._waiting.clear()
-        self._waiting_chars = 0
         self.trail.release()
         self._emit(Closed(self.id, operation_id, error))
 
     def _start_waiting(self) -> None:
         """Start the next operation that can be started, if none is running."""
         while self._run is None and self._waiting and not self.closed:
-            operation = self._waiting[0]
-            self._forget_waiting(operation)
+            operation = self._waiting.take()
             try:
                 self._start(operation)
             except CellwireError as error:
                 self._reject(operation, error)
-
-    def _forget_waiting(self, operation: Operation) -> None:
-        self._waiting.remove(operation)
-        self._waiting_chars -= waiting_chars(operation)
 
     def _start(self, operation: Operation) -> None:
         """Carry out an operation, or begin to; CellwireError if that is impossible."""
@@ -374,5 +335,5 @@ class Session:
         """Raise AssertionError unless the session's parts agree with each other."""
         self.trail.check_integrity()
         assert self._run is not None or not self._waiting, "an operation waits for nothing"
-        assert self._waiting_chars == sum(map(waiting_chars, self._waiting))
+        self._waiting.check_integrity()
         assert not self._catching_up, "a step has been planned and not committed"

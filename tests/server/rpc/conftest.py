@@ -17,7 +17,7 @@ from cellwire.server.config import Config
 from cellwire.server.engine import Engine
 from cellwire.server.registry import ServedModel
 from cellwire.server.rpc.daemon import Daemon
-from cellwire.server.session import Limits
+from cellwire.server.waiting import Limits
 from cellwire.v1.generation_pb2 import SessionRequest, SessionResponse
 from cellwire.v1.generation_pb2_grpc import GenerationServiceStub
 

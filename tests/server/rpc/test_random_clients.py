@@ -15,7 +15,7 @@ from tests.server.rpc.conftest import GUARD_S, Stream, answer_of, running, text_
 
 from cellwire.server.config import Config
 from cellwire.server.engine import Engine
-from cellwire.server.session import Limits
+from cellwire.server.waiting import Limits
 from cellwire.v1 import operations_pb2
 from cellwire.v1.generation_pb2_grpc import GenerationServiceStub
 from cellwire.v1.sessions_pb2 import ExportSessionRequest, ImportSessionRequest

@@ -30,7 +30,7 @@ from cellwire.server.rpc.reading import Reader
 from cellwire.server.rpc.requests import readable
 from cellwire.server.rpc.status import abort
 from cellwire.server.rpc.writing import Writer, coalesced
-from cellwire.server.session import Limits
+from cellwire.server.waiting import Limits
 from cellwire.v1 import operations_pb2
 from cellwire.v1.generation_pb2 import SessionRequest, SessionResponse
 
