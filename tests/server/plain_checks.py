@@ -1,0 +1,223 @@
+"""What every event of an engine must be, by the plain sessions; see plain_session.py."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import get_args
+
+from tests.server.plain_session import PlainSession, beam_search, log_probability
+from tests.server.plain_stepper import likeliest_after, log_probability_of
+
+from cellwire.server.engine import Engine
+from cellwire.server.errors import Full, NotFound, OutOfRange, WrongState
+from cellwire.server.events import (
+    Appended,
+    Classified,
+    Closed,
+    Completed,
+    Event,
+    Finished,
+    FinishReason,
+    Forked,
+    LetGo,
+    Recalled,
+    Rejected,
+    Rewound,
+    Scored,
+    Written,
+)
+from cellwire.server.operations import (
+    MOVES,
+    Accept,
+    Append,
+    Classify,
+    Close,
+    Complete,
+    Fork,
+    Generate,
+    Rewind,
+    Score,
+)
+from cellwire.server.waiting import Limits
+
+CANCEL_ID = 9_999
+LIMITS = Limits(waiting_operations=4, waiting_chars=20, read_ahead_chars=5)
+
+
+class PlainChecks:
+    """Checks events, and brings the plain sessions up to date with them."""
+
+    engine: Engine
+    plain: dict[str, PlainSession]
+
+    def check(self, plain: PlainSession, event: Event) -> None:  # noqa: C901, PLR0912  # a case each
+        match event:
+            case Written():
+                self.check_written(plain, event)
+            case Appended():
+                self.check_appended(plain, event)
+            case Finished():
+                self.check_finished(plain, event)
+            case Completed():
+                self.check_completed(plain, event)
+            case Recalled():
+                told = tuple(plain.text[event.offset :])
+                assert event.tokens[: len(told)] == told
+                more = event.tokens[len(told) :]
+                assert plain.half_done()[: len(more)] == more
+                assert event.operation_ids == tuple(o.id for o in plain.operations)
+                plain.held = False
+                plain.granted = plain.written + LIMITS.read_ahead_chars
+            case Rewound():
+                rewind = plain.take(event.operation_id)
+                assert isinstance(rewind, Rewind)
+                assert plain.may_rewind(rewind)
+                assert event.offset == plain.target(rewind)
+                del plain.text[event.offset :]
+                plain.completions = None
+            case Forked():
+                fork = plain.take(event.operation_id)
+                assert isinstance(fork, Fork)
+                assert event.offset == len(plain.text)
+                self.check_copy(event.session_id, event.new_session_id, fork.seed)
+            case Scored():
+                score = plain.take(event.operation_id)
+                assert isinstance(score, Score)
+                assert event.log_probability == plain.score(score)
+                assert event.scored_chars == len(score.tokens) - (not plain.text)
+                assert len(event.log_probabilities) == score.log_probabilities * len(score.tokens)
+            case Classified():
+                self.check_classified(plain, event)
+            case Rejected() if event.operation_id != CANCEL_ID:
+                self.check_rejected(plain, event)
+            case LetGo():
+                assert event.operation_id is not None
+                close = plain.take(event.operation_id)
+                assert isinstance(close, Close)
+                assert close.keep
+            case Closed():
+                plain.closed = True
+                plain.operations.clear()
+            case _:
+                pass
+
+    def check_classified(self, plain: PlainSession, event: Classified) -> None:
+        assert isinstance(plain.take(event.operation_id), Classify)
+        assert event.scores == plain.scores()
+        assert event.offset == len(plain.text)
+
+    def check_written(self, plain: PlainSession, event: Written) -> None:
+        generate = plain.operations[0]
+        assert event.operation is generate
+        assert event.offset == len(plain.text)
+        text, start = tuple(plain.text), len(plain.text) - plain.written_by_head
+        assert event.token == plain.next_token(event.operation, start, text)
+        assert event.log_probability == log_probability_of(text, event.token)
+        assert list(event.alternatives) == likeliest_after(text)[: event.operation.alternatives]
+        plain.grow(event.token)
+        plain.written_by_head += 1
+        plain.written += 1
+        # What was held back comes out at once in the end.
+        spare = max(map(len, event.operation.stop), default=0)
+        assert plain.written <= plain.granted + spare, "wrote ahead of the reader"
+        assert not plain.held, "wrote while held"
+
+    def check_appended(self, plain: PlainSession, event: Appended) -> None:
+        operation = plain.take(event.operation_id)
+        assert isinstance(operation, Append | Accept)
+        if isinstance(operation, Append):
+            tokens = tuple(int(token) for token in operation.tokens)
+        else:
+            assert plain.completions is not None
+            tokens = plain.completions[operation.index].tokens[: operation.chars or None]
+        if isinstance(operation, Accept) and not operation.chars:
+            assert plain.completions is not None
+            assert event.log_probability == plain.completions[operation.index].log_probability
+        assert event.log_probability == log_probability(tuple(plain.text), tokens)
+        plain.grow(*tokens)
+        plain.completions = None
+        assert event.offset == len(plain.text)
+
+    def check_finished(self, plain: PlainSession, event: Finished) -> None:
+        running = plain.operations[0].id == event.operation_id
+        operation = plain.take(event.operation_id)
+        if event.reason is FinishReason.SUPERSEDED:
+            assert isinstance(operation, Complete)
+            assert isinstance(plain.operations[-1], get_args(MOVES))
+        elif event.reason is FinishReason.CANCELLED:
+            tokens: Sequence[int] = ()
+            if isinstance(operation, Append):
+                tokens = operation.tokens.tolist()
+            elif isinstance(operation, Accept) and event.appended_chars:
+                assert plain.completions is not None
+                tokens = plain.completions[operation.index].tokens
+            plain.grow(*tokens[: event.appended_chars])
+        else:
+            assert isinstance(operation, Generate)
+            start = len(plain.text) - plain.written_by_head
+            assert plain.generated(operation, start) == (tuple(plain.text), event.reason)
+            if event.stop is not None:
+                plain.reach(len(plain.text) + len(event.stop))
+            assert event.generated_chars == plain.written_by_head
+        if running:
+            if isinstance(operation, Generate):
+                assert event.offset == len(plain.text)
+            if isinstance(operation, Generate | Append | Accept):
+                plain.completions = None
+            plain.written_by_head = 0
+
+    def check_completed(self, plain: PlainSession, event: Completed) -> None:
+        complete = plain.operations[0]
+        assert isinstance(complete, Complete)
+        assert event.offset == len(plain.text)
+        text = tuple(plain.text)
+        for completion in event.completions:
+            assert completion.log_probability == log_probability(text, completion.tokens)
+        if event.partial:
+            assert complete.partial_results
+            return
+        assert event.completions == beam_search(text, complete)
+        plain.completions = event.completions
+        plain.operations.pop(0)
+
+    def check_rejected(self, plain: PlainSession, event: Rejected) -> None:
+        operation = plain.take(event.operation_id)
+        if any(isinstance(other, Close) for other in plain.operations):
+            assert isinstance(event.error, WrongState)
+            return
+        match operation:
+            case Rewind() if isinstance(event.error, OutOfRange):
+                assert not plain.may_rewind(operation)
+            case Accept() if isinstance(event.error, WrongState):
+                assert plain.completions is None
+            case Accept() if isinstance(event.error, NotFound):
+                assert plain.completions is not None
+                assert operation.index >= len(plain.completions)
+            case Accept() if isinstance(event.error, OutOfRange):
+                assert plain.completions is not None
+                assert operation.chars > len(plain.completions[operation.index].tokens)
+            case Generate() | Complete() | Classify() if isinstance(event.error, WrongState):
+                assert not plain.text
+            case _:
+                assert isinstance(event.error, Full)
+
+    def check_copy(self, session_id: str, new_id: str, seed: int) -> None:
+        """A copy has the original's text, with what the original's operation had got to."""
+        original, copy = self.plain[session_id], self.plain[new_id]
+        text = self.engine.describe(new_id).tail
+        told = tuple(original.text)
+        assert text[: len(told)] == told
+        more = text[len(told) :]
+        expected = original.half_done()
+        head = original.operations[0] if original.operations else None
+        if (
+            isinstance(head, Accept)
+            and original.completions
+            and head.index < len(original.completions)
+        ):
+            expected = original.completions[head.index].tokens
+        assert expected[: len(more)] == more
+        copy.seed, copy.floor, copy.closed = seed, original.floor, False
+        copy.granted = LIMITS.read_ahead_chars
+        copy.text = []
+        copy.grow(*text)
