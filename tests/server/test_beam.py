@@ -7,7 +7,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.server.plain_session import log_probability
 from tests.server.plain_stepper import SYMBOLS, PlainStepper, Text, likeliest_after
@@ -87,6 +87,7 @@ def test_a_wide_enough_beam_finds_what_enumeration_finds(
     penalty=penalties,
     ending=endings,
 )
+@example(text=(4, 6, 1, 4, 6, 4), width=2, length=10, penalty=0, ending=Ending())  # is crowded out
 def test_it_never_ranks_below_greedy(
     text: Text, width: int, length: int, penalty: float, ending: Ending
 ) -> None:
