@@ -100,9 +100,9 @@ async def test_tab_accepts_what_is_drawn(
 async def test_ctrl_c_stops_the_model_and_then_leaves(
     daemon: Client, terminal: Terminal, fake: FakeDaemon
 ) -> None:
-    fake.pause_at = 2
+    fake.pause_at = fake.chunk_chars = 2
     chatting = asyncio.create_task(terminal.chat(daemon, "a\r"))
-    await asyncio.wait_for(fake.paused.wait(), GUARD_S)
+    await terminal.drawing.shows("bc")
     terminal.drawing.forget()
     terminal.keys.send_text("\x03")
     await terminal.drawing.shows("Tab")
