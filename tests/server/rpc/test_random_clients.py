@@ -115,6 +115,13 @@ class Client:
         attached = await self.attach(self.id, takeover=True)
         if generate in attached.operation_ids:
             self.grow(text_of(await self.stream.until("finished")))
+        else:
+            await self.skip_answers()
+
+    async def skip_answers(self) -> None:
+        """Read what was answered to the lost stream, if anything."""
+        await self.stream.send(self.fresh_id(), cancel={"operation_id": self.fresh_id()})
+        assert not text_of(await self.stream.until("rejected"))
 
     async def attach(self, session_id: str, *, takeover: bool = False) -> operations_pb2.Attached:
         self.id = session_id
