@@ -41,7 +41,7 @@ from cellwire.server.operations import (
 from cellwire.server.waiting import Limits
 
 CANCEL_ID = 9_999
-LIMITS = Limits(waiting_operations=4, waiting_chars=20, read_ahead_chars=5)
+LIMITS = Limits(waiting_operations=4, waiting_chars=30, read_ahead_chars=12)
 
 
 class PlainChecks:
@@ -110,13 +110,18 @@ class PlainChecks:
         generate = plain.operations[0]
         assert event.operation is generate
         assert event.offset == len(plain.text)
-        text, start = tuple(plain.text), len(plain.text) - plain.written_by_head
-        assert event.token == plain.next_token(event.operation, start, text)
-        assert event.log_probability == log_probability_of(text, event.token)
-        assert list(event.alternatives) == likeliest_after(text)[: event.operation.alternatives]
-        plain.grow(event.token)
-        plain.written_by_head += 1
-        plain.written += 1
+        start = len(plain.text) - plain.written_by_head
+        assert len(event.alternatives) == (len(event.tokens) if generate.alternatives else 0)
+        ranked = event.alternatives or ((),) * len(event.tokens)
+        each = zip(event.tokens, event.log_probabilities, ranked, strict=True)
+        for token, log_probability, alternatives in each:
+            text = tuple(plain.text)
+            assert token == plain.next_token(event.operation, start, text)
+            assert log_probability == log_probability_of(text, token)
+            assert list(alternatives) == likeliest_after(text)[: event.operation.alternatives]
+            plain.grow(token)
+        plain.written_by_head += len(event.tokens)
+        plain.written += len(event.tokens)
         # What was held back comes out at once in the end.
         spare = max(map(len, event.operation.stop), default=0)
         assert plain.written <= plain.granted + spare, "wrote ahead of the reader"

@@ -45,30 +45,44 @@ class PlainStepper:
 
     def step(self, batch: StepBatch) -> StepResult:
         self.batches.append(len(batch))
-        texts = [
-            (*self.arena[int(slot)], int(token))
-            for slot, token in zip(batch.read_slot, batch.token, strict=True)
-        ]
         written = [slot for slot in batch.write_slot.tolist() if slot != TRASH]
         assert len(set(written)) == len(written), "two rows write one slot"
         assert ZERO not in written, "a row writes what is always zero"
-        chosen = [
-            int(forced) if forced != SAMPLED else token_after(text, float(uniform))
-            for text, forced, uniform in zip(texts, batch.forced, batch.uniform, strict=True)
-        ]
-        for slot, text in zip(batch.write_slot, texts, strict=True):
-            self.arena[int(slot)] = text
-        log_probabilities = [
-            log_probability_of(text, token) for text, token in zip(texts, chosen, strict=True)
-        ]
-        best = [likeliest_after(text) for text in texts]
+        assert (batch.count >= 1).all()
+        assert (batch.count <= batch.steps).all()
+        assert batch.steps == 1 or not batch.best
+        rows = [self.walk(batch, row) for row in range(len(batch))]
+        for slot, (texts, _) in zip(batch.write_slot, rows, strict=True):
+            self.arena[int(slot)] = texts[-1]
+        shape = (batch.steps, len(batch))
+        chosen, log_probability = np.zeros(shape, np.int64), np.full(shape, np.nan, np.float32)
+        scores = np.full((*shape, LABELS), np.nan, np.float32)
+        for row, (texts, tokens) in enumerate(rows):
+            for step, (text, token) in enumerate(zip(texts, tokens, strict=True)):
+                chosen[step, row] = token
+                log_probability[step, row] = log_probability_of(text, token)
+                scores[step, row] = scores_after(text)
+        best = [likeliest_after(texts[0]) for texts, _ in rows]
         return StepResult(
-            np.array(chosen, np.int64),
-            np.array(log_probabilities, np.float32),
+            chosen,
+            log_probability,
             np.array([[token for token, _ in row] for row in best], np.int64),
             np.array([[log for _, log in row] for row in best], np.float32),
-            np.array([scores_after(text) for text in texts], np.float32),
+            scores,
         )
+
+    def walk(self, batch: StepBatch, row: int) -> tuple[list[Text], Text]:
+        """What a row has read after each of its steps, and the tokens they settled."""
+        texts: list[Text] = []
+        tokens: Text = ()
+        text, token = self.arena[int(batch.read_slot[row])], int(batch.token[row])
+        for step in range(int(batch.count[row])):
+            text = (*text, token)
+            forced, uniform = int(batch.forced[step, row]), float(batch.uniform[step, row])
+            token = forced if forced != SAMPLED else token_after(text, uniform)
+            texts.append(text)
+            tokens = (*tokens, token)
+        return texts, tokens
 
     def read_state(self, slot: int) -> State:
         return (bytes(self.arena[slot]),)

@@ -12,10 +12,10 @@ from tests.server.plain_stepper import PlainStepper
 from cellwire.server.arena import Arena
 from cellwire.server.engine import Engine
 from cellwire.server.errors import Full, StepFailed
-from cellwire.server.events import Closed, Event, Finished, Written
-from cellwire.server.operations import Append, Generate
+from cellwire.server.events import Appended, Closed, Event, Finished, Written
+from cellwire.server.operations import Append, Complete, Generate
 from cellwire.server.sampling import Sampling
-from cellwire.server.step import StepBatch, StepResult
+from cellwire.server.step import MAX_STEPS, StepBatch, StepResult
 from cellwire.server.trail import slots_for
 from cellwire.server.waiting import Limits
 
@@ -37,16 +37,21 @@ def generate(max_chars: int) -> Generate:
     return Generate(2, max_chars, Sampling())
 
 
-def run(engine: Engine) -> list[Event]:
-    events = engine.step()
+def run(engine: Engine, max_steps: int = MAX_STEPS) -> list[Event]:
+    events = engine.step(max_steps)
     while not engine.idle:
-        events += engine.step()
+        events += engine.step(max_steps)
     engine.check_integrity()
     return events
 
 
 def written(events: list[Event], session_id: str) -> list[int]:
-    return [e.token for e in events if isinstance(e, Written) and e.session_id == session_id]
+    return [
+        token
+        for event in events
+        if isinstance(event, Written) and event.session_id == session_id
+        for token in event.tokens
+    ]
 
 
 def test_rows_join_and_leave_at_every_step() -> None:
@@ -54,8 +59,27 @@ def test_rows_join_and_leave_at_every_step() -> None:
     engine = engine_with(stepper, 4)
     for index in range(4):
         engine.submit(str(index), generate(10 * (index + 1)))
-    run(engine)
+    run(engine, max_steps=1)
     assert stepper.batches == [4] * 10 + [3] * 10 + [2] * 10 + [1] * 10
+
+
+def test_strides_take_several_steps_unless_somebody_waits_for_one() -> None:
+    stepper = PlainStepper()
+    engine = engine_with(stepper, 4)
+    engine.submit("0", generate(4 * MAX_STEPS))
+    run(engine)
+    assert engine.steps == 4 * MAX_STEPS
+    assert stepper.batches == [1] * 4
+    engine.submit("0", generate(100))
+    engine.submit("1", Append(3, np.array([1, 2, 3], np.uint32)))
+    events = engine.step()
+    assert [type(event) for event in events] == [Written, Appended]
+    assert engine.steps == 4 * MAX_STEPS + 3
+    engine.close("2")  # for room
+    engine.close("3")
+    engine.submit("1", Complete(4, 2, 1, 5))
+    engine.step()
+    assert engine.steps == 4 * MAX_STEPS + 4
 
 
 def test_a_round_gives_each_session_its_turn_before_any_its_second() -> None:
@@ -64,7 +88,7 @@ def test_a_round_gives_each_session_its_turn_before_any_its_second() -> None:
         engine.submit(str(index), generate(100))
     counts = dict.fromkeys(map(str, range(10)), 0)
     for _ in range(200):
-        for event in engine.step():
+        for event in engine.step(max_steps=1):
             counts[event.session_id] += isinstance(event, Written)
         assert max(counts.values()) - min(counts.values()) <= 1
 
@@ -95,7 +119,7 @@ class FailingStepper(PlainStepper):
         if not self.with_nan:
             raise StepFailed("the runtime gave up")
         spoiled = result.log_probability.copy()
-        spoiled[place] = math.nan
+        spoiled[0, place] = math.nan
         return replace(result, log_probability=spoiled)
 
 

@@ -36,12 +36,13 @@ from cellwire.server.operations import (
     Score,
 )
 from cellwire.server.sampling import Sampling
+from cellwire.server.step import MAX_STEPS
 
 SLOTS = 60
 ATTACH_ID = 9_998
 
 seeds = st.integers(0, 2**64 - 1)
-texts = st.lists(st.integers(0, SYMBOLS - 1), min_size=1, max_size=6)
+texts = st.lists(st.integers(0, SYMBOLS - 1), min_size=1, max_size=20)
 few = st.integers(0, 9)
 
 
@@ -54,14 +55,19 @@ class EngineMachine(PlainChecks, RuleBasedStateMachine):
         self.engine = Engine(PlainStepper(), self.arena, LIMITS, max_sessions=9, max_batch=4)
         self.plain: dict[str, PlainSession] = {}
         self.next_id = 0
+        self.max_steps = MAX_STEPS
 
     def fresh_id(self) -> int:
         self.next_id += 1
         return self.next_id
 
+    @rule(max_steps=st.integers(1, MAX_STEPS))
+    def pace(self, max_steps: int) -> None:
+        self.max_steps = max_steps
+
     # What a client does.
 
-    @rule(target=sessions, seed=seeds, window=st.sampled_from([0, 1, 2, 5, 20]))
+    @rule(target=sessions, seed=seeds, window=st.sampled_from([0, 1, 5, 20, 80]))
     def open(self, seed: int, window: int) -> str:
         session_id = f"session {self.fresh_id()}"
         self.plain[session_id] = PlainSession(seed, window, granted=LIMITS.read_ahead_chars)
@@ -77,7 +83,7 @@ class EngineMachine(PlainChecks, RuleBasedStateMachine):
 
     @rule(
         session_id=sessions,
-        max_chars=st.integers(1, 9),
+        max_chars=st.integers(1, 30),
         seed=st.none() | seeds,
         stop=st.lists(st.lists(few.map(lambda t: t % SYMBOLS), min_size=1, max_size=2), max_size=2),
         alternatives=st.integers(0, 3),
@@ -257,7 +263,7 @@ class EngineMachine(PlainChecks, RuleBasedStateMachine):
 
     def take(self) -> list[Event]:
         """Step once, and check every event against the plain sessions."""
-        events = self.engine.step()
+        events = self.engine.step(self.max_steps)
         for event in events:
             self.check(self.plain[event.session_id], event)
         return events

@@ -20,7 +20,7 @@ from cellwire.server.cell import read_cell
 from cellwire.server.errors import InvalidRequest
 from cellwire.server.runtime import Runtime
 from cellwire.server.sampling import GREEDY_INVERSE_TEMPERATURE
-from cellwire.server.step import SAMPLED, Shaping, StepBatch, StepResult
+from cellwire.server.step import MAX_STEPS, SAMPLED, Shaping, StepBatch, StepResult
 
 SLOTS = 40
 ROWS = 1_000
@@ -37,13 +37,23 @@ def batch_of(rows: int, **columns: object) -> StepBatch:
         "token": np.zeros(rows, np.int64),
         "read_slot": np.full(rows, ZERO, np.int64),
         "write_slot": np.full(rows, TRASH, np.int64),
-        "forced": np.full(rows, SAMPLED, np.int64),
+        "count": np.ones(rows, np.int64),
+        "forced": np.full((1, rows), SAMPLED, np.int64),
+        "uniform": np.zeros((1, rows), np.float32),
         "inverse_temperature": np.ones(rows, np.float32),
-        "uniform": np.zeros(rows, np.float32),
         "top_k": np.zeros(rows, np.int64),
     }
     given_or |= {name: np.asarray(v, given_or[name].dtype) for name, v in columns.items()}
+    for name in ("forced", "uniform"):
+        given_or[name] = np.atleast_2d(given_or[name])
     return StepBatch(**given_or)
+
+
+def one_step(runtime: Runtime, batch: StepBatch) -> StepResult:
+    """The result of a stride of one step, without the axis of steps."""
+    result = runtime.step(batch)
+    assert len(result.chosen) == 1
+    return replace(result, chosen=result.chosen[0], log_probability=result.log_probability[0])
 
 
 def first_logits(path: Path, tokens: np.ndarray) -> np.ndarray:
@@ -62,8 +72,9 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 def test_sampling_inverts_the_distribution(path: Path) -> None:
     rows = 1000
     uniform = (np.arange(rows) + 0.5) / rows
-    result = Runtime(read_cell(path), SLOTS, ROWS).step(
-        batch_of(rows, uniform=uniform, inverse_temperature=np.full(rows, 1 / 0.7))
+    result = one_step(
+        Runtime(read_cell(path), SLOTS, ROWS),
+        batch_of(rows, uniform=uniform, inverse_temperature=np.full(rows, 1 / 0.7)),
     )
     probabilities = softmax(first_logits(path, np.zeros(1, np.int64))[0] / 0.7)
     counts = np.bincount(result.chosen, minlength=len(SYMBOLS))
@@ -72,14 +83,15 @@ def test_sampling_inverts_the_distribution(path: Path) -> None:
 
 def test_log_probability_is_the_models_own_whatever_the_sampling(path: Path) -> None:
     tokens = np.arange(len(SYMBOLS))
-    result = Runtime(read_cell(path), SLOTS, ROWS).step(
+    result = one_step(
+        Runtime(read_cell(path), SLOTS, ROWS),
         batch_of(
             len(tokens),
             token=tokens,
             uniform=np.linspace(0, 0.999, len(tokens)),
             inverse_temperature=np.linspace(0.1, 9, len(tokens)),
             top_k=tokens % 5,
-        )
+        ),
     )
     expected = np.log(softmax(first_logits(path, tokens)))[tokens, result.chosen]
     np.testing.assert_allclose(result.log_probability, expected, atol=1e-5)
@@ -88,8 +100,9 @@ def test_log_probability_is_the_models_own_whatever_the_sampling(path: Path) -> 
 def test_greedy_takes_the_likeliest(path: Path) -> None:
     tokens = np.arange(len(SYMBOLS))
     inverse = np.full(len(tokens), GREEDY_INVERSE_TEMPERATURE)
-    result = Runtime(read_cell(path), SLOTS, ROWS).step(
-        batch_of(len(tokens), token=tokens, inverse_temperature=inverse)
+    result = one_step(
+        Runtime(read_cell(path), SLOTS, ROWS),
+        batch_of(len(tokens), token=tokens, inverse_temperature=inverse),
     )
     assert (result.chosen == first_logits(path, tokens).argmax(axis=1)).all()
 
@@ -98,8 +111,9 @@ def test_greedy_takes_the_likeliest(path: Path) -> None:
 def test_top_k_draws_from_the_likeliest_only(path: Path, top_k: int) -> None:
     rows = 400
     uniform = np.arange(rows) / rows
-    result = Runtime(read_cell(path), SLOTS, ROWS).step(
-        batch_of(rows, uniform=uniform, top_k=np.full(rows, top_k))
+    result = one_step(
+        Runtime(read_cell(path), SLOTS, ROWS),
+        batch_of(rows, uniform=uniform, top_k=np.full(rows, top_k)),
     )
     logits = first_logits(path, np.zeros(1, np.int64))[0]
     allowed = set(np.argsort(-logits)[: min(top_k, len(SYMBOLS))].tolist())
@@ -111,14 +125,15 @@ def test_top_k_draws_from_the_likeliest_only(path: Path, top_k: int) -> None:
 def test_a_uniform_just_below_one_never_falls_off_the_end(path: Path) -> None:
     rows = 4 * len(SYMBOLS)
     tokens = np.arange(rows) % len(SYMBOLS)
-    result = Runtime(read_cell(path), SLOTS, ROWS).step(
+    result = one_step(
+        Runtime(read_cell(path), SLOTS, ROWS),
         batch_of(
             rows,
             token=tokens,
             uniform=np.full(rows, 1 - 2**-23),
             top_k=np.arange(rows) % 4,
             inverse_temperature=np.linspace(0.01, 50, rows),
-        )
+        ),
     )
     assert (result.chosen < len(SYMBOLS)).all()
     order = np.argsort(np.argsort(-first_logits(path, tokens), axis=1), axis=1)
@@ -129,7 +144,7 @@ def test_a_uniform_just_below_one_never_falls_off_the_end(path: Path) -> None:
 
 def test_forced_rows_take_the_token_they_are_given(path: Path) -> None:
     forced = np.arange(len(SYMBOLS))
-    result = Runtime(read_cell(path), SLOTS, ROWS).step(batch_of(len(forced), forced=forced))
+    result = one_step(Runtime(read_cell(path), SLOTS, ROWS), batch_of(len(forced), forced=forced))
     assert (result.chosen == forced).all()
 
 
@@ -140,7 +155,9 @@ def test_the_state_in_the_arena_is_the_cells_own(path: Path) -> None:
     h = c = np.zeros((1, HIDDEN), np.float32)
     read_slot = ZERO
     for token in [3, 1, 4, 1, 5, 9, 2, 6]:
-        result = runtime.step(batch_of(1, token=[token], read_slot=[read_slot], write_slot=[7]))
+        result = one_step(
+            runtime, batch_of(1, token=[token], read_slot=[read_slot], write_slot=[7])
+        )
         logits, h, c = bare.run(
             ["logits", "next_state.h", "next_state.c"],
             {"token": np.array([token]), "state.h": h, "state.c": c},
@@ -161,14 +178,18 @@ def test_a_state_that_ignores_itself_is_read_before_it_is_written(tmp_path: Path
     slots = np.arange(2, 34)
     greedy = np.full(32, GREEDY_INVERSE_TEMPERATURE)
     columns = {"write_slot": slots, "inverse_temperature": greedy}
-    runtime.step(batch_of(32, token=np.arange(32) % 30, read_slot=np.full(32, ZERO), **columns))
-    result = runtime.step(batch_of(32, token=(np.arange(32) + 9) % 30, read_slot=slots, **columns))
+    one_step(
+        runtime, batch_of(32, token=np.arange(32) % 30, read_slot=np.full(32, ZERO), **columns)
+    )
+    result = one_step(
+        runtime, batch_of(32, token=(np.arange(32) + 9) % 30, read_slot=slots, **columns)
+    )
     assert (result.chosen == np.arange(32) % 30).all()
 
 
 def rows_of(batch: StepBatch, places: np.ndarray) -> StepBatch:
     columns = {f.name: getattr(batch, f.name) for f in fields(StepBatch)}
-    of_rows = {n: v[places] for n, v in columns.items() if isinstance(v, np.ndarray)}
+    of_rows = {n: v[..., places] for n, v in columns.items() if isinstance(v, np.ndarray)}
     return StepBatch(**columns | of_rows)
 
 
@@ -193,12 +214,59 @@ def test_batched_is_alone_bit_for_bit(path: Path, seed: int, cuts: list[int]) ->
             inverse_temperature=random.uniform(0.2, 5, 32),
             top_k=random.integers(0, 6, 32),
         )
-        whole = together.step(batch)
-        parts = [apart.step(rows_of(batch, p)) for p in np.split(np.arange(32), sorted(cuts))]
+        whole = one_step(together, batch)
+        parts = [one_step(apart, rows_of(batch, p)) for p in np.split(np.arange(32), sorted(cuts))]
         check_same(whole, parts)
         token, read_slot = whole.chosen, np.arange(2, 34)
     for name in ("h", "c"):
         assert (together.state(name) == apart.state(name)).all()
+
+
+@settings(
+    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(seed=st.integers(0, 2**32), ranked=st.booleans(), shaped=st.booleans())
+def test_a_stride_is_its_steps_bit_for_bit(
+    path: Path,
+    seed: int,
+    ranked: bool,
+    shaped: bool,  # noqa: FBT001
+) -> None:
+    """Rows of different lengths in one stride give what they give step by step, each alone."""
+    cell = read_cell(path)
+    whole, alone = Runtime(cell, SLOTS, ROWS), Runtime(cell, SLOTS, ROWS)
+    random = np.random.default_rng(seed)
+    rows = 9
+    forced = random.integers(-6, len(SYMBOLS), (MAX_STEPS, rows)).clip(min=SAMPLED)
+    batch = batch_of(
+        rows,
+        token=random.integers(0, len(SYMBOLS), rows),
+        write_slot=np.arange(2, 2 + rows),
+        count=random.integers(1, MAX_STEPS + 1, rows),
+        forced=forced,
+        uniform=random.integers(0, 2**23, (MAX_STEPS, rows)) * 2.0**-23,
+        inverse_temperature=random.uniform(0.2, 5, rows),
+        top_k=random.integers(0, 6, rows) * ranked,
+    )
+    changes = [(row, 3, 1.0, 2.0) for row in range(rows)]
+    together = whole.step(replace(batch, shaping=shaping_of(rows, changes) if shaped else None))
+    for row in range(rows):
+        single = rows_of(batch, np.array([row]))
+        for step in range(int(batch.count[row])):
+            result = alone.step(
+                replace(
+                    single,
+                    count=np.ones(1, np.int64),
+                    forced=single.forced[step : step + 1],
+                    uniform=single.uniform[step : step + 1],
+                    shaping=shaping_of(1, [(0, 3, 1.0, 2.0)]) if shaped else None,
+                )
+            )
+            assert result.chosen[0, 0] == together.chosen[step, row]
+            assert result.log_probability[0, 0] == together.log_probability[step, row]
+            single = replace(single, token=result.chosen[0], read_slot=single.write_slot)
+    for name in ("h", "c"):
+        assert (whole.state(name) == alone.state(name)).all()
 
 
 def check_same(whole: StepResult, parts: list[StepResult]) -> None:
@@ -216,8 +284,8 @@ def test_a_cell_may_use_any_name_of_its_own(tmp_path: Path) -> None:
             names[:] = [new_names.get(name, name) for name in names]
     onnx.save(cell, tmp_path / "names.onnx")
     plain = Runtime(read_cell(write_cell(tmp_path / "plain.onnx", lstm_cell(8))), SLOTS, ROWS)
-    result = Runtime(read_cell(tmp_path / "names.onnx"), SLOTS, ROWS).step(batch_of(3))
-    assert (result.log_probability == plain.step(batch_of(3)).log_probability).all()
+    result = one_step(Runtime(read_cell(tmp_path / "names.onnx"), SLOTS, ROWS), batch_of(3))
+    assert (result.log_probability == one_step(plain, batch_of(3)).log_probability).all()
 
 
 Change = tuple[int, int, float, float]  # row, token, penalty, bias
@@ -243,7 +311,7 @@ def drawn(path: Path, shaping: Shaping, temperature: float = 1.0, top_k: int = 0
     uniform = (np.arange(ROWS) + 0.5) / ROWS
     inverse = np.full(ROWS, 1 / temperature)
     batch = batch_of(ROWS, uniform=uniform, inverse_temperature=inverse, top_k=np.full(ROWS, top_k))
-    result = Runtime(read_cell(path), SLOTS, ROWS).step(replace(batch, shaping=shaping))
+    result = one_step(Runtime(read_cell(path), SLOTS, ROWS), replace(batch, shaping=shaping))
     return np.bincount(result.chosen, minlength=len(SYMBOLS)) / ROWS
 
 
@@ -282,7 +350,7 @@ def test_penalties_and_biases_change_single_logits(path: Path) -> None:
     np.testing.assert_allclose(share, softmax(logits), atol=2 / ROWS)
 
 
-def test_a_row_that_asks_for_nothing_gets_the_same_from_both_programs(path: Path) -> None:
+def test_a_row_that_asks_for_nothing_gets_the_same_from_every_program(path: Path) -> None:
     random = np.random.default_rng(3)
     batch = batch_of(
         32,
@@ -296,7 +364,7 @@ def test_a_row_that_asks_for_nothing_gets_the_same_from_both_programs(path: Path
         32, [(1, 5, 2.0, 1.0)], top_p=np.where(np.arange(32) == 2, 0.5, 1), min_p=np.arange(32) == 3
     )
     plain, shaped = Runtime(read_cell(path), SLOTS, ROWS), Runtime(read_cell(path), SLOTS, ROWS)
-    one, other = plain.step(batch), shaped.step(replace(batch, shaping=shaping))
+    one, other = one_step(plain, batch), one_step(shaped, replace(batch, shaping=shaping))
     asks_nothing = np.flatnonzero(~np.isin(np.arange(32), [1, 2, 3]))
     assert (one.chosen == other.chosen)[asks_nothing].all()
     assert (one.log_probability == other.log_probability)[asks_nothing].all()
@@ -310,7 +378,7 @@ def test_a_row_that_asks_for_nothing_gets_the_same_from_both_programs(path: Path
             min_p=[float(row == 3)],
         )
         runtime = Runtime(read_cell(path), SLOTS, ROWS)
-        single = runtime.step(replace(rows_of(batch, np.array([row])), shaping=alone))
+        single = one_step(runtime, replace(rows_of(batch, np.array([row])), shaping=alone))
         assert single.chosen[0] == other.chosen[row]
         assert single.log_probability[0] == other.log_probability[row]
 
@@ -318,8 +386,8 @@ def test_a_row_that_asks_for_nothing_gets_the_same_from_both_programs(path: Path
 @pytest.mark.parametrize("best", [1, 3, 20, len(SYMBOLS), 500])
 def test_the_likeliest_tokens_come_with_their_log_probabilities(path: Path, best: int) -> None:
     tokens = np.arange(6)
-    result = Runtime(read_cell(path), SLOTS, ROWS).step(
-        replace(batch_of(6, token=tokens), best=best)
+    result = one_step(
+        Runtime(read_cell(path), SLOTS, ROWS), replace(batch_of(6, token=tokens), best=best)
     )
     logs = np.log(softmax(first_logits(path, tokens)))
     order = np.argsort(-logs, axis=1, kind="stable")[:, : result.best_token.shape[1]]
@@ -331,11 +399,11 @@ def test_the_likeliest_tokens_come_with_their_log_probabilities(path: Path, best
 
 def test_a_state_goes_out_and_comes_back(path: Path) -> None:
     one, other = Runtime(read_cell(path), SLOTS, ROWS), Runtime(read_cell(path), SLOTS, ROWS)
-    one.step(batch_of(1, token=[7], write_slot=[5]))
+    one_step(one, batch_of(1, token=[7], write_slot=[5]))
     other.write_state(9, one.read_state(5))
     assert other.read_state(9) == one.read_state(5)
     after = [
-        runtime.step(batch_of(1, token=[3], read_slot=[slot], write_slot=[6], forced=[2]))
+        one_step(runtime, batch_of(1, token=[3], read_slot=[slot], write_slot=[6], forced=[2]))
         for runtime, slot in ((one, 5), (other, 9))
     ]
     assert after[0].log_probability == after[1].log_probability

@@ -10,7 +10,7 @@ from cellwire.server.trail import Trail
 
 
 class Appending(Run):
-    """Forces one token after the other, and adds up their log-probabilities."""
+    """Forces the tokens, and adds up their log-probabilities."""
 
     operation: Append
 
@@ -21,24 +21,33 @@ class Appending(Run):
         self._log_probability = 0.0
         if len(trail) == 0:
             # The first token of all follows nothing: it is part of the text without a step.
-            self._settle(0.0)
+            self._settle([0.0])
 
-    def rows(self) -> list[Row]:
-        """Return the row that forces the next token."""
+    @property
+    def stride(self) -> int:
+        """As many steps as there are tokens left."""
+        return len(self.operation.tokens) - self._done
+
+    def rows(self, steps: int) -> list[Row]:
+        """Return the row that forces the next tokens."""
         trail = self.trail
         token, slot = trail.unread, trail.head.slot
-        forced = int(self.operation.tokens[self._done])
-        return [Row(token, slot, trail.place_to_write(), forced)]
+        steps = min(steps, trail.stride)
+        forced = self.operation.tokens[self._done : self._done + steps].tolist()
+        return [Row(token, slot, trail.place_to_write(len(forced)), len(forced), forced)]
 
     def commit(self, outcomes: list[Outcome]) -> None:
-        """Add the token to the text."""
-        self.trail.advance()
-        self._settle(outcomes[0].log_probability)
+        """Add the tokens to the text."""
+        (outcome,) = outcomes
+        self.trail.advance(len(outcome.tokens))
+        self._settle(outcome.log_probabilities)
 
-    def _settle(self, log_probability: float) -> None:
-        self.trail.settle(int(self.operation.tokens[self._done]))
-        self._done += 1
-        self._log_probability += log_probability
+    def _settle(self, log_probabilities: list[float]) -> None:
+        end = self._done + len(log_probabilities)
+        self.trail.settle(self.operation.tokens[self._done : end].tolist())
+        self._done = end
+        for log_probability in log_probabilities:
+            self._log_probability += log_probability
         if self._done == len(self.operation.tokens):
             offset = len(self.trail)
             total = self._log_probability

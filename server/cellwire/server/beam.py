@@ -71,9 +71,9 @@ class Beam:
         self._own.update(self._writing)
         best = 2 * self._complete.beam_width
         return [
-            Row(last_token, text_slot, slot, forced=0, best=best)
+            Row(last_token, text_slot, slot, forced=(0,), best=best)
             if h.slot is None
-            else Row(h.tokens[-1], h.slot, slot, forced=0, best=best)
+            else Row(h.tokens[-1], h.slot, slot, forced=(0,), best=best)
             for h, slot in zip(self._alive, self._writing, strict=True)
         ]
 

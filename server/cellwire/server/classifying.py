@@ -19,9 +19,9 @@ class Classifying(Run):
         super().__init__(session_id, trail, emit)
         self.operation = classify
 
-    def rows(self) -> list[Row]:
+    def rows(self, steps: int) -> list[Row]:  # noqa: ARG002  # one is all it takes
         """Return the row that reads the last token."""
-        return [Row(self.trail.unread, self.trail.head.slot, TRASH, forced=0)]
+        return [Row(self.trail.unread, self.trail.head.slot, TRASH, forced=(0,))]
 
     def commit(self, outcomes: list[Outcome]) -> None:
         """Report the scores."""

@@ -30,7 +30,7 @@ class Completing(Run):
         """One for each hypothesis."""
         return self._beam.width
 
-    def rows(self) -> list[Row]:
+    def rows(self, steps: int) -> list[Row]:  # noqa: ARG002  # after each step it branches
         """Return a row for each hypothesis."""
         return self._beam.rows(self.trail.unread, self.trail.head.slot)
 

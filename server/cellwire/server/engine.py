@@ -20,7 +20,7 @@ from cellwire.server.row import Outcome, batch_of, outcomes_of
 from cellwire.server.scheduler import Scheduler
 from cellwire.server.session import Session
 from cellwire.server.snapshot import Frozen
-from cellwire.server.step import Stepper
+from cellwire.server.step import MAX_STEPS, Stepper
 from cellwire.server.trail import Trail
 from cellwire.server.waiting import Limits
 
@@ -48,6 +48,7 @@ class Engine:
         max_sessions: int,
         max_batch: int,
     ) -> None:
+        self.steps = 0  # made so far
         self._max_sessions = max_sessions
         self._stepper = stepper
         self._arena = arena
@@ -66,14 +67,20 @@ class Engine:
         """How many sessions are open."""
         return len(self._sessions)
 
-    def step(self) -> list[Event]:
-        """Move every runnable session on by one token, as many as one batch takes."""
+    def step(self, max_steps: int = MAX_STEPS) -> list[Event]:
+        """Move every runnable session on, as many as one batch takes, by one stride.
+
+        A stride has up to `max_steps` steps, and no more than lets everybody have their answers as
+        soon as they can be had.
+        """
         sessions = self._scheduler.next_batch()
         if sessions:
-            rows = [session.rows() for session in sessions]
+            steps = min(max_steps, *(session.stride for session in sessions))
+            rows = [session.rows(steps) for session in sessions]
             batch = [row for of_session in rows for row in of_session]
+            self.steps += steps
             try:
-                result = self._stepper.step(batch_of(batch))
+                result = self._stepper.step(batch_of(batch, steps))
             except StepFailed as error:
                 self._fail(sessions, error)
             else:

@@ -9,6 +9,10 @@ from cellwire.server.errors import CellwireError
 from cellwire.server.operations import Generate
 
 
+Ranked = tuple[tuple[int, float], ...]
+"""The likeliest tokens with their log-probabilities, the likeliest first."""
+
+
 class FinishReason(Enum):
     """Why an operation ended."""
 
@@ -57,15 +61,15 @@ class Appended:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """The model wrote one token, the one at `offset`."""
+    """The model wrote some tokens, the first of them at `offset`."""
 
     session_id: str
     operation: Generate
     offset: int
-    token: int
-    log_probability: float
+    tokens: tuple[int, ...]
+    log_probabilities: tuple[float, ...]  # one for each token
     before: tuple[int, ...] = ()  # the last tokens of the text that the operation began with
-    alternatives: tuple[tuple[int, float], ...] = ()  # tokens and log-probabilities, best first
+    alternatives: tuple[Ranked, ...] = ()  # likewise, if they were asked for
 
     @property
     def operation_id(self) -> int:

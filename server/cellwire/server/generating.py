@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import deque
-
-from cellwire.server.events import Finished, FinishReason, Written
+from cellwire.server.events import Finished, FinishReason, Ranked, Written
 from cellwire.server.operations import Generate
 from cellwire.server.row import Outcome, Row
 from cellwire.server.run import Emit, Run
 from cellwire.server.sampling import generator_key
+from cellwire.server.step import MAX_STEPS
 from cellwire.server.trail import Trail
 
 _BEFORE = 3  # tokens: as many bytes as can begin a character that is not whole yet
@@ -22,7 +21,7 @@ class Credit:
 
 
 class Generating(Run):
-    """Draws one token after the other, and holds back what may become a stop string."""
+    """Draws tokens, and holds back what may become a stop string."""
 
     operation: Generate
 
@@ -44,7 +43,8 @@ class Generating(Run):
         self._first = len(trail) if seed is not None else 0
         self._start = len(trail)
         self._before = tuple(trail.history.last(_BEFORE))
-        self._held_back: deque[Written] = deque()
+        # The last tokens of the text, with log-probabilities and alternatives of each.
+        self._held_back: list[tuple[int, float, Ranked]] = []
 
     @property
     def stalled(self) -> bool:
@@ -56,10 +56,19 @@ class Generating(Run):
         """How many tokens are held back."""
         return len(self._held_back)
 
-    def rows(self) -> list[Row]:
-        """Return the row that draws the next token."""
-        trail, sampling = self.trail, self.operation.sampling
-        token, slot = trail.unread, trail.head.slot
+    @property
+    def stride(self) -> int:
+        """One step where each depends on what the one before it drew; else as many as can be."""
+        penalised = self.operation.sampling.repetition_penalty != 1
+        return 1 if penalised or self.operation.alternatives else MAX_STEPS
+
+    def rows(self, steps: int) -> list[Row]:
+        """Return the row that draws the next tokens."""
+        trail, operation = self.trail, self.operation
+        sampling = operation.sampling
+        token, slot, length = trail.unread, trail.head.slot, len(trail)
+        left = operation.max_chars - (length - self._start)
+        count = min(steps, left, trail.stride, self._credit.tokens)
         recent = (
             trail.history.last(sampling.repetition_window)
             if sampling.repetition_penalty != 1
@@ -69,36 +78,32 @@ class Generating(Run):
             Row(
                 token,
                 slot,
-                trail.place_to_write(),
+                # A stop string may come before the last of several steps: too far to go.
+                trail.place_to_write(count, anew=count > 1 and bool(operation.stop)),
+                count,
                 sampling=sampling,
                 key=self._key,
-                position=len(trail) - self._first,
+                position=length - self._first,
                 recent=recent,
-                best=self.operation.alternatives,
+                best=operation.alternatives,
             )
         ]
 
     def commit(self, outcomes: list[Outcome]) -> None:
-        """Add the token to the text, and say so as soon as no stop string can take it back."""
+        """Add the tokens to the text, and say so as soon as no stop string can take them back."""
         (outcome,) = outcomes
-        self.trail.advance()
-        offset = len(self.trail)
-        self.trail.settle(outcome.token)
-        self._held_back.append(
-            Written(
-                self.session_id,
-                self.operation,
-                offset,
-                outcome.token,
-                outcome.log_probability,
-                self._before,
-                outcome.best,
-            )
-        )
-        stop = self._stop()
+        tokens, stop = self._up_to_stop(outcome.tokens)
+        if len(tokens) == len(outcome.tokens):
+            self.trail.advance(len(tokens))
+        else:
+            self.trail.stay()
+        self.trail.settle(tokens)
+        alternatives = [outcome.best] * len(tokens)
+        self._held_back += zip(tokens, outcome.log_probabilities, alternatives, strict=False)
         if stop is not None:
             self.trail.rewind(len(self.trail) - len(stop))
-            self._write(len(self._held_back) - len(stop))
+            del self._held_back[-len(stop) :]
+            self._write(len(self._held_back))
             self._end(FinishReason.STOP, stop)
         elif self._written == self.operation.max_chars:
             self.finish(FinishReason.MAX_CHARS)
@@ -127,15 +132,42 @@ class Generating(Run):
     def _written(self) -> int:
         return len(self.trail) - self._start
 
-    def _write(self, tokens: int) -> None:
+    def _write(self, count: int) -> None:
         """Report the first of the tokens that were held back."""
-        for _ in range(tokens):
-            self.emit(self._held_back.popleft())
-        self._credit.tokens -= tokens
+        if count <= 0:
+            return
+        offset = len(self.trail) - len(self._held_back)
+        tokens, log_probabilities, best = zip(*self._held_back[:count], strict=True)
+        del self._held_back[:count]
+        alternatives = best if self.operation.alternatives else ()
+        self.emit(
+            Written(
+                self.session_id,
+                self.operation,
+                offset,
+                tokens,
+                log_probabilities,
+                self._before,
+                alternatives,
+            )
+        )
+        self._credit.tokens -= count
 
-    def _stop(self) -> tuple[int, ...] | None:
-        """Return the stop string the text has come to, the longest if there are several."""
-        return max(filter(self._ends_with, self.operation.stop), key=len, default=None)
+    def _up_to_stop(self, tokens: list[int]) -> tuple[list[int], tuple[int, ...] | None]:
+        """Return the tokens up to the first end of a stop string, and that string, if there is one.
+
+        Of those that end there, it is the longest.
+        """
+        stops = self.operation.stop
+        if not stops:
+            return tokens, None
+        longest = max(map(len, stops))
+        before = list(self.trail.history.last(min(self._written, longest)))
+        for count in range(1, len(tokens) + 1):
+            text = tuple(before + tokens[:count])
+            if stop := max((s for s in stops if text[-len(s) :] == s), key=len, default=None):
+                return tokens[:count], stop
+        return tokens, None
 
     def _maybe_stop(self) -> int:
         """Return how many of the last tokens may be the beginning of a stop string."""

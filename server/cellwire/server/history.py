@@ -39,9 +39,9 @@ class History:
         """Return the last tokens, or all there are."""
         return self.between(len(self) - tokens, len(self))
 
-    def append(self, token: int) -> None:
-        """Add a token at the end."""
-        self._tokens.append(token)
+    def extend(self, tokens: Iterable[int]) -> None:
+        """Add tokens at the end."""
+        self._tokens.extend(tokens)
         if len(self._tokens) > 2 * REMEMBERED:
             self._start += REMEMBERED
             del self._tokens[:REMEMBERED]

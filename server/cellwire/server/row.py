@@ -1,71 +1,77 @@
-"""What an operation puts into a step, and what it gets out: one row of the batch."""
+"""What an operation puts into a stride, and what it gets out: one row of the batch.
+
+Rows and outcomes are tuples: there is one of each for every session in every stride.
+"""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from cellwire.server.sampling import Sampling, uniforms
-from cellwire.server.step import SAMPLED, Shaping, StepBatch, StepResult
+from cellwire.server.step import SAMPLED, Float32s, Int64s, Shaping, StepBatch, StepResult
 
 _AS_IT_IS = Sampling()
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One row of the next step."""
+class Row(NamedTuple):
+    """One row of the next stride."""
 
     token: int
     read_slot: int
     write_slot: int
-    forced: int = SAMPLED
+    count: int = 1  # steps
+    forced: Sequence[int] = ()  # the tokens after its steps; if there are none, they are sampled
     sampling: Sampling = _AS_IT_IS
-    key: int = 0  # of the generator a sampled token is drawn from
-    position: int = 0  # in that generator's numbers
+    key: int = 0  # of the generator that sampled tokens are drawn from
+    position: int = 0  # of the first of them in that generator's numbers
     recent: Sequence[int] = ()  # tokens that the repetition penalty applies to
-    best: int = 0  # how many of the likeliest tokens to report
+    best: int = 0  # how many of the likeliest tokens to report, in a stride of one step
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What came of a row."""
 
-    token: int
-    log_probability: float
-    best: tuple[tuple[int, float], ...]  # tokens and log-probabilities, the likeliest first
-    scores: tuple[float, ...]  # of each label
-
-    @property
-    def broken(self) -> bool:
-        """Whether the model's output was not a number."""
-        return math.isnan(self.log_probability) or any(map(math.isnan, self.scores))
+    tokens: list[int]  # one for each step
+    log_probabilities: list[float]  # likewise
+    best: tuple[tuple[int, float], ...]  # after its only step, the likeliest first
+    scores: tuple[float, ...]  # of each label, after the last step
+    broken: bool  # whether the model's output was not a number
 
 
-def batch_of(rows: Sequence[Row]) -> StepBatch:
-    """Return the batch of one step, in the order of the rows."""
-    return StepBatch(
-        token=np.array([row.token for row in rows], np.int64),
-        read_slot=np.array([row.read_slot for row in rows], np.int64),
-        write_slot=np.array([row.write_slot for row in rows], np.int64),
-        forced=np.array([row.forced for row in rows], np.int64),
-        inverse_temperature=np.array(
-            [row.sampling.inverse_temperature for row in rows], np.float32
-        ),
-        uniform=np.where(
-            [row.sampling.greedy for row in rows],
-            np.float32(0),
-            uniforms(
-                np.array([row.key for row in rows], np.uint64),
-                np.array([row.position for row in rows], np.uint64),
-            ),
-        ),
-        top_k=np.array([row.sampling.top_k for row in rows], np.int64),
-        best=max(row.best for row in rows),
-        shaping=None if all(row.sampling.plain for row in rows) else _shaping(rows),
+def batch_of(rows: Sequence[Row], steps: int) -> StepBatch:
+    """Return the batch of a stride of so many steps, in the order of the rows."""
+    token, read_slot, write_slot, count, forced, sampling, key, position, _, best = zip(
+        *rows, strict=True
     )
+    positions = np.add.outer(np.arange(steps, dtype=np.uint64), np.array(position, np.uint64))
+    return StepBatch(
+        token=np.array(token, np.int64),
+        read_slot=np.array(read_slot, np.int64),
+        write_slot=np.array(write_slot, np.int64),
+        count=np.array(count, np.int64),
+        forced=_columns(forced, steps),
+        uniform=np.where(
+            [s.greedy for s in sampling],
+            np.float32(0),
+            uniforms(np.array(key, np.uint64), positions),
+        ),
+        inverse_temperature=np.array([s.inverse_temperature for s in sampling], np.float32),
+        top_k=np.array([s.top_k for s in sampling], np.int64),
+        best=max(best),
+        shaping=None if all(s.plain for s in sampling) else _shaping(rows),
+    )
+
+
+def _columns(forced: Sequence[Sequence[int]], steps: int) -> Int64s:
+    """Return each row's forced tokens as a column of `[steps, batch]`."""
+    columns = np.full((steps, len(forced)), SAMPLED, np.int64)
+    for index, tokens in enumerate(forced):
+        if len(tokens):
+            columns[: len(tokens), index] = tokens
+    return columns
 
 
 def _shaping(rows: Sequence[Row]) -> Shaping:
@@ -99,16 +105,45 @@ def _changes(row: Row) -> Iterator[tuple[int, float, float]]:
 
 def outcomes_of(rows: Sequence[Row], result: StepResult) -> list[Outcome]:
     """Return what came of each row, with the likeliest tokens only for those that asked."""
-    chosen, log_probability = result.chosen.tolist(), result.log_probability.tolist()
-    scores = [()] * len(rows) if result.scores is None else map(tuple, result.scores.tolist())
-    if any(row.best for row in rows):
-        tokens, logs = result.best_token.tolist(), result.best_log_probability.tolist()
-        best = [
-            tuple(zip(t[: row.best], p[: row.best], strict=True))
-            for row, t, p in zip(rows, tokens, logs, strict=True)
-        ]
-    else:
-        best = [()] * len(rows)
+    tokens, logs = result.chosen.T.tolist(), result.log_probability.T.tolist()
+    counts = [row.count for row in rows]
     return [
-        Outcome(*outcome) for outcome in zip(chosen, log_probability, best, scores, strict=True)
+        Outcome(row_tokens[:count], row_logs[:count], *rest)
+        for row_tokens, row_logs, count, *rest in zip(
+            tokens,
+            logs,
+            counts,
+            _best(rows, result),
+            _scores(counts, result.scores),
+            _broken(counts, result),
+            strict=True,
+        )
     ]
+
+
+def _best(rows: Sequence[Row], result: StepResult) -> list[tuple[tuple[int, float], ...]]:
+    if not any(row.best for row in rows):
+        return [()] * len(rows)
+    tokens, logs = result.best_token.tolist(), result.best_log_probability.tolist()
+    return [
+        tuple(zip(t[: row.best], p[: row.best], strict=True))
+        for row, t, p in zip(rows, tokens, logs, strict=True)
+    ]
+
+
+def _scores(counts: list[int], scores: Float32s | None) -> list[tuple[float, ...]]:
+    if scores is None:
+        return [()] * len(counts)
+    last = scores[np.array(counts) - 1, np.arange(len(counts))]
+    return [tuple(row) for row in last.tolist()]
+
+
+def _broken(counts: list[int], result: StepResult) -> list[bool]:
+    spoiled = np.isnan(result.log_probability)
+    if result.scores is not None:
+        spoiled |= np.isnan(result.scores).any(axis=2)
+    if not spoiled.any():
+        return [False] * len(counts)
+    within = np.arange(len(spoiled))[:, None] < np.array(counts)
+    broken: list[bool] = (spoiled & within).any(axis=0).tolist()
+    return broken

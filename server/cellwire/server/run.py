@@ -35,7 +35,15 @@ class Run(ABC):
 
     @property
     def row_count(self) -> int:
-        """How many rows it has for the next step."""
+        """How many rows it has for the next stride."""
+        return 1
+
+    @property
+    def stride(self) -> int:
+        """How many steps the next stride may have without keeping anybody waiting.
+
+        It may make fewer of them, but then its answer would wait for the others' steps.
+        """
         return 1
 
     @property
@@ -44,8 +52,8 @@ class Run(ABC):
         return 0
 
     @abstractmethod
-    def rows(self) -> list[Row]:
-        """Return its rows for the next step."""
+    def rows(self, steps: int) -> list[Row]:
+        """Return its rows for the next stride, none of which makes more than `steps`."""
 
     @abstractmethod
     def commit(self, outcomes: list[Outcome]) -> None:

@@ -1,8 +1,8 @@
 """ONNX Runtime: runs a cell's programs on arenas that stay where they are.
 
 The only file that imports onnxruntime. Each state's arena is bound as a program's input and its
-output at once, so a step updates it in place. The small arrays are buffers that every step fills
-again; for each size of batch there is a binding to the beginning of each.
+output at once, so a stride updates it in place. The small arrays are buffers that every stride
+fills again; for each size of stride there is a binding to the beginning of each.
 """
 
 from __future__ import annotations
@@ -13,33 +13,36 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from cellwire.server import program
-from cellwire.server.cell import SCORES, TOKEN, Cell
+from cellwire.server import program, sampler
+from cellwire.server.cell import Cell
 from cellwire.server.errors import BadModel, InvalidRequest, StepFailed
-from cellwire.server.step import Shaping, State, StepBatch, StepResult
+from cellwire.server.sampler import Sampler
+from cellwire.server.step import MAX_STEPS, Shaping, State, StepBatch, StepResult
 
 VERSION: str = ort.__version__
 
 _QUIET = 3  # errors only
-# The columns of a StepBatch, and the program's inputs they go to.
+# The columns of a StepBatch that every program takes, and the inputs they go to.
 _COLUMNS: dict[str, tuple[str, type[np.generic]]] = {
-    "token": (TOKEN, np.int64),
+    "token": (program.FIRST_TOKEN, np.int64),
     "read_slot": (program.READ_SLOT, np.int64),
     "write_slot": (program.WRITE_SLOT, np.int64),
-    "forced": (program.FORCED, np.int64),
-    "inverse_temperature": (program.INVERSE_TEMPERATURE, np.float32),
-    "uniform": (program.UNIFORM, np.float32),
-    "top_k": (program.TOP_K, np.int64),
+    "count": (program.COUNT, np.int64),
+    "forced": (sampler.FORCED, np.int64),
+    "uniform": (sampler.UNIFORM, np.float32),
+    "inverse_temperature": (sampler.INVERSE_TEMPERATURE, np.float32),
+    "top_k": (sampler.TOP_K, np.int64),
 }
-_SAMPLING = ("inverse_temperature", "uniform", "top_k")  # what a cell without logits has no use for
+_OF_EACH_STEP = ("forced", "uniform")
+_SAMPLING = ("uniform", "inverse_temperature", "top_k")  # what a cell without logits has no use for
 Array = npt.NDArray[Any]
 
-# No change at all, for a step that has none: a graph's input may not be empty.
+# No change at all, for a stride that has none: a graph's input may not be empty.
 _NO_CHANGE: dict[str, Array] = {
-    program.CHANGE_ROW: np.zeros(1, np.int64),
-    program.CHANGE_TOKEN: np.zeros(1, np.int64),
-    program.CHANGE_PENALTY: np.ones(1, np.float32),
-    program.CHANGE_BIAS: np.zeros(1, np.float32),
+    sampler.CHANGE_ROW: np.zeros(1, np.int64),
+    sampler.CHANGE_TOKEN: np.zeros(1, np.int64),
+    sampler.CHANGE_PENALTY: np.ones(1, np.float32),
+    sampler.CHANGE_BIAS: np.zeros(1, np.float32),
 }
 
 
@@ -49,29 +52,34 @@ class Runtime:
     def __init__(self, cell: Cell, slots: int, max_batch: int, threads: int = 1) -> None:
         """Compile the programs and set all states to zero; BadModel if that is impossible.
 
-        `slots` is the number of rows of each arena; so many `threads` compute one step of up to
+        `slots` is the number of rows of each arena; so many `threads` compute one stride of up to
         `max_batch` rows.
         """
         self._symbols = cell.manifest.vocabulary.size
         self._writes = cell.writes
-        self._plain = _session(cell, threads, shaping=False)
-        self._shaping = _session(cell, threads, shaping=True) if cell.writes else self._plain
+        samplers = Sampler if cell.writes else [Sampler.PLAIN]
+        self._programs = {each: _session(cell, threads, each) for each in samplers}
         self._arenas = {s.name: np.zeros((slots, *s.shape), np.float32) for s in cell.states}
-        columns = [c for c in _COLUMNS if cell.writes or c not in _SAMPLING]
-        self._inputs = {column: np.zeros(max_batch, _COLUMNS[column][1]) for column in columns}
+        self._steps = np.zeros((), np.int64)
         self._limit = np.ones(1, np.int64)
-        self._chosen = np.zeros(max_batch, np.int64)
-        self._log_probability = np.zeros(max_batch, np.float32)
-        # [max_batch x symbols] at most; used from the beginning, as [batch, limit].
+        self._inputs = {
+            column: np.zeros(max_batch * (MAX_STEPS if column in _OF_EACH_STEP else 1), dtype)
+            for column, (_, dtype) in _COLUMNS.items()
+            if cell.writes or column not in _SAMPLING
+        }
+        # The outputs, used from the beginning: [steps, batch], [batch, limit], ...
+        self._chosen = np.zeros(MAX_STEPS * max_batch, np.int64)
+        self._log_probability = np.zeros(MAX_STEPS * max_batch, np.float32)
         self._best_token = np.zeros(max_batch * self._symbols, np.int64)
         self._best_log_probability = np.zeros(max_batch * self._symbols, np.float32)
-        self._scores = np.zeros((max_batch, len(cell.labels)), np.float32)
-        self._bindings: dict[tuple[int, int], ort.IOBinding] = {}
+        self._labels = len(cell.labels)
+        self._scores = np.zeros(MAX_STEPS * max_batch * self._labels, np.float32)
+        self._bindings: dict[tuple[Sampler, int, int, int], ort.IOBinding] = {}
 
     @property
     def provider(self) -> str:
         """The execution provider that the sessions really got."""
-        return str(self._plain.get_providers()[0])
+        return str(self._programs[Sampler.PLAIN].get_providers()[0])
 
     def state(self, name: str) -> npt.NDArray[np.float32]:
         """Return the arena of one state `[slots, ...]` itself, not a copy."""
@@ -90,91 +98,107 @@ class Runtime:
             arena[slot] = np.frombuffer(part, "<f4").reshape(arena[slot].shape)
 
     def step(self, batch: StepBatch) -> StepResult:
-        """Run one step; StepFailed if the runtime refuses."""
-        rows = len(batch)
+        """Make a stride; StepFailed if the runtime refuses."""
+        rows, steps = len(batch), batch.steps
         for column, buffer in self._inputs.items():
-            buffer[:rows] = getattr(batch, column)
-        limit = self._limit_for(batch)
+            values = getattr(batch, column)
+            buffer[: values.size] = values.reshape(-1)
+        asked, limit = self._sampler_for(batch)
+        binding = self._binding(asked, steps, rows, limit)
+        self._steps[()] = steps
         self._limit[0] = limit
+        if batch.shaping is not None:
+            _bind_shaping(binding, batch.shaping)
         try:
-            if batch.shaping is None or not self._writes:
-                self._plain.run_with_iobinding(self._binding(rows, limit))
-            else:
-                self._run_shaping(rows, limit, batch.shaping)
+            self._programs[asked].run_with_iobinding(binding)
         # onnxruntime's exceptions have no common base but Exception.
         except Exception as error:
             raise StepFailed(f"the model could not be run: {error}") from error
+        return self._result(steps, rows, limit)
+
+    def _result(self, steps: int, rows: int, limit: int) -> StepResult:
+        """Return copies of what the last stride put into the buffers."""
+        scores = self._scores[: steps * rows * self._labels]
         return StepResult(
-            self._chosen[:rows].copy(),
-            self._log_probability[:rows].copy(),
+            self._chosen[: steps * rows].reshape(steps, rows).copy(),
+            self._log_probability[: steps * rows].reshape(steps, rows).copy(),
             self._best_token[: rows * limit].reshape(rows, limit).copy(),
             self._best_log_probability[: rows * limit].reshape(rows, limit).copy(),
-            self._scores[:rows].copy() if self._scores.size else None,
+            scores.reshape(steps, rows, self._labels).copy() if self._labels else None,
         )
 
-    def _limit_for(self, batch: StepBatch) -> int:
-        """Return how many of the likeliest tokens must be ranked, and bring top_k within that.
+    def _sampler_for(self, batch: StepBatch) -> tuple[Sampler, int]:
+        """Return what sampler a batch needs, and how many of the likeliest tokens it must rank.
 
-        Up to the next power of two, so that there are few different bindings.
+        That number is a power of two, so that there are few different bindings.
         """
         if not self._writes:
-            return 1
+            return Sampler.PLAIN, 0
         top_k = self._inputs["top_k"][: len(batch)]
         np.minimum(top_k, self._symbols, out=top_k)
+        most = max(int(top_k.max()), batch.best)
+        if batch.shaping is None and most == 0:
+            return Sampler.PLAIN, 0
         if batch.shaping is not None and (batch.shaping.top_p < 1).any():
-            return self._symbols
-        most = max(1, int(top_k.max()), batch.best)
-        return min(self._symbols, 1 << (most - 1).bit_length())
+            most = self._symbols
+        limit = min(self._symbols, 1 << max(0, most - 1).bit_length())
+        return (Sampler.RANKING if batch.shaping is None else Sampler.SHAPING), limit
 
-    def _binding(self, rows: int, limit: int) -> ort.IOBinding:
-        """Return the plain program's binding for a size of batch, made on first use."""
-        if (rows, limit) not in self._bindings:
-            self._bindings[rows, limit] = self._bind(self._plain, rows, limit)
-        return self._bindings[rows, limit]
+    def _binding(self, asked: Sampler, steps: int, rows: int, limit: int) -> ort.IOBinding:
+        """Return the binding for a size of stride, made on first use."""
+        key = asked, steps, rows, limit
+        if key not in self._bindings:
+            self._bindings[key] = self._bind(*key)
+        return self._bindings[key]
 
-    def _run_shaping(self, rows: int, limit: int, shaping: Shaping) -> None:
-        binding = self._bind(self._shaping, rows, limit)
-        changes: dict[str, Array] = {
-            program.CHANGE_ROW: shaping.row,
-            program.CHANGE_TOKEN: shaping.token,
-            program.CHANGE_PENALTY: shaping.penalty,
-            program.CHANGE_BIAS: shaping.bias,
-        }
-        for name, column in (changes if shaping.row.size else _NO_CHANGE).items():
-            _bind(binding.bind_input, name, column, column.shape)
-        _bind(binding.bind_input, program.TOP_P, shaping.top_p, (rows,))
-        _bind(binding.bind_input, program.LOG_MIN_P, shaping.log_min_p, (rows,))
-        self._shaping.run_with_iobinding(binding)
-
-    def _bind(self, session: ort.InferenceSession, rows: int, limit: int) -> ort.IOBinding:
-        """Bind what both programs have, for so many rows."""
+    def _bind(self, asked: Sampler, steps: int, rows: int, limit: int) -> ort.IOBinding:
+        session = self._programs[asked]
         binding = session.io_binding()
+        known = {value.name for value in session.get_inputs()}
+        _bind(binding.bind_input, program.STEPS, self._steps, ())
         for column, buffer in self._inputs.items():
-            _bind(binding.bind_input, _COLUMNS[column][0], buffer, (rows,))
-        _bind(binding.bind_output, program.CHOSEN, self._chosen, (rows,))
-        _bind(binding.bind_output, program.LOG_PROBABILITY, self._log_probability, (rows,))
-        if self._writes:
-            best = (rows, limit)
-            _bind(binding.bind_input, program.LIMIT, self._limit, (1,))
+            name, shape = _COLUMNS[column][0], (steps, rows) if column in _OF_EACH_STEP else (rows,)
+            if name in known:
+                _bind(binding.bind_input, name, buffer, shape)
+        each = (steps, rows)
+        _bind(binding.bind_output, program.CHOSEN, self._chosen, each)
+        _bind(binding.bind_output, program.LOG_PROBABILITY, self._log_probability, each)
+        if limit:
+            _bind(binding.bind_input, sampler.LIMIT, self._limit, (1,))
+        if limit and steps == 1:  # nobody asks for them in longer strides
+            best, logs = (1, rows, limit), self._best_log_probability
             _bind(binding.bind_output, program.BEST_TOKEN, self._best_token, best)
-            log_probability = self._best_log_probability
-            _bind(binding.bind_output, program.BEST_LOG_PROBABILITY, log_probability, best)
-        if self._scores.size:
-            _bind(binding.bind_output, SCORES, self._scores, (rows, self._scores.shape[1]))
+            _bind(binding.bind_output, program.BEST_LOG_PROBABILITY, logs, best)
+        if self._labels:
+            _bind(binding.bind_output, program.ALL_SCORES, self._scores, (*each, self._labels))
         for name, arena in self._arenas.items():
             _bind(binding.bind_input, program.ARENA + name, arena, arena.shape)
             _bind(binding.bind_output, program.NEXT_ARENA + name, arena, arena.shape)
         return binding
 
 
-def _session(cell: Cell, threads: int, *, shaping: bool) -> ort.InferenceSession:
+def _bind_shaping(binding: ort.IOBinding, shaping: Shaping) -> None:
+    """Bind the columns of one stride only: their lengths differ from one to the next."""
+    changes: dict[str, Array] = {
+        sampler.CHANGE_ROW: shaping.row,
+        sampler.CHANGE_TOKEN: shaping.token,
+        sampler.CHANGE_PENALTY: shaping.penalty,
+        sampler.CHANGE_BIAS: shaping.bias,
+    }
+    for name, column in (changes if shaping.row.size else _NO_CHANGE).items():
+        _bind(binding.bind_input, name, column, column.shape)
+    for name, column in ((sampler.TOP_P, shaping.top_p), (sampler.LOG_MIN_P, shaping.log_min_p)):
+        _bind(binding.bind_input, name, column, column.shape)
+
+
+def _session(cell: Cell, threads: int, asked: Sampler) -> ort.InferenceSession:
     """Compile one of a cell's programs; BadModel if it cannot be compiled."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = _QUIET
     try:
-        graph = program.compose_program(cell, shaping=shaping)
+        graph = program.compose_program(cell, asked)
         return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # see step
         raise BadModel(f"{cell.path}: cannot be run: {error}") from error

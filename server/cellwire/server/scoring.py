@@ -30,18 +30,24 @@ class Scoring(Run):
         self._log_probabilities = [0.0] * self._first
         self._end_if_done()
 
-    def rows(self) -> list[Row]:
-        """Return the row that forces the next token."""
+    @property
+    def stride(self) -> int:
+        """As many steps as there are tokens left."""
+        return len(self.operation.tokens) - len(self._log_probabilities)
+
+    def rows(self, steps: int) -> list[Row]:
+        """Return the row that forces the next tokens."""
         place = len(self._log_probabilities)
         read = self.trail.head.slot if self._slot is None else self._slot
         token = self.trail.unread if place == 0 else int(self.operation.tokens[place - 1])
         if self._slot is None:
             self._slot = self._arena.allocate()
-        return [Row(token, read, self._slot, int(self.operation.tokens[place]))]
+        forced = self.operation.tokens[place : place + steps].tolist()
+        return [Row(token, read, self._slot, len(forced), forced)]
 
     def commit(self, outcomes: list[Outcome]) -> None:
-        """Take note of the token's log-probability."""
-        self._log_probabilities.append(outcomes[0].log_probability)
+        """Take note of the tokens' log-probabilities."""
+        self._log_probabilities += outcomes[0].log_probabilities
         self._end_if_done()
 
     def _end_if_done(self) -> None:

@@ -1,8 +1,9 @@
 """A session: one recurrent state, the text it stands for, and the operations it is to carry out.
 
 The state that is kept is the one *before* the session's last token; that token is still unread. A
-step reads it and settles the next one: sampled for a generate, forced for an append. Nothing here
-runs a step: the engine asks `rows()` what to run, and tells `commit()` what came of it.
+step reads it and settles the next one: sampled for a generate, forced for an append; a stride is
+several such steps. Nothing here runs one: the engine asks `rows()` what to run, and tells
+`commit()` what came of it.
 
 What a session is doing follows from three things: whether it is closed, whether it is held (nobody
 is there to read), and the run of its present operation, if there is one, which may be stalled.
@@ -111,31 +112,38 @@ class Session:
 
     @property
     def row_count(self) -> int:
-        """How many rows it has for the next step; it must be runnable."""
+        """How many rows it has for the next stride; it must be runnable."""
         assert self._run is not None
         return 1 if self.trail.behind else self._run.row_count
+
+    @property
+    def stride(self) -> int:
+        """How many steps the next stride may have without keeping anybody waiting."""
+        assert self._run is not None
+        return self.trail.missing or self._run.stride
 
     @property
     def operation_ids(self) -> tuple[int, ...]:
         """The operations that are running or waiting."""
         return tuple(operation.id or 0 for operation in self._known())
 
-    def rows(self) -> list[Row]:
-        """Return the session's rows for the next step; it must be runnable."""
+    def rows(self, steps: int) -> list[Row]:
+        """Return the session's rows for a stride of so many steps; it must be runnable."""
         trail = self.trail
         if trail.behind:
             self._catching_up = True
             head, token = trail.head, trail.unread
-            forced = trail.history[head.read + 1]
-            return [Row(token, head.slot, trail.place_to_write(), forced)]
+            count = min(steps, trail.stride, trail.missing)
+            forced = trail.history.between(head.read + 1, head.read + 1 + count)
+            return [Row(token, head.slot, trail.place_to_write(count), count, forced)]
         assert self._run is not None
-        return self._run.rows()
+        return self._run.rows(steps)
 
     def commit(self, outcomes: list[Outcome]) -> None:
-        """Take over what came of the step of `rows()`."""
+        """Take over what came of the stride of `rows()`."""
         if self._catching_up:
             self._catching_up = False
-            self.trail.advance()
+            self.trail.advance(len(outcomes[0].tokens))
             return
         assert self._run is not None
         self._run.commit(outcomes)

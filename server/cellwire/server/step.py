@@ -1,4 +1,9 @@
-"""One step of the cell over a batch of rows: what goes in, what comes out, who can take it."""
+"""A stride of the cell over a batch of rows: what goes in, what comes out, who can take it.
+
+A stride is one or several steps in one run of the runtime. Each row reads its state, takes up to so
+many steps from it, each reading the token that the step before it settled, and writes the state it
+has come to.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +17,12 @@ Int64s = npt.NDArray[np.int64]
 Float32s = npt.NDArray[np.float32]
 
 SAMPLED = -1
+MAX_STEPS = 8  # of a stride
 
 
 @dataclass(frozen=True, slots=True)
 class Shaping:
-    """What some row of a step asks for beyond temperature and top_k.
+    """What some row of a stride asks for beyond temperature and top_k, the same at every step.
 
     The last four columns change single logits: `logit / penalty`, or `logit * penalty` where it is
     negative, and then `+ bias`. No pair of row and token comes twice.
@@ -32,44 +38,50 @@ class Shaping:
 
 @dataclass(frozen=True, slots=True)
 class StepBatch:
-    """The rows of one step; every array is `[batch]`."""
+    """The rows of one stride."""
 
-    token: Int64s  # what each row reads
-    read_slot: Int64s  # where its state is
-    write_slot: Int64s  # where its next state goes
-    forced: Int64s  # its next token, or SAMPLED
-    inverse_temperature: Float32s
-    uniform: Float32s  # from [0, 1); decides a sampled token
-    top_k: Int64s  # 0 draws from all symbols
-    best: int = 0  # how many of the likeliest tokens to report for each row
+    token: Int64s  # [batch], what each row's first step reads
+    read_slot: Int64s  # [batch], where its state is
+    write_slot: Int64s  # [batch], where its last state goes
+    count: Int64s  # [batch], how many of the steps it takes, at least 1
+    forced: Int64s  # [steps, batch], the next token after each step, or SAMPLED
+    uniform: Float32s  # [steps, batch], from [0, 1); decides a sampled token
+    inverse_temperature: Float32s  # [batch]
+    top_k: Int64s  # [batch], 0 draws from all symbols
+    best: int = 0  # how many of the likeliest tokens to report, of a stride of one step
     shaping: Shaping | None = None
 
     def __len__(self) -> int:
         return len(self.token)
 
+    @property
+    def steps(self) -> int:
+        """How many steps the stride has."""
+        return len(self.forced)
+
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """What a step chose, and what the model thought.
+    """What each step chose, and what the model thought; undefined beyond a row's count.
 
     Log-probabilities are natural logs, and the model's own: before anything that sampling does.
     """
 
-    chosen: Int64s  # [batch]
-    log_probability: Float32s  # [batch], of the chosen token
+    chosen: Int64s  # [steps, batch]
+    log_probability: Float32s  # [steps, batch], of the chosen token
     best_token: Int64s  # [batch, best or more], the likeliest first
     best_log_probability: Float32s  # [batch, best or more]
-    scores: Float32s | None = None  # [batch, labels], of a model that has labels
+    scores: Float32s | None = None  # [steps, batch, labels], of a model that has labels
 
 
 State = tuple[bytes, ...]  # one row of each of the cell's state tensors
 
 
 class Stepper(Protocol):
-    """Whatever can run a step: the runtime, or a test's plain model."""
+    """Whatever can make a stride: the runtime, or a test's plain model."""
 
     def step(self, batch: StepBatch) -> StepResult:
-        """Run one step; StepFailed if it cannot be done, with the arena's rows then undefined."""
+        """Make a stride; StepFailed if it cannot be done, with the arena's rows then undefined."""
 
     def read_state(self, slot: int) -> State:
         """Return a copy of the state in a slot."""

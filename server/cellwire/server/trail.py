@@ -1,15 +1,14 @@
 """The states a session keeps along its text.
 
 A state is known by how many tokens the cell has read to get there. The newest kept one is the
-head; a step reads it and writes the next. The session's last token is always still unread (see
+head; a stride reads it and writes a later one. The session's last token is always still unread (see
 session.py), so in a text of n tokens the head has read n - 1, or fewer: then the trail is `behind`,
-and the tokens between are read, one a step, before anything else happens. That is all there is to a
-rewind: forget the tokens and the states after it, and if the last state left is an earlier one, be
-behind.
+and the tokens between are read before anything else happens. That is all there is to a rewind:
+forget the tokens and the states after it, and if the last state left is an earlier one, be behind.
 
-For a rewind window of w tokens a state is kept every sqrt(w) tokens: some sqrt(w) slots, and a
-replay of less than sqrt(w) steps. No state is ever copied: a head that must be kept is left where
-it is, and the next step writes another slot.
+For a rewind window of w tokens a state is kept every sqrt(w) tokens, but no more often than a
+stride is long: some sqrt(w) slots, and a replay of less than sqrt(w) steps. No state is ever
+copied: a head that must be kept is left where it is, and the next stride writes another slot.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ from itertools import pairwise
 from cellwire.server.arena import ZERO, Arena
 from cellwire.server.errors import OutOfRange
 from cellwire.server.history import History
+from cellwire.server.step import MAX_STEPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ _NOTHING_READ = Kept(0, ZERO)
 
 def interval_of(window: int) -> int:
     """Return how many tokens apart states are kept for a rewind window."""
-    return math.isqrt(window - 1) + 1 if window else 0
+    return max(MAX_STEPS, math.isqrt(window - 1) + 1) if window else 0
 
 
 def slots_for(window: int) -> int:
@@ -110,40 +110,61 @@ class Trail:
 
     @property
     def unread(self) -> int:
-        """The token the next step reads."""
+        """The token the next stride reads first."""
         return self.history[self.head.read]
 
-    def place_to_write(self) -> int:
-        """Return the slot for the next state: the head's own, unless that must stay as it is."""
+    @property
+    def missing(self) -> int:
+        """How many tokens are to be read until it is no longer behind."""
+        return max(0, len(self.history) - 1 - self.head.read)
+
+    @property
+    def stride(self) -> int:
+        """How many steps the next stride may have: as far as to the next state to be kept."""
+        if not self._interval:
+            return MAX_STEPS
+        return min(MAX_STEPS, self._interval - self.head.read % self._interval)
+
+    def place_to_write(self, steps: int, *, anew: bool = False) -> int:
+        """Return the slot for the state after so many steps.
+
+        That is the head's own, unless the head must stay as it is, or is to (`anew`).
+        """
         slot = self.head.slot
-        if self._head_must_stay() or not self._arena.may_write(slot):
+        if anew or self._head_must_stay(steps) or not self._arena.may_write(slot):
             self._writing = self._arena.allocate()
             return self._writing
         return slot
 
-    def _head_must_stay(self) -> bool:
+    def _head_must_stay(self, steps: int) -> bool:
         """Whether a rewind may need the head: being on the interval, or all there is."""
         if not self._interval:
             return False
         read = self.head.read
-        return read % self._interval == 0 or (len(self._kept) == 1 and read >= self._floor - 1)
+        return read % self._interval == 0 or (len(self._kept) == 1 and read + steps >= self._floor)
 
-    def advance(self) -> None:
-        """Take note that the step has been made: the token is read, the state written."""
+    def advance(self, steps: int) -> None:
+        """Take note that the stride has been made: tokens are read, the state is written."""
         head = self._kept[-1]
         if self._writing is None:
-            self._kept[-1] = Kept(head.read + 1, head.slot)
+            self._kept[-1] = Kept(head.read + steps, head.slot)
             return
         off_interval = not self._interval or head.read % self._interval != 0
         if off_interval and len(self._kept) > 1:
             self._arena.release(self._kept.pop().slot)
-        self._kept.append(Kept(head.read + 1, self._writing))
+        self._kept.append(Kept(head.read + steps, self._writing))
         self._writing = None
         self._drop_unneeded()
 
-    def settle(self, token: int) -> None:
-        """Add a token to the text."""
-        self.history.append(token)
+    def stay(self) -> None:
+        """Take no note of the stride, whose state was written anew: it went too far."""
+        assert self._writing is not None
+        self._arena.release(self._writing)
+        self._writing = None
+
+    def settle(self, tokens: Iterable[int]) -> None:
+        """Add tokens to the text."""
+        self.history.extend(tokens)
         if len(self.history) - self.window > self._floor:
             self._floor = len(self.history) - self.window
             self._drop_unneeded()

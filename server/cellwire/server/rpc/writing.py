@@ -18,6 +18,7 @@ from cellwire.server.events import (
     FinishReason,
     Forked,
     LetGo,
+    Ranked,
     Recalled,
     Rejected,
     Rewound,
@@ -74,13 +75,15 @@ class Writer:
         if first.offset != self._end:
             _, incomplete = self._vocabulary.text(first.before)
             self._waiting = first.before[len(first.before) - incomplete :]
-        chunk = self._text_chunk(first.offset, [event.token for event in written])
+        tokens = [token for event in written for token in event.tokens]
+        chunk = self._text_chunk(first.offset, tokens)
         if chunk is None or not (operation.log_probabilities or operation.alternatives):
             return chunk
         if operation.log_probabilities:
-            chunk.log_probabilities.extend(event.log_probability for event in written)
+            chunk.log_probabilities.extend(p for event in written for p in event.log_probabilities)
         if operation.alternatives:
-            chunk.alternatives.extend(self._alternatives(event) for event in written)
+            each = (ranked for event in written for ranked in event.alternatives)
+            chunk.alternatives.extend(map(self._alternatives, each))
         return chunk
 
     def recalled(self, event: Recalled) -> operations_pb2.Chunk | None:
@@ -101,13 +104,13 @@ class Writer:
             return None
         return operations_pb2.Chunk(offset=start, text=text, end_offset=self._end - incomplete)
 
-    def _alternatives(self, event: Written) -> operations_pb2.Alternatives:
+    def _alternatives(self, ranked: Ranked) -> operations_pb2.Alternatives:
         return operations_pb2.Alternatives(
             alternatives=[
                 operations_pb2.Alternative(
                     symbol=self._vocabulary.symbol(token), log_probability=log_probability
                 )
-                for token, log_probability in event.alternatives
+                for token, log_probability in ranked
             ]
         )
 
