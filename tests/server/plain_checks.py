@@ -114,10 +114,10 @@ class PlainChecks:
         assert len(event.alternatives) == (len(event.tokens) if generate.alternatives else 0)
         ranked = event.alternatives or ((),) * len(event.tokens)
         each = zip(event.tokens, event.log_probabilities, ranked, strict=True)
-        for token, log_probability, alternatives in each:
+        for token, log, alternatives in each:
             text = tuple(plain.text)
             assert token == plain.next_token(event.operation, start, text)
-            assert log_probability == log_probability_of(text, token)
+            assert log == log_probability_of(text, token)
             assert list(alternatives) == likeliest_after(text)[: event.operation.alternatives]
             plain.grow(token)
         plain.written_by_head += len(event.tokens)

@@ -229,7 +229,7 @@ def test_batched_is_alone_bit_for_bit(path: Path, seed: int, cuts: list[int]) ->
 def test_a_stride_is_its_steps_bit_for_bit(
     path: Path,
     seed: int,
-    ranked: bool,
+    ranked: bool,  # noqa: FBT001
     shaped: bool,  # noqa: FBT001
 ) -> None:
     """Rows of different lengths in one stride give what they give step by step, each alone."""

@@ -19,14 +19,10 @@ class Appending(Run):
         self.operation = append
         self._done = 0
         self._log_probability = 0.0
+        self.stride = len(append.tokens)
         if len(trail) == 0:
             # The first token of all follows nothing: it is part of the text without a step.
             self._settle([0.0])
-
-    @property
-    def stride(self) -> int:
-        """As many steps as there are tokens left."""
-        return len(self.operation.tokens) - self._done
 
     def rows(self, steps: int) -> list[Row]:
         """Return the row that forces the next tokens."""
@@ -46,9 +42,10 @@ class Appending(Run):
         end = self._done + len(log_probabilities)
         self.trail.settle(self.operation.tokens[self._done : end].tolist())
         self._done = end
+        self.stride = len(self.operation.tokens) - end
         for log_probability in log_probabilities:
             self._log_probability += log_probability
-        if self._done == len(self.operation.tokens):
+        if self.stride == 0:
             offset = len(self.trail)
             total = self._log_probability
             self.emit(Appended(self.session_id, self.operation.id, offset, total))

@@ -9,13 +9,26 @@ parent share the slot the parent wrote, until each writes its own.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from heapq import merge, nsmallest
+from itertools import chain, islice
+from typing import NamedTuple
 
 from cellwire.server.arena import Arena
 from cellwire.server.events import Completion
 from cellwire.server.operations import Complete
 from cellwire.server.row import Outcome, Row
+
+
+class _Extension(NamedTuple):
+    """A hypothesis and a token; these sort by likelihood, and equally likely ones by their text."""
+
+    improbability: float
+    rank: int  # of the hypothesis' text among those of all hypotheses
+    token: int
+    parent: int  # which hypothesis
+    place: int  # of the token among those after the hypothesis, the likeliest first
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,30 +92,55 @@ class Beam:
 
     def commit(self, outcomes: list[Outcome]) -> None:
         """Take the best of all extensions as the next hypotheses."""
-        extensions = self._extensions(outcomes)
-        extensions.sort(key=lambda h: (-h.log_probability, h.tokens))
-        going_on = []
-        for hypothesis in extensions:
-            if self._must_end(hypothesis) or self._ends(hypothesis):
-                self._ended.append(self._completion(hypothesis))
-            else:
-                going_on.append(hypothesis)
-        self._ended = self._best(self._ended)
-        width = self._complete.beam_width
-        self._alive = going_on[:width] + [h for h in going_on[width:] if h.greedy]
+        # Those that end now have the same length, so no more of them can be among the results.
+        ended = nsmallest(self._complete.completions, chain(*self._extensions(outcomes, ends=True)))
+        self._ended = self._best([*self._ended, *map(self._completion, map(self._grown, ended))])
+        going_on = merge(*self._extensions(outcomes, ends=False))
+        best = list(islice(going_on, self._complete.beam_width))
+        greedy = [e for e in self._greedy(outcomes) if e not in best]
+        self._alive = [self._grown(e) for e in (*best, *greedy)]
         self._keep({h.slot for h in self._alive if h.slot is not None})
 
-    def _extensions(self, outcomes: list[Outcome]) -> list[Hypothesis]:
+    def _extensions(self, outcomes: list[Outcome], *, ends: bool) -> list[Iterator[_Extension]]:
+        """Return each hypothesis' extensions that end or do not, the likeliest first."""
+        by_text = sorted(range(len(self._alive)), key=lambda parent: self._alive[parent].tokens)
         return [
-            Hypothesis(
-                (*parent.tokens, token),
-                parent.log_probability + log_probability,
-                slot,
-                greedy=parent.greedy and place == 0,
-            )
-            for parent, slot, outcome in zip(self._alive, self._writing, outcomes, strict=True)
-            for place, (token, log_probability) in enumerate(outcome.best)
+            self._extensions_of(parent, rank, outcomes[parent], ends=ends)
+            for rank, parent in enumerate(by_text)
         ]
+
+    def _greedy(self, outcomes: list[Outcome]) -> list[_Extension]:
+        """Return the greedy hypothesis' likeliest extension, unless it ends there."""
+        return [
+            extension
+            for extensions in self._extensions(outcomes, ends=False)
+            for extension in islice(extensions, 1)
+            if self._is_greedy(extension)
+        ]
+
+    def _extensions_of(
+        self, parent: int, rank: int, outcome: Outcome, *, ends: bool
+    ) -> Iterator[_Extension]:
+        hypothesis = self._alive[parent]
+        before = hypothesis.tokens[-1] if hypothesis.tokens else None
+        must_end = len(hypothesis.tokens) + 1 == self._complete.max_chars
+        for place, (token, log_probability) in enumerate(outcome.best):
+            if (must_end or self._complete.ending.ends(before, token)) == ends:
+                total = hypothesis.log_probability + log_probability
+                yield _Extension(-total, rank, token, parent, place)
+
+    def _is_greedy(self, extension: _Extension) -> bool:
+        return extension.place == 0 and self._alive[extension.parent].greedy
+
+    def _grown(self, extension: _Extension) -> Hypothesis:
+        """Return an extension as a hypothesis."""
+        parent = self._alive[extension.parent]
+        return Hypothesis(
+            (*parent.tokens, extension.token),
+            -extension.improbability,
+            self._writing[extension.parent],
+            self._is_greedy(extension),
+        )
 
     def _ends(self, hypothesis: Hypothesis) -> bool:
         before = hypothesis.tokens[-2] if len(hypothesis.tokens) > 1 else None

@@ -25,11 +25,6 @@ class Completing(Run):
         self.results: tuple[Completion, ...] = ()
         self._beam = Beam(arena, complete)
 
-    @property
-    def row_count(self) -> int:
-        """One for each hypothesis."""
-        return self._beam.width
-
     def rows(self, steps: int) -> list[Row]:  # noqa: ARG002  # after each step it branches
         """Return a row for each hypothesis."""
         return self._beam.rows(self.trail.unread, self.trail.head.slot)
@@ -37,6 +32,7 @@ class Completing(Run):
     def commit(self, outcomes: list[Outcome]) -> None:
         """Go on with the best extensions; report the end, and if asked the best so far."""
         self._beam.commit(outcomes)
+        self.row_count = self._beam.width
         done = self._beam.done
         partial = self.operation.partial_results and not done
         if done or partial:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from cellwire.server.errors import CellwireError
 from cellwire.server.operations import Generate
-
 
 Ranked = tuple[tuple[int, float], ...]
 """The likeliest tokens with their log-probabilities, the likeliest first."""
@@ -37,6 +37,7 @@ class Recalled:
     session_id: str
     operation_id: int
     offset: int
+    before: tuple[int, ...]  # the last tokens before `offset`
     tokens: tuple[int, ...]
     operation_ids: tuple[int, ...]
 
@@ -59,9 +60,11 @@ class Appended:
     log_probability: float
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
-    """The model wrote some tokens, the first of them at `offset`."""
+class Written(NamedTuple):
+    """The model wrote some tokens, the first of them at `offset`.
+
+    A tuple, since there is one for every session in every stride.
+    """
 
     session_id: str
     operation: Generate

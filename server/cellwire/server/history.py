@@ -6,21 +6,26 @@ from array import array
 from collections.abc import Iterable
 
 REMEMBERED = 65_536  # tokens, at least
+# As many as that may be written while nobody reads. Whoever comes back for them asks from the last
+# that arrived, and some were still on their way then.
+_ON_THEIR_WAY = 32_768
+MOST_REMEMBERED = 2 * REMEMBERED + _ON_THEIR_WAY
 
 
 class History:
     """The last tokens of a text, addressed by their place in the whole text."""
 
-    __slots__ = ("_start", "_tokens")
+    __slots__ = ("_start", "_tokens", "length")
 
     def __init__(self, start: int = 0, tokens: Iterable[int] = ()) -> None:
         """Begin with `tokens`, the first of which is at place `start`."""
         self._start = start
         self._tokens = array("I", tokens)
+        self.length = start + len(self._tokens)  # of the whole text
 
     def __len__(self) -> int:
         """Return the length of the whole text."""
-        return self._start + len(self._tokens)
+        return self.length
 
     @property
     def start(self) -> int:
@@ -42,13 +47,15 @@ class History:
     def extend(self, tokens: Iterable[int]) -> None:
         """Add tokens at the end."""
         self._tokens.extend(tokens)
-        if len(self._tokens) > 2 * REMEMBERED:
+        self.length = self._start + len(self._tokens)
+        if len(self._tokens) > MOST_REMEMBERED:
             self._start += REMEMBERED
             del self._tokens[:REMEMBERED]
 
     def truncate(self, length: int) -> None:
         """Forget everything from place `length` on."""
         del self._tokens[length - self._start :]
+        self.length = length
 
     def copy(self) -> History:
         """Return a history of its own with the same text."""

@@ -10,11 +10,13 @@ of them are unanswered (see rpc/session_stream.py).
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
 from cellwire.server.engine import Engine
 from cellwire.server.events import Event
+from cellwire.server.pace import Pace
 
 Command = Callable[[Engine], None]
 
@@ -34,6 +36,7 @@ class EngineLoop:
         self._deliver = deliver
         self._on_crash = on_crash
         self._inbox: SimpleQueue[Command | None] = SimpleQueue()
+        self._pace = Pace()
         self._thread = threading.Thread(target=self._run, name=f"engine {name}", daemon=True)
 
     def start(self) -> None:
@@ -52,13 +55,19 @@ class EngineLoop:
     def _run(self) -> None:
         try:
             while self._carry_out_commands():
-                if events := self._engine.step():
+                if events := self._stride():
                     self._deliver(events)
             if events := self._engine.take_events():
                 self._deliver(events)
         # Anything that gets here is a fault of ours; whoever started us must hear of it.
         except BaseException as error:  # noqa: BLE001
             self._on_crash(error)
+
+    def _stride(self) -> list[Event]:
+        steps, started_s = self._engine.steps, time.perf_counter()
+        events = self._engine.step(self._pace.steps)
+        self._pace.note(self._engine.steps - steps, time.perf_counter() - started_s)
+        return events
 
     def _carry_out_commands(self) -> bool:
         """Carry out what is in the inbox, waiting for it when idle; False when told to stop."""

@@ -22,7 +22,7 @@ class Row(NamedTuple):
     token: int
     read_slot: int
     write_slot: int
-    count: int = 1  # steps
+    steps: int = 1
     forced: Sequence[int] = ()  # the tokens after its steps; if there are none, they are sampled
     sampling: Sampling = _AS_IT_IS
     key: int = 0  # of the generator that sampled tokens are drawn from
@@ -106,7 +106,7 @@ def _changes(row: Row) -> Iterator[tuple[int, float, float]]:
 def outcomes_of(rows: Sequence[Row], result: StepResult) -> list[Outcome]:
     """Return what came of each row, with the likeliest tokens only for those that asked."""
     tokens, logs = result.chosen.T.tolist(), result.log_probability.T.tolist()
-    counts = [row.count for row in rows]
+    counts = [row.steps for row in rows]
     return [
         Outcome(row_tokens[:count], row_logs[:count], *rest)
         for row_tokens, row_logs, count, *rest in zip(
@@ -145,5 +145,4 @@ def _broken(counts: list[int], result: StepResult) -> list[bool]:
     if not spoiled.any():
         return [False] * len(counts)
     within = np.arange(len(spoiled))[:, None] < np.array(counts)
-    broken: list[bool] = (spoiled & within).any(axis=0).tolist()
-    return broken
+    return [bool(row) for row in (spoiled & within).any(axis=0)]

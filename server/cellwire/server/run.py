@@ -27,24 +27,16 @@ class Run(ABC):
         self.trail = trail
         self.emit = emit
         self.ended = False
+        # How many rows it has for the next stride.
+        self.row_count = 1
+        # How many steps the next stride may have without keeping anybody waiting: it may make fewer
+        # of them, but its answer would wait for the others' steps.
+        self.stride = 1
 
     @property
     def stalled(self) -> bool:
         """Whether it must wait for its reader."""
         return False
-
-    @property
-    def row_count(self) -> int:
-        """How many rows it has for the next stride."""
-        return 1
-
-    @property
-    def stride(self) -> int:
-        """How many steps the next stride may have without keeping anybody waiting.
-
-        It may make fewer of them, but then its answer would wait for the others' steps.
-        """
-        return 1
 
     @property
     def unreported(self) -> int:

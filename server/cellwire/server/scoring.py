@@ -30,11 +30,6 @@ class Scoring(Run):
         self._log_probabilities = [0.0] * self._first
         self._end_if_done()
 
-    @property
-    def stride(self) -> int:
-        """As many steps as there are tokens left."""
-        return len(self.operation.tokens) - len(self._log_probabilities)
-
     def rows(self, steps: int) -> list[Row]:
         """Return the row that forces the next tokens."""
         place = len(self._log_probabilities)
@@ -51,7 +46,8 @@ class Scoring(Run):
         self._end_if_done()
 
     def _end_if_done(self) -> None:
-        if len(self._log_probabilities) < len(self.operation.tokens):
+        self.stride = len(self.operation.tokens) - len(self._log_probabilities)
+        if self.stride:
             return
         each = tuple(self._log_probabilities) if self.operation.log_probabilities else ()
         scored = len(self._log_probabilities) - self._first

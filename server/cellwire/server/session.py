@@ -57,6 +57,7 @@ from cellwire.server.run import Emit, Run
 from cellwire.server.sampling import generator_key
 from cellwire.server.scoring import Scoring
 from cellwire.server.trail import Trail
+from cellwire.server.vocabulary import MOST_INCOMPLETE
 from cellwire.server.waiting import Limits, Waiting
 
 
@@ -112,9 +113,9 @@ class Session:
 
     @property
     def row_count(self) -> int:
-        """How many rows it has for the next stride; it must be runnable."""
+        """How many rows it has for the next stride at most; it must be runnable."""
         assert self._run is not None
-        return 1 if self.trail.behind else self._run.row_count
+        return self._run.row_count
 
     @property
     def stride(self) -> int:
@@ -130,10 +131,10 @@ class Session:
     def rows(self, steps: int) -> list[Row]:
         """Return the session's rows for a stride of so many steps; it must be runnable."""
         trail = self.trail
-        if trail.behind:
+        if missing := trail.missing:
             self._catching_up = True
             head, token = trail.head, trail.unread
-            count = min(steps, trail.stride, trail.missing)
+            count = min(steps, trail.stride, missing)
             forced = trail.history.between(head.read + 1, head.read + 1 + count)
             return [Row(token, head.slot, trail.place_to_write(count), count, forced)]
         assert self._run is not None
@@ -233,7 +234,8 @@ class Session:
             self._emit(NotRecalled(self.id, error))
             return
         tokens = tuple(history.between(start, end))
-        self._emit(Recalled(self.id, operation_id, start, tokens, self.operation_ids))
+        before = tuple(history.between(start - MOST_INCOMPLETE, start))
+        self._emit(Recalled(self.id, operation_id, start, before, tokens, self.operation_ids))
         self._credit.tokens = self._limits.read_ahead_chars
         self._held = False
         self._waiting.forget_end_of_stream()  # that was another's

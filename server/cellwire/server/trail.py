@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 from cellwire.server.arena import ZERO, Arena
 from cellwire.server.errors import OutOfRange
@@ -24,8 +24,7 @@ from cellwire.server.history import History
 from cellwire.server.step import MAX_STEPS
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(NamedTuple):
     """A state, and where it is."""
 
     read: int  # tokens
@@ -106,24 +105,24 @@ class Trail:
     @property
     def behind(self) -> bool:
         """Whether tokens before the last one are still to be read."""
-        return self.head.read < len(self.history) - 1
+        return self.missing > 0
 
     @property
     def unread(self) -> int:
         """The token the next stride reads first."""
-        return self.history[self.head.read]
+        return self.history[self._kept[-1].read]
 
     @property
     def missing(self) -> int:
         """How many tokens are to be read until it is no longer behind."""
-        return max(0, len(self.history) - 1 - self.head.read)
+        return max(0, self.history.length - 1 - self._kept[-1].read)
 
     @property
     def stride(self) -> int:
         """How many steps the next stride may have: as far as to the next state to be kept."""
         if not self._interval:
             return MAX_STEPS
-        return min(MAX_STEPS, self._interval - self.head.read % self._interval)
+        return min(MAX_STEPS, self._interval - self._kept[-1].read % self._interval)
 
     def place_to_write(self, steps: int, *, anew: bool = False) -> int:
         """Return the slot for the state after so many steps.
@@ -165,14 +164,16 @@ class Trail:
     def settle(self, tokens: Iterable[int]) -> None:
         """Add tokens to the text."""
         self.history.extend(tokens)
-        if len(self.history) - self.window > self._floor:
-            self._floor = len(self.history) - self.window
+        floor = self.history.length - self.window
+        if floor > self._floor:
+            self._floor = floor
             self._drop_unneeded()
 
     def _drop_unneeded(self) -> None:
         """Let go of states that no rewind needs: those before the last that serves the floor."""
-        while len(self._kept) > 1 and self._kept[1].read <= max(0, self._floor - 1):
-            self._arena.release(self._kept.pop(0).slot)
+        kept = self._kept
+        while len(kept) > 1 and kept[1].read <= max(0, self._floor - 1):
+            self._arena.release(kept.pop(0).slot)
 
     def rewind(self, offset: int) -> None:
         """Go back to an earlier length; OutOfRange if it is later, or before the floor."""

@@ -18,6 +18,9 @@ from cellwire.server.manifest import BYTES, VocabularyFacts
 
 Tokens = npt.NDArray[np.uint32]  # half the size of int64: long appends wait in memory
 
+MOST_INCOMPLETE = 3
+"""How many tokens at the end of a text may have to wait for another: bytes of one character."""
+
 _WORD = r"[\w'\u2019]"
 _IN_WORD = re.compile(_WORD)
 _PIECES = re.compile(f"{_WORD}+|.", re.DOTALL)
@@ -167,7 +170,7 @@ _CONTINUATION = range(0x80, 0xC0)
 
 def _incomplete(data: bytes) -> int:
     """Return how many bytes at the end begin a UTF-8 character that needs more of them."""
-    for length, byte in enumerate(reversed(data[-3:]), start=1):
+    for length, byte in enumerate(reversed(data[-MOST_INCOMPLETE:]), start=1):
         if byte in _CONTINUATION:
             continue
         needed = 1 + bisect_right(_FIRST_OF, byte)
