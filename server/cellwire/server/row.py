@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from cellwire.server.sampling import Sampling, uniforms
 from cellwire.server.step import SAMPLED, Float32s, Int64s, Shaping, StepBatch, StepResult
@@ -145,4 +146,5 @@ def _broken(counts: list[int], result: StepResult) -> list[bool]:
     if not spoiled.any():
         return [False] * len(counts)
     within = np.arange(len(spoiled))[:, None] < np.array(counts)
-    return [bool(row) for row in (spoiled & within).any(axis=0)]
+    broken: npt.NDArray[np.bool_] = np.logical_or.reduce(spoiled & within, axis=0)
+    return [bool(row) for row in broken]
