@@ -125,6 +125,34 @@ async def test_text_of_bytes_comes_out_whole(
     assert len(generated) - len(streamed) <= 1  # a character that is not whole yet
 
 
+async def test_every_byte_has_its_log_probability(
+    models: ModelsServiceAsyncStub, open_stream: OpenStream
+) -> None:
+    await load(models, "bytes")
+    stream = await open_on(open_stream(), "bytes")
+    await stream.ask(append={"text": "a"})
+    await stream.send(2, generate={"max_chars": 500, "log_probabilities": True})
+    chunks = [r.chunk for r in await stream.until("finished") if r.HasField("chunk")]
+    assert any(len(chunk.text) < chunk.end_offset - chunk.offset for chunk in chunks)
+    for chunk in chunks:
+        assert len(chunk.log_probabilities) == chunk.end_offset - chunk.offset
+
+
+async def test_a_character_that_is_not_whole_is_known_after_attaching(
+    models: ModelsServiceAsyncStub, open_stream: OpenStream
+) -> None:
+    await load(models, "bytes")
+    stream = open_stream()
+    opened = (await stream.open(model="bytes")).opened
+    await stream.ask(append={"data": "a世".encode()[:3]})
+    await stream.ask(close={"keep": True})
+    again = open_stream()
+    await again.ask(attach={"session_id": opened.session_id})
+    await again.send(2, generate={"max_chars": 8})
+    chunk = (await again.receive()).chunk
+    assert chunk.offset == 1  # where the character begins that was not whole yet
+
+
 async def test_words_are_read_and_written(
     models: ModelsServiceAsyncStub, open_stream: OpenStream
 ) -> None:
