@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from typing import NamedTuple
 
 from cellwire.server.events import (
     Answer,
@@ -58,19 +57,6 @@ def coalesced(events: Sequence[Event]) -> Iterator[Event | list[Written]]:
             yield [event for event in group if isinstance(event, Written)]
 
 
-class _Symbol(NamedTuple):
-    """A token on its way; without log-probability if the model did not write it."""
-
-    token: int
-    log_probability: float | None = None
-    ranked: Ranked = ()
-
-
-def _symbols(event: Written) -> Iterator[_Symbol]:
-    ranked = event.alternatives or ((),) * len(event.tokens)
-    return map(_Symbol, event.tokens, event.log_probabilities, ranked)
-
-
 class Writer:
     """Writes the messages of one stream.
 
@@ -81,51 +67,50 @@ class Writer:
         self._model = model
         self._vocabulary = model.vocabulary
         self._end = 0  # of the text that has come by
-        self._waiting: list[_Symbol] = []  # before `_end`, not written yet
+        self._waiting: tuple[int, ...] = ()  # tokens before `_end` that have not been written
+        self._details: list[tuple[float, Ranked]] = []  # of the last of them, if asked for
 
     def chunk(self, written: Sequence[Written]) -> operations_pb2.Chunk | None:
         """Return what one operation wrote in a row; None if that is not a whole character yet."""
         first, operation = written[0], written[0].operation
         if first.offset != self._end:
             self._begin_after(first.offset, first.before)
-        symbols = [symbol for event in written for symbol in _symbols(event)]
-        chunk, symbols = self._text_chunk(symbols)
-        if chunk is None:
-            return None
-        generated = [symbol for symbol in symbols if symbol.log_probability is not None]
-        if operation.log_probabilities:
-            chunk.log_probabilities.extend(symbol.log_probability or 0.0 for symbol in generated)
-        if operation.alternatives:
-            chunk.alternatives.extend(self._alternatives(symbol.ranked) for symbol in generated)
+        for event in written:
+            if operation.log_probabilities or operation.alternatives:
+                ranked = event.alternatives or ((),) * len(event.tokens)
+                self._details += zip(event.log_probabilities, ranked, strict=True)
+        chunk = self._text_chunk([token for event in written for token in event.tokens])
+        whole = max(0, len(self._details) - len(self._waiting))
+        if chunk is not None and whole:
+            log_probabilities, ranked = zip(*self._details[:whole], strict=True)
+            del self._details[:whole]
+            if operation.log_probabilities:
+                chunk.log_probabilities.extend(log_probabilities)
+            if operation.alternatives:
+                chunk.alternatives.extend(map(self._alternatives, ranked))
         return chunk
 
     def recalled(self, event: Recalled) -> operations_pb2.Chunk | None:
         """Return the text a client has missed; None if there is none."""
         self._begin_after(event.offset, () if event.tokens else event.before)
-        chunk, _ = self._text_chunk([_Symbol(token) for token in event.tokens])
-        return chunk
+        return self._text_chunk(event.tokens)
 
     def _begin_after(self, offset: int, before: tuple[int, ...]) -> None:
         """Expect the text that begins at `offset`; the last tokens before it may be incomplete."""
         _, incomplete = self._vocabulary.text(before)
         self._end = offset
-        self._waiting = [_Symbol(token) for token in before[len(before) - incomplete :]]
+        self._waiting = before[len(before) - incomplete :]
+        self._details = []
 
-    def _text_chunk(
-        self, symbols: list[_Symbol]
-    ) -> tuple[operations_pb2.Chunk | None, list[_Symbol]]:
-        """Return the whole characters there are now, and their symbols."""
+    def _text_chunk(self, tokens: Sequence[int]) -> operations_pb2.Chunk | None:
+        waiting = (*self._waiting, *tokens)
+        text, incomplete = self._vocabulary.text(waiting)
         start = self._end - len(self._waiting)
-        waiting = [*self._waiting, *symbols]
-        text, incomplete = self._vocabulary.text([symbol.token for symbol in waiting])
-        self._end += len(symbols)
-        whole = len(waiting) - incomplete
-        self._waiting = waiting[whole:]
+        self._end += len(tokens)
+        self._waiting = waiting[len(waiting) - incomplete :]
         if not text:
-            return None, []
-        return operations_pb2.Chunk(offset=start, text=text, end_offset=start + whole), waiting[
-            :whole
-        ]
+            return None
+        return operations_pb2.Chunk(offset=start, text=text, end_offset=self._end - incomplete)
 
     def _alternatives(self, ranked: Ranked) -> operations_pb2.Alternatives:
         return operations_pb2.Alternatives(
