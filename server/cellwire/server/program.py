@@ -106,7 +106,7 @@ def _collected(cell: Cell, sampler: Sampler) -> list[_Collected]:
         _Collected(of_sampler.CHOSEN, CHOSEN, _INT64, ["batch"]),
         _Collected(of_sampler.LOG_PROBABILITY, LOG_PROBABILITY, _FLOAT32, ["batch"]),
     ]
-    if cell.writes and sampler is not Sampler.PLAIN:
+    if cell.writes and sampler.reports_best:
         best: _Shape = ["batch", "limit"]
         logs = of_sampler.BEST_LOG_PROBABILITY
         each.append(_Collected(of_sampler.BEST_TOKEN, BEST_TOKEN, _INT64, best))
@@ -185,7 +185,7 @@ def _asked(cell: Cell, sampler: Sampler) -> dict[str, tuple[int, _Shape]]:
         return asked
     asked[of_sampler.UNIFORM] = _FLOAT32, ["steps", "batch"]
     asked[of_sampler.INVERSE_TEMPERATURE] = _FLOAT32, ["batch"]
-    if sampler is not Sampler.PLAIN:
+    if sampler.ranks:
         asked[of_sampler.TOP_K] = _INT64, ["batch"]
         asked[of_sampler.LIMIT] = _INT64, [1]
     if sampler is Sampler.SHAPING:

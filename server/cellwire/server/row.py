@@ -67,10 +67,11 @@ def batch_of(rows: Sequence[Row], steps: int) -> StepBatch:
 
 
 def _columns(forced: Sequence[Sequence[int]], steps: int) -> Int64s:
-    """Return each row's forced tokens as a column of `[steps, batch]`."""
+    """Return forced tokens as columns of `[steps, batch]`; 0 where a row has no more of them."""
     columns = np.full((steps, len(forced)), SAMPLED, np.int64)
     for index, tokens in enumerate(forced):
         if len(tokens):
+            columns[:, index] = 0
             columns[: len(tokens), index] = tokens
     return columns
 

@@ -17,7 +17,7 @@ from cellwire.server import program, sampler
 from cellwire.server.cell import Cell
 from cellwire.server.errors import BadModel, InvalidRequest, StepFailed
 from cellwire.server.sampler import Sampler
-from cellwire.server.step import MAX_STEPS, Shaping, State, StepBatch, StepResult
+from cellwire.server.step import MAX_STEPS, SAMPLED, Shaping, State, StepBatch, StepResult
 
 VERSION: str = ort.__version__
 
@@ -142,7 +142,11 @@ class Runtime:
         if batch.shaping is not None and (batch.shaping.top_p < 1).any():
             most = self._symbols
         limit = min(self._symbols, 1 << max(0, most - 1).bit_length())
-        return (Sampler.RANKING if batch.shaping is None else Sampler.SHAPING), limit
+        if batch.shaping is not None:
+            return Sampler.SHAPING, limit
+        if batch.best or ((top_k == 0) & (batch.forced == SAMPLED).any(axis=0)).any():
+            return Sampler.RANKING, limit
+        return Sampler.TOP_K, limit
 
     def _binding(self, asked: Sampler, steps: int, rows: int, limit: int) -> ort.IOBinding:
         """Return the binding for a size of stride, made on first use."""
@@ -165,7 +169,7 @@ class Runtime:
         _bind(binding.bind_output, program.LOG_PROBABILITY, self._log_probability, each)
         if limit:
             _bind(binding.bind_input, sampler.LIMIT, self._limit, (1,))
-        if limit and steps == 1:  # nobody asks for them in longer strides
+        if asked.reports_best and steps == 1:  # nobody asks for them in longer strides
             best, logs = (1, rows, limit), self._best_log_probability
             _bind(binding.bind_output, program.BEST_TOKEN, self._best_token, best)
             _bind(binding.bind_output, program.BEST_LOG_PROBABILITY, logs, best)

@@ -1,18 +1,20 @@
 """The sampler: the nodes that settle each row's next token from its logits.
 
-There are three. The plain one draws with temperature. The ranking one, for batches in which some
-row asks for it, also ranks the likeliest tokens, for top-k and to report them. The shaping one, for
-batches in which some row asks for still more, also takes what step.Shaping describes. A row that
-asks for nothing more gets the same bits from each.
+A row without top-k inverts the CDF of the whole distribution, in the order of the tokens; a row
+with top-k that of its likeliest tokens, in the order of their rank. There are four samplers, of
+which a stride takes the cheapest that does for all its rows. A row gets the same bits from each
+that does for it.
 
 Every operation on logits must work on each row by itself, in the same order whatever the batch
 holds, so that a row's token depends on no other row. Softmax, LogSoftmax and CumSum do. ReduceSum
 does not: its order of addition depends on how a row lies in memory, so here it only ever adds whole
-numbers.
+numbers. Of ranked tokens there may be more or fewer, as other rows want them, so they are only
+added up by CumSum, which goes from the first to the last.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
@@ -44,12 +46,31 @@ BEST_TOKEN = f"{OWN}step.best_token"  # [batch, limit]
 BEST_LOG_PROBABILITY = f"{OWN}step.best_log_probability"  # [batch, limit]
 
 
+@dataclass(frozen=True, slots=True)
+class _Ranking:
+    """The likeliest tokens of each row, descending; of equally likely ones the lowest first."""
+
+    logits: str  # [batch, limit]
+    tokens: str  # [batch, limit]
+
+
 class Sampler(Enum):
     """How much a program can do for the rows that ask for it."""
 
     PLAIN = "temperature"
-    RANKING = "temperature, top-k and the likeliest tokens"
+    TOP_K = "top-k, of every row that is sampled"
+    RANKING = "temperature, top-k and reports of the likeliest tokens"
     SHAPING = "everything"
+
+    @property
+    def ranks(self) -> bool:
+        """Whether it ranks the likeliest tokens."""
+        return self is not Sampler.PLAIN
+
+    @property
+    def reports_best(self) -> bool:
+        """Whether it reports the likeliest tokens."""
+        return self in {Sampler.RANKING, Sampler.SHAPING}
 
 
 def add_sampler(graph: Graph, sampler: Sampler, step: str) -> None:
@@ -59,18 +80,22 @@ def add_sampler(graph: Graph, sampler: Sampler, step: str) -> None:
     uniform of 0; see sampling.py.
     """
     last = graph.axes(1)
-    logits = _changed(graph) if sampler is Sampler.SHAPING else LOGITS
     inverse_temperature = graph.add("Unsqueeze", INVERSE_TEMPERATURE, last)
-    scaled = graph.add("Mul", logits, inverse_temperature)  # [batch, vocabulary]
-    if sampler is not Sampler.PLAIN:
-        allowed = _allowed(graph, sampler, logits, scaled, inverse_temperature)
-        scaled = graph.add("Where", allowed, scaled, graph.constant(-np.inf, np.float32))
-    weight = graph.add("Softmax", scaled, axis=1)
-    cumulated = graph.add("CumSum", weight, graph.constant(1, np.int64))
-    total = graph.add("Gather", cumulated, graph.constant([-1], np.int64), axis=1)
     uniform = graph.add("Unsqueeze", graph.add("Gather", UNIFORM, step, axis=0), last)
-    mark = graph.add("Mul", total, uniform)
-    sampled = _count(graph, graph.add("LessOrEqual", cumulated, mark), keepdims=0)
+    match sampler:
+        case Sampler.PLAIN:
+            scaled = graph.add("Mul", LOGITS, inverse_temperature)
+            sampled = _drawn(graph, scaled, uniform)
+        case Sampler.TOP_K:
+            ranking = _rank(graph, LOGITS, BEST_TOKEN)
+            sampled = _drawn_by_rank(graph, ranking, inverse_temperature, uniform)
+        case Sampler.RANKING:
+            ranking = _rank(graph, LOGITS, BEST_TOKEN)
+            by_rank = _drawn_by_rank(graph, ranking, inverse_temperature, uniform)
+            scaled = graph.add("Mul", LOGITS, inverse_temperature)
+            sampled = _by_rank_if_top_k(graph, by_rank, _drawn(graph, scaled, uniform))
+        case Sampler.SHAPING:
+            sampled = _drawn_from_shaped(graph, inverse_temperature, uniform)
     forced = graph.add("Gather", FORCED, step, axis=0)
     is_forced = graph.add("GreaterOrEqual", forced, graph.constant(0, np.int64))
     graph.add("Where", is_forced, forced, sampled, name=CHOSEN)
@@ -84,19 +109,74 @@ def take_what_is_forced(graph: Graph, step: str) -> None:
     graph.add("Mul", as_float, graph.constant(0, np.float32), name=LOG_PROBABILITY)
 
 
-def _allowed(
-    graph: Graph, sampler: Sampler, logits: str, scaled: str, inverse_temperature: str
+def _drawn(graph: Graph, scaled: str, uniform: str) -> str:
+    """Draw a token of each row of `scaled` logits `[batch, vocabulary]`; return them `[batch]`."""
+    weight = graph.add("Softmax", scaled, axis=1)
+    return graph.add("Squeeze", _inverse_of_cdf(graph, weight, uniform), graph.axes(1))
+
+
+def _drawn_by_rank(
+    graph: Graph, ranking: _Ranking, inverse_temperature: str, uniform: str, allowed: str = ""
 ) -> str:
-    """Return `[batch, vocabulary]`: which tokens may be drawn. Also rank the likeliest."""
-    best = _rank(graph, LOGITS, BEST_TOKEN)
-    if sampler is Sampler.RANKING:
-        return graph.add("GreaterOrEqual", logits, _top_k_floor(graph, best))
-    best = _rank(graph, logits)
-    ranked = graph.add("Mul", best, inverse_temperature)  # [batch, limit], descending
-    in_top_k = graph.add("GreaterOrEqual", logits, _top_k_floor(graph, best))
-    in_top_p = graph.add("GreaterOrEqual", logits, _top_p_floor(graph, best, ranked))
-    in_min_p = graph.add("GreaterOrEqual", scaled, _min_p_floor(graph, ranked))
-    return graph.add("And", in_top_k, graph.add("And", in_top_p, in_min_p))
+    """Draw a token of each row's top_k likeliest, if `allowed` `[batch, limit]`: `[batch]`."""
+    scaled = graph.add("Mul", ranking.logits, inverse_temperature)
+    first = graph.add("Gather", scaled, graph.constant([0], np.int64), axis=1)
+    weight = graph.add("Exp", graph.add("Sub", scaled, first))
+    ranks = graph.add(
+        "Range",
+        graph.constant(0, np.int64),
+        graph.add("Squeeze", LIMIT),
+        graph.constant(1, np.int64),
+    )
+    top_k = graph.add("Unsqueeze", TOP_K, graph.axes(1))
+    within = graph.add("Less", ranks, top_k)
+    if allowed:
+        within = graph.add("And", within, allowed)
+    weight = graph.add("Where", within, weight, graph.constant(0, np.float32))
+    # A row without top_k has no weights at all, and what comes of it is not used.
+    rank = graph.add(
+        "Min",
+        _inverse_of_cdf(graph, weight, uniform),
+        graph.add("Sub", LIMIT, graph.constant(1, np.int64)),
+    )
+    return graph.add(
+        "Squeeze", graph.add("GatherElements", ranking.tokens, rank, axis=1), graph.axes(1)
+    )
+
+
+def _by_rank_if_top_k(graph: Graph, by_rank: str, by_token: str) -> str:
+    has_top_k = graph.add("Greater", TOP_K, graph.constant(0, np.int64))
+    return graph.add("Where", has_top_k, by_rank, by_token)
+
+
+def _drawn_from_shaped(graph: Graph, inverse_temperature: str, uniform: str) -> str:
+    """Draw from the distribution that is left by penalties, biases, top_p and min_p."""
+    _rank(graph, LOGITS, BEST_TOKEN)
+    logits = _changed(graph)
+    ranking = _rank(graph, logits)
+    scaled = graph.add("Mul", logits, inverse_temperature)
+    ranked = graph.add("Mul", ranking.logits, inverse_temperature)  # [batch, limit], descending
+    top_p_floor = _top_p_floor(graph, ranking.logits, ranked)
+    min_p_floor = _min_p_floor(graph, ranked)
+
+    def allowed(logits: str, scaled: str) -> str:
+        in_top_p = graph.add("GreaterOrEqual", logits, top_p_floor)
+        return graph.add("And", in_top_p, graph.add("GreaterOrEqual", scaled, min_p_floor))
+
+    by_rank = _drawn_by_rank(
+        graph, ranking, inverse_temperature, uniform, allowed(ranking.logits, ranked)
+    )
+    nothing = graph.constant(-np.inf, np.float32)
+    masked = graph.add("Where", allowed(logits, scaled), scaled, nothing)
+    return _by_rank_if_top_k(graph, by_rank, _drawn(graph, masked, uniform))
+
+
+def _inverse_of_cdf(graph: Graph, weight: str, uniform: str) -> str:
+    """Return `[batch, 1]`: the place in each row of `weight` where its share of the sum is."""
+    cumulated = graph.add("CumSum", weight, graph.constant(1, np.int64))
+    total = graph.add("Gather", cumulated, graph.constant([-1], np.int64), axis=1)
+    mark = graph.add("Mul", total, uniform)
+    return _count(graph, graph.add("LessOrEqual", cumulated, mark))
 
 
 def _report_log_probabilities(graph: Graph, sampler: Sampler) -> None:
@@ -106,18 +186,18 @@ def _report_log_probabilities(graph: Graph, sampler: Sampler) -> None:
     chosen = graph.add("Unsqueeze", CHOSEN, last)
     log_probability = graph.add("GatherElements", log_probabilities, chosen, axis=1)
     graph.add("Squeeze", log_probability, last, name=LOG_PROBABILITY)
-    if sampler is not Sampler.PLAIN:
+    if sampler.reports_best:
         graph.add(
             "GatherElements", log_probabilities, BEST_TOKEN, name=BEST_LOG_PROBABILITY, axis=1
         )
 
 
-def _rank(graph: Graph, logits: str, tokens: str = "") -> str:
-    """Return the greatest logits `[batch, limit]`, descending; of equals the lowest token first."""
-    best = f"{tokens or logits}.logits"
-    tokens = tokens or f"{logits}.tokens"
-    graph.nodes.append(helper.make_node("TopK", [logits, LIMIT], [best, tokens], axis=1))
-    return best
+def _rank(graph: Graph, logits: str, tokens: str = "") -> _Ranking:
+    """Rank the likeliest tokens of each row."""
+    ranking = _Ranking(f"{tokens or logits}.ranked", tokens or f"{logits}.tokens")
+    outputs = [ranking.logits, ranking.tokens]
+    graph.nodes.append(helper.make_node("TopK", [logits, LIMIT], outputs, axis=1))
+    return ranking
 
 
 def _changed(graph: Graph) -> str:
@@ -136,16 +216,6 @@ def _changed(graph: Graph) -> str:
     return graph.add("ScatterND", LOGITS, places, after)
 
 
-def _top_k_floor(graph: Graph, best: str) -> str:
-    """Return `[batch, 1]`: the least logit of each row's top_k; -inf for a top_k of 0."""
-    top_k = graph.add("Unsqueeze", TOP_K, graph.axes(1))
-    zero, one = graph.constant(0, np.int64), graph.constant(1, np.int64)
-    index = graph.add("Max", graph.add("Sub", top_k, one), zero)
-    kth = graph.add("GatherElements", best, index, axis=1)
-    everything = graph.add("Equal", top_k, zero)
-    return graph.add("Where", everything, graph.constant(-np.inf, np.float32), kth)
-
-
 def _top_p_floor(graph: Graph, best: str, ranked: str) -> str:
     """Return `[batch, 1]`: the least logit of those that together have each row's top_p.
 
@@ -156,7 +226,7 @@ def _top_p_floor(graph: Graph, best: str, ranked: str) -> str:
     weight = graph.add("Softmax", ranked, axis=1)
     # What the likelier ones have; 0 for the first, so that one is always left.
     before = graph.add("CumSum", weight, graph.constant(1, np.int64), exclusive=1)
-    count = _count(graph, graph.add("Less", before, top_p), keepdims=1)
+    count = _count(graph, graph.add("Less", before, top_p))
     index = graph.add("Sub", count, last)
     least = graph.add("GatherElements", best, index, axis=1)
     everything = graph.add("GreaterOrEqual", top_p, graph.constant(1, np.float32))
@@ -170,8 +240,8 @@ def _min_p_floor(graph: Graph, ranked: str) -> str:
     return graph.add("Add", likeliest, log_min_p)
 
 
-def _count(graph: Graph, truths: str, *, keepdims: int) -> str:
-    """Return how many of each row are true, int64; adding whole numbers, which is exact."""
+def _count(graph: Graph, truths: str) -> str:
+    """Return `[batch, 1]`: how many of each row are true; adding whole numbers, which is exact."""
     ones = graph.add("Cast", truths, to=TensorProto.FLOAT)
-    count = graph.add("ReduceSum", ones, graph.axes(1), keepdims=keepdims)
+    count = graph.add("ReduceSum", ones, graph.axes(1), keepdims=1)
     return graph.add("Cast", count, to=TensorProto.INT64)
