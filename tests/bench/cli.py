@@ -7,7 +7,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -44,17 +44,18 @@ def bench(names: Sequence[str], *, quick: bool, as_json: bool, out: Path | None)
     if strange := set(names) - {ALL, *NAMES}:
         raise ValueError(f"there is no benchmark {min(strange)!r}; there are: {', '.join(NAMES)}")
     chosen = NAMES if ALL in names or not names else [name for name in NAMES if name in names]
-    result = measured(chosen, quick=quick)
-    if out is not None:
-        out.write_text(json.dumps(result, indent=1) + "\n")
+    result: Result = {}
+    for result in measured(chosen, quick=quick):
+        if out is not None:  # after each, so that one that fails takes no other with it
+            out.write_text(json.dumps(result, indent=1) + "\n")
     if as_json:
         sys.stdout.write(json.dumps(result) + "\n")
     else:
         print_result(result)
 
 
-def measured(names: Sequence[str], *, quick: bool) -> Result:
-    """Run benchmarks one after the other."""
+def measured(names: Sequence[str], *, quick: bool) -> Iterator[Result]:
+    """Run benchmarks one after the other; after each, yield all there is."""
     threads = Config().threads
     result: Result = {"machine": described(threads)}
     with tempfile.TemporaryDirectory(prefix="cellwire-bench-") as folder:
@@ -64,7 +65,7 @@ def measured(names: Sequence[str], *, quick: bool) -> Result:
             start = time.monotonic()
             result |= load(name)(setting)
             _say(f"{name}: took {time.monotonic() - start:.0f} s")
-    return result
+            yield result
 
 
 def load(name: str) -> Callable[[Setting], dict[str, float]]:

@@ -14,6 +14,7 @@ import asyncio
 import json
 import sys
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from cellwire.v1.generation_pb2 import SessionRequest, SessionResponse
 METHOD = "/cellwire.v1.GenerationService/Session"
 ENDLESS_CHARS = 1_000_000
 
-_GLANCE_S = 0.2
+_OPEN_AT_ONCE = 64
 
 # How a message begins that is a chunk and whose operation_id is 0. A message that begins in another
 # way is parsed, so that nothing depends on it.
@@ -77,12 +78,19 @@ class _Stream:
         """How far the text has come."""
         return SessionResponse.FromString(self._last).chunk.end_offset
 
-    async def run(self, seed: int) -> None:
-        """Begin, and read until cancelled."""
-        await self._call.write(SessionRequest(open=operations_pb2.Open(seed=seed)))
-        await self._call.write(SessionRequest(append=operations_pb2.Append(text=text_of(4))))
+    async def open(self, seed: int, turn: asyncio.Semaphore) -> None:
+        """Open the session and give it a few characters to go on from."""
+        async with turn:
+            append = operations_pb2.Append(text=text_of(4))
+            await self._call.write(SessionRequest(open=operations_pb2.Open(seed=seed)))
+            await self._call.write(SessionRequest(append=append))
+            for _ in range(2):
+                await self._call.read()
+
+    async def run(self) -> None:
+        """Generate, and read until cancelled."""
         await self._call.write(_GENERATE)
-        async for answer in self._call:
+        while isinstance(answer := await self._call.read(), bytes):
             if answer[:1] == _CHUNK:
                 self._last = answer
                 self.messages += 1
@@ -92,6 +100,7 @@ class _Stream:
                     self.begun.set()
             else:
                 await self._other(SessionResponse.FromString(answer))
+        raise RuntimeError(f"a session ended: {await self._call.details()}")
 
     async def _other(self, answer: SessionResponse) -> None:
         if answer.HasField("finished"):
@@ -101,29 +110,36 @@ class _Stream:
 
 
 async def _generate(options: argparse.Namespace) -> None:
-    """Run all sessions; say what went through, or that they have begun and wait for the end."""
+    """Open all sessions, then let all of them generate."""
     async with aio.insecure_channel(options.address) as channel:
         streams = [_Stream(channel, noting=bool(options.arrivals)) for _ in range(options.sessions)]
-        running = [asyncio.create_task(stream.run(i)) for i, stream in enumerate(streams)]
-        begun = asyncio.gather(*(stream.begun.wait() for stream in streams))
-        while not begun.done():
-            await asyncio.wait([begun], timeout=_GLANCE_S)
-            for task in running:
-                if task.done():  # too early
-                    task.result()
-        if options.seconds:
-            await asyncio.sleep(options.warm_up_s)
-            load = await _measure(streams, options.seconds)
-            sys.stdout.write(json.dumps(asdict(load)))
-        else:
-            sys.stdout.write("under way\n")
-            sys.stdout.flush()
-            await asyncio.to_thread(sys.stdin.read)
-        for task in running:
-            task.cancel()
-        await asyncio.wait(running)
+        turn = asyncio.Semaphore(_OPEN_AT_ONCE)
+        await asyncio.gather(*(stream.open(seed, turn) for seed, stream in enumerate(streams)))
+        running = asyncio.gather(*(stream.run() for stream in streams))
+        watched = asyncio.create_task(_watch(options, streams))
+        running.add_done_callback(lambda _: watched.cancel())  # if something goes wrong
+        try:
+            await watched
+        finally:
+            running.cancel()
+            with suppress(asyncio.CancelledError):
+                await running
     if options.arrivals:
         _save_arrivals(Path(options.arrivals), streams)
+
+
+async def _watch(options: argparse.Namespace, streams: list[_Stream]) -> None:
+    """Say what goes through, or that all generate; then wait for the end of stdin."""
+    for stream in streams:
+        await stream.begun.wait()
+    if options.seconds:
+        await asyncio.sleep(options.warm_up_s)
+        load = await _measure(streams, options.seconds)
+        sys.stdout.write(json.dumps(asdict(load)))
+    else:
+        sys.stdout.write("under way\n")
+        sys.stdout.flush()
+        await asyncio.to_thread(sys.stdin.read)
 
 
 async def _measure(streams: list[_Stream], seconds: float) -> Load:

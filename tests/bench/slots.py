@@ -1,8 +1,8 @@
 """slots: what is nothing but slot arithmetic, over the wire; model M, default rewind window.
 
 One client in this process, one stream; each operation is timed from sending it to its answer, with
-everything else (the append before a rewind, the deletion of a fork) outside the timing. The kinds
-take turns, so that all see the same machine.
+everything else (the append before a rewind, the deletion of a fork) outside the timing, and a few
+empty round trips before each. The kinds take turns, so that all see the same machine.
 
 The denominator is an empty round trip on the same stream: a cancel of an operation that does not
 exist. It goes the same way as any other operation, to the engine's thread and back, is answered by
@@ -41,10 +41,12 @@ FIGURES = (
     *(f"slots.{kind}_ratio" for kind in KINDS),
 )
 
+_SETTLING = 3
+
 _OPEN = SessionRequest(
     open=operations_pb2.Open(seed=1, on_disconnect=operations_pb2.OnDisconnect.ON_DISCONNECT_STOP)
 )
-_EMPTY = SessionRequest(operation_id=1, cancel=operations_pb2.Cancel(operation_id=999))
+_EMPTY = SessionRequest(operation_id=2, cancel=operations_pb2.Cancel(operation_id=999))
 _FORK = SessionRequest(operation_id=1, fork=operations_pb2.Fork(seed=2))
 
 
@@ -71,6 +73,7 @@ def _figures(operations: _Operations, repeats: int) -> dict[str, float]:
     times_s: dict[str, list[float]] = {kind: [] for kind in kinds}
     for _ in range(repeats):
         for kind, time_s in kinds.items():
+            operations.settle()
             times_s[kind].append(time_s())
     p50_s = {kind: statistics.median(times) for kind, times in times_s.items()}
     return {
@@ -98,6 +101,11 @@ class _Operations:
     def _delete(self, session_id: str) -> None:
         self._sessions.DeleteSession(sessions_pb2.DeleteSessionRequest(session_id=session_id))
 
+    def settle(self) -> None:
+        """Let whatever was done before have its after-effects."""
+        for _ in range(_SETTLING):
+            self.empty_s()
+
     def empty_s(self) -> float:
         start = perf_counter()
         answer = self._wire.ask(_EMPTY)
@@ -114,6 +122,7 @@ class _Operations:
 
     def rewind_s(self, chars: int) -> float:
         self._append(self._wire, chars)
+        self.settle()
         rewind = operations_pb2.Rewind(chars=chars)
         start = perf_counter()
         answer = self._wire.ask(SessionRequest(operation_id=1, rewind=rewind))
