@@ -6,7 +6,7 @@ TORCH := torch==2.13.0
 PROTOS := $(wildcard protos/cellwire/v1/*.proto)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test format lint types protos protos-check protos-release model clean
+.PHONY: help demo serve test format lint types protos protos-check protos-release bench bench-report model clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -21,6 +21,10 @@ help:  ## list the targets
 .venv/.dev: .venv/.server
 	$(BIN)/pip install $(TORCH)
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[server,train,dev]'
+	@touch $@
+
+.venv/.bench: .venv/.dev
+	$(BIN)/pip install -q --disable-pip-version-check -e '.[server,train,dev,bench]'
 	@touch $@
 
 demo: .venv/.server  ## start the daemon on its built-in model and stream text from it
@@ -57,6 +61,13 @@ protos-check: .venv/.dev
 
 protos-release: .venv/.dev  ## make today's contract the one that must not be broken
 	cd protos && ../$(BIN)/buf build -o released.binpb
+
+bench: .venv/.bench  ## run every benchmark (a quarter of an hour) into runs/bench.json
+	@mkdir -p runs
+	$(BIN)/cellwire bench all --out runs/bench.json
+
+bench-report: .venv/.bench  ## write the figures and plots of runs/bench.json into docs/
+	$(BIN)/python -m tests.bench.report runs/bench.json
 
 model: .venv/.dev  ## train and export the built-in model (an hour and a half on two cores)
 	$(BIN)/cellwire train exporter/corpora/austen.txt --out runs/austen-1 \

@@ -1,0 +1,52 @@
+"""The figures that have a floor: their names, what they must come to, and which way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+LOW, HIGH = ".low", ".high"  # after a figure's name: the least and the greatest of its rounds
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """What a figure must come to."""
+
+    value: float
+    at_most: bool = False
+
+    def met_by(self, value: float) -> bool:
+        """Whether a figure is good enough."""
+        return value <= self.value if self.at_most else value >= self.value
+
+    def __str__(self) -> str:
+        return f"{'≤' if self.at_most else '≥'} {self.value:g}"
+
+
+def _at_most(value: float) -> Bound:
+    return Bound(value, at_most=True)
+
+
+BOUNDS: dict[str, Bound] = {
+    "raw.cell_ratio.L.64": Bound(0.93),
+    "raw.cell_ratio.M.64": Bound(0.90),
+    "raw.cell_ratio.S.64": Bound(0.70),
+    "raw.gemm_ratio.L.64": Bound(0.80),
+    "served.ratio.L.1": Bound(0.80),
+    "served.ratio.L.64": Bound(0.85),
+    "served.ratio.L.256": Bound(0.90),
+    "served.ratio.M.64": Bound(0.65),
+    "served.ratio.S.64": Bound(0.40),
+    "alternatives.naive.L.64": Bound(4),
+    "alternatives.naive.M.64": Bound(4),
+    "alternatives.litserve.L.64": Bound(8),
+    "keystroke.p50_ratio.alone": _at_most(1.5),
+    "keystroke.p99_ratio.loaded": _at_most(3),
+    "idle.overhead_bytes": _at_most(1_024),
+    "idle.step_ratio": _at_most(1.05),
+    "slots.fork_ratio": _at_most(2),
+    "slots.rewind_ratio": _at_most(2),
+    "prefill.gap_ratio": _at_most(3),
+    "growth.topk_ratio.3000": _at_most(1.3),
+    "start.ready_s": _at_most(1.5),
+    "start.first_char_s": _at_most(2),
+}

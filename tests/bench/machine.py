@@ -1,0 +1,78 @@
+"""What a run was measured on."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from tests.bench.child import ROOT
+from tests.bench.models import SIZES, VOCABULARY
+
+_PACKAGES = ("onnxruntime", "grpcio", "protobuf", "numpy", "torch", "litserve")
+_OTHER_BUILDS = {"onnxruntime": "onnxruntime-gpu"}
+
+
+def described(threads: int) -> dict[str, str | int]:
+    """Return the machine, the versions, and the settings of a run."""
+    return {
+        "cpu": _cpu(),
+        "cores": usable_cores(),
+        "memory_gib": round(memory_bytes("MemTotal") / 2**30),
+        "os": platform.platform(),
+        "python": platform.python_version(),
+        **{package: _version(package) for package in _PACKAGES},
+        "threads": threads,
+        "models": ", ".join(f"{name} = {size}" for name, size in SIZES.items() if name != "tiny")
+        + f"; vocabulary {VOCABULARY}, random weights",
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "revision": _revision(),
+        "load_before": f"{os.getloadavg()[0]:.2f}",
+    }
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def memory_bytes(kind: str) -> int:
+    """Return a figure of the kernel's: MemTotal, or MemAvailable."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        name, _, rest = line.partition(":")
+        if name == kind:
+            return int(rest.split()[0]) * 1024
+    return 0
+
+
+def _cpu() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() == "model name":
+            return value.strip()
+    return platform.processor()
+
+
+def _version(package: str) -> str:
+    for name in (package, _OTHER_BUILDS.get(package, package)):
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            continue
+    return "not installed"
+
+
+def _revision() -> str:
+    """Return the checkout's revision, with a plus if the code is not quite that."""
+    git = ["git", "-C", str(ROOT)]
+    try:
+        revision = subprocess.check_output([*git, "rev-parse", "--short=12", "HEAD"], text=True)
+        changed = subprocess.check_output([*git, "status", "--porcelain", "-uno"], text=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return revision.strip() + ("+" if changed else "")

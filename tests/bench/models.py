@@ -1,0 +1,102 @@
+"""Model files of the sizes that are measured, with random weights that are the same every time."""
+
+from __future__ import annotations
+
+import string
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+import torch
+
+from cellwire.exporter.cells import CellShape, CharacterLstm
+from cellwire.exporter.fold import FoldedLstm
+from cellwire.exporter.graph import lstm_cell
+from cellwire.exporter.manifest import (
+    METADATA_KEY,
+    CellFacts,
+    Manifest,
+    TrainingFacts,
+    VocabularyFacts,
+)
+
+VOCABULARY = 83  # of the built-in model
+_EMBEDDING = 64  # folds into the table, so that it makes no difference
+_SEED = 20_260_104
+_FIRST_IDEOGRAPH = 0x4E00
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """The size of a model."""
+
+    layers: int
+    hidden: int
+
+    @property
+    def state_bytes(self) -> int:
+        """How large one session's state is: h and c of each layer, float32."""
+        return self.layers * self.hidden * 2 * 4
+
+    def __str__(self) -> str:
+        return f"LSTM {self.layers} x {self.hidden}"
+
+
+SIZES: dict[str, Size] = {
+    "S": Size(1, 128),
+    "M": Size(2, 256),
+    "L": Size(2, 512),
+    "tiny": Size(1, 16),  # for tests of the benchmarks themselves
+}
+
+
+def symbols_of(vocabulary: int) -> str:
+    """Return a vocabulary's symbols: what ASCII has to show, then ideographs."""
+    ascii_ = string.printable[:VOCABULARY]
+    return (ascii_ + "".join(chr(_FIRST_IDEOGRAPH + i) for i in range(vocabulary)))[:vocabulary]
+
+
+def text_of(chars: int) -> str:
+    """Return a text that every model of ours can read."""
+    words = string.ascii_lowercase
+    return (words * (chars // len(words) + 1))[:chars]
+
+
+def network(size: str, vocabulary: int = VOCABULARY) -> CharacterLstm:
+    """Return a model in torch."""
+    shape = SIZES[size]
+    torch.manual_seed(_SEED)
+    model = CharacterLstm(CellShape(vocabulary, _EMBEDDING, shape.hidden, shape.layers))
+    return model.eval()
+
+
+class Models:
+    """A folder of model files, each written when it is first asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def path(self, size: str, vocabulary: int = VOCABULARY) -> Path:
+        """Return the file of a model; its stem is the size and the vocabulary."""
+        path = self._folder / f"{size}-{vocabulary}.onnx"
+        if not path.exists():
+            cell = lstm_cell(FoldedLstm.of(network(size, vocabulary)))
+            manifest = _manifest(SIZES[size], symbols_of(vocabulary))
+            onnx.helper.set_model_props(cell, {METADATA_KEY: manifest.json()})
+            onnx.save(cell, path)
+        return path
+
+
+def _manifest(size: Size, symbols: str) -> Manifest:
+    return Manifest(
+        vocabulary=VocabularyFacts("characters", tuple(symbols)),
+        cell=CellFacts("lstm", size.layers, size.hidden),
+        training=TrainingFacts(
+            corpus="none: random weights",
+            corpus_sha256="",
+            steps=0,
+            validation_bits_per_character=0.0,
+            parity_error=0.0,
+            recipe={"seed": _SEED},
+        ),
+    )

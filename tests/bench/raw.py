@@ -1,0 +1,72 @@
+"""raw: the daemon's program in a bare loop, against the practical limits.
+
+For each model and batch, in turns, all in one process with the daemon's number of threads:
+
+- the program around the cell (gather, cell, sampling at temperature 1, scatter), bound once, run
+  again and again in strides of as many steps as it can make in one run, each row going on from the
+  token that was drawn for it last;
+- the same with one step a run;
+- the bare cell, its states passed by hand between two sets of buffers that are bound once; nothing
+  is sampled;
+- its matrix products alone.
+
+raw.chars_per_s.<model>.<batch>     of the program
+raw.cell_ratio.<model>.<batch>      program / bare cell, in characters a second
+raw.gemm_ratio.<model>.<batch>      program / matrix products alone, in characters a second
+raw.one_step_ratio.<model>.<batch>  program, one step a run / bare cell, in characters a second
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tests.bench.bare import BareCell, Products
+from tests.bench.pace import figure, in_turns, ratios, runs_per_s
+from tests.bench.setting import Setting
+from tests.bench.stepping import Stepping
+
+SIZES = ("S", "M", "L")
+BATCHES = (1, 4, 16, 64, 256)
+
+FIGURES = tuple(
+    f"raw.{kind}.{size}.{batch}"
+    for kind in ("chars_per_s", "cell_ratio", "gemm_ratio", "one_step_ratio")
+    for size in SIZES
+    for batch in BATCHES
+)
+
+
+def run(
+    setting: Setting, sizes: Sequence[str] = SIZES, batches: Sequence[int] = BATCHES
+) -> dict[str, float]:
+    """Measure every model at every batch."""
+    figures: dict[str, float] = {}
+    for size in sizes:
+        stepping = Stepping(setting.models.path(size), setting.threads, max(batches))
+        for batch in batches:
+            setting.say(f"raw: {size}, batch {batch}")
+            figures |= _figures(setting, stepping, size, batch)
+    return figures
+
+
+def _figures(setting: Setting, stepping: Stepping, size: str, batch: int) -> dict[str, float]:
+    model, slice_s = setting.models.path(size), setting.effort.slice_s
+    cell = BareCell(model, setting.threads, batch)
+    products = Products(model, setting.threads, batch)
+    paces = in_turns(
+        {
+            "program": lambda: stepping.chars_per_s(batch, slice_s),
+            "one step": lambda: stepping.chars_per_s(batch, slice_s, 1),
+            "cell": lambda: runs_per_s(cell.step, slice_s) * batch,
+            "products": lambda: runs_per_s(products.step, slice_s) * batch,
+        },
+        setting.effort.rounds,
+    )
+    at = f"{size}.{batch}"
+    cell_pace = paces["cell"]
+    return {
+        **figure(f"raw.chars_per_s.{at}", paces["program"]),
+        **figure(f"raw.cell_ratio.{at}", ratios(paces["program"], cell_pace)),
+        **figure(f"raw.gemm_ratio.{at}", ratios(paces["program"], paces["products"])),
+        **figure(f"raw.one_step_ratio.{at}", ratios(paces["one step"], cell_pace)),
+    }

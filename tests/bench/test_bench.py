@@ -1,0 +1,101 @@
+"""The benchmarks themselves: that they run, and that nothing with a floor is forgotten."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+
+import pytest
+from tests.bench import cli, raw
+from tests.bench.cli import NAMES, Result
+from tests.bench.figures import BOUNDS, Bound
+from tests.bench.machine import described
+from tests.bench.models import Models, symbols_of, text_of
+from tests.bench.report import markdown
+from tests.bench.setting import QUICK, Effort, Setting
+
+_AT_ONCE = Effort(
+    rounds=2,
+    slice_s=0.001,
+    load_rounds=1,
+    load_s=0.1,
+    warm_up_s=0,
+    keystrokes=1,
+    repeats=1,
+    residents=100,
+    kept=10,
+    starts=1,
+)
+_MACHINE = {"cpu", "cores", "memory_gib", "os", "python", "threads", "models", "date", "revision"}
+_VERSIONS = {"onnxruntime", "grpcio", "protobuf", "numpy", "torch", "litserve"}
+
+
+def _declared() -> dict[str, str]:
+    return {
+        figure: name
+        for name in NAMES
+        for figure in importlib.import_module(f"tests.bench.{name}").FIGURES
+    }
+
+
+def test_every_figure_with_a_bound_is_some_benchmarks() -> None:
+    assert BOUNDS.keys() <= _declared().keys()
+
+
+def test_a_figure_is_named_after_its_benchmark() -> None:
+    assert all(figure.startswith(f"{name}.") for figure, name in _declared().items())
+
+
+def test_bounds_are_floors_or_ceilings() -> None:
+    assert Bound(2).met_by(2)
+    assert not Bound(2).met_by(1.9)
+    assert Bound(2, at_most=True).met_by(2)
+    assert not Bound(2, at_most=True).met_by(2.1)
+
+
+def test_raw_measures_a_tiny_model(tmp_path: Path) -> None:
+    said: list[str] = []
+    setting = Setting(Models(tmp_path), 1, _AT_ONCE, said.append)
+    figures = raw.run(setting, sizes=("tiny",), batches=(1, 4))
+    assert {f"raw.cell_ratio.tiny.{batch}" for batch in (1, 4)} <= figures.keys()
+    assert all(value > 0 for value in figures.values())
+    assert said == ["raw: tiny, batch 1", "raw: tiny, batch 4"]
+
+
+def test_the_machine_is_described() -> None:
+    assert described(threads=2).keys() >= (_MACHINE | _VERSIONS)
+
+
+def test_the_result_is_one_json_object(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(cli, "load", lambda name: lambda _: {f"{name}.ready_s": 1.0})
+    cli.bench(["start"], quick=True, as_json=True, out=tmp_path / "bench.json")
+    printed: Result = json.loads(capsys.readouterr().out)
+    assert printed.keys() == {"machine", "start.ready_s"}
+    assert json.loads((tmp_path / "bench.json").read_text()) == printed
+
+
+def test_the_table_tells_what_is_missed(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.print_result({"machine": {"cores": 2}, "start.ready_s": 9.0, "start.first_char_s": 1.0})
+    ready, first = (line for line in capsys.readouterr().out.splitlines() if "start." in line)
+    assert "missed" in ready
+    assert "ok" in first
+
+
+def test_a_strange_name_is_refused() -> None:
+    with pytest.raises(ValueError, match="no benchmark 'fast'; there are: raw, served"):
+        cli.bench(["fast"], quick=True, as_json=True, out=None)
+
+
+def test_the_page_has_tables_of_bounds_and_of_all() -> None:
+    page = markdown({"machine": {"cores": 2}, "start.ready_s": 9.0, "start.rss_mb": 100.0})
+    assert "| `start.ready_s` | 9.00 |  | ≤ 1.5 | **missed** |" in page
+    assert "| `start.rss_mb` | 100 |  |" in page
+
+
+def test_models_can_read_the_text_they_are_given() -> None:
+    assert set(text_of(100)) <= set(symbols_of(83))
+    assert len(set(symbols_of(3_000))) == 3_000
+    assert QUICK.residents > 0

@@ -1,0 +1,71 @@
+"""Somebody who types, in a process of its own: after each keystroke a completion is asked for.
+
+    python -m tests.bench.typist ADDRESS --keystrokes 300 --pause-s 0
+
+A keystroke is an append of one character and a complete behind it, sent without waiting between.
+Prints, as JSON, the seconds from sending the append to receiving the completed of each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from typing import cast
+
+from tests.bench.child import module, told_by
+from tests.bench.models import text_of
+from tests.bench.wire import Wire, opened
+
+from cellwire.v1 import operations_pb2
+from cellwire.v1.generation_pb2 import SessionRequest
+
+BEAM_WIDTH = 5
+CHARS = 12
+_UNTIMED = 10
+
+_OPEN = SessionRequest(open=operations_pb2.Open(seed=1))
+_COMPLETE = SessionRequest(
+    complete=operations_pb2.Complete(beam_width=BEAM_WIDTH, completions=1, max_chars=CHARS)
+)
+
+
+def keystrokes_s(address: str, keystrokes: int, pause_s: float = 0) -> list[float]:
+    """Let somebody type in another process; return how long each keystroke took."""
+    options = (address, "--keystrokes", keystrokes, "--pause-s", pause_s)
+    return cast("list[float]", told_by(module("typist", *options)))
+
+
+def _append(text: str) -> SessionRequest:
+    return SessionRequest(append=operations_pb2.Append(text=text))
+
+
+def _keystroke_s(wire: Wire, letter: str) -> float:
+    start = time.perf_counter()
+    wire.send(_append(letter))
+    wire.send(_COMPLETE)
+    answer = wire.answer()
+    while not answer.HasField("completed"):
+        assert answer.HasField("appended"), answer
+        answer = wire.answer()
+    return time.perf_counter() - start
+
+
+def _type(address: str, keystrokes: int, pause_s: float) -> list[float]:
+    times_s = []
+    with opened(address, _OPEN) as wire:
+        wire.ask(_append(text_of(20)))
+        for letter in text_of(_UNTIMED + keystrokes):
+            time.sleep(pause_s)
+            times_s.append(_keystroke_s(wire, letter))
+    return times_s[_UNTIMED:]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("address")
+    parser.add_argument("--keystrokes", type=int, required=True)
+    parser.add_argument("--pause-s", type=float, default=0)
+    options = parser.parse_args()
+    sys.stdout.write(json.dumps(_type(options.address, options.keystrokes, options.pause_s)))
