@@ -359,9 +359,7 @@ class Sampling(_message.Message):
     symbol. Unset means 1. Must be a number from 0 to 100.
     """
     top_k: _builtins.int
-    """Draw among the top_k likeliest symbols only (and any that tie with the last of them);
-    0 means all.
-    """
+    """Draw among the top_k likeliest symbols only, of equals the first in the vocabulary; 0 means all."""
     top_p: _builtins.float
     """Draw among the likeliest symbols that together have at least this probability (and any that tie
     with the last of them). Unset means 1, which is all. Must be above 0 and at most 1.
