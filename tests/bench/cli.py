@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import cast
 
@@ -44,6 +45,9 @@ def bench(names: Sequence[str], *, quick: bool, as_json: bool, out: Path | None)
     if strange := set(names) - {ALL, *NAMES}:
         raise ValueError(f"there is no benchmark {min(strange)!r}; there are: {', '.join(NAMES)}")
     chosen = NAMES if ALL in names or not names else [name for name in NAMES if name in names]
+    # Said now, rather than in the middle by a process of its own.
+    if "alternatives" in chosen and find_spec("litserve") is None:
+        raise ModuleNotFoundError("the bench extra is not installed", name="litserve")
     result: Result = {}
     for result in measured(chosen, quick=quick):
         if out is not None:  # after each, so that one that fails takes no other with it

@@ -48,13 +48,13 @@ def _lines(axes: Any, numbers: Numbers, series: Series) -> bool:  # noqa: ANN401
         return False
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter("{x:g}")
+    axes.set_ylim(bottom=0)
     axes.legend()
     return True
 
 
 def _raw(axes: Any, numbers: Numbers) -> bool:  # noqa: ANN401
     axes.set(xlabel="batch", ylabel="program / limit", title="raw: the program against the limits")
-    axes.set_ylim(0, 1.2)
     ways = {"cell_ratio": "bare cell", "gemm_ratio": "matrix products"}
     series = {
         f"{size}, {label}": [(b, f"raw.{way}.{size}.{b}") for b in raw.BATCHES]
@@ -66,7 +66,6 @@ def _raw(axes: Any, numbers: Numbers) -> bool:  # noqa: ANN401
 
 def _served(axes: Any, numbers: Numbers) -> bool:  # noqa: ANN401
     axes.set(xlabel="sessions", ylabel="served / raw", title="served: over the wire / bare loop")
-    axes.set_ylim(0, 1.2)
     series = {
         size: [(n, f"served.ratio.{size}.{n}") for n in served.SESSIONS] for size in served.SIZES
     }
@@ -76,9 +75,7 @@ def _served(axes: Any, numbers: Numbers) -> bool:  # noqa: ANN401
 def _growth(axes: Any, numbers: Numbers) -> bool:  # noqa: ANN401
     axes.set(xlabel="sessions", ylabel="characters/s", title="growth: M, over the wire")
     series = {"M": [(n, f"growth.chars_per_s.{n}") for n in growth.SESSIONS]}
-    drawn = _lines(axes, numbers, series)
-    axes.set_ylim(bottom=0)
-    return drawn
+    return _lines(axes, numbers, series)
 
 
 def _vocabulary(axes: Any, numbers: Numbers) -> bool:  # noqa: ANN401
@@ -87,9 +84,7 @@ def _vocabulary(axes: Any, numbers: Numbers) -> bool:  # noqa: ANN401
         kind: [(v, f"growth.step_ms.{kind}.{v}") for v in growth.VOCABULARIES]
         for kind in growth.KINDS
     }
-    drawn = _lines(axes, numbers, series)
-    axes.set_ylim(bottom=0)
-    return drawn
+    return _lines(axes, numbers, series)
 
 
 def _alternatives(axes: Any, numbers: Numbers) -> bool:  # noqa: ANN401

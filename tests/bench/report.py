@@ -96,4 +96,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 if __name__ == "__main__":
-    write_report(json.loads(Path(sys.argv[1]).read_text()))
+    try:
+        write_report(json.loads(Path(sys.argv[1]).read_text()))
+    except ModuleNotFoundError as missing:
+        sys.exit(f"{missing.name} is missing: pip install -e '.[bench]'")

@@ -89,6 +89,13 @@ def test_a_strange_name_is_refused() -> None:
         cli.bench(["fast"], quick=True, as_json=True, out=None)
 
 
+def test_what_is_missing_is_said_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "find_spec", lambda _: None)
+    with pytest.raises(ModuleNotFoundError) as missing:
+        cli.bench(["all"], quick=True, as_json=True, out=None)
+    assert missing.value.name == "litserve"
+
+
 def test_the_page_has_tables_of_bounds_and_of_all() -> None:
     page = markdown({"machine": {"cores": 2}, "start.ready_s": 9.0, "start.rss_mb": 100.0})
     assert "| `start.ready_s` | 9.00 |  | ≤ 1.5 | **missed** |" in page
