@@ -74,7 +74,7 @@ def _in_an_engine(setting: Setting) -> dict[str, float]:
     options: list[object] = [setting.models.path(SIZE), "--sessions", sessions]
     options += ["--threads", setting.threads, "--rounds", setting.effort.rounds]
     command = module("residents", *options, "--slice-s", setting.effort.slice_s)
-    return cast("dict[str, float]", told_by(command, timeout_s=600))
+    return cast("dict[str, float]", told_by(command, timeout_s=900))
 
 
 def _in_a_daemon(setting: Setting) -> dict[str, float]:
