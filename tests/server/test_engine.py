@@ -189,5 +189,5 @@ def test_an_arena_gives_each_slot_once_and_takes_it_back() -> None:
     for slot in slots:
         arena.release(slot)
     arena.check_integrity([])
-    with pytest.raises(KeyError):
+    with pytest.raises(AssertionError, match="nobody holds"):
         arena.release(slots[0])

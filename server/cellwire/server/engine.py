@@ -56,6 +56,8 @@ class Engine:
         self._scheduler = Scheduler(max_batch)
         self._sessions: dict[str, Session] = {}
         self._events: list[Event] = []
+        # Bound once: a method is an object of its own each time it is asked for.
+        self._emit, self._make_fork = self._report, self._fork
 
     @property
     def idle(self) -> bool:
@@ -124,7 +126,7 @@ class Engine:
 
     def _add(self, session_id: str, trail: Trail, seed: int) -> None:
         self._sessions[session_id] = Session(
-            session_id, trail, seed, self._limits, self._arena, self._report, self._fork
+            session_id, trail, seed, self._limits, self._arena, self._emit, self._make_fork
         )
 
     def submit(self, session_id: str, operation: Operation) -> None:
