@@ -59,6 +59,7 @@ def test_another_version_is_refused() -> None:
         {"read": -1},
         {"start": 5},
         {"seed": 2**64 - 1, "window": -1},
+        {"start": 2**64 - 12, "read": 2**64 - 8, "floor": 2**64 - 6},  # a text too long to count
     ],
 )
 def test_a_snapshot_that_contradicts_itself_is_refused(lie: dict[str, int]) -> None:

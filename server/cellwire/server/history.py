@@ -6,6 +6,7 @@ from array import array
 from collections.abc import Iterable
 
 REMEMBERED = 65_536  # tokens, at least
+LONGEST = 2**62  # tokens of a whole text: more than any will have, and places still fit 64 bits
 
 
 class History:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import msgspec
 
 from cellwire.server.errors import InvalidRequest
+from cellwire.server.history import LONGEST
 from cellwire.server.step import State
 from cellwire.server.trail import MAX_WINDOW
 
@@ -47,7 +48,7 @@ class Frozen:
             0 <= self.seed < 2**64
             and 0 <= self.window <= MAX_WINDOW
             and 0 <= self.start <= self.read <= max(0, self.floor - 1)
-            and max(0, self.length - self.window) <= self.floor <= self.length
+            and max(0, self.length - self.window) <= self.floor <= self.length <= LONGEST
             and all(0 <= token < 2**32 for token in self.tokens)
         )
 
