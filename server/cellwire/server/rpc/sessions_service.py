@@ -94,8 +94,9 @@ class SessionsService(SessionsServiceServicer):
         try:
             snapshot = from_bytes(request.snapshot)
             model = _model_of(snapshot, self._sessions.registry)
-            settings = settings_from(snapshot.settings, model.vocabulary)
             frozen = snapshot.session
+            numbers = {**snapshot.settings, "rewind_window": frozen.window}
+            settings = settings_from(numbers, model.vocabulary)
             if any(token >= len(model.vocabulary) for token in frozen.tokens):
                 raise InvalidRequest("the snapshot holds symbols that the model does not know")
             new = self._sessions.adopt(new_session_id(), model, frozen.seed, settings)
