@@ -19,7 +19,7 @@ from cellwire.server.operations import Fork, Operation
 from cellwire.server.row import Outcome, batch_of, outcomes_of
 from cellwire.server.scheduler import Scheduler
 from cellwire.server.session import Session
-from cellwire.server.snapshot import Frozen
+from cellwire.server.snapshot import Frozen, packed
 from cellwire.server.step import Stepper
 from cellwire.server.trail import Trail
 from cellwire.server.waiting import Limits
@@ -193,7 +193,7 @@ class Engine:
             window=trail.window,
             floor=trail.floor,
             start=history.start,
-            tokens=tuple(history.between(history.start, len(history))),
+            packed=packed(history.between(history.start, len(history))),
             read=trail.oldest.read,
             state=self._stepper.read_state(trail.oldest.slot),
         )
@@ -201,7 +201,7 @@ class Engine:
     def thaw(self, session_id: str, frozen: Frozen) -> None:
         """Make a session of what `freeze` returned; Full without room, InvalidRequest."""
         self._check_room()
-        history = History(frozen.start, frozen.tokens)
+        history = History(frozen.start, frozen.tokens.tolist())
         trail = Trail.behind_its_text(
             self._arena, frozen.window, history, frozen.floor, frozen.read
         )

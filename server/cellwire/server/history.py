@@ -6,6 +6,7 @@ from array import array
 from collections.abc import Iterable
 
 REMEMBERED = 65_536  # tokens, at least
+MOST_REMEMBERED = 2 * REMEMBERED
 LONGEST = 2**62  # tokens of a whole text: more than any will have, and places still fit 64 bits
 
 
@@ -43,7 +44,7 @@ class History:
     def append(self, token: int) -> None:
         """Add a token at the end."""
         self._tokens.append(token)
-        if len(self._tokens) > 2 * REMEMBERED:
+        if len(self._tokens) > MOST_REMEMBERED:
             self._start += REMEMBERED
             del self._tokens[:REMEMBERED]
 
