@@ -82,6 +82,19 @@ def test_another_version_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
+    "odd",
+    [
+        b"\x81\xa1x" + b"\x91" * 4_000 + b"\xc0",  # lists within lists
+        b"\x82\xa7version\x01\xacmodel_sha256\xa1\xff",  # a text that is not UTF-8
+        b"\x81\xa1x\xdd\xff\xff\xff\xff",  # more members than there are bytes
+    ],
+)
+def test_what_cannot_be_read_is_refused(odd: bytes) -> None:
+    with pytest.raises(InvalidRequest, match="cannot be read"):
+        from_bytes(sealed(odd))
+
+
+@pytest.mark.parametrize(
     "lie",
     [
         {"window": 5_000},

@@ -106,7 +106,8 @@ def from_bytes(data: bytes, largest_state: int) -> Snapshot:
         if version != VERSION:
             raise InvalidRequest(f"the snapshot has version {version}; this daemon reads {VERSION}")
         snapshot = msgspec.msgpack.decode(body, type=Snapshot)
-    except msgspec.MsgspecError as error:
+    # Texts that are not UTF-8, and maps within maps without end, raise errors of their own.
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequest(f"the snapshot cannot be read: {error}") from error
     if not snapshot.session.consistent:
         raise InvalidRequest("the snapshot contradicts itself")

@@ -10,7 +10,7 @@ import grpc
 import pytest
 from grpc import aio
 from tests.server.rpc.conftest import OpenStream, Stream, running
-from tests.server.tiny_cell import labelled_cell, lstm_cell, write_cell
+from tests.server.tiny_cell import labelled_cell, lstm_cell, vast_cell, write_cell
 
 from cellwire.server.config import Config
 from cellwire.server.rpc.daemon import Daemon
@@ -36,6 +36,8 @@ async def daemon(model: Path, tmp_path: Path) -> AsyncIterator[Daemon]:
     write_cell(tmp_path / "bytes.onnx", lstm_cell(16, seed=3, vocabulary=BYTES))
     write_cell(tmp_path / "words.onnx", lstm_cell(16, seed=4, vocabulary=WORDS))
     write_cell(tmp_path / "judge.onnx", labelled_cell())
+    write_cell(tmp_path / "vast.onnx", vast_cell(2**40))
+    write_cell(tmp_path / "boundless.onnx", vast_cell(2**62))
     (tmp_path / "broken.onnx").write_bytes(b"no model")
     config = Config(
         listen="127.0.0.1:0", models=(model,), model_folder=tmp_path, sessions=8, threads=1
@@ -92,6 +94,8 @@ async def test_a_model_comes_and_goes_while_others_serve(
         ("LoadModel", "nobody", grpc.StatusCode.NOT_FOUND),
         ("LoadModel", "../tiny", grpc.StatusCode.NOT_FOUND),
         ("LoadModel", "broken", grpc.StatusCode.INVALID_ARGUMENT),
+        ("LoadModel", "vast", grpc.StatusCode.INVALID_ARGUMENT),
+        ("LoadModel", "boundless", grpc.StatusCode.INVALID_ARGUMENT),
         ("UnloadModel", "tiny", grpc.StatusCode.FAILED_PRECONDITION),
         ("UnloadModel", "", grpc.StatusCode.FAILED_PRECONDITION),
         ("UnloadModel", "nobody", grpc.StatusCode.NOT_FOUND),
