@@ -221,3 +221,5 @@ class PlainChecks:
         copy.granted = LIMITS.read_ahead_chars
         copy.text = []
         copy.grow(*text)
+        # The original may be longer, by what nobody was told of; rewinds are counted from there.
+        copy.reach(len(self.engine._sessions[session_id].trail))
