@@ -222,4 +222,5 @@ class PlainChecks:
         copy.text = []
         copy.grow(*text)
         # The original may be longer, by what nobody was told of; rewinds are counted from there.
-        copy.reach(len(self.engine._sessions[session_id].trail))
+        if whole := self.engine._sessions.get(session_id):
+            copy.reach(len(whole.trail))
