@@ -15,7 +15,7 @@ from tests.server.tiny_cell import labelled_cell, lstm_cell, vast_cell, write_ce
 from cellwire.server.config import Config
 from cellwire.server.rpc.daemon import Daemon
 from cellwire.v1 import models_pb2, operations_pb2
-from cellwire.v1.generation_pb2 import ClassifyRequest, GenerateRequest
+from cellwire.v1.generation_pb2 import ClassifyRequest, GenerateRequest, ScoreRequest
 from cellwire.v1.generation_pb2_grpc import GenerationServiceStub
 from cellwire.v1.models_pb2_grpc import ModelsServiceStub
 
@@ -145,6 +145,20 @@ async def test_words_are_read_and_written(
     assert answer.completed.completions[0].chars == 1
     rejected = await (await open_on(open_stream(), "words")).ask(append={"text": "go away"})
     assert "'away'" in rejected.rejected.status.message
+
+
+async def test_a_long_unknown_word_is_named_in_short(
+    models: ModelsServiceAsyncStub, channel: aio.Channel
+) -> None:
+    await load(models, "words")
+    request = ScoreRequest(
+        open=operations_pb2.Open(model="words"), score=operations_pb2.Score(text="世" * 100_000)
+    )
+    with pytest.raises(aio.AioRpcError) as caught:
+        await GenerationServiceStub(channel).Score(request)
+    # A status travels in headers, which cannot hold all of it.
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "does not know the symbol '世世世" in (caught.value.details() or "")
 
 
 async def test_labels_get_scores_as_the_text_comes(
