@@ -176,7 +176,7 @@ def test_a_session_is_shown_and_copied_as_far_as_anybody_was_told() -> None:
     # What may become the stop string is held back, from its first token on.
     stop = (*text[10:19], (text[19] + 1) % 7)
     engine.submit("whole", replace(generate(1_000), stop=(stop,)))
-    told = 1 + sum(len(written(engine.step(), "whole")) for _ in range(19))
+    told = 1 + sum(len(written(engine.step(max_steps=1), "whole")) for _ in range(19))
     assert told < 20
     assert engine.describe("whole").offset == told
     assert list(engine.describe("whole").tail) == [3, *text][:told]
