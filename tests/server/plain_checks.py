@@ -226,3 +226,6 @@ class PlainChecks:
         copy.granted = LIMITS.read_ahead_chars
         copy.text = []
         copy.grow(*text)
+        # The original may be longer, by what nobody was told of; rewinds are counted from there.
+        if whole := self.engine._sessions.get(session_id):
+            copy.reach(len(whole.trail))

@@ -113,13 +113,6 @@ class PlainSession:
         match self.operations[0] if self.operations else None:
             case Append() as append:
                 return tuple(int(token) for token in append.tokens)
-            case Generate() as generate:
-                text = tuple(self.text)
-                longest = max(map(len, generate.stop), default=0)
-                start = len(text) - self.written_by_head
-                for _ in range(longest):
-                    text = (*text, self.next_token(generate, start, text))
-                return text[len(self.text) :]
             case _:
                 return ()
 

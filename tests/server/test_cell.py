@@ -76,6 +76,11 @@ def future_manifest(model: onnx.ModelProto) -> None:
     model.metadata_props[0].value = model.metadata_props[0].value.replace(": 1", ": 2", 1)
 
 
+def nest_manifest(model: onnx.ModelProto) -> None:
+    depth = 100_000
+    model.metadata_props[0].value = '{"more": ' + "[" * depth + "]" * depth + "}"
+
+
 def double_symbol(model: onnx.ModelProto) -> None:
     model.metadata_props[0].value = model.metadata_props[0].value.replace('"b"', '"a"')
 
@@ -96,6 +101,7 @@ def fewer_symbols(model: onnx.ModelProto) -> None:
         (drop_manifest, "no 'cellwire.manifest'"),
         (break_manifest, "symbols"),
         (future_manifest, "version"),
+        (nest_manifest, "recursion"),
         (double_symbol, "twice"),
         (fewer_symbols, "'logits' is float[batch, 32]; it must be float[batch, 31]"),
     ],
@@ -126,3 +132,11 @@ def test_a_missing_file_and_a_text_file_are_refused(tmp_path: Path) -> None:
     (tmp_path / "text.onnx").write_text("It is a truth universally acknowledged")
     with pytest.raises(BadModel, match="not one whole, valid ONNX model"):
         read_cell(tmp_path / "text.onnx")
+
+
+def test_a_name_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    raw = write_cell(tmp_path / "whole.onnx").read_bytes()
+    path = tmp_path / "name.onnx"
+    path.write_bytes(raw.replace(b"recurrent", b"recurr\xe8nt", 1))
+    with pytest.raises(BadModel, match="not one whole, valid ONNX model"):
+        read_cell(path)

@@ -166,6 +166,30 @@ def test_a_generation_stalls_at_its_credit_and_goes_on_with_more() -> None:
     assert isinstance(events[-1], Finished)
 
 
+def test_a_session_is_shown_and_copied_as_far_as_anybody_was_told() -> None:
+    engine = Engine(PlainStepper(), Arena(100), Limits(), max_sessions=9, max_batch=8)
+    for session_id in ("first", "whole"):
+        engine.open(session_id, 0, 1, window=20)
+        engine.submit(session_id, Append(1, np.array([3], np.uint32)))
+    engine.submit("first", generate(20))
+    text = written(run(engine), "first")
+    # What may become the stop string is held back, from its first token on.
+    stop = (*text[10:19], (text[19] + 1) % 7)
+    engine.submit("whole", replace(generate(1_000), stop=(stop,)))
+    told = 1 + sum(len(written(engine.step(max_steps=1), "whole")) for _ in range(19))
+    assert told < 20
+    assert engine.describe("whole").offset == told
+    assert list(engine.describe("whole").tail) == [3, *text][:told]
+    assert engine.fork("whole", "fork", seed=1) == told
+    engine.thaw("import", engine.freeze("whole"))
+    engine.close("whole")
+    for copy in ("fork", "import"):
+        engine.check_integrity()
+        assert engine.describe(copy).offset == told
+        engine.submit(copy, generate(20))
+        assert written(run(engine), copy)[: 20 - told] == text[told - 1 : 19]
+
+
 def test_an_unknown_session_is_not_the_engines_business() -> None:
     engine = engine_with(PlainStepper(), 1)
     engine.submit("nobody", generate(1))
@@ -189,5 +213,5 @@ def test_an_arena_gives_each_slot_once_and_takes_it_back() -> None:
     for slot in slots:
         arena.release(slot)
     arena.check_integrity([])
-    with pytest.raises(KeyError):
+    with pytest.raises(AssertionError, match="nobody holds"):
         arena.release(slots[0])

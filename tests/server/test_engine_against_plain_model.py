@@ -184,7 +184,9 @@ class EngineMachine(PlainChecks, RuleBasedStateMachine):
         original = self.plain[session_id]
         self.plain[new_id] = PlainSession(original.seed, original.window, closed=True)
         try:
-            self.engine.thaw(new_id, self.engine.freeze(session_id))
+            frozen = self.engine.freeze(session_id)
+            assert frozen.consistent
+            self.engine.thaw(new_id, frozen)
         except NotFound:
             assert self.plain[session_id].closed
         except Full:

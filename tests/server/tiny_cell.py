@@ -121,6 +121,14 @@ def previous_token_cell(symbols: tuple[str, ...] = SYMBOLS) -> CellWriter:
     return cell
 
 
+def vast_cell(width: int) -> CellWriter:
+    """Has a state of so many numbers, and no use for them."""
+    cell = CellWriter()
+    cell.node("Identity", [cell.state("vast", width)], "next_state.vast")
+    cell.node("Gather", [cell.weights("table", cell.size, cell.size), "token"], "logits")
+    return cell
+
+
 def labelled_cell() -> CellWriter:
     """Counts symbols; scores how many of ten are still to come, and how many there were."""
     cell = CellWriter(labels=("few", "many"))

@@ -13,6 +13,7 @@ so there is room for a session or there is not, and never too little in the midd
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Iterable
 
@@ -28,9 +29,9 @@ class Arena:
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
-        self._untouched = RESERVED  # this slot, and all after it, have never been used
+        self._holders = array("I", [0] * RESERVED)  # how many, for each slot that was ever used
         self._free: list[int] = []
-        self._holders: dict[int, int] = {}  # how many, for each slot that is taken
+        self._taken = 0
         self._reserved = 0
 
     @property
@@ -61,35 +62,40 @@ class Arena:
         if self._free:
             slot = self._free.pop()
         else:
-            slot = self._untouched
+            slot = len(self._holders)
             assert slot < self.slots, "more slots are taken than were reserved"
-            self._untouched += 1
+            self._holders.append(0)
         self._holders[slot] = 1
+        self._taken += 1
         return slot
 
     def share(self, slot: int) -> None:
         """Add a holder to a slot."""
         if slot != ZERO:
+            assert self._holders[slot], "nobody holds the slot"
             self._holders[slot] += 1
 
     def release(self, slot: int) -> None:
-        """Take a holder from a slot; the last one frees it. KeyError if it has none."""
+        """Take a holder from a slot; the last one frees it."""
         if slot == ZERO:
             return
+        assert self._holders[slot], "nobody holds the slot"
         self._holders[slot] -= 1
         if self._holders[slot] == 0:
-            del self._holders[slot]
+            self._taken -= 1
             self._free.append(slot)
 
     def may_write(self, slot: int) -> bool:
         """Whether a slot has one holder only."""
-        return self._holders.get(slot) == 1
+        return self._holders[slot] == 1
 
     def check_integrity(self, held: Iterable[int]) -> None:
         """Raise AssertionError unless `held`, each slot as often as somebody holds it, is right."""
+        holders = {slot: count for slot, count in enumerate(self._holders) if count}
         free = set(self._free)
         assert len(free) == len(self._free), "a slot is free twice"
-        assert not free & self._holders.keys(), "a slot is both free and taken"
-        assert free | self._holders.keys() == set(range(RESERVED, self._untouched)), "one is lost"
-        assert Counter(slot for slot in held if slot != ZERO) == self._holders, "wrong holders"
-        assert len(self._holders) <= self._reserved <= self.capacity, "more taken than reserved"
+        assert not free & holders.keys(), "a slot is both free and taken"
+        used = set(range(RESERVED, len(self._holders)))
+        assert free | holders.keys() == used, "a slot is lost"
+        assert Counter(slot for slot in held if slot != ZERO) == holders, "wrong holders"
+        assert len(holders) == self._taken <= self._reserved <= self.capacity

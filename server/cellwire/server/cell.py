@@ -82,6 +82,7 @@ def read_cell(path: Path) -> Cell:
         DecodeError,
         onnx.checker.ValidationError,
         onnx.shape_inference.InferenceError,
+        ValueError,  # a type that there is not, or a message about a name that is not UTF-8
     ) as error:
         lines = str(error).strip().splitlines()
         reason = lines[0] if lines else "cannot be parsed"
@@ -101,7 +102,7 @@ def _manifest(model: onnx.ModelProto) -> Manifest:
         if entry.key == METADATA_KEY:
             try:
                 return parse_manifest(entry.value)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise ValueError(f"metadata {METADATA_KEY!r}: {error}") from error
     raise ValueError(f"no {METADATA_KEY!r} in its metadata; cellwire export writes it")
 

@@ -19,7 +19,7 @@ from cellwire.server.operations import Fork, Operation
 from cellwire.server.row import Outcome, batch_of, outcomes_of
 from cellwire.server.scheduler import Scheduler
 from cellwire.server.session import Session
-from cellwire.server.snapshot import Frozen
+from cellwire.server.snapshot import Frozen, packed
 from cellwire.server.step import MAX_STEPS, Stepper
 from cellwire.server.trail import Trail
 from cellwire.server.waiting import Limits
@@ -56,6 +56,8 @@ class Engine:
         self._scheduler = Scheduler(max_batch)
         self._sessions: dict[str, Session] = {}
         self._events: list[Event] = []
+        # Bound once: a method is an object of its own each time it is asked for.
+        self._emit, self._make_fork = self._report, self._fork
 
     @property
     def idle(self) -> bool:
@@ -124,7 +126,7 @@ class Engine:
 
     def _add(self, session_id: str, trail: Trail, seed: int) -> None:
         self._sessions[session_id] = Session(
-            session_id, trail, seed, self._limits, self._arena, self._report, self._fork
+            session_id, trail, seed, self._limits, self._arena, self._emit, self._make_fork
         )
 
     def submit(self, session_id: str, operation: Operation) -> None:
@@ -174,11 +176,14 @@ class Engine:
             self._settle(session)
 
     def fork(self, session_id: str, new_id: str, seed: int) -> int:
-        """Copy a session as it is; return its offset. NotFound, or Full without room."""
+        """Copy a session as it is known; return its offset. NotFound, or Full without room."""
         session = self._find(session_id)
         self._check_room()
-        self._add(new_id, session.trail.fork(), seed)
-        return len(session.trail)
+        trail = session.trail.fork()
+        # What is held back as the beginning of a stop string can be taken back, so it can here.
+        trail.rewind(session.told)
+        self._add(new_id, trail, seed)
+        return len(trail)
 
     def _fork(self, session: Session, fork: Fork) -> None:
         offset = self.fork(session.id, fork.session_id, fork.seed)
@@ -187,11 +192,12 @@ class Engine:
     def describe(self, session_id: str) -> Description:
         """Tell what a session is and does; NotFound."""
         session = self._find(session_id)
-        tail = tuple(session.trail.history.last(_TAIL_TOKENS))
-        return Description(len(session.trail), tail, session.operation_ids)
+        end = session.told
+        tail = tuple(session.trail.history.between(end - _TAIL_TOKENS, end))
+        return Description(end, tail, session.operation_ids)
 
     def freeze(self, session_id: str) -> Frozen:
-        """Return all of a session as it is; NotFound."""
+        """Return all of a session as it is known; NotFound."""
         session = self._find(session_id)
         trail = session.trail
         history = trail.history
@@ -200,7 +206,7 @@ class Engine:
             window=trail.window,
             floor=trail.floor,
             start=history.start,
-            tokens=tuple(history.between(history.start, len(history))),
+            packed=packed(history.between(history.start, session.told)),
             read=trail.oldest.read,
             state=self._stepper.read_state(trail.oldest.slot),
         )
@@ -208,7 +214,7 @@ class Engine:
     def thaw(self, session_id: str, frozen: Frozen) -> None:
         """Make a session of what `freeze` returned; Full without room, InvalidRequest."""
         self._check_room()
-        history = History(frozen.start, frozen.tokens)
+        history = History(frozen.start, frozen.tokens.tolist())
         trail = Trail.behind_its_text(
             self._arena, frozen.window, history, frozen.floor, frozen.read
         )

@@ -22,6 +22,7 @@ Each message says what was wrong and, where it helps, what to do.
 from __future__ import annotations
 
 _SHOWN = 8  # code points of an unknown word
+_SHOWN_CHARS = 40  # of the word itself: a word may be as long as the text
 
 
 def _code_points(symbol: str) -> str:
@@ -40,8 +41,9 @@ class UnknownSymbol(InvalidRequest):
     """A text holds a symbol that the model does not know."""
 
     def __init__(self, symbol: str, offset: int) -> None:
+        shown = symbol if len(symbol) <= _SHOWN_CHARS else symbol[:_SHOWN_CHARS] + "..."
         super().__init__(
-            f"the model does not know the symbol {symbol!r} ({_code_points(symbol)}) "
+            f"the model does not know the symbol {shown!r} ({_code_points(symbol)}) "
             f"at offset {offset} of the text"
         )
         self.symbol = symbol

@@ -16,6 +16,8 @@ from cellwire.server.vocabulary import MOST_INCOMPLETE
 class Credit:
     """How many tokens a session may still write before its reader has taken any."""
 
+    __slots__ = ("tokens",)
+
     def __init__(self, tokens: int) -> None:
         self.tokens = tokens
 

@@ -10,6 +10,7 @@ REMEMBERED = 65_536  # tokens, at least
 # that arrived, and some were still on their way then.
 _ON_THEIR_WAY = 32_768
 MOST_REMEMBERED = 2 * REMEMBERED + _ON_THEIR_WAY
+LONGEST = 2**62  # tokens of a whole text: more than any will have, and places still fit 64 bits
 
 
 class History:

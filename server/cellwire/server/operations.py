@@ -5,6 +5,7 @@ Operations compare by identity: two that ask for the same are still two.
 
 from __future__ import annotations
 
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 
 from cellwire.server.errors import InvalidRequest
@@ -47,8 +48,13 @@ class Generate:
     def __post_init__(self) -> None:
         _check("max_chars", self.max_chars, 1, MAX_GENERATE_CHARS)
         _check("top_alternatives", self.alternatives, 0, MAX_ALTERNATIVES)
-        if len(self.stop) > MAX_STOPS or not all(self.stop):
-            raise InvalidRequest(f"stop takes at most {MAX_STOPS} strings, none of them empty")
+        check_stops(self.stop)
+
+
+def check_stops(stops: Sequence[Sized]) -> None:
+    """Raise InvalidRequest if these, as tokens or still as texts, are no stop strings."""
+    if len(stops) > MAX_STOPS or not all(stops):
+        raise InvalidRequest(f"stop takes at most {MAX_STOPS} strings, none of them empty")
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,7 +126,13 @@ class Registry:
         config = self._config
         cell = read_cell(path)
         arena = Arena(config.slots)
-        runtime = Runtime(cell, arena.slots, config.max_rows, config.threads)
+        try:
+            runtime = Runtime(cell, arena.slots, config.max_rows, config.threads)
+        except (MemoryError, ValueError) as error:  # the latter for more than can be addressed
+            raise BadModel(
+                f"{path}: there is no memory for {arena.slots:,} states of "
+                f"{cell.state_bytes:,} bytes each"
+            ) from error
         engine = Engine(
             runtime,
             arena,

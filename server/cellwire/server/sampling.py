@@ -67,12 +67,12 @@ class Sampling:
             f"from 1 to {MAX_REPETITION_WINDOW:,}",
             holds=1 <= self.repetition_window <= MAX_REPETITION_WINDOW,
         )
+        check_biases(len(self.logit_bias))
         for bias in self.logit_bias:
             allowed = f"from -{MAX_BIAS:g} to {MAX_BIAS:g}"
             _check("a logit's bias", bias.bias, allowed, holds=abs(bias.bias) <= MAX_BIAS)
-        tokens = {bias.token for bias in self.logit_bias}
-        if len(tokens) < len(self.logit_bias) or len(tokens) > MAX_BIASES:
-            raise InvalidRequest(f"logit_bias has a symbol twice, or more than {MAX_BIASES}")
+        if len({bias.token for bias in self.logit_bias}) < len(self.logit_bias):
+            raise InvalidRequest("logit_bias has a symbol twice")
 
     @property
     def plain(self) -> bool:
@@ -93,6 +93,12 @@ class Sampling:
     def inverse_temperature(self) -> float:
         """What the logits are multiplied with."""
         return GREEDY_INVERSE_TEMPERATURE if self.greedy else 1 / self.temperature
+
+
+def check_biases(symbols: int) -> None:
+    """Raise InvalidRequest for more biases than there may be."""
+    if symbols > MAX_BIASES:
+        raise InvalidRequest(f"logit_bias has {symbols:,} symbols, and {MAX_BIASES} are the most")
 
 
 def _check(name: str, value: float, wanted: str, *, holds: bool) -> None:

@@ -128,6 +128,11 @@ class Session:
         """The operations that are running or waiting."""
         return tuple(operation.id or 0 for operation in self._known())
 
+    @property
+    def told(self) -> int:
+        """The length of the text, as far as anybody was told of it."""
+        return len(self.trail) - (self._run.unreported if self._run else 0)
+
     def rows(self, steps: int) -> list[Row]:
         """Return the session's rows for a stride of so many steps; it must be runnable."""
         trail = self.trail
@@ -223,7 +228,7 @@ class Session:
 
     def recall(self, operation_id: int, offset: int | None) -> None:
         """Report the text from an offset on, as far as anybody was told of it, to a new reader."""
-        end = len(self.trail) - (self._run.unreported if self._run else 0)
+        end = self.told
         start = end if offset is None else offset
         history = self.trail.history
         if not history.start <= start <= end:

@@ -10,12 +10,12 @@ import grpc
 import pytest
 from grpc import aio
 from tests.server.rpc.conftest import OpenStream, Stream, running
-from tests.server.tiny_cell import labelled_cell, lstm_cell, write_cell
+from tests.server.tiny_cell import labelled_cell, lstm_cell, vast_cell, write_cell
 
 from cellwire.server.config import Config
 from cellwire.server.rpc.daemon import Daemon
 from cellwire.v1 import models_pb2, operations_pb2
-from cellwire.v1.generation_pb2 import ClassifyRequest, GenerateRequest
+from cellwire.v1.generation_pb2 import ClassifyRequest, GenerateRequest, ScoreRequest
 from cellwire.v1.generation_pb2_grpc import GenerationServiceStub
 from cellwire.v1.models_pb2_grpc import ModelsServiceStub
 
@@ -36,6 +36,8 @@ async def daemon(model: Path, tmp_path: Path) -> AsyncIterator[Daemon]:
     write_cell(tmp_path / "bytes.onnx", lstm_cell(16, seed=3, vocabulary=BYTES))
     write_cell(tmp_path / "words.onnx", lstm_cell(16, seed=4, vocabulary=WORDS))
     write_cell(tmp_path / "judge.onnx", labelled_cell())
+    write_cell(tmp_path / "vast.onnx", vast_cell(2**40))
+    write_cell(tmp_path / "boundless.onnx", vast_cell(2**62))
     (tmp_path / "broken.onnx").write_bytes(b"no model")
     config = Config(
         listen="127.0.0.1:0", models=(model,), model_folder=tmp_path, sessions=8, threads=1
@@ -92,6 +94,8 @@ async def test_a_model_comes_and_goes_while_others_serve(
         ("LoadModel", "nobody", grpc.StatusCode.NOT_FOUND),
         ("LoadModel", "../tiny", grpc.StatusCode.NOT_FOUND),
         ("LoadModel", "broken", grpc.StatusCode.INVALID_ARGUMENT),
+        ("LoadModel", "vast", grpc.StatusCode.INVALID_ARGUMENT),
+        ("LoadModel", "boundless", grpc.StatusCode.INVALID_ARGUMENT),
         ("UnloadModel", "tiny", grpc.StatusCode.FAILED_PRECONDITION),
         ("UnloadModel", "", grpc.StatusCode.FAILED_PRECONDITION),
         ("UnloadModel", "nobody", grpc.StatusCode.NOT_FOUND),
@@ -169,6 +173,20 @@ async def test_words_are_read_and_written(
     assert answer.completed.completions[0].chars == 1
     rejected = await (await open_on(open_stream(), "words")).ask(append={"text": "go away"})
     assert "'away'" in rejected.rejected.status.message
+
+
+async def test_a_long_unknown_word_is_named_in_short(
+    models: ModelsServiceAsyncStub, channel: aio.Channel
+) -> None:
+    await load(models, "words")
+    request = ScoreRequest(
+        open=operations_pb2.Open(model="words"), score=operations_pb2.Score(text="世" * 100_000)
+    )
+    with pytest.raises(aio.AioRpcError) as caught:
+        await GenerationServiceStub(channel).Score(request)
+    # A status travels in headers, which cannot hold all of it.
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "does not know the symbol '世世世" in (caught.value.details() or "")
 
 
 async def test_labels_get_scores_as_the_text_comes(

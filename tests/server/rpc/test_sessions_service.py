@@ -12,6 +12,7 @@ from tests.server.rpc.conftest import OpenStream, Stream, running
 from tests.server.tiny_cell import lstm_cell, write_cell
 
 from cellwire.server.config import Config
+from cellwire.server.snapshot import VERSION, Snapshot, from_bytes, to_bytes
 from cellwire.v1 import operations_pb2
 from cellwire.v1.sessions_pb2 import (
     ExportSessionRequest,
@@ -86,6 +87,27 @@ async def test_a_fork_from_outside_is_a_copy(
     assert forked.offset == len(TEXT)
     copy = await attached(open_stream(), forked.session_id)
     assert await copy.generated(5, 60) == await stream.generated(5, 60)
+
+
+async def test_an_imported_session_has_one_rewind_window(
+    open_stream: OpenStream, sessions: SessionsServiceAsyncStub
+) -> None:
+    stream = open_stream()
+    session_id = (await stream.open(seed=4, rewind_window=0)).opened.session_id
+    await stream.ask(append={"text": TEXT})
+    exported = await sessions.ExportSession(ExportSessionRequest(session_id=session_id))
+    snapshot = from_bytes(exported.snapshot, largest_state=1_000)
+    lie = Snapshot(
+        VERSION,
+        snapshot.model_sha256,
+        {**snapshot.settings, "rewind_window": 1_024},
+        snapshot.session,
+    )
+    imported = await sessions.ImportSession(ImportSessionRequest(snapshot=to_bytes(lie)))
+    copy = await attached(open_stream(), imported.session_id)
+    # With a window of its own for stop strings, this would take back what cannot be taken back.
+    answer = await copy.ask(generate={"max_chars": 200, "stop": list("abcdefgh")})
+    assert "a rewind_window of 0" in answer.rejected.status.message
 
 
 @pytest.mark.parametrize("change", ["cut", "flip", "other"])

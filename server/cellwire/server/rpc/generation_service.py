@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any, TypeVar
 
 from grpc import aio
@@ -23,7 +24,7 @@ from cellwire.server.events import (
 )
 from cellwire.server.rpc.live_session import LiveSession
 from cellwire.server.rpc.live_sessions import LiveSessions
-from cellwire.server.rpc.reading import Reader
+from cellwire.server.rpc.reading import Reader, read
 from cellwire.server.rpc.requests import readable
 from cellwire.server.rpc.session_stream import SessionStream
 from cellwire.server.rpc.status import abort
@@ -92,8 +93,8 @@ class GenerationService(GenerationServiceServicer):
         try:
             async with self._sessions.for_one_call(request.open) as live:
                 reader, writer = Reader(live.model, live.settings), Writer(live.model)
-                append = reader.append(1, request.prompt)
-                generate = reader.generate(2, request.generate)
+                append = await read(partial(reader.append, 1), request.prompt)
+                generate = await read(partial(reader.generate, 2), request.generate)
                 live.submit(append)
                 live.submit(generate)
                 async for event in _events(live):
@@ -116,8 +117,8 @@ class GenerationService(GenerationServiceServicer):
         try:
             async with self._sessions.for_one_call(request.open) as live:
                 reader, writer = Reader(live.model, live.settings), Writer(live.model)
-                live.submit(reader.append(1, request.prompt))
-                live.submit(reader.complete(2, request.complete))
+                live.submit(await read(partial(reader.append, 1), request.prompt))
+                live.submit(await read(partial(reader.complete, 2), request.complete))
                 completed = await _first_of(Completed, live)
                 return CompleteResponse(completed=writer.completed(completed))
         except CellwireError as error:
@@ -131,8 +132,8 @@ class GenerationService(GenerationServiceServicer):
             async with self._sessions.for_one_call(request.open) as live:
                 reader = Reader(live.model, live.settings)
                 if request.HasField("prompt"):
-                    live.submit(reader.append(1, request.prompt))
-                live.submit(reader.score(2, request.score))
+                    live.submit(await read(partial(reader.append, 1), request.prompt))
+                live.submit(await read(partial(reader.score, 2), request.score))
                 return ScoreResponse(scored=scored_message(await _first_of(Scored, live)))
         except CellwireError as error:
             await abort(context, error)
@@ -144,7 +145,7 @@ class GenerationService(GenerationServiceServicer):
         try:
             async with self._sessions.for_one_call(request.open) as live:
                 reader, writer = Reader(live.model, live.settings), Writer(live.model)
-                live.submit(reader.append(1, request.text))
+                live.submit(await read(partial(reader.append, 1), request.text))
                 live.submit(reader.classify(2))
                 classified = await _first_of(Classified, live)
                 return ClassifyResponse(classified=writer.classified(classified))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
+
+from google.protobuf.message import Message
 
 from cellwire.server.errors import InvalidRequest, WrongState
 from cellwire.server.operations import (
@@ -19,11 +22,13 @@ from cellwire.server.operations import (
     Operation,
     Rewind,
     Score,
+    check_stops,
 )
 from cellwire.server.registry import ServedModel
 from cellwire.server.rpc.settings import Settings, new_session_id, seed_of
-from cellwire.server.sampling import Bias, Sampling
-from cellwire.server.vocabulary import Tokens, Unknown
+from cellwire.server.sampling import Bias, Sampling, check_biases
+from cellwire.server.trail import MAX_WINDOW
+from cellwire.server.vocabulary import Tokens
 from cellwire.v1 import operations_pb2
 from cellwire.v1.generation_pb2 import SessionRequest
 from cellwire.v1.operations_pb2 import CompletionEnd
@@ -31,6 +36,26 @@ from cellwire.v1.operations_pb2 import CompletionEnd
 _DEFAULT_BEAM_WIDTH = 5
 _DEFAULT_COMPLETION_CHARS = 32
 _DEFAULT_REPETITION_WINDOW = 64
+
+# Longer ones are refused unread. What is one symbol, or fits into a rewind window, may be longer as
+# a text: symbols can be words.
+_MAX_SYMBOL_CHARS = 1_024
+_MAX_STOP_CHARS = 16 * MAX_WINDOW
+
+_LONG_MESSAGE_BYTES = 10_000
+
+M = TypeVar("M", bound=Message)
+T = TypeVar("T")
+
+
+async def read(reader: Callable[[M], T], message: M) -> T:
+    """Return what a Reader makes of a message.
+
+    A long one is read in another thread, so that other streams are not held up.
+    """
+    if message.ByteSize() > _LONG_MESSAGE_BYTES:
+        return await asyncio.to_thread(reader, message)
+    return reader(message)
 
 
 class Reader:
@@ -91,6 +116,7 @@ class Reader:
     def generate(self, operation_id: int, message: operations_pb2.Generate) -> Generate:
         """Return the generate a message asks for."""
         self._must_write()
+        check_stops(message.stop)
         return Generate(
             operation_id,
             message.max_chars,
@@ -101,15 +127,19 @@ class Reader:
         )
 
     def _stop(self, text: str) -> tuple[int, ...]:
-        tokens = tuple(self._vocabulary.encode(text).tolist())
-        if len(tokens) > self._settings.rewind_window:
-            raise InvalidRequest(
-                f"a stop string has {len(tokens)} characters, and the session was opened with a "
-                f"rewind_window of {self._settings.rewind_window}"
-            )
-        return tokens
+        chars, window = len(text), self._settings.rewind_window
+        if chars <= _MAX_STOP_CHARS:
+            tokens = tuple(self._vocabulary.encode(text).tolist())
+            chars = len(tokens)
+            if chars <= window:
+                return tokens
+        raise InvalidRequest(
+            f"a stop string has {chars:,} characters, and the session was opened with a "
+            f"rewind_window of {window}"
+        )
 
     def _sampling(self, message: operations_pb2.Sampling) -> Sampling:
+        check_biases(len(message.logit_bias))
         penalised = message.HasField("repetition_penalty")
         return Sampling(
             temperature=message.temperature if message.HasField("temperature") else 1.0,
@@ -123,9 +153,10 @@ class Reader:
         )
 
     def _bias(self, message: operations_pb2.LogitBias) -> Bias:
-        tokens = self._vocabulary.encode(message.symbol, Unknown.REJECT)
-        if len(tokens) != 1:
-            raise InvalidRequest(f"logit_bias takes single symbols; {message.symbol!r} is not one")
+        symbol = message.symbol[: _MAX_SYMBOL_CHARS + 1]
+        tokens = self._vocabulary.encode(symbol)
+        if len(tokens) != 1 or len(symbol) > _MAX_SYMBOL_CHARS:
+            raise InvalidRequest(f"logit_bias takes single symbols; {symbol!r} is not one")
         return Bias(int(tokens[0]), message.bias)
 
     def complete(self, operation_id: int, message: operations_pb2.Complete) -> Complete:

@@ -26,7 +26,7 @@ from cellwire.server.operations import Fork
 from cellwire.server.rpc.live_session import LiveSession
 from cellwire.server.rpc.live_sessions import LiveSessions
 from cellwire.server.rpc.models import model_message
-from cellwire.server.rpc.reading import Reader
+from cellwire.server.rpc.reading import Reader, read
 from cellwire.server.rpc.requests import readable
 from cellwire.server.rpc.status import abort
 from cellwire.server.rpc.writing import Writer, coalesced
@@ -40,8 +40,6 @@ Context = aio.ServicerContext[SessionRequest, SessionResponse]
 
 # More than a session lets wait, so that a client hears RESOURCE_EXHAUSTED before we stop reading.
 _MAX_UNANSWERED = 2 * Limits().waiting_operations
-# Text longer than this is encoded in another thread, so that other streams are not held up.
-_LONG_TEXT_CHARS = 10_000
 _BREATH_S = 0.05
 
 
@@ -141,10 +139,8 @@ class SessionStream:
         """Hand one operation to the session."""
         if request.WhichOneof("operation") == "cancel":
             self._session.cancel(request.operation_id, request.cancel.operation_id)
-        elif len(request.append.text) + len(request.score.text) > _LONG_TEXT_CHARS:
-            self._session.submit(await asyncio.to_thread(self._reader.operation, request))
         else:
-            operation = self._reader.operation(request)
+            operation = await read(self._reader.operation, request)
             if isinstance(operation, Fork):
                 self._expect(operation)
             self._session.submit(operation)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -85,18 +86,21 @@ class SessionsService(SessionsServiceServicer):
         except CellwireError as error:
             await abort(context, error)
         snapshot = Snapshot(VERSION, live.model.cell.sha256, live.settings.as_numbers(), frozen)
-        return ExportSessionResponse(snapshot=to_bytes(snapshot))
+        return ExportSessionResponse(snapshot=await asyncio.to_thread(to_bytes, snapshot))
 
     async def ImportSession(  # noqa: N802  # the contract's name
         self, request: ImportSessionRequest, context: Context
     ) -> ImportSessionResponse:
         """Make a session of bytes."""
         try:
-            snapshot = from_bytes(request.snapshot)
-            model = _model_of(snapshot, self._sessions.registry)
-            settings = settings_from(snapshot.settings, model.vocabulary)
+            registry = self._sessions.registry
+            largest_state = max(model.cell.state_bytes for model in registry)
+            snapshot = await asyncio.to_thread(from_bytes, request.snapshot, largest_state)
+            model = _model_of(snapshot, registry)
             frozen = snapshot.session
-            if any(token >= len(model.vocabulary) for token in frozen.tokens):
+            numbers = {**snapshot.settings, "rewind_window": frozen.window}
+            settings = settings_from(numbers, model.vocabulary)
+            if frozen.tokens.max(initial=0) >= len(model.vocabulary):
                 raise InvalidRequest("the snapshot holds symbols that the model does not know")
             new = self._sessions.adopt(new_session_id(), model, frozen.seed, settings)
             await _begin(new, lambda e: e.thaw(new.id, frozen))

@@ -37,8 +37,8 @@ class Settings:
         return _UNKNOWN[self.unknown_symbols]
 
     def as_numbers(self) -> dict[str, int]:
-        """Return the settings for a snapshot."""
-        return asdict(self)
+        """Return the settings for a snapshot, whose session has the rewind window."""
+        return {name: n for name, n in asdict(self).items() if name != "rewind_window"}
 
 
 def settings_of(message: operations_pb2.Open, vocabulary: Vocabulary) -> Settings:

@@ -1,0 +1,120 @@
+"""Messages that would take long to read: refused unread, or read where nobody waits for it."""
+
+from __future__ import annotations
+
+import threading
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from grpc import aio
+from tests.server.rpc.conftest import OpenStream
+
+from cellwire.server.errors import InvalidRequest
+from cellwire.server.manifest import VocabularyFacts
+from cellwire.server.registry import ServedModel
+from cellwire.server.rpc.daemon import Daemon
+from cellwire.server.rpc.reading import Reader
+from cellwire.server.rpc.settings import settings_of
+from cellwire.server.vocabulary import Bytes, Tokens, Unknown
+from cellwire.v1 import generation_pb2, operations_pb2
+from cellwire.v1.generation_pb2_grpc import GenerationServiceStub
+
+
+class ShortTexts(Bytes):
+    """Must not be given a text that is longer than any symbol or stop string may be."""
+
+    def encode(self, text: str, unknown: Unknown = Unknown.REJECT) -> Tokens:
+        assert len(text) < 20_000, "a text that is too long has been encoded"
+        assert text != "unread", "a text has been encoded before all were counted"
+        return super().encode(text, unknown)
+
+
+@pytest.fixture
+def reader() -> Reader:
+    vocabulary = ShortTexts(VocabularyFacts("bytes"))
+    model = SimpleNamespace(vocabulary=vocabulary, cell=SimpleNamespace(writes=True))
+    return Reader(cast("ServedModel", model), settings_of(operations_pb2.Open(), vocabulary))
+
+
+def bias(symbol: str) -> operations_pb2.LogitBias:
+    return operations_pb2.LogitBias(symbol=symbol, bias=1)
+
+
+@pytest.mark.parametrize(
+    ("generate", "words"),
+    [
+        ({"stop": ["unread"] * 17}, "at most 16"),
+        ({"stop": ["a", ""]}, "none of them empty"),
+        ({"stop": ["a" * 1_000_000]}, "has 1,000,000 characters, .* rewind_window of 64"),
+        ({"stop": ["a" * 65]}, "has 65 characters, .* rewind_window of 64"),
+        ({"sampling": {"logit_bias": [bias("unread")] * 257}}, "has 257 symbols, and 256 are"),
+        ({"sampling": {"logit_bias": [bias("a" * 1_000_000)]}}, "single symbols"),
+        ({"sampling": {"logit_bias": [bias("ab")]}}, "single symbols; 'ab' is not one"),
+        ({"sampling": {"logit_bias": [bias("a"), bias("a")]}}, "a symbol twice"),
+    ],
+)
+def test_what_is_too_much_is_refused_unread(
+    reader: Reader, generate: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(InvalidRequest, match=words):
+        reader.generate(1, operations_pb2.Generate(max_chars=1, **generate))
+
+
+def test_as_much_as_there_may_be_is_read(reader: Reader) -> None:
+    biases = [bias(chr(code)) for code in range(128)]
+    message = operations_pb2.Generate(
+        max_chars=1,
+        stop=["a" * 64] * 16,
+        sampling=operations_pb2.Sampling(logit_bias=biases),
+    )
+    generate = reader.generate(1, message)
+    assert (len(generate.stop), len(generate.sampling.logit_bias)) == (16, 128)
+
+
+@pytest.fixture
+def reading_threads(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The threads in which texts are encoded, in their order."""
+    threads: list[int] = []
+    vocabulary = daemon.registry.find("").vocabulary
+    encode = vocabulary.encode
+
+    def noted(text: str, unknown: Unknown = Unknown.REJECT) -> Tokens:
+        threads.append(threading.get_ident())
+        return encode(text, unknown)
+
+    monkeypatch.setattr(vocabulary, "encode", noted)
+    return threads
+
+
+async def test_a_long_text_of_a_single_call_is_read_in_another_thread(
+    channel: aio.Channel, reading_threads: list[int]
+) -> None:
+    prompt = operations_pb2.Append(text="hello" * 2_001)
+    short = operations_pb2.Append(text="hello")
+    stub = GenerationServiceStub(channel)
+    for text in (prompt, short):
+        score = operations_pb2.Score(text="a")
+        await stub.Score(generation_pb2.ScoreRequest(prompt=text, score=score))
+        complete = operations_pb2.Complete(max_chars=1)
+        await stub.Complete(generation_pb2.CompleteRequest(prompt=text, complete=complete))
+        generate = operations_pb2.Generate(max_chars=1)
+        call = stub.Generate(generation_pb2.GenerateRequest(prompt=text, generate=generate))
+        assert [answer async for answer in call]
+    here = threading.get_ident()
+    # A score encodes two texts, the others one.
+    assert [thread == here for thread in reading_threads] == [
+        *(False, True, False, False),
+        *(True, True, True, True),
+    ]
+
+
+async def test_a_long_text_of_a_stream_is_read_in_another_thread(
+    open_stream: OpenStream, reading_threads: list[int]
+) -> None:
+    stream = open_stream()
+    await stream.open()
+    for text in ("hello", "hello" * 2_001, "hello"):
+        assert (await stream.ask(append={"text": text})).HasField("appended")
+    here = threading.get_ident()
+    assert [thread == here for thread in reading_threads] == [True, False, True]
