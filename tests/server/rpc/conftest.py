@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from cellwire.server.config import Config
 from cellwire.server.engine import Engine
 from cellwire.server.registry import ServedModel
 from cellwire.server.rpc.daemon import Daemon
+from cellwire.server.rpc.live_session import LiveSession
 from cellwire.server.waiting import Limits
 from cellwire.v1.generation_pb2 import SessionRequest, SessionResponse
 from cellwire.v1.generation_pb2_grpc import GenerationServiceStub
@@ -88,7 +90,8 @@ async def running(config: Config) -> AsyncIterator[Daemon]:
         daemon._generation.drain()
         async with asyncio.timeout(GUARD_S):
             await daemon._sessions.drained()
-        assert len(daemon._outboxes) == 0
+        assert len(daemon._sessions) == 0
+        assert not timers_of_sessions()
         for model in () if daemon._stopped else daemon.registry:
             assert await answer_of(model, Engine.check_integrity) is None
             assert await answer_of(model, lambda engine: engine.sessions) == 0
@@ -104,6 +107,35 @@ async def answer_of(model: ServedModel, question: Callable[[Engine], Any]) -> An
 
     model.loop.post(ask)
     return await answer
+
+
+def timers_of_sessions() -> list[asyncio.TimerHandle]:
+    """What is still to happen to sessions, and keeps them and their models until then."""
+    timers: list[asyncio.TimerHandle] = asyncio.get_running_loop()._scheduled  # type: ignore[attr-defined]
+    owners = ((t, getattr(t._callback, "__self__", None)) for t in timers if not t.cancelled())  # type: ignore[attr-defined]
+    return [timer for timer, owner in owners if isinstance(owner, LiveSession)]
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Let the event loop turn until something holds that nobody tells of."""
+    async with asyncio.timeout(GUARD_S):
+        while not holds():  # noqa: ASYNC110
+            await asyncio.sleep(0)
+
+
+@contextmanager
+def holding_up(model: ServedModel) -> Iterator[None]:
+    """Let a model's engine do nothing meanwhile."""
+    go_on = threading.Event()
+
+    def wait(_: Engine) -> None:
+        go_on.wait(GUARD_S)
+
+    assert model.loop.post(wait)
+    try:
+        yield
+    finally:
+        go_on.set()
 
 
 @pytest.fixture

@@ -9,7 +9,14 @@ from typing import Any
 import grpc
 import pytest
 from grpc import aio
-from tests.server.rpc.conftest import CAPACITY, OpenStream, Stream, answer_of, text_of
+from tests.server.rpc.conftest import (
+    CAPACITY,
+    OpenStream,
+    Stream,
+    answer_of,
+    text_of,
+    timers_of_sessions,
+)
 
 from cellwire.server.rpc.daemon import Daemon
 from cellwire.v1 import operations_pb2
@@ -319,6 +326,7 @@ async def test_a_full_daemon_says_so_and_serves_on(open_stream: OpenStream) -> N
     one_too_many = open_stream()
     await one_too_many.send(open={})
     assert await one_too_many.call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert not timers_of_sessions()
     await streams[0].send(1, close={})
     await streams[0].until("closed")
     await open_stream().open()

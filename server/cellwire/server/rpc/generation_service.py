@@ -74,7 +74,7 @@ class GenerationService(GenerationServiceServicer):
                 live = self._sessions.find(attach.session_id)
             else:
                 live = self._sessions.open(request.operation_id, request.open)
-            stream = SessionStream(live, self._sessions, request_iterator, context)
+            stream = SessionStream(live, request_iterator, context)
             self._streams.add(stream)
             try:
                 await stream.run(attach, request.operation_id)

@@ -14,7 +14,6 @@ from cellwire.server.events import (
     Closed,
     Completed,
     Event,
-    Forked,
     LetGo,
     NotRecalled,
     Opened,
@@ -22,9 +21,7 @@ from cellwire.server.events import (
     Rejected,
     Written,
 )
-from cellwire.server.operations import Fork
 from cellwire.server.rpc.live_session import LiveSession
-from cellwire.server.rpc.live_sessions import LiveSessions
 from cellwire.server.rpc.models import model_message
 from cellwire.server.rpc.reading import Reader
 from cellwire.server.rpc.requests import readable
@@ -56,19 +53,16 @@ class SessionStream:
     def __init__(
         self,
         session: LiveSession,
-        sessions: LiveSessions,
         requests: AsyncIterator[SessionRequest],
         context: Context,
     ) -> None:
         self._session = session
-        self._sessions = sessions
         self._requests = requests
         self._context = context
         self._reader = Reader(session.model, session.settings)
         self._writer = Writer(session.model)
         self._unanswered = 0
         self._answered = asyncio.Condition()
-        self._forks: dict[int, LiveSession] = {}  # by the operation that is to make them
         self._attaching = False
         self._draining = False
         self._let_go = False
@@ -135,7 +129,7 @@ class SessionStream:
         try:
             await self._pass_on(request)
         except CellwireError as error:
-            self._session.report(Rejected(self._session.id, request.operation_id, error))
+            self._session.outbox.put(Rejected(self._session.id, request.operation_id, error))
 
     async def _pass_on(self, request: SessionRequest) -> None:
         """Hand one operation to the session."""
@@ -144,17 +138,7 @@ class SessionStream:
         elif len(request.append.text) + len(request.score.text) > _LONG_TEXT_CHARS:
             self._session.submit(await asyncio.to_thread(self._reader.operation, request))
         else:
-            operation = self._reader.operation(request)
-            if isinstance(operation, Fork):
-                self._expect(operation)
-            self._session.submit(operation)
-
-    def _expect(self, fork: Fork) -> None:
-        """Know the new session before its engine does, so that it is never nobody's."""
-        session = self._session
-        new = self._sessions.adopt(fork.session_id, session.model, fork.seed, session.settings)
-        new.expire_later()
-        self._forks[fork.id] = new
+            self._session.submit(self._reader.operation(request))
 
     async def _send(self) -> None:
         """Write answers as they come, until the session is closed."""
@@ -204,20 +188,16 @@ class SessionStream:
             case _:
                 await self._respond(self._writer.answer(event))
                 if not (isinstance(event, Completed) and event.partial):
-                    await self._note_answered(event)
+                    await self._note_answered()
 
     async def _respond(self, response: SessionResponse) -> None:
         await self._context.write(response)
 
-    async def _note_answered(self, event: Event) -> None:
+    async def _note_answered(self) -> None:
         """Make room for another operation: one has had its last answer."""
         async with self._answered:
             self._unanswered = max(0, self._unanswered - 1)  # 0 after another stream's operations
             self._answered.notify()
-        if isinstance(event, Forked | Rejected):
-            fork = self._forks.pop(event.operation_id, None)
-            if fork is not None and isinstance(event, Rejected):
-                fork.end()
 
     async def _write_chunk(self, written: list[Written]) -> None:
         chunk = self._writer.chunk(written)
