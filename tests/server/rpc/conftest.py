@@ -22,9 +22,13 @@ from cellwire.server.rpc.live_session import LiveSession
 from cellwire.server.waiting import Limits
 from cellwire.v1.generation_pb2 import SessionRequest, SessionResponse
 from cellwire.v1.generation_pb2_grpc import GenerationServiceStub
+from cellwire.v1.sessions_pb2 import GetSessionRequest, GetSessionResponse
+from cellwire.v1.sessions_pb2_grpc import SessionsServiceStub
 
 CAPACITY = 60
 GUARD_S = 30
+# Without these gRPC widens its window until some megabytes lie unread, which takes a while.
+NARROW = [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 4096)]
 
 
 class Stream:
@@ -116,6 +120,34 @@ def timers_of_sessions() -> list[asyncio.TimerHandle]:
     return [timer for timer, owner in owners if isinstance(owner, LiveSession)]
 
 
+async def described(channel: aio.Channel, session_id: str) -> GetSessionResponse:
+    request = GetSessionRequest(session_id=session_id)
+    return await SessionsServiceStub(channel).GetSession(request)
+
+
+async def is_there(channel: aio.Channel, session_id: str) -> bool:
+    try:
+        return bool(await described(channel, session_id))
+    except aio.AioRpcError as error:
+        if error.code() is grpc.StatusCode.NOT_FOUND:
+            return False
+        raise
+
+
+async def let_go(channel: aio.Channel, session_id: str) -> None:
+    """Wait until the daemon knows that nobody is attached."""
+    async with asyncio.timeout(GUARD_S):
+        while (await described(channel, session_id)).attached:
+            pass
+
+
+async def idle(daemon: Daemon) -> None:
+    """Wait until no session of the daemon's model can take a step."""
+    model = next(iter(daemon.registry))
+    while not await answer_of(model, lambda engine: engine.idle):
+        pass
+
+
 async def until(holds: Callable[[], bool]) -> None:
     """Let the event loop turn until something holds that nobody tells of."""
     async with asyncio.timeout(GUARD_S):
@@ -156,6 +188,14 @@ async def daemon(model: Path) -> AsyncIterator[Daemon]:
 async def channel(daemon: Daemon) -> AsyncIterator[aio.Channel]:
     async with aio.insecure_channel(daemon.address) as channel:
         yield channel
+
+
+@pytest.fixture
+async def narrow_stream(daemon: Daemon) -> AsyncIterator[OpenStream]:
+    """Streams whose daemon soon waits in a write, if they are not read."""
+    async with aio.insecure_channel(daemon.address, options=NARROW) as channel:
+        stub = GenerationServiceStub(channel)
+        yield lambda: Stream(stub.Session())
 
 
 @pytest.fixture

@@ -22,8 +22,8 @@ from cellwire.v1.operations_pb2 import OnDisconnect
 class Holder(Protocol):
     """A call that reads a session's events."""
 
-    def evict(self, error: CellwireError) -> None:
-        """End, saying why: the session is somebody else's."""
+    def break_off(self, error: CellwireError) -> None:
+        """End with the status of an error, whatever there is still to write."""
 
 
 class Home(Protocol):
@@ -98,17 +98,22 @@ class LiveSession:
         """Let the engine's thread carry out a command."""
         self.model.loop.post(command)
 
-    def take(self, holder: Holder, *, takeover: bool = False) -> None:
-        """Make a call the one that reads the session; WrongState if it has one already."""
-        if self.holder is not None:
+    def take(self, holder: Holder, *, takeover: bool = False) -> bool:
+        """Make a call the one that reads the session; WrongState if it has one already.
+
+        True if it was taken from another.
+        """
+        evicted = self.holder
+        if evicted is not None:
             if not takeover:
                 raise WrongState("another stream is attached to the session; takeover takes it")
-            self.holder.evict(Ended("another stream has taken the session over"))
+            evicted.break_off(Ended("another stream has taken the session over"))
         self.holder = holder
         self.outbox.keep_text()
         if self._expiry is not None:
             self._expiry.cancel()
             self._expiry = None
+        return evicted is not None
 
     def let_go(self, holder: Holder, *, broken: bool) -> None:
         """Leave the session to whoever attaches next, as its open said for a broken stream."""
