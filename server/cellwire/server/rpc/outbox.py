@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from cellwire.server.events import Event, Written
+from cellwire.server.events import Completed, Event, Written
 
 
 class Outbox:
     """The events of one session that nobody has taken yet.
 
-    Bounded by what may be on its way: a session's read-ahead of characters, and an answer for each
-    operation its stream has let through. While nobody reads, text is not kept here: the session
-    itself remembers it, and whoever attaches gets it from there.
+    Bounded by what may be on its way: a session's read-ahead of characters, an answer for each
+    operation its stream has let through, and before each of those one of a complete's unfinished
+    results, since newer ones replace them. While nobody reads, neither text nor unfinished results
+    are kept: the session itself remembers its text, and whoever attaches gets it from there.
 
     Filled and emptied in the event loop only.
     """
@@ -30,9 +31,12 @@ class Outbox:
 
     def put(self, event: Event) -> None:
         """Leave an event."""
-        if self._keeps_text or not isinstance(event, Written):
-            self._events.append(event)
-            self._news.set()
+        if not self._keeps_text and (isinstance(event, Written) or _is_unfinished(event)):
+            return
+        if self._events and _replaces(event, self._events[-1]):
+            self._events.pop()
+        self._events.append(event)
+        self._news.set()
 
     def take(self) -> list[Event]:
         """Take all that is there."""
@@ -49,9 +53,23 @@ class Outbox:
         self._news.set()
 
     def drop_text(self) -> None:
-        """Keep no text from now on: nobody reads it."""
+        """Keep no text and no unfinished results from now on: nobody reads them."""
         self._keeps_text = False
 
     def keep_text(self) -> None:
-        """Keep text again: somebody reads it."""
+        """Keep them again: somebody reads."""
         self._keeps_text = True
+
+
+def _is_unfinished(event: Event) -> bool:
+    return isinstance(event, Completed) and event.partial
+
+
+def _replaces(event: Event, before: Event) -> bool:
+    """Whether the event before is out of date: the last results of a complete end it."""
+    return (
+        isinstance(event, Completed)
+        and isinstance(before, Completed)
+        and before.partial
+        and event.operation_id == before.operation_id
+    )
