@@ -66,7 +66,7 @@ class Daemon:
         return self
 
     def _deliver(self, source: EngineLoop, events: list[Event]) -> None:
-        """Wake the event loop once a step, however many sessions have news."""
+        """Wake the event loop once a stride, however many sessions have news."""
         self._loop.call_soon_threadsafe(self._sessions.deliver, source, events)
 
     def _on_crash(self, error: BaseException) -> None:
