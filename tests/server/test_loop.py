@@ -23,7 +23,7 @@ def loop_with(
     delivered: SimpleQueue[list[Event]], crashes: SimpleQueue[BaseException]
 ) -> EngineLoop:
     engine = Engine(PlainStepper(), Arena(8), Limits(), max_sessions=4, max_batch=8)
-    return EngineLoop(engine, delivered.put, crashes.put, "test")
+    return EngineLoop(engine, lambda _, events: delivered.put(events), crashes.put, "test")
 
 
 def test_commands_from_many_threads_are_carried_out() -> None:
@@ -47,6 +47,17 @@ def test_commands_from_many_threads_are_carried_out() -> None:
     for thread in threads:
         thread.join()
     loop.stop()
+
+
+def test_a_loop_that_was_stopped_takes_nothing_more() -> None:
+    loop = loop_with(SimpleQueue(), SimpleQueue())
+    loop.start()
+    carried_out: SimpleQueue[int] = SimpleQueue()
+    assert loop.post(lambda _: carried_out.put(1))
+    loop.stop()
+    assert carried_out.get_nowait() == 1
+    assert not loop.post(lambda _: carried_out.put(2))
+    assert carried_out.empty()
 
 
 def test_a_fault_of_ours_is_reported() -> None:

@@ -51,9 +51,9 @@ class GenerationServiceStub:
     (INTERNAL), and a daemon that shuts down (UNAVAILABLE).
 
     When the client half-closes, the operations already sent are finished, then the session ends
-    as if closed, and is kept if its open set on_disconnect. When the client goes away, the session
-    does as on_disconnect said. A
-    client that reads slowly pauses its own generations and nobody else's.
+    as if closed, and is kept if its open set on_disconnect. When the client goes away, or sends what
+    is no message or too long a one, the session does as on_disconnect said. A client that reads
+    slowly pauses its own generations and nobody else's.
 
     RESOURCE_EXHAUSTED: as an open's status, the daemon holds as many sessions as it has room for;
     as an operation's, more than 64 operations or 1,000,000 characters of text are waiting.
@@ -100,9 +100,9 @@ class GenerationServiceAsyncStub(GenerationServiceStub):
     (INTERNAL), and a daemon that shuts down (UNAVAILABLE).
 
     When the client half-closes, the operations already sent are finished, then the session ends
-    as if closed, and is kept if its open set on_disconnect. When the client goes away, the session
-    does as on_disconnect said. A
-    client that reads slowly pauses its own generations and nobody else's.
+    as if closed, and is kept if its open set on_disconnect. When the client goes away, or sends what
+    is no message or too long a one, the session does as on_disconnect said. A client that reads
+    slowly pauses its own generations and nobody else's.
 
     RESOURCE_EXHAUSTED: as an open's status, the daemon holds as many sessions as it has room for;
     as an operation's, more than 64 operations or 1,000,000 characters of text are waiting.
@@ -152,9 +152,9 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
         (INTERNAL), and a daemon that shuts down (UNAVAILABLE).
 
         When the client half-closes, the operations already sent are finished, then the session ends
-        as if closed, and is kept if its open set on_disconnect. When the client goes away, the session
-        does as on_disconnect said. A
-        client that reads slowly pauses its own generations and nobody else's.
+        as if closed, and is kept if its open set on_disconnect. When the client goes away, or sends what
+        is no message or too long a one, the session does as on_disconnect said. A client that reads
+        slowly pauses its own generations and nobody else's.
 
         RESOURCE_EXHAUSTED: as an open's status, the daemon holds as many sessions as it has room for;
         as an operation's, more than 64 operations or 1,000,000 characters of text are waiting.

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from cellwire.server.arena import Arena
-from cellwire.server.errors import CellwireError, Ended, Full, NotFound, StepFailed
+from cellwire.server.errors import CellwireError, Full, NotFound, StepFailed
 from cellwire.server.events import Closed, Event, Forked, NotRecalled, Opened
 from cellwire.server.history import History
 from cellwire.server.operations import Fork, Operation
@@ -156,19 +156,12 @@ class Engine:
     def attach(self, session_id: str, operation_id: int, offset: int | None) -> None:
         """Report a session's text from an offset on, and let it go on if it was held."""
         if session_id not in self._sessions:
-            self._report(NotRecalled(session_id, _not_found(session_id)))
+            self._report(NotRecalled(session_id, operation_id, _not_found(session_id)))
         self._tell(session_id, lambda session: session.recall(operation_id, offset))
 
     def close(self, session_id: str, error: CellwireError | None = None) -> None:
         """End a session at once, whatever it is doing."""
         self._tell(session_id, lambda session: session.close(None, error))
-
-    def close_all(self, reason: str) -> int:
-        """End all sessions at once; return how many there were."""
-        sessions = list(self._sessions)
-        for session_id in sessions:
-            self.close(session_id, Ended(reason))
-        return len(sessions)
 
     def _tell(self, session_id: str, command: Callable[[Session], None]) -> None:
         if session := self._sessions.get(session_id):

@@ -47,6 +47,7 @@ class NotRecalled:
     """Somebody tried to attach, and could not; the session is as it was."""
 
     session_id: str
+    operation_id: int
     error: CellwireError
 
 

@@ -1,7 +1,8 @@
 """The one thread that owns an engine.
 
 Commands come in through the inbox and are carried out between steps; events go out through
-`deliver`, once a step. While no session is runnable the thread sleeps on the inbox.
+`deliver`, once a step. While no session is runnable the thread sleeps on the inbox. A loop that has
+been told to stop takes no more commands, and says so.
 
 The inbox is bounded by its writers: a stream stops reading its client's operations while too many
 of them are unanswered (see rpc/session_stream.py).
@@ -27,7 +28,7 @@ class EngineLoop:
     def __init__(
         self,
         engine: Engine,
-        deliver: Callable[[list[Event]], None],
+        deliver: Callable[[EngineLoop, list[Event]], None],
         on_crash: Callable[[BaseException], None],
         name: str,
     ) -> None:
@@ -37,28 +38,38 @@ class EngineLoop:
         self._on_crash = on_crash
         self._inbox: SimpleQueue[Command | None] = SimpleQueue()
         self._pace = Pace()
+        self._stopping = False
+        self._door = threading.Lock()  # nothing comes into the inbox after the order to stop
         self._thread = threading.Thread(target=self._run, name=f"engine {name}", daemon=True)
 
     def start(self) -> None:
         """Start the thread."""
         self._thread.start()
 
-    def post(self, command: Command) -> None:
-        """Let the engine's thread carry out a command; may be called from any thread."""
-        self._inbox.put(command)
+    def post(self, command: Command) -> bool:
+        """Let the engine's thread carry out a command; False if it will not, for it is to stop.
+
+        May be called from any thread.
+        """
+        with self._door:
+            if not self._stopping:
+                self._inbox.put(command)
+            return not self._stopping
 
     def stop(self) -> None:
         """End the thread after the commands posted so far, and wait for it."""
-        self._inbox.put(None)
+        with self._door:
+            self._stopping = True
+            self._inbox.put(None)
         self._thread.join()
 
     def _run(self) -> None:
         try:
             while self._carry_out_commands():
                 if events := self._stride():
-                    self._deliver(events)
+                    self._deliver(self, events)
             if events := self._engine.take_events():
-                self._deliver(events)
+                self._deliver(self, events)
         # Anything that gets here is a fault of ours; whoever started us must hear of it.
         except BaseException as error:  # noqa: BLE001
             self._on_crash(error)

@@ -40,7 +40,7 @@ class Registry:
     def __init__(
         self,
         config: Config,
-        deliver: Callable[[list[Event]], None],
+        deliver: Callable[[EngineLoop, list[Event]], None],
         on_crash: Callable[[BaseException], None],
     ) -> None:
         """Load every model of the configuration; BadModel if one cannot be served."""

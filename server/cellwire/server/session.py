@@ -125,8 +125,8 @@ class Session:
 
     @property
     def operation_ids(self) -> tuple[int, ...]:
-        """The operations that are running or waiting."""
-        return tuple(operation.id or 0 for operation in self._known())
+        """The operations that are running or waiting; the end of a stream is none."""
+        return tuple(o.id for o in self._known() if o.id is not None)
 
     @property
     def told(self) -> int:
@@ -236,14 +236,14 @@ class Session:
                 f"the session is at offset {end} and remembers its text from {history.start} on; "
                 f"it cannot go on from offset {start}"
             )
-            self._emit(NotRecalled(self.id, error))
+            self._emit(NotRecalled(self.id, operation_id, error))
             return
+        self._waiting.forget_end_of_stream()  # that was another's
         tokens = tuple(history.between(start, end))
         before = tuple(history.between(start - MOST_INCOMPLETE, start))
         self._emit(Recalled(self.id, operation_id, start, before, tokens, self.operation_ids))
         self._credit.tokens = self._limits.read_ahead_chars
         self._held = False
-        self._waiting.forget_end_of_stream()  # that was another's
 
     def close(self, operation_id: int | None, error: CellwireError | None = None) -> None:
         """End the session at once; what was running or waiting is dropped."""

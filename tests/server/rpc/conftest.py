@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,17 @@ from cellwire.server.config import Config
 from cellwire.server.engine import Engine
 from cellwire.server.registry import ServedModel
 from cellwire.server.rpc.daemon import Daemon
+from cellwire.server.rpc.live_session import LiveSession
 from cellwire.server.waiting import Limits
 from cellwire.v1.generation_pb2 import SessionRequest, SessionResponse
 from cellwire.v1.generation_pb2_grpc import GenerationServiceStub
+from cellwire.v1.sessions_pb2 import GetSessionRequest, GetSessionResponse
+from cellwire.v1.sessions_pb2_grpc import SessionsServiceStub
 
 CAPACITY = 60
 GUARD_S = 30
+# Without these gRPC widens its window until some megabytes lie unread, which takes a while.
+NARROW = [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 4096)]
 
 
 class Stream:
@@ -88,7 +94,8 @@ async def running(config: Config) -> AsyncIterator[Daemon]:
         daemon._generation.drain()
         async with asyncio.timeout(GUARD_S):
             await daemon._sessions.drained()
-        assert len(daemon._outboxes) == 0
+        assert len(daemon._sessions) == 0
+        assert not timers_of_sessions()
         for model in () if daemon._stopped else daemon.registry:
             assert await answer_of(model, Engine.check_integrity) is None
             assert await answer_of(model, lambda engine: engine.sessions) == 0
@@ -104,6 +111,63 @@ async def answer_of(model: ServedModel, question: Callable[[Engine], Any]) -> An
 
     model.loop.post(ask)
     return await answer
+
+
+def timers_of_sessions() -> list[asyncio.TimerHandle]:
+    """What is still to happen to sessions, and keeps them and their models until then."""
+    timers: list[asyncio.TimerHandle] = asyncio.get_running_loop()._scheduled  # type: ignore[attr-defined]
+    owners = ((t, getattr(t._callback, "__self__", None)) for t in timers if not t.cancelled())  # type: ignore[attr-defined]
+    return [timer for timer, owner in owners if isinstance(owner, LiveSession)]
+
+
+async def described(channel: aio.Channel, session_id: str) -> GetSessionResponse:
+    request = GetSessionRequest(session_id=session_id)
+    return await SessionsServiceStub(channel).GetSession(request)
+
+
+async def is_there(channel: aio.Channel, session_id: str) -> bool:
+    try:
+        return bool(await described(channel, session_id))
+    except aio.AioRpcError as error:
+        if error.code() is grpc.StatusCode.NOT_FOUND:
+            return False
+        raise
+
+
+async def let_go(channel: aio.Channel, session_id: str) -> None:
+    """Wait until the daemon knows that nobody is attached."""
+    async with asyncio.timeout(GUARD_S):
+        while (await described(channel, session_id)).attached:
+            pass
+
+
+async def idle(daemon: Daemon) -> None:
+    """Wait until no session of the daemon's model can take a step."""
+    model = next(iter(daemon.registry))
+    while not await answer_of(model, lambda engine: engine.idle):
+        pass
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Let the event loop turn until something holds that nobody tells of."""
+    async with asyncio.timeout(GUARD_S):
+        while not holds():  # noqa: ASYNC110
+            await asyncio.sleep(0)
+
+
+@contextmanager
+def holding_up(model: ServedModel) -> Iterator[None]:
+    """Let a model's engine do nothing meanwhile."""
+    go_on = threading.Event()
+
+    def wait(_: Engine) -> None:
+        go_on.wait(GUARD_S)
+
+    assert model.loop.post(wait)
+    try:
+        yield
+    finally:
+        go_on.set()
 
 
 @pytest.fixture
@@ -124,6 +188,14 @@ async def daemon(model: Path) -> AsyncIterator[Daemon]:
 async def channel(daemon: Daemon) -> AsyncIterator[aio.Channel]:
     async with aio.insecure_channel(daemon.address) as channel:
         yield channel
+
+
+@pytest.fixture
+async def narrow_stream(daemon: Daemon) -> AsyncIterator[OpenStream]:
+    """Streams whose daemon soon waits in a write, if they are not read."""
+    async with aio.insecure_channel(daemon.address, options=NARROW) as channel:
+        stub = GenerationServiceStub(channel)
+        yield lambda: Stream(stub.Session())
 
 
 @pytest.fixture

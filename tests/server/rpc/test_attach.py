@@ -7,11 +7,20 @@ import asyncio
 import grpc
 import pytest
 from grpc import aio
-from tests.server.rpc.conftest import CAPACITY, GUARD_S, OpenStream, Stream, text_of
+from tests.server.rpc.conftest import (
+    CAPACITY,
+    GUARD_S,
+    OpenStream,
+    Stream,
+    described,
+    is_there,
+    let_go,
+    text_of,
+)
 
 from cellwire.server.rpc.daemon import Daemon
 from cellwire.v1 import operations_pb2
-from cellwire.v1.sessions_pb2 import DeleteSessionRequest, GetSessionRequest, GetSessionResponse
+from cellwire.v1.sessions_pb2 import DeleteSessionRequest
 from cellwire.v1.sessions_pb2_grpc import SessionsServiceStub
 
 STOP = operations_pb2.ON_DISCONNECT_STOP
@@ -32,27 +41,6 @@ async def begin(stream: Stream, on_disconnect: int) -> str:
     await stream.ask(append={"text": "hello "})
     await stream.send(2, generate={"max_chars": LENGTH})
     return opened.opened.session_id
-
-
-async def described(channel: aio.Channel, session_id: str) -> GetSessionResponse:
-    request = GetSessionRequest(session_id=session_id)
-    return await SessionsServiceStub(channel).GetSession(request)
-
-
-async def is_there(channel: aio.Channel, session_id: str) -> bool:
-    try:
-        return bool(await described(channel, session_id))
-    except aio.AioRpcError as error:
-        if error.code() is grpc.StatusCode.NOT_FOUND:
-            return False
-        raise
-
-
-async def let_go(channel: aio.Channel, session_id: str) -> None:
-    """Wait until the daemon knows that nobody is attached."""
-    async with asyncio.timeout(GUARD_S):
-        while (await described(channel, session_id)).attached:
-            pass
 
 
 @pytest.mark.parametrize("on_disconnect", [PAUSE, CONTINUE])

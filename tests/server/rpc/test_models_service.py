@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,10 +11,12 @@ from typing import TYPE_CHECKING
 import grpc
 import pytest
 from grpc import aio
-from tests.server.rpc.conftest import OpenStream, Stream, running
+from tests.server.rpc.conftest import OpenStream, Stream, running, until
 from tests.server.tiny_cell import labelled_cell, lstm_cell, vast_cell, write_cell
 
 from cellwire.server.config import Config
+from cellwire.server.errors import Ended
+from cellwire.server.rpc.ask import ask
 from cellwire.server.rpc.daemon import Daemon
 from cellwire.v1 import models_pb2, operations_pb2
 from cellwire.v1.generation_pb2 import ClassifyRequest, GenerateRequest, ScoreRequest
@@ -85,6 +89,29 @@ async def test_a_model_comes_and_goes_while_others_serve(
     await gone.send(open={"model": "bytes"})
     assert await gone.call.code() is grpc.StatusCode.NOT_FOUND
     await load(models, "bytes")
+
+
+async def test_an_unloaded_model_is_freed_and_asked_in_vain(
+    models: ModelsServiceAsyncStub, open_stream: OpenStream, daemon: Daemon
+) -> None:
+    await load(models, "bytes")
+    closed, open_still = open_stream(), open_stream()
+    await open_on(closed, "bytes", idle_timeout_s=604_800)
+    await closed.ask(close={})
+    await open_on(open_still, "bytes", idle_timeout_s=604_800)
+    model = daemon.registry.find("bytes")
+    await models.UnloadModel(models_pb2.UnloadModelRequest(name="bytes"))
+    with pytest.raises(Ended, match="unloaded"):
+        await ask(model, lambda engine: engine.sessions)
+    await open_still.end()
+    thread = weakref.ref(model.loop)
+    del model
+
+    def freed() -> bool:
+        gc.collect()
+        return thread() is None
+
+    await until(freed)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,14 @@ from typing import Any
 import grpc
 import pytest
 from grpc import aio
-from tests.server.rpc.conftest import CAPACITY, OpenStream, Stream, answer_of, text_of
+from tests.server.rpc.conftest import (
+    CAPACITY,
+    OpenStream,
+    Stream,
+    idle,
+    text_of,
+    timers_of_sessions,
+)
 
 from cellwire.server.rpc.daemon import Daemon
 from cellwire.v1 import operations_pb2
@@ -261,30 +268,20 @@ async def test_cancel_overtakes_and_the_session_lives(open_stream: OpenStream) -
 
 
 async def test_a_reader_that_stops_pauses_only_itself(
-    open_stream: OpenStream, daemon: Daemon
+    open_stream: OpenStream, narrow_stream: OpenStream, daemon: Daemon
 ) -> None:
     """A session whose client reads nothing stalls; the one beside it goes on to the end."""
-    # Without this gRPC widens its window until some megabytes lie unread, which takes a while.
-    narrow = [("grpc.http2.bdp_probe", 0)]
-    async with aio.insecure_channel(daemon.address, options=narrow) as channel:
-        slow = Stream(GenerationServiceStub(channel).Session())
-        await slow.open(seed=1)
-        await slow.send(1, append={"text": "a"})
-        await slow.send(2, generate={"max_chars": 1_000_000})
-        await slow.until("chunk")
-        assert len(await text_alone(open_stream(), 2, 2_000)) == 2_000
-        await idle(daemon)  # so the slow one has stalled, far from its end
-        await slow.send(3, cancel={"operation_id": 2})
-        answers = await slow.until("finished")
-        assert len(text_of(answers)) < 100_000
-        assert answers[-1].finished.reason == operations_pb2.FINISH_REASON_CANCELLED
-
-
-async def idle(daemon: Daemon) -> None:
-    """Wait until no session of the daemon's model can take a step."""
-    model = next(iter(daemon.registry))
-    while not await answer_of(model, lambda engine: engine.idle):
-        pass
+    slow = narrow_stream()
+    await slow.open(seed=1)
+    await slow.send(1, append={"text": "a"})
+    await slow.send(2, generate={"max_chars": 1_000_000})
+    await slow.until("chunk")
+    assert len(await text_alone(open_stream(), 2, 2_000)) == 2_000
+    await idle(daemon)  # so the slow one has stalled, far from its end
+    await slow.send(3, cancel={"operation_id": 2})
+    answers = await slow.until("finished")
+    assert len(text_of(answers)) < 100_000
+    assert answers[-1].finished.reason == operations_pb2.FINISH_REASON_CANCELLED
 
 
 async def test_too_many_waiting_operations_are_refused(open_stream: OpenStream) -> None:
@@ -319,6 +316,7 @@ async def test_a_full_daemon_says_so_and_serves_on(open_stream: OpenStream) -> N
     one_too_many = open_stream()
     await one_too_many.send(open={})
     assert await one_too_many.call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert not timers_of_sessions()
     await streams[0].send(1, close={})
     await streams[0].until("closed")
     await open_stream().open()

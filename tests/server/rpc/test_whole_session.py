@@ -8,8 +8,9 @@ from collections.abc import Awaitable, Callable
 import grpc
 import pytest
 from grpc import aio
-from tests.server.rpc.conftest import OpenStream, Stream, text_of
+from tests.server.rpc.conftest import OpenStream, Stream, holding_up, text_of
 
+from cellwire.server.rpc.daemon import Daemon
 from cellwire.v1 import operations_pb2
 from cellwire.v1.generation_pb2 import CompleteRequest, ScoreRequest
 from cellwire.v1.generation_pb2_grpc import GenerationServiceStub
@@ -165,6 +166,20 @@ async def test_complete_without_a_session_is_the_same(fresh: Fresh, channel: aio
     )
     response = await GenerationServiceStub(channel).Complete(request)
     assert response.completed == (await stream.ask(complete=arguments)).completed
+    request.complete.partial_results = True  # which has no effect here
+    assert await GenerationServiceStub(channel).Complete(request) == response
+
+
+async def test_every_complete_is_answered_though_they_share_an_id(
+    fresh: Fresh, daemon: Daemon
+) -> None:
+    stream = await fresh("hello wor")
+    (model,) = daemon.registry
+    with holding_up(model):
+        for _ in range(20):
+            await stream.send(0, complete={"max_chars": 1})
+    for _ in range(20):
+        assert (await stream.receive()).WhichOneof("answer") == "completed"
 
 
 async def test_stop_strings_end_a_text_before_them(fresh: Fresh) -> None:

@@ -7,14 +7,17 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from cellwire.server.engine import Engine
-from cellwire.server.errors import CellwireError
+from cellwire.server.errors import CellwireError, Ended
 from cellwire.server.registry import ServedModel
 
 T = TypeVar("T")
 
 
 async def ask(model: ServedModel, question: Callable[[Engine], T]) -> T:
-    """Let a model's engine answer, in its own thread between two steps; CellwireError."""
+    """Let a model's engine answer, in its own thread between two steps; CellwireError.
+
+    Ended if the model is being unloaded.
+    """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
 
@@ -31,5 +34,6 @@ async def ask(model: ServedModel, question: Callable[[Engine], T]) -> T:
         else:
             loop.call_soon_threadsafe(deliver, lambda: future.set_result(answer))
 
-    model.loop.post(carry_out)
+    if not model.loop.post(carry_out):
+        raise Ended(f"the model {model.name!r} was unloaded")
     return await future

@@ -12,11 +12,12 @@ from grpc_reflection.v1alpha import reflection
 
 from cellwire.server.config import MAX_MESSAGE_BYTES, Config
 from cellwire.server.errors import CannotListen
+from cellwire.server.events import Event
+from cellwire.server.loop import EngineLoop
 from cellwire.server.registry import Registry
 from cellwire.server.rpc.generation_service import GenerationService
 from cellwire.server.rpc.live_sessions import LiveSessions
 from cellwire.server.rpc.models_service import ModelsService
-from cellwire.server.rpc.outbox import Outboxes
 from cellwire.server.rpc.sessions_service import SessionsService
 from cellwire.v1 import generation_pb2, models_pb2, sessions_pb2
 from cellwire.v1.generation_pb2_grpc import add_GenerationServiceServicer_to_server
@@ -50,11 +51,10 @@ class Daemon:
 
     async def __aenter__(self) -> Self:
         """Load the models and listen; BadModel or CannotListen if that is impossible."""
-        loop = asyncio.get_running_loop()
-        self.crashed = loop.create_future()
-        self._outboxes = Outboxes(loop)
-        self.registry = Registry(self._config, self._outboxes.deliver, self._on_crash)
-        self._sessions = LiveSessions(self.registry, self._outboxes)
+        self._loop = asyncio.get_running_loop()
+        self.crashed = self._loop.create_future()
+        self.registry = Registry(self._config, self._deliver, self._on_crash)
+        self._sessions = LiveSessions(self.registry)
         self._generation = GenerationService(self._sessions)
         self._health = health.aio.HealthServicer()
         self._server = self._make_server()
@@ -65,8 +65,12 @@ class Daemon:
             await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
         return self
 
+    def _deliver(self, source: EngineLoop, events: list[Event]) -> None:
+        """Wake the event loop once a stride, however many sessions have news."""
+        self._loop.call_soon_threadsafe(self._sessions.deliver, source, events)
+
     def _on_crash(self, error: BaseException) -> None:
-        self.crashed.get_loop().call_soon_threadsafe(self._note_crash, error)
+        self._loop.call_soon_threadsafe(self._note_crash, error)
 
     def _note_crash(self, error: BaseException) -> None:
         if not self.crashed.done():

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from grpc import aio
 
-from cellwire.server.errors import CellwireError, InvalidRequest, WrongState
+from cellwire.server.errors import CellwireError, Draining, InvalidRequest, WrongState
 from cellwire.server.events import (
     Appended,
     Classified,
@@ -26,6 +26,7 @@ from cellwire.server.rpc.live_session import LiveSession
 from cellwire.server.rpc.live_sessions import LiveSessions
 from cellwire.server.rpc.reading import Reader, read
 from cellwire.server.rpc.requests import readable
+from cellwire.server.rpc.responses import write
 from cellwire.server.rpc.session_stream import SessionStream
 from cellwire.server.rpc.status import abort
 from cellwire.server.rpc.writing import Writer, coalesced, scored_message
@@ -54,12 +55,16 @@ class GenerationService(GenerationServiceServicer):
     def __init__(self, sessions: LiveSessions) -> None:
         self._sessions = sessions
         self._streams: set[SessionStream] = set()
+        self._beginning: set[asyncio.Timeout] = set()  # of the streams that have not sent anything
 
     def drain(self) -> None:
         """Refuse new calls, and let those there are come to their end."""
         self._sessions.drain()
         for stream in self._streams:
             stream.drain()
+        for patience in self._beginning:
+            if not patience.expired():
+                patience.reschedule(0)
 
     # grpc.aio also takes a coroutine that writes for itself; the stubs do not say so.
     async def Session(  # type: ignore[override]  # noqa: N802  # the contract's name
@@ -69,13 +74,13 @@ class GenerationService(GenerationServiceServicer):
     ) -> None:
         """Serve one stream: of a new session, or of one to attach to."""
         try:
-            request = await _first(request_iterator)
+            request = await self._first(request_iterator)
             attach = request.attach if request.HasField("attach") else None
             if attach is not None:
                 live = self._sessions.find(attach.session_id)
             else:
                 live = self._sessions.open(request.operation_id, request.open)
-            stream = SessionStream(live, self._sessions, request_iterator, context)
+            stream = SessionStream(live, request_iterator, context)
             self._streams.add(stream)
             try:
                 await stream.run(attach, request.operation_id)
@@ -83,6 +88,26 @@ class GenerationService(GenerationServiceServicer):
                 self._streams.discard(stream)
         except CellwireError as error:
             await abort(context, error)
+
+    async def _first(self, requests: AsyncIterator[SessionRequest]) -> SessionRequest:
+        """Return the first message, an open or an attach; CellwireError if none comes in time."""
+        timeout_s = 0 if self._sessions.draining else _FIRST_MESSAGE_TIMEOUT_S
+        patience = asyncio.timeout(timeout_s)
+        self._beginning.add(patience)
+        try:
+            async with patience:
+                request = await anext(readable(requests), None)
+        except TimeoutError:
+            if self._sessions.draining:
+                raise Draining("the daemon is shutting down") from None
+            raise WrongState(f"neither open nor attach came within {timeout_s:g} s") from None
+        finally:
+            self._beginning.discard(patience)
+        if request is None:
+            raise InvalidRequest("the stream ended before it had begun; send open or attach first")
+        if request.WhichOneof("operation") not in {"open", "attach"}:
+            raise WrongState("the first message of a session must be open or attach")
+        return request
 
     async def Generate(  # type: ignore[override]  # noqa: N802  # the contract's name
         self,
@@ -100,12 +125,12 @@ class GenerationService(GenerationServiceServicer):
                 async for event in _events(live):
                     if isinstance(event, list):
                         if chunk := writer.chunk(event):
-                            await context.write(GenerateResponse(chunk=chunk))
+                            await write(context, GenerateResponse(chunk=chunk))
                         live.grant(len(event))
                     elif isinstance(event, Finished):
                         finished = writer.finished(event)
                         finished.usage.appended_chars = len(append.tokens)
-                        await context.write(GenerateResponse(finished=finished))
+                        await write(context, GenerateResponse(finished=finished))
                         return
         except CellwireError as error:
             await abort(context, error)
@@ -118,6 +143,7 @@ class GenerationService(GenerationServiceServicer):
             async with self._sessions.for_one_call(request.open) as live:
                 reader, writer = Reader(live.model, live.settings), Writer(live.model)
                 live.submit(await read(partial(reader.append, 1), request.prompt))
+                request.complete.partial_results = False  # there is only one answer
                 live.submit(await read(partial(reader.complete, 2), request.complete))
                 completed = await _first_of(Completed, live)
                 return CompleteResponse(completed=writer.completed(completed))
@@ -153,22 +179,6 @@ class GenerationService(GenerationServiceServicer):
             await abort(context, error)
 
 
-async def _first(requests: AsyncIterator[SessionRequest]) -> SessionRequest:
-    """Return the first message, an open or an attach; CellwireError if none comes in time."""
-    try:
-        async with asyncio.timeout(_FIRST_MESSAGE_TIMEOUT_S):
-            request = await anext(readable(requests), None)
-    except TimeoutError:
-        raise WrongState(
-            f"neither open nor attach came within {_FIRST_MESSAGE_TIMEOUT_S:g} s"
-        ) from None
-    if request is None:
-        raise InvalidRequest("the stream ended before it had begun; send open or attach first")
-    if request.WhichOneof("operation") not in {"open", "attach"}:
-        raise WrongState("the first message of a session must be open or attach")
-    return request
-
-
 async def _events(live: LiveSession) -> AsyncIterator[Event | list[Written]]:
     """Yield a session's events; CellwireError as soon as one of its operations fails."""
     while True:
@@ -183,5 +193,5 @@ async def _first_of(kind: type[E], live: LiveSession) -> E:
     async for event in _events(live):
         if isinstance(event, kind):
             return event
-        assert isinstance(event, Opened | Appended | Completed)
+        assert isinstance(event, Opened | Appended)
     raise AssertionError("a session's events never end")

@@ -22,8 +22,8 @@ from cellwire.v1.operations_pb2 import OnDisconnect
 class Holder(Protocol):
     """A call that reads a session's events."""
 
-    def evict(self, error: CellwireError) -> None:
-        """End, saying why: the session is somebody else's."""
+    def break_off(self, error: CellwireError) -> None:
+        """End with the status of an error, whatever there is still to write."""
 
 
 class Home(Protocol):
@@ -46,7 +46,6 @@ class LiveSession:
         model: ServedModel,
         seed: int,
         settings: Settings,
-        outbox: Outbox,
         home: Home,
     ) -> None:
         self.id = session_id
@@ -54,9 +53,10 @@ class LiveSession:
         self.seed = seed
         self.settings = settings
         self.holder: Holder | None = None
-        self._outbox = outbox
+        self.outbox = Outbox()
         self._home = home
         self._expiry: asyncio.TimerHandle | None = None
+        self._gone = False
 
     @property
     def opened(self) -> operations_pb2.Opened:
@@ -72,12 +72,9 @@ class LiveSession:
 
     async def events(self) -> list[Event]:
         """Wait for events, and take all there are."""
-        return await self._outbox.take()
-
-    def report(self, event: Event) -> None:
-        """Add an event of our own to those of the engine."""
-        self._outbox.put(event)
-        self._outbox.wake()
+        while not self.outbox.unread:
+            await self.outbox.more()
+        return self.outbox.take()
 
     def submit(self, operation: Operation) -> None:
         """Let the session carry out an operation after those before it."""
@@ -101,27 +98,32 @@ class LiveSession:
         """Let the engine's thread carry out a command."""
         self.model.loop.post(command)
 
-    def take(self, holder: Holder, *, takeover: bool = False) -> None:
-        """Make a call the one that reads the session; WrongState if it has one already."""
-        if self.holder is not None:
+    def take(self, holder: Holder, *, takeover: bool = False) -> bool:
+        """Make a call the one that reads the session; WrongState if it has one already.
+
+        True if it was taken from another.
+        """
+        evicted = self.holder
+        if evicted is not None:
             if not takeover:
                 raise WrongState("another stream is attached to the session; takeover takes it")
-            self.holder.evict(Ended("another stream has taken the session over"))
+            evicted.break_off(Ended("another stream has taken the session over"))
         self.holder = holder
-        self._outbox.keep_text()
+        self.outbox.keep_text()
         if self._expiry is not None:
             self._expiry.cancel()
             self._expiry = None
+        return evicted is not None
 
     def let_go(self, holder: Holder, *, broken: bool) -> None:
         """Leave the session to whoever attaches next, as its open said for a broken stream."""
-        if self.holder is not holder:
+        if self._gone or self.holder is not holder:
             return
         self.holder = None
         if broken and not self._survives():
             self.end()
             return
-        self._outbox.drop_text()
+        self.outbox.drop_text()
         self.expire_later()
 
     def _survives(self) -> bool:
@@ -139,6 +141,8 @@ class LiveSession:
 
     def expire_later(self) -> None:
         """End the session after its idle timeout, unless somebody takes it."""
+        if self._gone:  # a timer would keep it, and its model, for nothing
+            return
         if self._home.draining:
             self.end()
             return
@@ -149,11 +153,12 @@ class LiveSession:
         """Close the session at once, and forget it; a call that reads it hears why."""
         self.tell(lambda e: e.close(self.id))
         if error is not None:
-            self.report(Closed(self.id, None, error))
+            self.outbox.put(Closed(self.id, None, error))
         self.gone()
 
     def gone(self) -> None:
         """Forget the session: its engine has closed it."""
+        self._gone = True
         if self._expiry is not None:
             self._expiry.cancel()
             self._expiry = None

@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from cellwire.server.errors import CellwireError, Draining, NotFound
+from cellwire.server.events import Event, Forked
+from cellwire.server.loop import EngineLoop
 from cellwire.server.registry import Registry, ServedModel
 from cellwire.server.rpc.live_session import LiveSession
-from cellwire.server.rpc.outbox import Outboxes
 from cellwire.server.rpc.settings import Settings, new_session_id, seed_of, settings_of
 from cellwire.v1 import operations_pb2
 
@@ -19,9 +20,8 @@ _SHUTTING_DOWN = "the daemon is shutting down"
 class LiveSessions:
     """Sessions by id. Whoever knows an id may use it."""
 
-    def __init__(self, registry: Registry, outboxes: Outboxes) -> None:
+    def __init__(self, registry: Registry) -> None:
         self.registry = registry
-        self._outboxes = outboxes
         self._sessions: dict[str, LiveSession] = {}
         self.draining = False
         self._drained = asyncio.Event()
@@ -44,18 +44,36 @@ class LiveSessions:
     def adopt(
         self, session_id: str, model: ServedModel, seed: int, settings: Settings
     ) -> LiveSession:
-        """Take in a session that its engine has, or is about to have; Draining."""
+        """Take in a session that its engine has, or is asked for next; Draining.
+
+        Next, so that whatever ends the record closes the session after it was made.
+        """
         if self.draining:
             raise Draining(_SHUTTING_DOWN)
-        outbox = self._outboxes.add(session_id)
-        live = LiveSession(session_id, model, seed, settings, outbox, self)
+        live = LiveSession(session_id, model, seed, settings, self)
         self._sessions[session_id] = live
         return live
+
+    def deliver(self, source: EngineLoop, events: list[Event]) -> None:
+        """Leave each event with its session; what they forked become sessions."""
+        for event in events:
+            live = self._sessions.get(event.session_id)
+            if isinstance(event, Forked):
+                self._take_in(event, live, source)
+            if live is not None:
+                live.outbox.put(event)
+
+    def _take_in(self, fork: Forked, parent: LiveSession | None, source: EngineLoop) -> None:
+        """Keep what a fork made, before its client hears of it; close it if nobody will."""
+        if parent is None or self.draining:
+            source.post(lambda e: e.close(fork.new_session_id))
+        else:
+            new = self.adopt(fork.new_session_id, parent.model, fork.seed, parent.settings)
+            new.expire_later()
 
     def forget(self, live: LiveSession) -> None:
         """Let a session not be found any more."""
         self._sessions.pop(live.id, None)
-        self._outboxes.remove(live.id)
         self._note_drained()
 
     def find(self, session_id: str) -> LiveSession:

@@ -1,80 +1,75 @@
-"""Where the engines' threads leave events for the sessions' calls to take."""
+"""Where a session's events wait for its call to take them."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections.abc import Sequence
 
-from cellwire.server.events import Event, Written
+from cellwire.server.events import Completed, Event, Written
 
 
 class Outbox:
     """The events of one session that nobody has taken yet.
 
-    Bounded by what may be on its way: a session's read-ahead of characters, and an answer for each
-    operation its stream has let through. While nobody reads, text is not kept here: the session
-    itself remembers it, and whoever attaches gets it from there.
+    Bounded by what may be on its way: a session's read-ahead of characters, an answer for each
+    operation its stream has let through, and before each of those one of a complete's unfinished
+    results, since newer ones replace them. While nobody reads, neither text nor unfinished results
+    are kept: the session itself remembers its text, and whoever attaches gets it from there.
+
+    Filled and emptied in the event loop only.
     """
 
     def __init__(self) -> None:
-        self._events: deque[Event] = deque()  # appended to by one thread, emptied by another
-        self._filled = asyncio.Event()
+        self._events: list[Event] = []
+        self._news = asyncio.Event()
         self._keeps_text = True
 
+    @property
+    def unread(self) -> Sequence[Event]:
+        """What is there, and stays."""
+        return self._events
+
     def put(self, event: Event) -> None:
-        """Leave an event; `wake` must follow, in the event loop's thread."""
-        if self._keeps_text or not isinstance(event, Written):
-            self._events.append(event)
+        """Leave an event."""
+        if not self._keeps_text and (isinstance(event, Written) or _is_unfinished(event)):
+            return
+        if self._events and _replaces(event, self._events[-1]):
+            self._events.pop()
+        self._events.append(event)
+        self._news.set()
+
+    def take(self) -> list[Event]:
+        """Take all that is there."""
+        events, self._events = self._events, []
+        return events
+
+    async def more(self) -> None:
+        """Wait for the next event, or for `wake`."""
+        self._news.clear()
+        await self._news.wait()
 
     def wake(self) -> None:
-        """Tell the reader that there are events."""
-        self._filled.set()
-
-    async def take(self) -> list[Event]:
-        """Wait until there are events, and take all of them."""
-        await self._filled.wait()
-        self._filled.clear()
-        return [self._events.popleft() for _ in range(len(self._events))]
+        """Let those who wait look up, though there is no event."""
+        self._news.set()
 
     def drop_text(self) -> None:
-        """Keep no text from now on: nobody reads it."""
+        """Keep no text and no unfinished results from now on: nobody reads them."""
         self._keeps_text = False
 
     def keep_text(self) -> None:
-        """Keep text again: somebody reads it."""
+        """Keep them again: somebody reads."""
         self._keeps_text = True
 
 
-class Outboxes:
-    """All sessions' outboxes; wakes the event loop once a step, however many sessions have news."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._boxes: dict[str, Outbox] = {}
-
-    def __len__(self) -> int:
-        return len(self._boxes)
-
-    def add(self, session_id: str) -> Outbox:
-        """Make an outbox for a session."""
-        box = self._boxes[session_id] = Outbox()
-        return box
-
-    def remove(self, session_id: str) -> None:
-        """Forget a session's outbox; its later events are dropped."""
-        self._boxes.pop(session_id, None)
-
-    def deliver(self, events: list[Event]) -> None:
-        """Put each event into its session's outbox; called from an engine's thread."""
-        filled = {}
-        for event in events:
-            if box := self._boxes.get(event.session_id):
-                box.put(event)
-                filled[event.session_id] = box
-        if filled:
-            self._loop.call_soon_threadsafe(_wake, list(filled.values()))
+def _is_unfinished(event: Event) -> bool:
+    return isinstance(event, Completed) and event.partial
 
 
-def _wake(boxes: list[Outbox]) -> None:
-    for box in boxes:
-        box.wake()
+def _replaces(event: Event, before: Event) -> bool:
+    """Whether the event before is out of date: the last results of a complete end it."""
+    return (
+        isinstance(event, Completed)
+        and isinstance(before, Completed)
+        and before.partial
+        and event.operation_id == before.operation_id
+    )

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections.abc import AsyncIterator
-from typing import NoReturn
 
 from grpc import aio
 
 from cellwire.server.errors import CellwireError, Draining, Fault, NotFound
 from cellwire.server.events import (
+    Answer,
     Closed,
     Completed,
     Event,
-    Forked,
     LetGo,
     NotRecalled,
     Opened,
@@ -22,13 +22,11 @@ from cellwire.server.events import (
     Rejected,
     Written,
 )
-from cellwire.server.operations import Fork
 from cellwire.server.rpc.live_session import LiveSession
-from cellwire.server.rpc.live_sessions import LiveSessions
 from cellwire.server.rpc.models import model_message
 from cellwire.server.rpc.reading import Reader, read
 from cellwire.server.rpc.requests import readable
-from cellwire.server.rpc.status import abort
+from cellwire.server.rpc.responses import write
 from cellwire.server.rpc.writing import Writer, coalesced
 from cellwire.server.waiting import Limits
 from cellwire.v1 import operations_pb2
@@ -41,6 +39,8 @@ Context = aio.ServicerContext[SessionRequest, SessionResponse]
 # More than a session lets wait, so that a client hears RESOURCE_EXHAUSTED before we stop reading.
 _MAX_UNANSWERED = 2 * Limits().waiting_operations
 _BREATH_S = 0.05
+# Attaches are told apart by numbers of our own: two clients may use the same operation id.
+_attaches = itertools.count(1)
 
 
 class SessionStream:
@@ -49,59 +49,60 @@ class SessionStream:
     Only the send loop writes. It takes everything there is since its last write, so a client that
     keeps up gets a character a message, and one that does not gets longer chunks. What is written
     is granted to the session again: a client that does not read pauses its own generation only.
+    Whatever ends the call, the send loop does: nothing else may touch a write that is under way.
     """
 
     def __init__(
         self,
         session: LiveSession,
-        sessions: LiveSessions,
         requests: AsyncIterator[SessionRequest],
         context: Context,
     ) -> None:
         self._session = session
-        self._sessions = sessions
         self._requests = requests
         self._context = context
         self._reader = Reader(session.model, session.settings)
         self._writer = Writer(session.model)
         self._unanswered = 0
         self._answered = asyncio.Condition()
-        self._forks: dict[int, LiveSession] = {}  # by the operation that is to make them
-        self._attaching = False
+        self._attach: int | None = None  # its number, until it is answered
+        self._attach_id = 0  # the client's
+        self._took_over = False
         self._draining = False
         self._let_go = False
-        self._evicted: CellwireError | None = None
+        self._broken_off: CellwireError | None = None
         self._receiving: asyncio.Task[None] | None = None
-        self._sending: asyncio.Task[None] | None = None
 
     async def run(self, attach: operations_pb2.Attach | None, operation_id: int) -> None:
-        """Serve the call to its end: of a session just opened, or of one to attach to."""
+        """Serve the call, of a session just opened or of one to attach to, to its end.
+
+        CellwireError if that is not to be OK.
+        """
         if attach is not None:
-            self._session.take(self, takeover=attach.takeover)
-            self._attaching = True
+            self._attach_id = operation_id
+            self._took_over = self._session.take(self, takeover=attach.takeover)
+            number = self._attach = next(_attaches)
             offset = attach.offset if attach.HasField("offset") else None
-            self._session.tell(lambda e: e.attach(self._session.id, operation_id, offset))
+            self._session.tell(lambda e: e.attach(self._session.id, number, offset))
         else:
             self._session.take(self)
         self._receiving = asyncio.create_task(self._receive())
-        self._sending = asyncio.create_task(self._send())
         try:
-            await self._sending
-        except asyncio.CancelledError:
-            if self._evicted is None:
-                raise
-            await self._abort(self._evicted)
+            await self._send()
         finally:
             self._receiving.cancel()
-            self._sending.cancel()
             self._session.let_go(self, broken=not self._let_go)
 
-    def evict(self, error: CellwireError) -> None:
-        """End, saying why: the session is somebody else's."""
-        self._evicted = error
-        for task in (self._receiving, self._sending):
-            if task is not None:
-                task.cancel()
+    def break_off(self, error: CellwireError) -> None:
+        """End with a status as soon as what is being written has been."""
+        self._broken_off = error
+        if self._receiving is not None:
+            self._receiving.cancel()
+        self._session.outbox.wake()
+
+    def _check_unbroken(self) -> None:
+        if self._broken_off is not None and not self._let_go:
+            raise self._broken_off
 
     def drain(self) -> None:
         """Take no more operations, finish those there are, then end with UNAVAILABLE."""
@@ -124,33 +125,23 @@ class SessionStream:
             self._session.finish()
         # Whatever goes wrong here, the send loop must hear of it, or the call would never end.
         except CellwireError as error:
-            self._session.end(error)
+            self.break_off(error)
         except Exception:  # noqa: BLE001
             _log.exception("a session's receive loop failed")
-            self._session.end(Fault("the daemon made a mistake"))
+            self.break_off(Fault("the daemon made a mistake"))
 
     async def _try_to_pass_on(self, request: SessionRequest) -> None:
         try:
             await self._pass_on(request)
         except CellwireError as error:
-            self._session.report(Rejected(self._session.id, request.operation_id, error))
+            self._session.outbox.put(Rejected(self._session.id, request.operation_id, error))
 
     async def _pass_on(self, request: SessionRequest) -> None:
         """Hand one operation to the session."""
         if request.WhichOneof("operation") == "cancel":
             self._session.cancel(request.operation_id, request.cancel.operation_id)
         else:
-            operation = await read(self._reader.operation, request)
-            if isinstance(operation, Fork):
-                self._expect(operation)
-            self._session.submit(operation)
-
-    def _expect(self, fork: Fork) -> None:
-        """Know the new session before its engine does, so that it is never nobody's."""
-        session = self._session
-        new = self._sessions.adopt(fork.session_id, session.model, fork.seed, session.settings)
-        new.expire_later()
-        self._forks[fork.id] = new
+            self._session.submit(await read(self._reader.operation, request))
 
     async def _send(self) -> None:
         """Write answers as they come, until the session is closed."""
@@ -161,19 +152,32 @@ class SessionStream:
                     return
 
     async def _events(self) -> list[Event]:
-        """Take what there is. Of what was left there before attaching, only answers count."""
-        events = await self._session.events()
-        if not self._attaching:
-            return events
-        early: list[Event] = []
+        """Wait for events, and take them."""
+        outbox = self._session.outbox
         while True:
-            for place, event in enumerate(events):
-                if isinstance(event, Recalled | NotRecalled | Closed):
-                    self._attaching = False
+            self._check_unbroken()
+            if events := outbox.take() if self._attach is None else self._recalled():
+                return events
+            await outbox.more()
+
+    def _recalled(self) -> list[Event]:
+        """Take what there is if the attach has been answered, that first; otherwise nothing.
+
+        Of what was there before, only answers count, and only an attach that succeeds takes them.
+        """
+        outbox = self._session.outbox
+        for place, event in enumerate(outbox.unread):
+            match event:
+                case Closed(error=CellwireError()):
+                    return [event]
+                case NotRecalled(operation_id=self._attach):
+                    return [event]
+                case Recalled(operation_id=self._attach):
+                    self._attach = None
+                    events = outbox.take()
+                    early = [e for e in events[:place] if _is_answer(e)]
                     return [event, *early, *events[place + 1 :]]
-                if not isinstance(event, Written | Opened | LetGo):
-                    early.append(event)
-            events = await self._session.events()
+        return []
 
     async def _write(self, event: Event | list[Written]) -> None:  # noqa: C901  # one case an event
         match event:
@@ -185,10 +189,10 @@ class SessionStream:
             case Recalled():
                 await self._write_attached(event)
             case NotRecalled():
-                self._let_go = True
                 if isinstance(event.error, NotFound):
                     self._session.gone()
-                await self._abort(event.error)
+                self._let_go = not self._took_over  # or nobody would be there, as after a break
+                raise event.error
             case Closed():
                 await self._write_end(event)
             case Written():
@@ -200,20 +204,17 @@ class SessionStream:
             case _:
                 await self._respond(self._writer.answer(event))
                 if not (isinstance(event, Completed) and event.partial):
-                    await self._note_answered(event)
+                    await self._note_answered()
 
     async def _respond(self, response: SessionResponse) -> None:
-        await self._context.write(response)
+        await write(self._context, response)
+        self._check_unbroken()
 
-    async def _note_answered(self, event: Event) -> None:
+    async def _note_answered(self) -> None:
         """Make room for another operation: one has had its last answer."""
         async with self._answered:
             self._unanswered = max(0, self._unanswered - 1)  # 0 after another stream's operations
             self._answered.notify()
-        if isinstance(event, Forked | Rejected):
-            fork = self._forks.pop(event.operation_id, None)
-            if fork is not None and isinstance(event, Rejected):
-                fork.end()
 
     async def _write_chunk(self, written: list[Written]) -> None:
         chunk = self._writer.chunk(written)
@@ -231,20 +232,19 @@ class SessionStream:
             missed=self._writer.recalled(event),
             seed=self._session.seed,
         )
-        await self._respond(SessionResponse(operation_id=event.operation_id, attached=attached))
+        await self._respond(SessionResponse(operation_id=self._attach_id, attached=attached))
 
     async def _write_end(self, event: Closed) -> None:
         self._let_go = True
         self._session.gone()
         if event.error is not None:
-            await self._abort(event.error)
+            raise event.error
         if event.operation_id is not None:
             await self._respond(self._writer.answer(event))
         elif self._draining:
-            await self._abort(Draining("the daemon is shutting down"))
+            raise Draining("the daemon is shutting down")
 
-    async def _abort(self, error: CellwireError) -> NoReturn:
-        """End the call with a status; whoever still receives then must not hear of it first."""
-        if self._receiving is not None:
-            self._receiving.cancel()
-        await abort(self._context, error)
+
+def _is_answer(event: Event) -> bool:
+    """Whether it ends an operation, and not only the stream it was meant for."""
+    return isinstance(event, Answer) and not isinstance(event, LetGo)

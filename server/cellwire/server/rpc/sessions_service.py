@@ -122,13 +122,17 @@ class SessionsService(SessionsServiceServicer):
 
 
 async def _begin(new: LiveSession, make: Callable[[Engine], T]) -> T:
-    """Let the engine make a session that nobody is attached to; forgotten again if it cannot."""
-    new.expire_later()
+    """Let the engine make a session that nobody is attached to.
+
+    Ended again if it cannot, or if whoever asked has gone: nobody would know its id.
+    """
     try:
-        return await ask(new.model, make)
-    except CellwireError:
+        answer = await ask(new.model, make)
+    except (CellwireError, asyncio.CancelledError):
         new.end()
         raise
+    new.expire_later()
+    return answer
 
 
 def _model_of(snapshot: Snapshot, registry: Registry) -> ServedModel:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import NoReturn, Protocol
 
 import grpc
@@ -10,6 +11,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import BadRequest, RetryInfo
 from google.rpc.status_pb2 import Status
+from grpc import aio
 from grpc_status import rpc_status
 
 from cellwire.server.errors import (
@@ -66,7 +68,10 @@ def status_of(error: CellwireError) -> Status:
 
 async def abort(context: Abortable, error: CellwireError) -> NoReturn:
     """End a call with the status of an error."""
-    await context.abort_with_status(rpc_status.to_status(status_of(error)))
+    try:
+        await context.abort_with_status(rpc_status.to_status(status_of(error)))
+    except aio.InternalError as gone:  # the client has gone meanwhile
+        raise asyncio.CancelledError from gone
 
 
 def _details(error: CellwireError) -> list[Message]:

@@ -38,21 +38,18 @@ _REASONS = {
     FinishReason.SUPERSEDED: operations_pb2.FINISH_REASON_SUPERSEDED,
 }
 
+_MOST_NATS = 709.0  # e to the power of more is not a double
+
 
 def coalesced(events: Sequence[Event]) -> Iterator[Event | list[Written]]:
-    """Put what one operation wrote in a row together, and leave out results that are outdated."""
+    """Put what one operation wrote in a row together."""
 
     def writer(event: Event) -> Generate | None:
         return event.operation if isinstance(event, Written) else None
 
-    newest = {e.operation_id: e for e in events if isinstance(e, Completed)}
     for operation, group in groupby(events, key=writer):
         if operation is None:
-            yield from (
-                event
-                for event in group
-                if not isinstance(event, Completed) or newest[event.operation_id] is event
-            )
+            yield from group
         else:
             yield [event for event in group if isinstance(event, Written)]
 
@@ -206,6 +203,3 @@ def scored_message(event: Scored) -> operations_pb2.Scored:
         perplexity=math.exp(nats) if nats < _MOST_NATS else math.inf,
         log_probabilities=event.log_probabilities,
     )
-
-
-_MOST_NATS = 709.0

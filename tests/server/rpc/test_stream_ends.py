@@ -1,0 +1,78 @@
+"""Streams that end because of what their client does, or does not do."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import grpc
+import pytest
+from grpc import aio
+from tests.server.rpc.conftest import OpenStream, is_there, until
+
+from cellwire.server.rpc.daemon import Daemon
+from cellwire.v1 import operations_pb2
+from cellwire.v1.generation_pb2 import SessionRequest, SessionResponse
+
+PAUSE = operations_pb2.ON_DISCONNECT_PAUSE
+UNSPECIFIED = operations_pb2.ON_DISCONNECT_UNSPECIFIED
+NOT_UTF_8 = b"\x1a\x04\x0a\x02\xff\xfe"
+TOO_LONG = SessionRequest(append=operations_pb2.Append(text="a" * 17_000_000)).SerializeToString()
+
+
+@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize(
+    ("message", "code"),
+    [
+        (NOT_UTF_8, grpc.StatusCode.INVALID_ARGUMENT),
+        (TOO_LONG, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    ],
+)
+async def test_what_cannot_be_read_breaks_the_stream_and_no_more(
+    channel: aio.Channel,
+    daemon: Daemon,
+    message: bytes,
+    code: grpc.StatusCode,
+    kept: bool,  # noqa: FBT001
+) -> None:
+    method: Any = channel.stream_stream("/cellwire.v1.GenerationService/Session")
+    call = method()
+    wanted = operations_pb2.Open(on_disconnect=PAUSE if kept else UNSPECIFIED)
+    await call.write(SessionRequest(open=wanted).SerializeToString())
+    opened = SessionResponse.FromString(await call.read()).opened
+    await call.write(message)
+    assert await call.code() is code
+    await until(lambda: not daemon._generation._streams)
+    assert await is_there(channel, opened.session_id) is kept
+
+
+class Gone:
+    """The context of a call whose client has gone: a write may be the first to find out."""
+
+    async def write(self, _: SessionResponse) -> None:
+        raise aio.InternalError('Failed "execute_batch"')
+
+
+async def test_a_client_that_goes_while_it_is_written_to_is_no_news(
+    open_stream: OpenStream, daemon: Daemon, caplog: pytest.LogCaptureFixture
+) -> None:
+    stream = open_stream()
+    await stream.open()
+    (served,) = daemon._generation._streams
+    served._context = Gone()  # type: ignore[assignment]
+    await stream.send(1, append={"text": "hello"})
+    await until(lambda: not daemon._generation._streams)
+    assert len(daemon._sessions) == 0
+    stream.call.cancel()
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+async def test_a_stream_that_has_not_begun_does_not_delay_the_end(
+    open_stream: OpenStream, daemon: Daemon
+) -> None:
+    silent = open_stream()
+    await until(lambda: bool(daemon._generation._beginning))
+    stopping = asyncio.create_task(daemon.stop())
+    assert await silent.end() == (grpc.StatusCode.UNAVAILABLE, "the daemon is shutting down")
+    await stopping
