@@ -19,7 +19,6 @@ from cellwire.server.arena import TRASH, ZERO
 from cellwire.server.cell import read_cell
 from cellwire.server.errors import InvalidRequest
 from cellwire.server.runtime import Runtime
-from cellwire.server.sampling import GREEDY_INVERSE_TEMPERATURE
 from cellwire.server.step import MAX_STEPS, SAMPLED, Shaping, StepBatch, StepResult
 
 SLOTS = 40
@@ -99,10 +98,14 @@ def test_log_probability_is_the_models_own_whatever_the_sampling(path: Path) -> 
 
 def test_greedy_takes_the_likeliest(path: Path) -> None:
     tokens = np.arange(len(SYMBOLS))
-    inverse = np.full(len(tokens), GREEDY_INVERSE_TEMPERATURE)
     result = one_step(
         Runtime(read_cell(path), SLOTS, ROWS),
-        batch_of(len(tokens), token=tokens, inverse_temperature=inverse),
+        batch_of(
+            len(tokens),
+            token=tokens,
+            top_k=np.ones(len(tokens)),
+            uniform=np.full(len(tokens), 1 - 2**-23),
+        ),
     )
     assert (result.chosen == first_logits(path, tokens).argmax(axis=1)).all()
 
@@ -176,8 +179,7 @@ def test_a_state_that_ignores_itself_is_read_before_it_is_written(tmp_path: Path
         read_cell(write_cell(tmp_path / "p.onnx", previous_token_cell())), SLOTS, ROWS
     )
     slots = np.arange(2, 34)
-    greedy = np.full(32, GREEDY_INVERSE_TEMPERATURE)
-    columns = {"write_slot": slots, "inverse_temperature": greedy}
+    columns = {"write_slot": slots, "top_k": np.ones(32)}
     one_step(
         runtime, batch_of(32, token=np.arange(32) % 30, read_slot=np.full(32, ZERO), **columns)
     )

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cellwire.server.errors import InvalidRequest
-from cellwire.server.sampling import GREEDY_INVERSE_TEMPERATURE, Sampling, generator_key, uniforms
+from cellwire.server.sampling import Sampling, generator_key, uniforms
 
 
 def keys_of(*seeds: int) -> np.ndarray:
@@ -54,6 +54,7 @@ def test_a_temperature_that_is_none_is_refused(temperature: float) -> None:
 
 def test_temperature_zero_is_greedy() -> None:
     assert Sampling(0.0).greedy
-    assert Sampling(0.0).inverse_temperature == GREEDY_INVERSE_TEMPERATURE
+    assert Sampling(0.0, top_k=40).ranks == 1
+    assert Sampling(0.0).inverse_temperature == 1
     assert not Sampling(1e-6).greedy
     assert Sampling(0.5).inverse_temperature == 2

@@ -56,6 +56,12 @@ def test_a_symbol_of_several_characters_is_written_and_never_read() -> None:
     assert vocabulary.text([1, 0]) == ("<s>a", 0)
 
 
+def test_marks_are_parts_of_words() -> None:
+    words = Vocabulary.of(VocabularyFacts("words", ("cafe\u0301", "हिन्दी", " ", "!")))
+    assert words.encode("हिन्दी cafe\u0301!").tolist() == [1, 2, 0, 3]
+    assert characters("\u0301", "ा", "\u2019", "-").between_words == {3}
+
+
 def test_texts_are_normalised_as_the_manifest_says() -> None:
     vocabulary = characters("é", "a", lower_case=True, unicode_form="NFC")
     assert vocabulary.encode("E\u0301A").tolist() == [0, 1]

@@ -54,13 +54,9 @@ def batch_of(rows: Sequence[Row], steps: int) -> StepBatch:
         write_slot=np.array(write_slot, np.int64),
         count=np.array(count, np.int64),
         forced=_columns(forced, steps),
-        uniform=np.where(
-            [s.greedy for s in sampling],
-            np.float32(0),
-            uniforms(np.array(key, np.uint64), positions),
-        ),
+        uniform=uniforms(np.array(key, np.uint64), positions),
         inverse_temperature=np.array([s.inverse_temperature for s in sampling], np.float32),
-        top_k=np.array([s.top_k for s in sampling], np.int64),
+        top_k=np.array([s.ranks for s in sampling], np.int64),
         best=max(best),
         shaping=None if all(s.plain for s in sampling) else _shaping(rows),
     )

@@ -76,8 +76,7 @@ class Sampler(Enum):
 def add_sampler(graph: Graph, sampler: Sampler, step: str) -> None:
     """Settle the next token of each row: forced, or the inverse of its distribution's CDF.
 
-    `step` names the number of the step. Greedy choice is an enormous inverse temperature with a
-    uniform of 0; see sampling.py.
+    `step` names the number of the step. Greedy choice is a top_k of 1.
     """
     last = graph.axes(1)
     inverse_temperature = graph.add("Unsqueeze", INVERSE_TEMPERATURE, last)

@@ -15,9 +15,8 @@ MAX_BIAS = 100.0
 MAX_BIASES = 256
 MAX_REPETITION_WINDOW = 1_024
 
-# So steep that every symbol but the likeliest gets probability 0; with a uniform of 0 a tie goes to
-# the lowest token. Greedy choice needs no program of its own.
-GREEDY_INVERSE_TEMPERATURE = 1e30
+# A temperature below which its inverse is no float32 any more is taken for 0.
+_LEAST_TEMPERATURE = 1e-30
 
 _GOLDEN = 0x9E3779B97F4A7C15
 _MASK = 0xFFFFFFFFFFFFFFFF
@@ -87,12 +86,17 @@ class Sampling:
     @property
     def greedy(self) -> bool:
         """Whether the likeliest symbol is always taken."""
-        return self.temperature < 1 / GREEDY_INVERSE_TEMPERATURE
+        return self.temperature < _LEAST_TEMPERATURE
 
     @property
     def inverse_temperature(self) -> float:
         """What the logits are multiplied with."""
-        return GREEDY_INVERSE_TEMPERATURE if self.greedy else 1 / self.temperature
+        return 1.0 if self.greedy else 1 / self.temperature
+
+    @property
+    def ranks(self) -> int:
+        """How many of the likeliest symbols to draw from; 0 draws from all."""
+        return 1 if self.greedy else self.top_k
 
 
 def check_biases(symbols: int) -> None:

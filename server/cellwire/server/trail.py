@@ -44,7 +44,7 @@ def interval_of(window: int) -> int:
 
 def slots_for(window: int) -> int:
     """Return how many slots a trail may hold at once: the kept, the head, the one being written."""
-    return window // interval_of(window) + 4 if window else 2
+    return (window - 1) // interval_of(window) + 4 if window else 2
 
 
 class Trail:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from abc import ABC, abstractmethod
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum
-from functools import cached_property
+from functools import cache, cached_property
+from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
@@ -21,9 +21,8 @@ Tokens = npt.NDArray[np.uint32]  # half the size of int64: long appends wait in 
 MOST_INCOMPLETE = 3
 """How many tokens at the end of a text may have to wait for another: bytes of one character."""
 
-_WORD = r"[\w'\u2019]"
-_IN_WORD = re.compile(_WORD)
-_PIECES = re.compile(f"{_WORD}+|.", re.DOTALL)
+_IN_WORDS = "LMN"  # Unicode's letters, marks and numbers
+_ALSO_IN_WORDS = "_'\u2019"
 
 
 class Unknown(Enum):
@@ -89,7 +88,8 @@ class Vocabulary(ABC):
     @cached_property
     def in_words(self) -> frozenset[int]:
         """The tokens that words are made of."""
-        return frozenset(t for t in range(len(self)) if _IN_WORD.fullmatch(self.symbol(t)))
+        symbols = ((token, self.symbol(token)) for token in range(len(self)))
+        return frozenset(t for t, symbol in symbols if len(symbol) == 1 and _in_word(symbol))
 
     @cached_property
     def between_words(self) -> frozenset[int]:
@@ -178,6 +178,23 @@ def _incomplete(data: bytes) -> int:
     return 0
 
 
+@cache
+def _in_word(character: str) -> bool:
+    """Whether words are made of such characters; false for none at all."""
+    if not character:
+        return False
+    return unicodedata.category(character)[0] in _IN_WORDS or character in _ALSO_IN_WORDS
+
+
+def _pieces(text: str) -> Iterator[tuple[int, str]]:
+    """Cut a text into words, and single characters between them; yield where each begins."""
+    start = 0
+    for in_word, characters in groupby(text, _in_word):
+        run = "".join(characters)
+        yield from [(start, run)] if in_word else enumerate(run, start)
+        start += len(run)
+
+
 class Words(Vocabulary):
     """Words, and single characters between them."""
 
@@ -187,18 +204,18 @@ class Words(Vocabulary):
 
     def _encode(self, text: str, unknown: Unknown) -> Tokens:
         tokens: list[int | None] = []
-        for match in _PIECES.finditer(text):
-            token = self._tokens.get(match.group())
-            if token is None and self.facts.separator and match.group().isspace():
+        for start, piece in _pieces(text):
+            token = self._tokens.get(piece)
+            if token is None and self.facts.separator and piece.isspace():
                 continue
             if token is None and unknown is Unknown.REJECT:
-                raise UnknownSymbol(match.group(), match.start())
+                raise UnknownSymbol(piece, start)
             tokens.append(token)
         return self._settle(tokens, unknown)
 
     @cached_property
     def in_words(self) -> frozenset[int]:
         """The tokens that are words, by their first character, and what stands for unknown ones."""
-        words = (t for t in range(len(self)) if _IN_WORD.match(self.symbol(t)))
+        words = (t for t in range(len(self)) if _in_word(self.symbol(t)[:1]))
         unknown = () if self.unknown_token is None else (self.unknown_token,)
         return frozenset((*words, *unknown))

@@ -184,6 +184,23 @@ async def test_a_character_that_is_not_whole_is_known_after_attaching(
     assert chunk.offset == 1  # where the character begins that was not whole yet
 
 
+async def test_what_was_rewound_does_not_come_back(
+    models: ModelsServiceAsyncStub, open_stream: OpenStream
+) -> None:
+    """Not even bytes that waited for the rest of their character."""
+    await load(models, "bytes")
+    stream = await open_on(open_stream(), "bytes")
+    await stream.ask(append={"text": "hello"})
+    for operation_id in range(10, 100):
+        await stream.generated(operation_id, 3, sampling={"seed": operation_id})
+        await stream.ask(rewind={"chars": 3})
+        await stream.ask(append={"text": "abc"})
+        await stream.send(operation_id + 1_000, generate={"max_chars": 9})
+        first, *_ = await stream.until("finished")
+        assert first.chunk.offset == 8
+        await stream.ask(rewind={"offset": 5})
+
+
 async def test_words_are_read_and_written(
     models: ModelsServiceAsyncStub, open_stream: OpenStream
 ) -> None:

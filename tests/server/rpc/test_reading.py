@@ -72,6 +72,16 @@ def test_as_much_as_there_may_be_is_read(reader: Reader) -> None:
     assert (len(generate.stop), len(generate.sampling.logit_bias)) == (16, 128)
 
 
+def test_what_becomes_too_long_is_refused() -> None:
+    vocabulary = Bytes(VocabularyFacts("bytes"))
+    model = SimpleNamespace(vocabulary=vocabulary, cell=SimpleNamespace(writes=True))
+    settings = settings_of(operations_pb2.Open(), vocabulary)
+    with pytest.raises(InvalidRequest, match="has 1,200,000 characters"):
+        Reader(cast("ServedModel", model), settings).append(
+            1, operations_pb2.Append(text="世" * 400_000)
+        )
+
+
 @pytest.fixture
 def reading_threads(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The threads in which texts are encoded, in their order."""

@@ -100,15 +100,12 @@ class Reader:
         content = message.data or message.text
         if not content:
             raise InvalidRequest(f"the text to {name} is empty")
-        if len(content) > MAX_APPEND_CHARS:
-            raise InvalidRequest(
-                f"the text to {name} has {len(content):,} characters, and {MAX_APPEND_CHARS:,} "
-                "is the most; send it in pieces"
-            )
+        _check_length(len(content), name)
         if isinstance(content, bytes):
             tokens = self._vocabulary.encode_bytes(content)
         else:
             tokens = self._vocabulary.encode(content, self._settings.unknown)
+        _check_length(len(tokens), name)  # bytes, or composed characters, may be more
         if not len(tokens):
             raise InvalidRequest(f"the text to {name} has no symbol that the model knows")
         return tokens
@@ -205,3 +202,11 @@ def _rewind(operation_id: int, message: operations_pb2.Rewind) -> Rewind:
             return Rewind(operation_id, offset=message.offset)
         case _:
             raise InvalidRequest("rewind says neither by how many chars nor to which offset")
+
+
+def _check_length(chars: int, name: str) -> None:
+    if chars > MAX_APPEND_CHARS:
+        raise InvalidRequest(
+            f"the text to {name} has {chars:,} characters, and {MAX_APPEND_CHARS:,} is the most; "
+            "send it in pieces"
+        )

@@ -63,6 +63,7 @@ class Writer:
     def __init__(self, model: ServedModel) -> None:
         self._model = model
         self._vocabulary = model.vocabulary
+        self._operation: Generate | None = None  # that wrote last; None goes on for anybody
         self._end = 0  # of the text that has come by
         self._waiting: tuple[int, ...] = ()  # tokens before `_end` that have not been written
         self._details: list[tuple[float, Ranked]] = []  # of the last of them, if asked for
@@ -70,8 +71,9 @@ class Writer:
     def chunk(self, written: Sequence[Written]) -> operations_pb2.Chunk | None:
         """Return what one operation wrote in a row; None if that is not a whole character yet."""
         first, operation = written[0], written[0].operation
-        if first.offset != self._end:
+        if first.offset != self._end or self._operation not in {None, operation}:
             self._begin_after(first.offset, first.before)
+        self._operation = operation
         for event in written:
             if operation.log_probabilities or operation.alternatives:
                 ranked = event.alternatives or ((),) * len(event.tokens)
@@ -89,6 +91,7 @@ class Writer:
 
     def recalled(self, event: Recalled) -> operations_pb2.Chunk | None:
         """Return the text a client has missed; None if there is none."""
+        self._operation = None
         self._begin_after(event.offset, () if event.tokens else event.before)
         return self._text_chunk(event.tokens)
 
