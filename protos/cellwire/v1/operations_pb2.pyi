@@ -499,7 +499,8 @@ Global___Complete: _TypeAlias = Complete  # noqa: Y015
 class Accept(_message.Message):
     """Accept adds the beginning of a completion to the session, exactly as if the client had appended
     it, and is answered by appended. FAILED_PRECONDITION if the session has moved since the complete
-    that found it; NOT_FOUND if there is no such completion.
+    that found it, NOT_FOUND if there is no such completion. Wait for completed first: like append,
+    generate and rewind, an accept supersedes the completes before it.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

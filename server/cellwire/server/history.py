@@ -60,4 +60,6 @@ class History:
 
     def copy(self) -> History:
         """Return a history of its own with the same text."""
-        return History(self._start, self._tokens)
+        copy = History(self._start)
+        copy._tokens, copy.length = self._tokens[:], self.length
+        return copy
