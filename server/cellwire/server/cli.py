@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cellwire.server.rpc.daemon import Daemon
 
 _FAILED = 1
+_SWITCH_INTERVAL_S = 0.0005
 
 
 def serve(
@@ -36,7 +37,8 @@ def serve(
     sessions: Annotated[int, typer.Option(min=1, help="Most sessions of each model.")] = 4096,
     max_batch: Annotated[int, typer.Option(min=1, help="Most sessions in one step.")] = 256,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads that compute a step; default: all cores.")
+        int | None,
+        typer.Option(min=1, help="Threads that compute a step; default: all cores but one."),
     ] = None,
     drain_timeout_s: Annotated[
         float, typer.Option(min=0, help="How long running operations may go on when stopped.")
@@ -69,6 +71,8 @@ async def _serve(config: Config) -> BaseException | None:
     """Run a daemon until it is told to stop, or an engine crashes; return the crash."""
     from cellwire.server.rpc.daemon import Daemon
 
+    # An engine that has made a stride must not wait long for the event loop to let Python go on.
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGINT, signal.SIGTERM):

@@ -17,11 +17,12 @@ BUILT_IN_MODEL = Path(__file__).parent / "models" / "austen.onnx"
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 
 
-def _cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def _cores_for_steps() -> int:
+    """Return how many cores this process may use, less one for everything but the steps."""
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    return max(1, cores - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Config:
     model_folder: Path | None = None  # where clients may load further models from
     sessions: int = 4096  # of each model, of the usual rewind window
     max_batch: int = 256
-    threads: int = field(default_factory=_cores)  # for one step
+    threads: int = field(default_factory=_cores_for_steps)  # for one step
     drain_timeout_s: float = 10.0
     limits: Limits = field(default_factory=Limits)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
@@ -70,8 +71,8 @@ class Written(NamedTuple):
     session_id: str
     operation: Generate
     offset: int
-    tokens: tuple[int, ...]
-    log_probabilities: tuple[float, ...]  # one for each token
+    tokens: Sequence[int]
+    log_probabilities: Sequence[float]  # one for each token
     before: tuple[int, ...] = ()  # the last tokens of the text that the operation began with
     alternatives: tuple[Ranked, ...] = ()  # likewise, if they were asked for
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from cellwire.server.events import Finished, FinishReason, Ranked, Written
 from cellwire.server.operations import Generate
 from cellwire.server.row import Outcome, Row
@@ -89,17 +91,20 @@ class Generating(Run):
             self.trail.stay()
         self.trail.settle(tokens)
         ranked = (outcome.best,) * count
-        self._held_back += zip(tokens, outcome.log_probabilities, ranked, strict=False)
-        if stop is not None:
-            self.trail.rewind(self.trail.history.length - len(stop))
-            del self._held_back[-len(stop) :]
-            self._write(len(self._held_back))
-            self._end(FinishReason.STOP, stop)
-        elif self._written == self.operation.max_chars:
-            self.finish(FinishReason.MAX_CHARS)
+        if self._stops is None:
+            self._report(
+                self.trail.history.length - count, tokens, outcome.log_probabilities, ranked
+            )
         else:
-            begun = self._stops.begun if self._stops else 0
-            self._write(len(self._held_back) - begun)
+            self._held_back += zip(tokens, outcome.log_probabilities, ranked, strict=False)
+            if stop is not None:
+                self.trail.rewind(self.trail.history.length - len(stop))
+                del self._held_back[-len(stop) :]
+                self.finish(FinishReason.STOP, stop)
+                return
+            self._let_out(len(self._held_back) - self._stops.begun)
+        if self._written == self.operation.max_chars:
+            self.finish(FinishReason.MAX_CHARS)
 
     def _up_to_stop(self, tokens: list[int]) -> tuple[list[int], Stop | None]:
         """Return the tokens up to the end of a stop string, and that string, if there is one."""
@@ -109,12 +114,9 @@ class Generating(Run):
                     return tokens[:count], stop
         return tokens, None
 
-    def finish(self, reason: FinishReason) -> None:
+    def finish(self, reason: FinishReason, stop: Stop | None = None) -> None:
         """End; what has been written stays."""
-        self._write(len(self._held_back))
-        self._end(reason)
-
-    def _end(self, reason: FinishReason, stop: Stop | None = None) -> None:
+        self._let_out(len(self._held_back))
         self.emit(
             Finished(
                 self.session_id,
@@ -131,22 +133,24 @@ class Generating(Run):
     def _written(self) -> int:
         return self.trail.history.length - self._start
 
-    def _write(self, count: int) -> None:
+    def _let_out(self, count: int) -> None:
         """Report the first of the tokens that were held back."""
-        if count <= 0:
-            return
-        offset = self.trail.history.length - len(self._held_back)
-        tokens, log_probabilities, ranked = zip(*self._held_back[:count], strict=True)
-        del self._held_back[:count]
+        if count > 0:
+            offset = self.trail.history.length - len(self._held_back)
+            tokens, log_probabilities, ranked = zip(*self._held_back[:count], strict=True)
+            del self._held_back[:count]
+            self._report(offset, tokens, log_probabilities, ranked)
+
+    def _report(
+        self,
+        offset: int,
+        tokens: Sequence[int],
+        log_probabilities: Sequence[float],
+        ranked: Sequence[Ranked],
+    ) -> None:
+        alternatives = tuple(ranked) if self.operation.alternatives else ()
+        session_id, operation, before = self.session_id, self.operation, self._before
         self.emit(
-            Written(
-                self.session_id,
-                self.operation,
-                offset,
-                tokens,
-                log_probabilities,
-                self._before,
-                ranked if self.operation.alternatives else (),
-            )
+            Written(session_id, operation, offset, tokens, log_probabilities, before, alternatives)
         )
-        self._credit.tokens -= count
+        self._credit.tokens -= len(tokens)

@@ -1,8 +1,8 @@
 """The one thread that owns an engine.
 
-Commands come in through the inbox and are carried out between steps; events go out through
-`deliver`, once a step. While no session is runnable the thread sleeps on the inbox. A loop that has
-been told to stop takes no more commands, and says so.
+Commands come in through the inbox and are carried out between strides; events go out through
+`deliver`, answers at once and text every now and then. While no session is runnable the thread
+sleeps on the inbox. A loop that has been told to stop takes no more commands, and says so.
 
 The inbox is bounded by its writers: a stream stops reading its client's operations while too many
 of them are unanswered (see rpc/session_stream.py).
@@ -17,6 +17,7 @@ from queue import Empty, SimpleQueue
 
 from cellwire.server.engine import Engine
 from cellwire.server.events import Event
+from cellwire.server.outgoing import Outgoing
 from cellwire.server.pace import Pace
 
 Command = Callable[[Engine], None]
@@ -38,6 +39,7 @@ class EngineLoop:
         self._on_crash = on_crash
         self._inbox: SimpleQueue[Command | None] = SimpleQueue()
         self._pace = Pace()
+        self._outgoing = Outgoing()
         self._stopping = False
         self._door = threading.Lock()  # nothing comes into the inbox after the order to stop
         self._thread = threading.Thread(target=self._run, name=f"engine {name}", daemon=True)
@@ -66,9 +68,11 @@ class EngineLoop:
     def _run(self) -> None:
         try:
             while self._carry_out_commands():
-                if events := self._stride():
+                self._outgoing.add(self._stride())
+                if events := self._outgoing.due(time.perf_counter(), idle=self._engine.idle):
                     self._deliver(self, events)
-            if events := self._engine.take_events():
+            self._outgoing.add(self._engine.take_events())
+            if events := self._outgoing.due(time.perf_counter(), idle=True):
                 self._deliver(self, events)
         # Anything that gets here is a fault of ours; whoever started us must hear of it.
         except BaseException as error:  # noqa: BLE001
