@@ -61,10 +61,10 @@ class PlainChecks:
             case Completed():
                 self.check_completed(plain, event)
             case Recalled():
-                told = tuple(plain.text[event.offset :])
-                assert event.tokens[: len(told)] == told
-                more = event.tokens[len(told) :]
-                assert self.half_done(plain)[: len(more)] == more
+                end = event.offset + len(event.tokens)
+                assert end >= len(plain.text)
+                whole = (*plain.text, *self.half_done(plain))
+                assert event.tokens == whole[event.offset : end]
                 assert event.operation_ids == tuple(o.id for o in plain.operations)
                 plain.held = False
                 plain.granted = plain.written + LIMITS.read_ahead_chars
