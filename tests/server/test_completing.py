@@ -19,7 +19,7 @@ def test_the_best_so_far_is_told_once() -> None:
     engine = engine_with()
     append(engine, 1, 2)
     for number in range(20):
-        complete = Complete(2, 3, 1, 12, 0.0, Ending(frozenset(range(4))), partial_results=True)
+        complete = Complete(2, 3, 1, 12, 1.0, Ending(frozenset(range(4))), partial_results=True)
         told = [
             event.completions
             for event in carry_out(engine, complete)
