@@ -61,10 +61,10 @@ class PlainChecks:
             case Completed():
                 self.check_completed(plain, event)
             case Recalled():
-                told = tuple(plain.text[event.offset :])
-                assert event.tokens[: len(told)] == told
-                more = event.tokens[len(told) :]
-                assert plain.half_done()[: len(more)] == more
+                end = event.offset + len(event.tokens)
+                assert end >= len(plain.text)
+                whole = (*plain.text, *self.half_done(plain))
+                assert event.tokens == whole[event.offset : end]
                 assert event.operation_ids == tuple(o.id for o in plain.operations)
                 plain.held = False
                 plain.granted = plain.written + LIMITS.read_ahead_chars
@@ -125,7 +125,6 @@ class PlainChecks:
         # What was held back comes out at once in the end.
         spare = max(map(len, event.operation.stop), default=0)
         assert plain.written <= plain.granted + spare, "wrote ahead of the reader"
-        assert not plain.held, "wrote while held"
 
     def check_appended(self, plain: PlainSession, event: Appended) -> None:
         operation = plain.take(event.operation_id)
@@ -186,8 +185,9 @@ class PlainChecks:
         plain.operations.pop(0)
 
     def check_rejected(self, plain: PlainSession, event: Rejected) -> None:
+        before = [o for o in plain.operations if (o.id or 0) < event.operation_id]
         operation = plain.take(event.operation_id)
-        if any(isinstance(other, Close) for other in plain.operations):
+        if any(isinstance(other, Close) for other in before):
             assert isinstance(event.error, WrongState)
             return
         match operation:
@@ -213,14 +213,7 @@ class PlainChecks:
         told = tuple(original.text)
         assert text[: len(told)] == told
         more = text[len(told) :]
-        expected = original.half_done()
-        head = original.operations[0] if original.operations else None
-        if (
-            isinstance(head, Accept)
-            and original.completions
-            and head.index < len(original.completions)
-        ):
-            expected = original.completions[head.index].tokens
+        expected = self.half_done(original)
         assert expected[: len(more)] == more
         copy.seed, copy.floor, copy.closed = seed, original.floor, False
         copy.granted = LIMITS.read_ahead_chars
@@ -229,3 +222,10 @@ class PlainChecks:
         # The original may be longer, by what nobody was told of; rewinds are counted from there.
         if whole := self.engine._sessions.get(session_id):
             copy.reach(len(whole.trail))
+
+    @staticmethod
+    def half_done(plain: PlainSession) -> Sequence[int]:
+        head = plain.operations[0] if plain.operations else None
+        if isinstance(head, Accept) and plain.completions and head.index < len(plain.completions):
+            return plain.completions[head.index].tokens
+        return plain.half_done()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -178,3 +179,14 @@ def test_an_altered_structure_is_refused_or_read(
         return
     assert snapshot.session.consistent
     assert from_bytes(to_bytes(snapshot), 1_000) == snapshot
+
+
+def test_a_state_of_another_shape_leaves_no_slot_behind(
+    runtime: Runtime, honest: dict[str, Any]
+) -> None:
+    frozen = from_bytes(sealed(honest), 100).session
+    engine = new_engine(runtime)
+    with pytest.raises(InvalidRequest, match="shape"):
+        engine.thaw("b", replace(frozen, state=frozen.state[:1]))
+    assert engine._arena.reserved == 0
+    engine.check_integrity()

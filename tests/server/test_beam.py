@@ -13,11 +13,13 @@ from tests.server.plain_session import log_probability
 from tests.server.plain_stepper import SYMBOLS, PlainStepper, Text, likeliest_after
 
 from cellwire.server.arena import Arena
+from cellwire.server.beam import Beam
 from cellwire.server.engine import Engine
 from cellwire.server.errors import Full
 from cellwire.server.events import Completed, Completion, Event, Rejected, Written
 from cellwire.server.operations import MAX_BEAM_WIDTH, Append, Complete, Ending, Generate
 from cellwire.server.sampling import Sampling
+from cellwire.server.step import StepBatch, StepResult
 from cellwire.server.waiting import Limits
 
 texts = st.lists(st.integers(0, SYMBOLS - 1), min_size=1, max_size=6).map(tuple)
@@ -133,6 +135,31 @@ def test_a_beam_steps_with_everybody_else() -> None:
 def test_a_beam_wider_than_a_step_still_runs() -> None:
     best = completed((1, 2), Complete(2, MAX_BEAM_WIDTH, 1, 4))[0]
     assert best == everything((1, 2), Complete(2, 1, 1, 4))[0]
+
+
+class UndecidedStepper(PlainStepper):
+    """Finds every token as likely as any other."""
+
+    def step(self, batch: StepBatch) -> StepResult:
+        result = super().step(batch)
+        result.log_probability[:] = result.best_log_probability[:] = -1
+        result.best_token[:] = np.arange(SYMBOLS)
+        return result
+
+
+def test_of_equally_likely_completions_the_lowest_tokens_come_first() -> None:
+    engine = engine_with((1,))
+    engine._stepper = UndecidedStepper()
+    engine.submit("s", Complete(2, 3, 3, 2))
+    event = events_of(engine)[-1]
+    assert isinstance(event, Completed)
+    assert [completion.tokens for completion in event.completions] == [(0, 0), (0, 1), (0, 2)]
+
+
+def test_a_beam_has_room_for_the_greedy_hypothesis_beside_its_own() -> None:
+    arena = Arena(100)
+    Beam(arena, Complete(1, 5, 1, 3))
+    assert arena.reserved == 2 * (5 + 1)  # each reads a slot and writes another
 
 
 def test_a_beam_that_finds_no_room_is_refused_alone() -> None:

@@ -352,6 +352,12 @@ def test_penalties_and_biases_change_single_logits(path: Path) -> None:
     np.testing.assert_allclose(share, softmax(logits), atol=2 / ROWS)
 
 
+def test_top_k_is_of_the_changed_logits(path: Path) -> None:
+    least = int(first_logits(path, np.zeros(1, np.int64))[0].argmin())
+    shaping = shaping_of(ROWS, [(row, least, 1.0, 100.0) for row in range(ROWS)])
+    assert drawn(path, shaping, temperature=100.0, top_k=1)[least] == 1
+
+
 def test_a_row_that_asks_for_nothing_gets_the_same_from_every_program(path: Path) -> None:
     random = np.random.default_rng(3)
     batch = batch_of(

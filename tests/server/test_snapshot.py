@@ -10,9 +10,12 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.server.one_session import append, carry_out, drained, engine_with, only
 
 from cellwire.server.errors import InvalidRequest, WrongState
+from cellwire.server.events import Rewound
 from cellwire.server.history import MOST_REMEMBERED
+from cellwire.server.operations import Rewind
 from cellwire.server.snapshot import (
     MAGIC,
     VERSION,
@@ -35,6 +38,19 @@ def from_bytes(data: bytes) -> Snapshot:
 
 def test_what_went_in_comes_out() -> None:
     assert from_bytes(to_bytes(SNAPSHOT)) == SNAPSHOT
+
+
+def test_a_session_that_was_rewound_comes_back_as_it_was() -> None:
+    engine = engine_with(window=20)
+    append(engine, *[1, 2, 3, 4, 5, 6, 0] * 6)
+    carry_out(engine, Rewind(2, chars=18))
+    frozen = engine.freeze("s")
+    data = to_bytes(Snapshot(VERSION, "f" * 64, {}, frozen))
+    engine.thaw("t", from_bytes_with(data, largest_state=100).session)
+    assert engine.freeze("t") == frozen
+    engine.submit("t", Rewind(3, offset=frozen.floor))
+    assert only(Rewound, drained(engine)).offset == frozen.floor
+    engine.check_integrity()
 
 
 def test_a_snapshot_may_hold_all_that_a_session_remembers() -> None:

@@ -89,6 +89,16 @@ def test_bytes_that_are_no_text_never_wait_for_long(data: bytes) -> None:
     assert text == data[: len(data) - incomplete].decode(errors="replace")
 
 
+@pytest.mark.parametrize("byte", [0x80, 0xC0, 0xC1, 0xF5, 0xF8, 0xFF])
+def test_a_byte_that_begins_no_character_does_not_wait(byte: int) -> None:
+    assert BYTES.text([byte]) == ("\ufffd", 0)
+
+
+def test_bytes_of_letters_and_of_all_but_ascii_are_in_words() -> None:
+    assert BYTES.in_words >= {*b"az09_'", *range(128, 256)}
+    assert BYTES.between_words >= {*b" .\n"}
+
+
 def test_only_a_model_of_bytes_reads_bytes() -> None:
     assert BYTES.encode_bytes(b"\xff\x00").tolist() == [255, 0]
     with pytest.raises(InvalidRequest, match="reads characters"):
@@ -110,6 +120,13 @@ def test_words_without_white_space_have_a_separator() -> None:
     vocabulary = Vocabulary.of(VocabularyFacts("words", ("go", "on"), separator=" "))
     assert vocabulary.encode("go  on\n").tolist() == [0, 1]
     assert vocabulary.text([0, 1]) == (" go on", 0)
+
+
+def test_a_space_that_is_a_symbol_is_read_in_spite_of_a_separator() -> None:
+    facts = VocabularyFacts("words", ("go", " ", "<unk>"), unknown="<unk>", separator="_")
+    vocabulary = Vocabulary.of(facts)
+    assert vocabulary.encode("go go").tolist() == [0, 1, 0]
+    assert vocabulary.in_words == {0, 2}  # what stands for an unknown word is one
 
 
 @pytest.mark.parametrize(

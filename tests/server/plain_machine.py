@@ -1,0 +1,107 @@
+"""An engine beside its plain sessions: each step is checked, and nothing may be left in the end."""
+
+from __future__ import annotations
+
+from itertools import zip_longest
+
+import numpy as np
+from hypothesis.stateful import RuleBasedStateMachine, invariant
+from tests.server.plain_checks import LIMITS, PlainChecks
+from tests.server.plain_session import PlainSession
+from tests.server.plain_stepper import PlainStepper
+
+from cellwire.server.arena import Arena
+from cellwire.server.engine import Engine
+from cellwire.server.errors import Full
+from cellwire.server.events import Closed, Event, Finished, FinishReason, Opened, Written
+from cellwire.server.operations import Append, Operation
+from cellwire.server.step import MAX_STEPS
+
+SLOTS = 60
+ATTACH_ID = 9_998
+
+
+class PlainMachine(PlainChecks, RuleBasedStateMachine):
+    """All but the rules."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.arena = Arena(SLOTS)
+        self.engine = Engine(PlainStepper(), self.arena, LIMITS, max_sessions=9, max_batch=4)
+        self.plain: dict[str, PlainSession] = {}
+        self.next_id = 0
+        self.max_steps = MAX_STEPS
+
+    @property
+    def anybody(self) -> list[str]:
+        """All sessions there ever were."""
+        return list(self.plain)
+
+    @property
+    def living(self) -> list[str]:
+        """The sessions that are open; all if none is, for few rules do anything to a closed one."""
+        return [i for i, plain in self.plain.items() if not plain.closed] or self.anybody
+
+    def fresh_id(self) -> int:
+        self.next_id += 1
+        return self.next_id
+
+    def open_with(self, seed: int, window: int, tokens: list[int]) -> None:
+        session_id = f"session {self.fresh_id()}"
+        self.plain[session_id] = PlainSession(seed, window, granted=LIMITS.read_ahead_chars)
+        self.engine.open(session_id, 0, seed, window)
+        event = next(event for event in self.take() if event.session_id == session_id)
+        assert isinstance(event, Opened | Closed)
+        assert isinstance(event, Opened) or isinstance(event.error, Full)
+        if tokens:
+            self.submit(session_id, Append(self.fresh_id(), np.array(tokens, np.uint32)))
+        for _ in tokens:
+            self.take()
+
+    def copy_of(self, session_id: str, seed: int) -> str:
+        """Expect a copy, and count it as closed until it is there."""
+        new_id = f"session {self.fresh_id()}"
+        self.plain[new_id] = PlainSession(
+            seed, self.plain[session_id].window, granted=LIMITS.read_ahead_chars, closed=True
+        )
+        return new_id
+
+    def submit(self, session_id: str, operation: Operation) -> None:
+        plain = self.plain[session_id]
+        if not plain.closed:
+            plain.operations.append(operation)
+        self.engine.submit(session_id, operation)
+        self.take()
+
+    def take(self) -> list[Event]:
+        """Step once, and check every event against the plain sessions."""
+        events = self.engine.step(self.max_steps)
+        for event, following in zip_longest(events, events[1:]):
+            plain = self.plain[event.session_id]
+            if isinstance(event, Written) and plain.held:
+                # What was held back as the beginning of a stop string, when it can become none.
+                assert isinstance(following, Finished), "wrote while held"
+                assert following.reason is FinishReason.CANCELLED
+            self.check(plain, event)
+        return events
+
+    @invariant()
+    def whole(self) -> None:
+        self.engine.check_integrity()
+        assert self.engine.sessions == sum(not plain.closed for plain in self.plain.values())
+
+    def teardown(self) -> None:
+        for session_id, plain in self.plain.items():
+            self.engine.attach(session_id, ATTACH_ID, None)
+            self.take()
+            plain.granted += 1_000
+            self.engine.grant(session_id, 1_000)
+        self.take()
+        while not self.engine.idle:
+            self.take()
+        assert not any(plain.operations for plain in self.plain.values()), "an operation is lost"
+        for session_id in self.plain:
+            self.engine.close(session_id)
+        self.engine.check_integrity()
+        assert self.engine.sessions == 0
+        assert self.arena.reserved == 0, "a slot is still spoken for"

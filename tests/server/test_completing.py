@@ -1,0 +1,59 @@
+"""Complete, beyond what the beam finds: what is told on the way, and a model that breaks."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import pytest
+from tests.server.one_session import append, carry_out, engine_with, only
+from tests.server.plain_stepper import PlainStepper
+
+from cellwire.server.errors import StepFailed
+from cellwire.server.events import Closed, Completed
+from cellwire.server.operations import Complete, Ending
+from cellwire.server.step import StepBatch, StepResult
+
+
+def test_the_best_so_far_is_told_once() -> None:
+    engine = engine_with()
+    append(engine, 1, 2)
+    for number in range(20):
+        complete = Complete(2, 3, 1, 12, 1.0, Ending(frozenset(range(4))), partial_results=True)
+        told = [
+            event.completions
+            for event in carry_out(engine, complete)
+            if isinstance(event, Completed) and event.partial
+        ]
+        assert all(one != following for one, following in pairwise(told))
+        append(engine, number % 7)
+
+
+def test_a_completion_does_not_end_before_what_must_come_first() -> None:
+    ending = Ending(frozenset([1]), after=frozenset([2]))
+    assert not ending.ends(None, 1)
+    assert not ending.ends(3, 1)
+    assert ending.ends(2, 1)
+    assert Ending(frozenset([1])).ends(None, 1)
+
+
+class LastRowBreaks(PlainStepper):
+    """Of three rows or more, the third comes out as no number."""
+
+    def __init__(self, field: str) -> None:
+        super().__init__()
+        self.field = field
+
+    def step(self, batch: StepBatch) -> StepResult:
+        result = super().step(batch)
+        if len(batch) >= 3:
+            getattr(result, self.field)[0, 2] = math.nan
+        return result
+
+
+@pytest.mark.parametrize("field", ["log_probability", "scores"])
+def test_any_row_of_a_session_can_break_it(field: str) -> None:
+    engine = engine_with(stepper=LastRowBreaks(field))
+    append(engine, 1)
+    closed = only(Closed, carry_out(engine, Complete(2, 4, 1, 5)))
+    assert isinstance(closed.error, StepFailed)
