@@ -5,7 +5,7 @@ from __future__ import annotations
 from cellwire.server.step import MAX_STEPS
 
 _STRIDE_S = 0.020  # a quarter of what anybody notices between a key and its letter
-_LEAST_STEPS = 4  # what a stride costs beside its steps should be shared by more than one
+_LEAST_STEPS = 4  # what a stride costs beside its steps should be shared by several
 
 
 class Pace:
