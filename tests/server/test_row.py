@@ -37,11 +37,9 @@ def test_a_wish_beyond_temperature_and_top_k_shapes(sampling: Sampling) -> None:
     assert batch_of([PLAIN, row_with(Sampling(0.5, top_k=3))], 1).shaping is None
 
 
-def test_a_greedy_row_draws_nothing() -> None:
-    drawing = PLAIN._replace(key=7, position=3)
-    batch = batch_of([drawing._replace(sampling=Sampling(0.0)), drawing], 2)
-    assert (batch.uniform[:, 0] == 0).all()
-    assert (batch.uniform[:, 1] > 0).all()
+def test_a_greedy_row_takes_the_likeliest_whatever_its_top_k() -> None:
+    rows = [Row(1, 2, 3, sampling=Sampling(0, top_k=5)), Row(1, 2, 4, sampling=Sampling(top_k=5))]
+    assert batch_of(rows, steps=2).top_k.tolist() == [1, 5]
 
 
 def test_penalty_and_bias_of_one_token_are_one_change() -> None:
