@@ -124,8 +124,11 @@ class Beam:
         hypothesis = self._alive[parent]
         before = hypothesis.tokens[-1] if hypothesis.tokens else None
         must_end = len(hypothesis.tokens) + 1 == self._complete.max_chars
+        ending = self._complete.ending
+        if ends and not (must_end or ending.tokens):
+            return
         for place, (token, log_probability) in enumerate(outcome.best):
-            if (must_end or self._complete.ending.ends(before, token)) == ends:
+            if (must_end or ending.ends(before, token)) == ends:
                 total = hypothesis.log_probability + log_probability
                 yield _Extension(-total, rank, token, parent, place)
 

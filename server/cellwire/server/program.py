@@ -183,11 +183,13 @@ def _asked(cell: Cell, sampler: Sampler) -> dict[str, tuple[int, _Shape]]:
     asked: dict[str, tuple[int, _Shape]] = {of_sampler.FORCED: (_INT64, ["steps", "batch"])}
     if not cell.writes:
         return asked
-    asked[of_sampler.UNIFORM] = _FLOAT32, ["steps", "batch"]
-    asked[of_sampler.INVERSE_TEMPERATURE] = _FLOAT32, ["batch"]
+    if sampler.samples:
+        asked[of_sampler.UNIFORM] = _FLOAT32, ["steps", "batch"]
+        asked[of_sampler.INVERSE_TEMPERATURE] = _FLOAT32, ["batch"]
     if sampler.ranks:
-        asked[of_sampler.TOP_K] = _INT64, ["batch"]
         asked[of_sampler.LIMIT] = _INT64, [1]
+    if sampler.ranks and sampler.samples:
+        asked[of_sampler.TOP_K] = _INT64, ["batch"]
     if sampler is Sampler.SHAPING:
         for name in (of_sampler.TOP_P, of_sampler.LOG_MIN_P):
             asked[name] = _FLOAT32, ["batch"]

@@ -47,16 +47,23 @@ def batch_of(rows: Sequence[Row], steps: int) -> StepBatch:
     token, read_slot, write_slot, count, forced, sampling, key, position, _, best = zip(
         *rows, strict=True
     )
-    positions = np.add.outer(np.arange(steps, dtype=np.uint64), np.array(position, np.uint64))
+    if all(forced):  # nothing is drawn, and these would cost more than all the rest
+        uniform = np.zeros((steps, len(rows)), np.float32)
+        inverse_temperature, top_k = uniform[0], np.zeros(len(rows), np.int64)
+    else:
+        positions = np.add.outer(np.arange(steps, dtype=np.uint64), np.array(position, np.uint64))
+        uniform = uniforms(np.array(key, np.uint64), positions)
+        inverse_temperature = np.array([s.inverse_temperature for s in sampling], np.float32)
+        top_k = np.array([s.ranks for s in sampling], np.int64)
     return StepBatch(
         token=np.array(token, np.int64),
         read_slot=np.array(read_slot, np.int64),
         write_slot=np.array(write_slot, np.int64),
         count=np.array(count, np.int64),
         forced=_columns(forced, steps),
-        uniform=uniforms(np.array(key, np.uint64), positions),
-        inverse_temperature=np.array([s.inverse_temperature for s in sampling], np.float32),
-        top_k=np.array([s.ranks for s in sampling], np.int64),
+        uniform=uniform,
+        inverse_temperature=inverse_temperature,
+        top_k=top_k,
         best=max(best),
         shaping=None if all(s.plain for s in sampling) else _shaping(rows),
     )

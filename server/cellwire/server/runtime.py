@@ -137,14 +137,17 @@ class Runtime:
         top_k = self._inputs["top_k"][: len(batch)]
         np.minimum(top_k, self._symbols, out=top_k)
         most = max(int(top_k.max()), batch.best)
-        if batch.shaping is None and most == 0:
-            return Sampler.PLAIN, 0
         if batch.shaping is not None and (batch.shaping.top_p < 1).any():
             most = self._symbols
         limit = min(self._symbols, 1 << max(0, most - 1).bit_length())
+        sampled = (batch.forced == SAMPLED).any(axis=0)  # [batch]
         if batch.shaping is not None:
             return Sampler.SHAPING, limit
-        if batch.best or ((top_k == 0) & (batch.forced == SAMPLED).any(axis=0)).any():
+        if not sampled.any():
+            return Sampler.FORCED, limit
+        if most == 0:
+            return Sampler.PLAIN, 0
+        if batch.best or (sampled & (top_k == 0)).any():
             return Sampler.RANKING, limit
         return Sampler.TOP_K, limit
 

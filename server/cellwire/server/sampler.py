@@ -1,7 +1,7 @@
 """The sampler: the nodes that settle each row's next token from its logits.
 
 A row without top-k inverts the CDF of the whole distribution, in the order of the tokens; a row
-with top-k that of its likeliest tokens, in the order of their rank. There are four samplers, of
+with top-k that of its likeliest tokens, in the order of their rank. There are five samplers, of
 which a stride takes the cheapest that does for all its rows. A row gets the same bits from each
 that does for it.
 
@@ -57,10 +57,16 @@ class _Ranking:
 class Sampler(Enum):
     """How much a program can do for the rows that ask for it."""
 
+    FORCED = "nothing is sampled: appends, scores and beams"
     PLAIN = "temperature"
     TOP_K = "top-k, of every row that is sampled"
     RANKING = "temperature, top-k and reports of the likeliest tokens"
     SHAPING = "everything"
+
+    @property
+    def samples(self) -> bool:
+        """Whether it draws tokens at all."""
+        return self is not Sampler.FORCED
 
     @property
     def ranks(self) -> bool:
@@ -70,7 +76,7 @@ class Sampler(Enum):
     @property
     def reports_best(self) -> bool:
         """Whether it reports the likeliest tokens."""
-        return self in {Sampler.RANKING, Sampler.SHAPING}
+        return self in {Sampler.FORCED, Sampler.RANKING, Sampler.SHAPING}
 
 
 def add_sampler(graph: Graph, sampler: Sampler, step: str) -> None:
@@ -78,27 +84,33 @@ def add_sampler(graph: Graph, sampler: Sampler, step: str) -> None:
 
     `step` names the number of the step. Greedy choice is a top_k of 1.
     """
+    forced = graph.add("Gather", FORCED, step, axis=0)
+    if sampler.samples:
+        sampled = _sampled(graph, sampler, step)
+        is_forced = graph.add("GreaterOrEqual", forced, graph.constant(0, np.int64))
+        graph.add("Where", is_forced, forced, sampled, name=CHOSEN)
+    else:
+        _rank(graph, LOGITS, BEST_TOKEN)
+        graph.add("Identity", forced, name=CHOSEN)
+    _report_log_probabilities(graph, sampler)
+
+
+def _sampled(graph: Graph, sampler: Sampler, step: str) -> str:
+    """Draw a token of each row: `[batch]`."""
     last = graph.axes(1)
     inverse_temperature = graph.add("Unsqueeze", INVERSE_TEMPERATURE, last)
     uniform = graph.add("Unsqueeze", graph.add("Gather", UNIFORM, step, axis=0), last)
-    match sampler:
-        case Sampler.PLAIN:
-            scaled = graph.add("Mul", LOGITS, inverse_temperature)
-            sampled = _drawn(graph, scaled, uniform)
-        case Sampler.TOP_K:
-            ranking = _rank(graph, LOGITS, BEST_TOKEN)
-            sampled = _drawn_by_rank(graph, ranking, inverse_temperature, uniform)
-        case Sampler.RANKING:
-            ranking = _rank(graph, LOGITS, BEST_TOKEN)
-            by_rank = _drawn_by_rank(graph, ranking, inverse_temperature, uniform)
-            scaled = graph.add("Mul", LOGITS, inverse_temperature)
-            sampled = _by_rank_if_top_k(graph, by_rank, _drawn(graph, scaled, uniform))
-        case Sampler.SHAPING:
-            sampled = _drawn_from_shaped(graph, inverse_temperature, uniform)
-    forced = graph.add("Gather", FORCED, step, axis=0)
-    is_forced = graph.add("GreaterOrEqual", forced, graph.constant(0, np.int64))
-    graph.add("Where", is_forced, forced, sampled, name=CHOSEN)
-    _report_log_probabilities(graph, sampler)
+    if sampler is Sampler.SHAPING:
+        return _drawn_from_shaped(graph, inverse_temperature, uniform)
+    by_rank = by_token = ""
+    if sampler.ranks:
+        ranking = _rank(graph, LOGITS, BEST_TOKEN)
+        by_rank = _drawn_by_rank(graph, ranking, inverse_temperature, uniform)
+    if sampler is not Sampler.TOP_K:
+        by_token = _drawn(graph, graph.add("Mul", LOGITS, inverse_temperature), uniform)
+    return (
+        _by_rank_if_top_k(graph, by_rank, by_token) if by_rank and by_token else by_rank or by_token
+    )
 
 
 def take_what_is_forced(graph: Graph, step: str) -> None:
