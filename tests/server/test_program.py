@@ -1,11 +1,9 @@
-"""The composed program, row by row against numpy, and every row untouched by its neighbours."""
+"""The composed program: states in the arena, strides, every row untouched by its neighbours."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -13,136 +11,28 @@ import onnxruntime as ort
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.server.program_runs import (
+    HIDDEN,
+    ROWS,
+    SLOTS,
+    batch_of,
+    one_step,
+    rows_of,
+    shaping_of,
+    softmax,
+)
 from tests.server.tiny_cell import SYMBOLS, lstm_cell, previous_token_cell, write_cell
 
-from cellwire.server.arena import TRASH, ZERO
+from cellwire.server.arena import ZERO
 from cellwire.server.cell import read_cell
 from cellwire.server.errors import InvalidRequest
 from cellwire.server.runtime import Runtime
-from cellwire.server.step import MAX_STEPS, SAMPLED, Shaping, StepBatch, StepResult
-
-SLOTS = 40
-ROWS = 1_000
-HIDDEN = 19  # no multiple of any vector width
+from cellwire.server.step import MAX_STEPS, SAMPLED, StepResult
 
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_cell(tmp_path_factory.mktemp("models") / "tiny.onnx", lstm_cell(HIDDEN))
-
-
-def batch_of(rows: int, **columns: object) -> StepBatch:
-    given_or: dict[str, Any] = {
-        "token": np.zeros(rows, np.int64),
-        "read_slot": np.full(rows, ZERO, np.int64),
-        "write_slot": np.full(rows, TRASH, np.int64),
-        "count": np.ones(rows, np.int64),
-        "forced": np.full((1, rows), SAMPLED, np.int64),
-        "uniform": np.zeros((1, rows), np.float32),
-        "inverse_temperature": np.ones(rows, np.float32),
-        "top_k": np.zeros(rows, np.int64),
-    }
-    given_or |= {name: np.asarray(v, given_or[name].dtype) for name, v in columns.items()}
-    for name in ("forced", "uniform"):
-        given_or[name] = np.atleast_2d(given_or[name])
-    return StepBatch(**given_or)
-
-
-def one_step(runtime: Runtime, batch: StepBatch) -> StepResult:
-    """The result of a stride of one step, without the axis of steps."""
-    result = runtime.step(batch)
-    assert len(result.chosen) == 1
-    return replace(result, chosen=result.chosen[0], log_probability=result.log_probability[0])
-
-
-def first_logits(path: Path, tokens: np.ndarray) -> np.ndarray:
-    """The bare cell's logits [batch, symbols] from a zero state, run by hand."""
-    session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
-    zeros = np.zeros((len(tokens), HIDDEN), np.float32)
-    feed = {"token": tokens, "state.h": zeros, "state.c": zeros}
-    return np.asarray(session.run(["logits"], feed)[0])
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    weights = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
-    return np.asarray(weights / weights.sum(axis=-1, keepdims=True))
-
-
-def test_sampling_inverts_the_distribution(path: Path) -> None:
-    rows = 1000
-    uniform = (np.arange(rows) + 0.5) / rows
-    result = one_step(
-        Runtime(read_cell(path), SLOTS, ROWS),
-        batch_of(rows, uniform=uniform, inverse_temperature=np.full(rows, 1 / 0.7)),
-    )
-    probabilities = softmax(first_logits(path, np.zeros(1, np.int64))[0] / 0.7)
-    counts = np.bincount(result.chosen, minlength=len(SYMBOLS))
-    np.testing.assert_allclose(counts / rows, probabilities, atol=2 / rows)
-
-
-def test_log_probability_is_the_models_own_whatever_the_sampling(path: Path) -> None:
-    tokens = np.arange(len(SYMBOLS))
-    result = one_step(
-        Runtime(read_cell(path), SLOTS, ROWS),
-        batch_of(
-            len(tokens),
-            token=tokens,
-            uniform=np.linspace(0, 0.999, len(tokens)),
-            inverse_temperature=np.linspace(0.1, 9, len(tokens)),
-            top_k=tokens % 5,
-        ),
-    )
-    expected = np.log(softmax(first_logits(path, tokens)))[tokens, result.chosen]
-    np.testing.assert_allclose(result.log_probability, expected, atol=1e-5)
-
-
-def test_greedy_takes_the_likeliest(path: Path) -> None:
-    tokens = np.arange(len(SYMBOLS))
-    result = one_step(
-        Runtime(read_cell(path), SLOTS, ROWS),
-        batch_of(
-            len(tokens),
-            token=tokens,
-            top_k=np.ones(len(tokens)),
-            uniform=np.full(len(tokens), 1 - 2**-23),
-        ),
-    )
-    assert (result.chosen == first_logits(path, tokens).argmax(axis=1)).all()
-
-
-@pytest.mark.parametrize("top_k", [1, 2, 5, len(SYMBOLS), 4_000_000_000])
-def test_top_k_draws_from_the_likeliest_only(path: Path, top_k: int) -> None:
-    rows = 400
-    uniform = np.arange(rows) / rows
-    result = one_step(
-        Runtime(read_cell(path), SLOTS, ROWS),
-        batch_of(rows, uniform=uniform, top_k=np.full(rows, top_k)),
-    )
-    logits = first_logits(path, np.zeros(1, np.int64))[0]
-    allowed = set(np.argsort(-logits)[: min(top_k, len(SYMBOLS))].tolist())
-    assert set(result.chosen.tolist()) <= allowed
-    if top_k <= 5:
-        assert set(result.chosen.tolist()) == allowed
-
-
-def test_a_uniform_just_below_one_never_falls_off_the_end(path: Path) -> None:
-    rows = 4 * len(SYMBOLS)
-    tokens = np.arange(rows) % len(SYMBOLS)
-    result = one_step(
-        Runtime(read_cell(path), SLOTS, ROWS),
-        batch_of(
-            rows,
-            token=tokens,
-            uniform=np.full(rows, 1 - 2**-23),
-            top_k=np.arange(rows) % 4,
-            inverse_temperature=np.linspace(0.01, 50, rows),
-        ),
-    )
-    assert (result.chosen < len(SYMBOLS)).all()
-    order = np.argsort(np.argsort(-first_logits(path, tokens), axis=1), axis=1)
-    ranks = order[np.arange(rows), result.chosen]
-    limits = np.where(np.arange(rows) % 4, np.arange(rows) % 4, len(SYMBOLS))
-    assert (ranks < limits).all()
 
 
 def test_forced_rows_take_the_token_they_are_given(path: Path) -> None:
@@ -187,12 +77,6 @@ def test_a_state_that_ignores_itself_is_read_before_it_is_written(tmp_path: Path
         runtime, batch_of(32, token=(np.arange(32) + 9) % 30, read_slot=slots, **columns)
     )
     assert (result.chosen == np.arange(32) % 30).all()
-
-
-def rows_of(batch: StepBatch, places: np.ndarray) -> StepBatch:
-    columns = {f.name: getattr(batch, f.name) for f in fields(StepBatch)}
-    of_rows = {n: v[..., places] for n, v in columns.items() if isinstance(v, np.ndarray)}
-    return StepBatch(**columns | of_rows)
 
 
 @settings(
@@ -288,121 +172,6 @@ def test_a_cell_may_use_any_name_of_its_own(tmp_path: Path) -> None:
     plain = Runtime(read_cell(write_cell(tmp_path / "plain.onnx", lstm_cell(8))), SLOTS, ROWS)
     result = one_step(Runtime(read_cell(tmp_path / "names.onnx"), SLOTS, ROWS), batch_of(3))
     assert (result.log_probability == one_step(plain, batch_of(3)).log_probability).all()
-
-
-Change = tuple[int, int, float, float]  # row, token, penalty, bias
-
-
-def shaping_of(rows: int, changes: Sequence[Change] = (), **columns: object) -> Shaping:
-    row, token, penalty, bias = zip(*changes, strict=True) if changes else ((), (), (), ())
-    top_p = np.asarray(columns.get("top_p", np.ones(rows)), np.float32)
-    with np.errstate(divide="ignore"):
-        log_min_p = np.log(np.asarray(columns.get("min_p", np.zeros(rows)), np.float32))
-    return Shaping(
-        top_p,
-        log_min_p,
-        np.array(row, np.int64),
-        np.array(token, np.int64),
-        np.array(penalty, np.float32),
-        np.array(bias, np.float32),
-    )
-
-
-def drawn(path: Path, shaping: Shaping, temperature: float = 1.0, top_k: int = 0) -> np.ndarray:
-    """The share of each symbol in many draws after token 0, [symbols]."""
-    uniform = (np.arange(ROWS) + 0.5) / ROWS
-    inverse = np.full(ROWS, 1 / temperature)
-    batch = batch_of(ROWS, uniform=uniform, inverse_temperature=inverse, top_k=np.full(ROWS, top_k))
-    result = one_step(Runtime(read_cell(path), SLOTS, ROWS), replace(batch, shaping=shaping))
-    return np.bincount(result.chosen, minlength=len(SYMBOLS)) / ROWS
-
-
-@pytest.mark.parametrize("top_p", [1e-6, 0.3, 0.7, 0.99])
-def test_top_p_keeps_the_likeliest_that_have_it_together(path: Path, top_p: float) -> None:
-    share = drawn(path, shaping_of(ROWS, top_p=np.full(ROWS, top_p)), temperature=2)
-    probabilities = softmax(first_logits(path, np.zeros(1, np.int64))[0] / 2)
-    order = np.argsort(-probabilities)
-    before = np.concatenate([[0], np.cumsum(probabilities[order])[:-1]])
-    kept = order[before < top_p]
-    expected = np.zeros(len(SYMBOLS))
-    expected[kept] = probabilities[kept] / probabilities[kept].sum()
-    np.testing.assert_allclose(share, expected, atol=2 / ROWS)
-
-
-@pytest.mark.parametrize("min_p", [0.01, 0.3, 1.0])
-def test_min_p_keeps_what_has_its_share_of_the_likeliest(path: Path, min_p: float) -> None:
-    share = drawn(path, shaping_of(ROWS, min_p=np.full(ROWS, min_p)), temperature=2)
-    probabilities = softmax(first_logits(path, np.zeros(1, np.int64))[0] / 2)
-    kept = probabilities >= min_p * probabilities.max()
-    expected = np.where(kept, probabilities, 0) / probabilities[kept].sum()
-    np.testing.assert_allclose(share, expected, atol=2 / ROWS)
-
-
-def test_penalties_and_biases_change_single_logits(path: Path) -> None:
-    logits = first_logits(path, np.zeros(1, np.int64))[0].astype(np.float64)
-    likely, unlikely = int(logits.argmax()), int(logits.argmin())
-    changes = [
-        change
-        for row in range(ROWS)
-        for change in ((row, likely, 3.0, 0.0), (row, unlikely, 2.0, 4.0))
-    ]
-    logits[likely] /= 3
-    logits[unlikely] = logits[unlikely] * 2 + 4
-    share = drawn(path, shaping_of(ROWS, changes))
-    np.testing.assert_allclose(share, softmax(logits), atol=2 / ROWS)
-
-
-def test_top_k_is_of_the_changed_logits(path: Path) -> None:
-    least = int(first_logits(path, np.zeros(1, np.int64))[0].argmin())
-    shaping = shaping_of(ROWS, [(row, least, 1.0, 100.0) for row in range(ROWS)])
-    assert drawn(path, shaping, temperature=100.0, top_k=1)[least] == 1
-
-
-def test_a_row_that_asks_for_nothing_gets_the_same_from_every_program(path: Path) -> None:
-    random = np.random.default_rng(3)
-    batch = batch_of(
-        32,
-        token=random.integers(0, len(SYMBOLS), 32),
-        write_slot=np.arange(2, 34),
-        uniform=random.integers(0, 2**23, 32) * 2.0**-23,
-        inverse_temperature=random.uniform(0.2, 5, 32),
-        top_k=random.integers(0, 6, 32),
-    )
-    shaping = shaping_of(
-        32, [(1, 5, 2.0, 1.0)], top_p=np.where(np.arange(32) == 2, 0.5, 1), min_p=np.arange(32) == 3
-    )
-    plain, shaped = Runtime(read_cell(path), SLOTS, ROWS), Runtime(read_cell(path), SLOTS, ROWS)
-    one, other = one_step(plain, batch), one_step(shaped, replace(batch, shaping=shaping))
-    asks_nothing = np.flatnonzero(~np.isin(np.arange(32), [1, 2, 3]))
-    assert (one.chosen == other.chosen)[asks_nothing].all()
-    assert (one.log_probability == other.log_probability)[asks_nothing].all()
-    for name in ("h", "c"):
-        assert (plain.state(name) == shaped.state(name)).all()
-    for row in (1, 2, 3):  # and one that asks gets the same in company as alone
-        alone = shaping_of(
-            1,
-            [(0, 5, 2.0, 1.0)] if row == 1 else [],
-            top_p=[0.5 if row == 2 else 1.0],
-            min_p=[float(row == 3)],
-        )
-        runtime = Runtime(read_cell(path), SLOTS, ROWS)
-        single = one_step(runtime, replace(rows_of(batch, np.array([row])), shaping=alone))
-        assert single.chosen[0] == other.chosen[row]
-        assert single.log_probability[0] == other.log_probability[row]
-
-
-@pytest.mark.parametrize("best", [1, 3, 20, len(SYMBOLS), 500])
-def test_the_likeliest_tokens_come_with_their_log_probabilities(path: Path, best: int) -> None:
-    tokens = np.arange(6)
-    result = one_step(
-        Runtime(read_cell(path), SLOTS, ROWS), replace(batch_of(6, token=tokens), best=best)
-    )
-    logs = np.log(softmax(first_logits(path, tokens)))
-    order = np.argsort(-logs, axis=1, kind="stable")[:, : result.best_token.shape[1]]
-    assert result.best_token.shape[1] >= min(best, len(SYMBOLS))
-    assert (result.best_token == order).all()
-    expected = np.take_along_axis(logs, order, axis=1)
-    np.testing.assert_allclose(result.best_log_probability, expected, atol=1e-5)
 
 
 def test_a_state_goes_out_and_comes_back(path: Path) -> None:
