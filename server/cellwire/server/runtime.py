@@ -57,8 +57,11 @@ class Runtime:
         """
         self._symbols = cell.manifest.vocabulary.size
         self._writes = cell.writes
-        samplers = Sampler if cell.writes else [Sampler.PLAIN]
-        self._programs = {each: _session(cell, threads, each) for each in samplers}
+        self._cell = cell
+        self._threads = threads
+        # Each program holds the weights once more, so the rarer ones wait until they are needed.
+        first = (Sampler.FORCED, Sampler.PLAIN) if cell.writes else (Sampler.PLAIN,)
+        self._programs = {each: _session(cell, threads, each) for each in first}
         self._arenas = {s.name: np.zeros((slots, *s.shape), np.float32) for s in cell.states}
         self._steps = np.zeros((), np.int64)
         self._limit = np.ones(1, np.int64)
@@ -104,13 +107,13 @@ class Runtime:
             values = getattr(batch, column)
             buffer[: values.size] = values.reshape(-1)
         asked, limit = self._sampler_for(batch)
-        binding = self._binding(asked, steps, rows, limit)
         self._steps[()] = steps
         self._limit[0] = limit
-        if batch.shaping is not None:
-            _bind_shaping(binding, batch.shaping)
         try:
-            self._programs[asked].run_with_iobinding(binding)
+            binding = self._binding(asked, steps, rows, limit)
+            if batch.shaping is not None:
+                _bind_shaping(binding, batch.shaping)
+            self._program(asked).run_with_iobinding(binding)
         # onnxruntime's exceptions have no common base but Exception.
         except Exception as error:
             raise StepFailed(f"the model could not be run: {error}") from error
@@ -151,6 +154,12 @@ class Runtime:
             return Sampler.RANKING, limit
         return Sampler.TOP_K, limit
 
+    def _program(self, asked: Sampler) -> ort.InferenceSession:
+        """Return a program, compiled on first use."""
+        if asked not in self._programs:
+            self._programs[asked] = _session(self._cell, self._threads, asked)
+        return self._programs[asked]
+
     def _binding(self, asked: Sampler, steps: int, rows: int, limit: int) -> ort.IOBinding:
         """Return the binding for a size of stride, made on first use."""
         key = asked, steps, rows, limit
@@ -159,7 +168,7 @@ class Runtime:
         return self._bindings[key]
 
     def _bind(self, asked: Sampler, steps: int, rows: int, limit: int) -> ort.IOBinding:
-        session = self._programs[asked]
+        session = self._program(asked)
         binding = session.io_binding()
         known = {value.name for value in session.get_inputs()}
         _bind(binding.bind_input, program.STEPS, self._steps, ())
