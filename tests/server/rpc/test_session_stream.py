@@ -11,6 +11,7 @@ import pytest
 from grpc import aio
 from tests.server.rpc.conftest import (
     CAPACITY,
+    GUARD_S,
     OpenStream,
     Stream,
     idle,
@@ -18,6 +19,7 @@ from tests.server.rpc.conftest import (
     timers_of_sessions,
 )
 
+from cellwire.server.engine import Engine
 from cellwire.server.rpc.daemon import Daemon
 from cellwire.v1 import operations_pb2
 from cellwire.v1.generation_pb2 import GenerateRequest
@@ -99,6 +101,32 @@ async def test_generate_call_writes_what_a_session_writes(
     assert "".join(response.chunk.text for response in responses) == expected
     usage = responses[-1].finished.usage
     assert (usage.appended_chars, usage.generated_chars) == (11, 50)
+
+
+async def test_what_a_generate_call_has_written_may_be_written_ahead_again(
+    open_stream: OpenStream, channel: aio.Channel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    granted: dict[str, int] = {}  # by session
+    grant = Engine.grant
+
+    def note_grant(engine: Engine, session_id: str, chars: int) -> None:
+        granted[session_id] = granted.get(session_id, 0) + chars
+        grant(engine, session_id, chars)
+
+    monkeypatch.setattr(Engine, "grant", note_grant)
+    chars = 5 * 200  # the daemon's read_ahead_chars
+    request = GenerateRequest(
+        open=operations_pb2.Open(seed=8),
+        prompt=operations_pb2.Append(text="hello world"),
+        generate=operations_pb2.Generate(
+            max_chars=chars, sampling=operations_pb2.Sampling(temperature=0.9, top_k=9)
+        ),
+    )
+    async with asyncio.timeout(GUARD_S):
+        answers = [answer async for answer in GenerationServiceStub(channel).Generate(request)]
+    text = "".join(answer.chunk.text for answer in answers)
+    assert text == await text_alone(open_stream(), 8, chars)  # a later session: all has come
+    assert next(iter(granted.values())) == chars
 
 
 BAD_OPERATIONS = [

@@ -126,7 +126,7 @@ class GenerationService(GenerationServiceServicer):
                     if isinstance(event, list):
                         if chunk := writer.chunk(event):
                             await write(context, GenerateResponse(chunk=chunk))
-                        live.grant(len(event))
+                        live.grant_again(event)
                     elif isinstance(event, Finished):
                         finished = writer.finished(event)
                         finished.usage.appended_chars = len(append.tokens)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from cellwire.server.engine import Engine
 from cellwire.server.errors import CellwireError, Ended, WrongState
-from cellwire.server.events import Closed, Event
+from cellwire.server.events import Closed, Event, Written
 from cellwire.server.history import REMEMBERED
 from cellwire.server.operations import Operation
 from cellwire.server.registry import ServedModel
@@ -90,8 +90,11 @@ class LiveSession:
         """End an operation."""
         self.tell(lambda e: e.cancel(self.id, operation_id, target))
 
-    def grant(self, chars: int) -> None:
+    def grant_again(self, written: Sequence[Written]) -> None:
         """Let the session generate as much more as has been written to the client."""
+        self._grant(sum(len(event.tokens) for event in written))
+
+    def _grant(self, chars: int) -> None:
         self.tell(lambda e: e.grant(self.id, chars))
 
     def tell(self, command: Callable[[Engine], None]) -> None:
@@ -134,7 +137,7 @@ class LiveSession:
             case OnDisconnect.ON_DISCONNECT_PAUSE:
                 self.tell(lambda e: e.hold(self.id))
             case OnDisconnect.ON_DISCONNECT_CONTINUE:
-                self.grant(REMEMBERED)
+                self._grant(REMEMBERED)
             case _:
                 return False
         return True

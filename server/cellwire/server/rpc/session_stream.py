@@ -221,7 +221,7 @@ class SessionStream:
         if chunk is not None:
             operation_id = written[0].operation_id
             await self._respond(SessionResponse(operation_id=operation_id, chunk=chunk))
-        self._session.grant(sum(len(event.tokens) for event in written))
+        self._session.grant_again(written)
 
     async def _write_attached(self, event: Recalled) -> None:
         attached = operations_pb2.Attached(
