@@ -16,9 +16,9 @@ def read_to(trail: Trail, length: int) -> int:
     steps = 0
     if len(trail) == 0 < length:
         trail.settle([0])
-    while trail.behind or len(trail) < length:
+    while trail.missing or len(trail) < length:
         missing = trail.missing or length - len(trail)
-        catching_up = trail.behind
+        catching_up = trail.missing > 0
         count = min(missing, trail.stride)
         trail.place_to_write(count)
         trail.advance(count)

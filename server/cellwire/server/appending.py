@@ -5,7 +5,7 @@ from __future__ import annotations
 from cellwire.server.events import Appended, Finished, FinishReason
 from cellwire.server.operations import Append
 from cellwire.server.row import Outcome, Row
-from cellwire.server.run import Emit, Run
+from cellwire.server.run import Emit, Run, added_up, forcing
 from cellwire.server.trail import Trail
 
 
@@ -26,11 +26,8 @@ class Appending(Run):
 
     def rows(self, steps: int) -> list[Row]:
         """Return the row that forces the next tokens."""
-        trail = self.trail
-        token, slot = trail.unread, trail.head.slot
-        steps = min(steps, trail.stride)
-        forced = self.operation.tokens[self._done : self._done + steps].tolist()
-        return [Row(token, slot, trail.place_to_write(len(forced)), len(forced), forced)]
+        end = self._done + min(steps, self.trail.stride)
+        return [forcing(self.trail, self.operation.tokens[self._done : end].tolist())]
 
     def commit(self, outcomes: list[Outcome]) -> None:
         """Add the tokens to the text."""
@@ -43,8 +40,7 @@ class Appending(Run):
         self.trail.settle(self.operation.tokens[self._done : end].tolist())
         self._done = end
         self.stride = len(self.operation.tokens) - end
-        for log_probability in log_probabilities:
-            self._log_probability += log_probability
+        self._log_probability = added_up(log_probabilities, self._log_probability)
         if self.stride == 0:
             offset = len(self.trail)
             total = self._log_probability

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 from cellwire.server.events import Event, Finished, FinishReason
 from cellwire.server.operations import Append, Classify, Complete, Generate, Score
@@ -12,6 +12,22 @@ from cellwire.server.trail import Trail
 
 Stepped = Append | Generate | Complete | Score | Classify
 Emit = Callable[[Event], None]
+
+
+def forcing(trail: Trail, tokens: Sequence[int]) -> Row:
+    """Return the row that reads on along a trail, and settles these tokens."""
+    count = len(tokens)
+    return Row(trail.unread, trail.head.slot, trail.place_to_write(count), count, tokens)
+
+
+def added_up(log_probabilities: Iterable[float], start: float = 0.0) -> float:
+    """Return their sum, added in their order, wherever a text was cut.
+
+    `sum` compensates for rounding, so its result depends on the cuts.
+    """
+    for log_probability in log_probabilities:
+        start += log_probability
+    return start
 
 
 class Run(ABC):

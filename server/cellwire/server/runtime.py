@@ -117,16 +117,16 @@ class Runtime:
         # onnxruntime's exceptions have no common base but Exception.
         except Exception as error:
             raise StepFailed(f"the model could not be run: {error}") from error
-        return self._result(steps, rows, limit)
+        return self._result(steps, rows, limit if batch.best else 0)
 
-    def _result(self, steps: int, rows: int, limit: int) -> StepResult:
+    def _result(self, steps: int, rows: int, best: int) -> StepResult:
         """Return copies of what the last stride put into the buffers."""
         scores = self._scores[: steps * rows * self._labels]
         return StepResult(
             self._chosen[: steps * rows].reshape(steps, rows).copy(),
             self._log_probability[: steps * rows].reshape(steps, rows).copy(),
-            self._best_token[: rows * limit].reshape(rows, limit).copy(),
-            self._best_log_probability[: rows * limit].reshape(rows, limit).copy(),
+            self._best_token[: rows * best].reshape(rows, best).copy(),
+            self._best_log_probability[: rows * best].reshape(rows, best).copy(),
             scores.reshape(steps, rows, self._labels).copy() if self._labels else None,
         )
 

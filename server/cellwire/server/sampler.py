@@ -84,14 +84,14 @@ def add_sampler(graph: Graph, sampler: Sampler, step: str) -> None:
 
     `step` names the number of the step. Greedy choice is a top_k of 1.
     """
-    forced = graph.add("Gather", FORCED, step, axis=0)
-    if sampler.samples:
+    if sampler is Sampler.FORCED:
+        graph.add("Gather", FORCED, step, name=CHOSEN, axis=0)
+        _rank(graph, LOGITS, BEST_TOKEN)
+    else:
         sampled = _sampled(graph, sampler, step)
+        forced = graph.add("Gather", FORCED, step, axis=0)
         is_forced = graph.add("GreaterOrEqual", forced, graph.constant(0, np.int64))
         graph.add("Where", is_forced, forced, sampled, name=CHOSEN)
-    else:
-        _rank(graph, LOGITS, BEST_TOKEN)
-        graph.add("Identity", forced, name=CHOSEN)
     _report_log_probabilities(graph, sampler)
 
 
@@ -102,15 +102,15 @@ def _sampled(graph: Graph, sampler: Sampler, step: str) -> str:
     uniform = graph.add("Unsqueeze", graph.add("Gather", UNIFORM, step, axis=0), last)
     if sampler is Sampler.SHAPING:
         return _drawn_from_shaped(graph, inverse_temperature, uniform)
-    by_rank = by_token = ""
-    if sampler.ranks:
+    if sampler is Sampler.TOP_K:
         ranking = _rank(graph, LOGITS, BEST_TOKEN)
-        by_rank = _drawn_by_rank(graph, ranking, inverse_temperature, uniform)
-    if sampler is not Sampler.TOP_K:
-        by_token = _drawn(graph, graph.add("Mul", LOGITS, inverse_temperature), uniform)
-    return (
-        _by_rank_if_top_k(graph, by_rank, by_token) if by_rank and by_token else by_rank or by_token
-    )
+        return _drawn_by_rank(graph, ranking, inverse_temperature, uniform)
+    by_token = _drawn(graph, graph.add("Mul", LOGITS, inverse_temperature), uniform)
+    if sampler is Sampler.PLAIN:
+        return by_token
+    ranking = _rank(graph, LOGITS, BEST_TOKEN)
+    by_rank = _drawn_by_rank(graph, ranking, inverse_temperature, uniform)
+    return _by_rank_if_top_k(graph, by_rank, by_token)
 
 
 def take_what_is_forced(graph: Graph, step: str) -> None:

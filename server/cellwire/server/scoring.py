@@ -6,7 +6,7 @@ from cellwire.server.arena import Arena
 from cellwire.server.events import Scored
 from cellwire.server.operations import Score
 from cellwire.server.row import Outcome, Row
-from cellwire.server.run import Emit, Run
+from cellwire.server.run import Emit, Run, added_up
 from cellwire.server.trail import Trail
 
 _SLOTS = 1
@@ -51,9 +51,7 @@ class Scoring(Run):
             return
         each = tuple(self._log_probabilities) if self.operation.log_probabilities else ()
         scored = len(self._log_probabilities) - self._first
-        total = 0.0
-        for log_probability in self._log_probabilities:
-            total += log_probability  # sum() compensates, and an append does not
+        total = added_up(self._log_probabilities)
         self.emit(Scored(self.session_id, self.operation.id, total, scored, each))
         self.ended = True
 

@@ -53,7 +53,7 @@ from cellwire.server.operations import (
     Score,
 )
 from cellwire.server.row import Outcome, Row
-from cellwire.server.run import Emit, Run
+from cellwire.server.run import Emit, Run, forcing
 from cellwire.server.sampling import generator_key
 from cellwire.server.scoring import Scoring
 from cellwire.server.trail import Trail
@@ -138,10 +138,9 @@ class Session:
         trail = self.trail
         if missing := trail.missing:
             self._catching_up = True
-            head, token = trail.head, trail.unread
-            count = min(steps, trail.stride, missing)
-            forced = trail.history.between(head.read + 1, head.read + 1 + count)
-            return [Row(token, head.slot, trail.place_to_write(count), count, forced)]
+            start = trail.head.read + 1
+            end = start + min(steps, trail.stride, missing)
+            return [forcing(trail, trail.history.between(start, end))]
         assert self._run is not None
         return self._run.rows(steps)
 

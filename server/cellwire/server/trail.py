@@ -103,18 +103,13 @@ class Trail:
         return self._kept[0]
 
     @property
-    def behind(self) -> bool:
-        """Whether tokens before the last one are still to be read."""
-        return self.missing > 0
-
-    @property
     def unread(self) -> int:
         """The token the next stride reads first."""
         return self.history[self._kept[-1].read]
 
     @property
     def missing(self) -> int:
-        """How many tokens are to be read until it is no longer behind."""
+        """How many tokens before the last one are still to be read: then it is behind."""
         return max(0, self.history.length - 1 - self._kept[-1].read)
 
     @property
@@ -139,8 +134,13 @@ class Trail:
         """Whether a rewind may need the head: being on the interval, or all there is."""
         if not self._interval:
             return False
-        read = self.head.read
-        return read % self._interval == 0 or (len(self._kept) == 1 and read + steps >= self._floor)
+        alone = len(self._kept) == 1
+        return self._on_interval or (alone and self.head.read + steps >= self._floor)
+
+    @property
+    def _on_interval(self) -> bool:
+        """Whether the head is one of the states that are kept for rewinds."""
+        return self._interval > 0 and self.head.read % self._interval == 0
 
     def advance(self, steps: int) -> None:
         """Take note that the stride has been made: tokens are read, the state is written."""
@@ -148,8 +148,7 @@ class Trail:
         if self._writing is None:
             self._kept[-1] = Kept(head.read + steps, head.slot)
             return
-        off_interval = not self._interval or head.read % self._interval != 0
-        if off_interval and len(self._kept) > 1:
+        if not self._on_interval and len(self._kept) > 1:
             self._arena.release(self._kept.pop().slot)
         self._kept.append(Kept(head.read + steps, self._writing))
         self._writing = None
