@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from grpc import aio
 
-from cellwire.server.errors import CellwireError, Draining, InvalidRequest, WrongState
+from cellwire.server.errors import Draining, InvalidRequest, WrongState
 from cellwire.server.events import (
     Appended,
     Classified,
@@ -28,7 +28,7 @@ from cellwire.server.rpc.reading import Reader, read
 from cellwire.server.rpc.requests import readable
 from cellwire.server.rpc.responses import write
 from cellwire.server.rpc.session_stream import SessionStream
-from cellwire.server.rpc.status import abort
+from cellwire.server.rpc.status import with_status
 from cellwire.server.rpc.writing import Writer, coalesced, scored_message
 from cellwire.v1.generation_pb2 import (
     ClassifyRequest,
@@ -67,27 +67,25 @@ class GenerationService(GenerationServiceServicer):
                 patience.reschedule(0)
 
     # grpc.aio also takes a coroutine that writes for itself; the stubs do not say so.
-    async def Session(  # type: ignore[override]  # noqa: N802  # the contract's name
+    @with_status
+    async def Session(  # type: ignore[override]
         self,
         request_iterator: AsyncIterator[SessionRequest],
         context: aio.ServicerContext[SessionRequest, SessionResponse],
     ) -> None:
         """Serve one stream: of a new session, or of one to attach to."""
+        request = await self._first(request_iterator)
+        attach = request.attach if request.HasField("attach") else None
+        if attach is not None:
+            live = self._sessions.find(attach.session_id)
+        else:
+            live = self._sessions.open(request.operation_id, request.open)
+        stream = SessionStream(live, request_iterator, context)
+        self._streams.add(stream)
         try:
-            request = await self._first(request_iterator)
-            attach = request.attach if request.HasField("attach") else None
-            if attach is not None:
-                live = self._sessions.find(attach.session_id)
-            else:
-                live = self._sessions.open(request.operation_id, request.open)
-            stream = SessionStream(live, request_iterator, context)
-            self._streams.add(stream)
-            try:
-                await stream.run(attach, request.operation_id)
-            finally:
-                self._streams.discard(stream)
-        except CellwireError as error:
-            await abort(context, error)
+            await stream.run(attach, request.operation_id)
+        finally:
+            self._streams.discard(stream)
 
     async def _first(self, requests: AsyncIterator[SessionRequest]) -> SessionRequest:
         """Return the first message, an open or an attach; CellwireError if none comes in time."""
@@ -109,74 +107,66 @@ class GenerationService(GenerationServiceServicer):
             raise WrongState("the first message of a session must be open or attach")
         return request
 
-    async def Generate(  # type: ignore[override]  # noqa: N802  # the contract's name
+    @with_status
+    async def Generate(  # type: ignore[override]
         self,
         request: GenerateRequest,
         context: aio.ServicerContext[GenerateRequest, GenerateResponse],
     ) -> None:
         """Serve one generation."""
-        try:
-            async with self._sessions.for_one_call(request.open) as live:
-                reader, writer = Reader(live.model, live.settings), Writer(live.model)
-                append = await read(partial(reader.append, 1), request.prompt)
-                generate = await read(partial(reader.generate, 2), request.generate)
-                live.submit(append)
-                live.submit(generate)
-                async for event in _events(live):
-                    if isinstance(event, list):
-                        if chunk := writer.chunk(event):
-                            await write(context, GenerateResponse(chunk=chunk))
-                        live.grant_again(event)
-                    elif isinstance(event, Finished):
-                        finished = writer.finished(event)
-                        finished.usage.appended_chars = len(append.tokens)
-                        await write(context, GenerateResponse(finished=finished))
-                        return
-        except CellwireError as error:
-            await abort(context, error)
+        async with self._sessions.for_one_call(request.open) as live:
+            reader, writer = Reader(live.model, live.settings), Writer(live.model)
+            append = await read(partial(reader.append, 1), request.prompt)
+            generate = await read(partial(reader.generate, 2), request.generate)
+            live.submit(append)
+            live.submit(generate)
+            async for event in _events(live):
+                if isinstance(event, list):
+                    if chunk := writer.chunk(event):
+                        await write(context, GenerateResponse(chunk=chunk))
+                    live.grant_again(event)
+                elif isinstance(event, Finished):
+                    finished = writer.finished(event)
+                    finished.usage.appended_chars = len(append.tokens)
+                    await write(context, GenerateResponse(finished=finished))
+                    return
 
-    async def Complete(  # noqa: N802  # the contract's name
+    @with_status
+    async def Complete(
         self, request: CompleteRequest, context: aio.ServicerContext[Any, Any]
     ) -> CompleteResponse:
         """Complete one text."""
-        try:
-            async with self._sessions.for_one_call(request.open) as live:
-                reader, writer = Reader(live.model, live.settings), Writer(live.model)
-                live.submit(await read(partial(reader.append, 1), request.prompt))
-                request.complete.partial_results = False  # there is only one answer
-                live.submit(await read(partial(reader.complete, 2), request.complete))
-                completed = await _first_of(Completed, live)
-                return CompleteResponse(completed=writer.completed(completed))
-        except CellwireError as error:
-            await abort(context, error)
+        async with self._sessions.for_one_call(request.open) as live:
+            reader, writer = Reader(live.model, live.settings), Writer(live.model)
+            live.submit(await read(partial(reader.append, 1), request.prompt))
+            request.complete.partial_results = False  # there is only one answer
+            live.submit(await read(partial(reader.complete, 2), request.complete))
+            completed = await _first_of(Completed, live)
+            return CompleteResponse(completed=writer.completed(completed))
 
-    async def Score(  # noqa: N802  # the contract's name
+    @with_status
+    async def Score(
         self, request: ScoreRequest, context: aio.ServicerContext[Any, Any]
     ) -> ScoreResponse:
         """Score one text."""
-        try:
-            async with self._sessions.for_one_call(request.open) as live:
-                reader = Reader(live.model, live.settings)
-                if request.HasField("prompt"):
-                    live.submit(await read(partial(reader.append, 1), request.prompt))
-                live.submit(await read(partial(reader.score, 2), request.score))
-                return ScoreResponse(scored=scored_message(await _first_of(Scored, live)))
-        except CellwireError as error:
-            await abort(context, error)
+        async with self._sessions.for_one_call(request.open) as live:
+            reader = Reader(live.model, live.settings)
+            if request.HasField("prompt"):
+                live.submit(await read(partial(reader.append, 1), request.prompt))
+            live.submit(await read(partial(reader.score, 2), request.score))
+            return ScoreResponse(scored=scored_message(await _first_of(Scored, live)))
 
-    async def Classify(  # noqa: N802  # the contract's name
+    @with_status
+    async def Classify(
         self, request: ClassifyRequest, context: aio.ServicerContext[Any, Any]
     ) -> ClassifyResponse:
         """Classify one text."""
-        try:
-            async with self._sessions.for_one_call(request.open) as live:
-                reader, writer = Reader(live.model, live.settings), Writer(live.model)
-                live.submit(await read(partial(reader.append, 1), request.text))
-                live.submit(reader.classify(2))
-                classified = await _first_of(Classified, live)
-                return ClassifyResponse(classified=writer.classified(classified))
-        except CellwireError as error:
-            await abort(context, error)
+        async with self._sessions.for_one_call(request.open) as live:
+            reader, writer = Reader(live.model, live.settings), Writer(live.model)
+            live.submit(await read(partial(reader.append, 1), request.text))
+            live.submit(reader.classify(2))
+            classified = await _first_of(Classified, live)
+            return ClassifyResponse(classified=writer.classified(classified))
 
 
 async def _events(live: LiveSession) -> AsyncIterator[Event | list[Written]]:

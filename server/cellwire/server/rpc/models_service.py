@@ -7,10 +7,10 @@ from typing import Any
 
 from grpc import aio
 
-from cellwire.server.errors import CellwireError, Ended
+from cellwire.server.errors import Ended
 from cellwire.server.rpc.live_sessions import LiveSessions
 from cellwire.server.rpc.models import model_message
-from cellwire.server.rpc.status import abort
+from cellwire.server.rpc.status import with_status
 from cellwire.v1.models_pb2 import (
     ListModelsRequest,
     ListModelsResponse,
@@ -31,34 +31,28 @@ class ModelsService(ModelsServiceServicer):
         self._sessions = sessions
         self._registry = sessions.registry
 
-    async def ListModels(  # noqa: N802  # the contract's name
+    async def ListModels(
         self,
-        request: ListModelsRequest,  # noqa: ARG002  # it asks for everything
-        context: Context,  # noqa: ARG002
+        request: ListModelsRequest,  # it asks for everything
+        context: Context,
     ) -> ListModelsResponse:
         """Return every model, the default first."""
         return ListModelsResponse(models=[model_message(model) for model in self._registry])
 
-    async def LoadModel(  # noqa: N802  # the contract's name
-        self, request: LoadModelRequest, context: Context
-    ) -> LoadModelResponse:
+    @with_status
+    async def LoadModel(self, request: LoadModelRequest, context: Context) -> LoadModelResponse:
         """Serve another model."""
-        try:
-            # It takes a while; other calls go on meanwhile.
-            model = await asyncio.to_thread(self._registry.load, request.name)
-            self._registry.add(model)
-        except CellwireError as error:
-            await abort(context, error)
+        # It takes a while; other calls go on meanwhile.
+        model = await asyncio.to_thread(self._registry.load, request.name)
+        self._registry.add(model)
         return LoadModelResponse(model=model_message(model))
 
-    async def UnloadModel(  # noqa: N802  # the contract's name
+    @with_status
+    async def UnloadModel(
         self, request: UnloadModelRequest, context: Context
     ) -> UnloadModelResponse:
         """Serve a model no longer, and end its sessions."""
-        try:
-            model = self._registry.remove(request.name)
-        except CellwireError as error:
-            await abort(context, error)
+        model = self._registry.remove(request.name)
         ended = self._sessions.end_all_of(model, Ended(f"the model {model.name!r} was unloaded"))
         await asyncio.to_thread(model.loop.stop)
         return UnloadModelResponse(sessions=ended)

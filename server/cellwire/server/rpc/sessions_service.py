@@ -16,7 +16,7 @@ from cellwire.server.rpc.live_session import LiveSession
 from cellwire.server.rpc.live_sessions import LiveSessions
 from cellwire.server.rpc.models import model_message
 from cellwire.server.rpc.settings import new_session_id, seed_of, settings_from
-from cellwire.server.rpc.status import abort
+from cellwire.server.rpc.status import with_status
 from cellwire.server.snapshot import VERSION, Snapshot, from_bytes, to_bytes
 from cellwire.v1 import operations_pb2
 from cellwire.v1.sessions_pb2 import (
@@ -43,15 +43,11 @@ class SessionsService(SessionsServiceServicer):
     def __init__(self, sessions: LiveSessions) -> None:
         self._sessions = sessions
 
-    async def GetSession(  # noqa: N802  # the contract's name
-        self, request: GetSessionRequest, context: Context
-    ) -> GetSessionResponse:
+    @with_status
+    async def GetSession(self, request: GetSessionRequest, context: Context) -> GetSessionResponse:
         """Tell what a session is and does."""
-        try:
-            live = self._sessions.find(request.session_id)
-            description = await ask(live.model, lambda e: e.describe(live.id))
-        except CellwireError as error:
-            await abort(context, error)
+        live = self._sessions.find(request.session_id)
+        description = await ask(live.model, lambda e: e.describe(live.id))
         tail, _ = live.model.vocabulary.text(description.tail)
         return GetSessionResponse(
             model=model_message(live.model),
@@ -62,62 +58,54 @@ class SessionsService(SessionsServiceServicer):
             seed=live.seed,
         )
 
-    async def ForkSession(  # noqa: N802  # the contract's name
+    @with_status
+    async def ForkSession(
         self, request: ForkSessionRequest, context: Context
     ) -> ForkSessionResponse:
         """Copy a session as it is at this moment."""
-        try:
-            live = self._sessions.find(request.session_id)
-            seed = seed_of(request.fork)
-            new = self._sessions.adopt(new_session_id(), live.model, seed, live.settings)
-            offset = await _begin(new, lambda e: e.fork(live.id, new.id, seed))
-        except CellwireError as error:
-            await abort(context, error)
+        live = self._sessions.find(request.session_id)
+        seed = seed_of(request.fork)
+        new = self._sessions.adopt(new_session_id(), live.model, seed, live.settings)
+        offset = await _begin(new, lambda e: e.fork(live.id, new.id, seed))
         forked = operations_pb2.Forked(session_id=new.id, seed=seed, offset=offset)
         return ForkSessionResponse(forked=forked)
 
-    async def ExportSession(  # noqa: N802  # the contract's name
+    @with_status
+    async def ExportSession(
         self, request: ExportSessionRequest, context: Context
     ) -> ExportSessionResponse:
         """Return a session as bytes."""
-        try:
-            live = self._sessions.find(request.session_id)
-            frozen = await ask(live.model, lambda e: e.freeze(live.id))
-        except CellwireError as error:
-            await abort(context, error)
+        live = self._sessions.find(request.session_id)
+        frozen = await ask(live.model, lambda e: e.freeze(live.id))
         snapshot = Snapshot(VERSION, live.model.cell.sha256, live.settings.as_numbers(), frozen)
         return ExportSessionResponse(snapshot=await asyncio.to_thread(to_bytes, snapshot))
 
-    async def ImportSession(  # noqa: N802  # the contract's name
+    @with_status
+    async def ImportSession(
         self, request: ImportSessionRequest, context: Context
     ) -> ImportSessionResponse:
         """Make a session of bytes."""
-        try:
-            registry = self._sessions.registry
-            largest_state = max(model.cell.state_bytes for model in registry)
-            snapshot = await asyncio.to_thread(from_bytes, request.snapshot, largest_state)
-            model = _model_of(snapshot, registry)
-            frozen = snapshot.session
-            numbers = {**snapshot.settings, "rewind_window": frozen.window}
-            settings = settings_from(numbers, model.vocabulary)
-            if frozen.tokens.max(initial=0) >= len(model.vocabulary):
-                raise InvalidRequest("the snapshot holds symbols that the model does not know")
-            new = self._sessions.adopt(new_session_id(), model, frozen.seed, settings)
-            await _begin(new, lambda e: e.thaw(new.id, frozen))
-        except CellwireError as error:
-            await abort(context, error)
+        registry = self._sessions.registry
+        largest_state = max(model.cell.state_bytes for model in registry)
+        snapshot = await asyncio.to_thread(from_bytes, request.snapshot, largest_state)
+        model = _model_of(snapshot, registry)
+        frozen = snapshot.session
+        numbers = {**snapshot.settings, "rewind_window": frozen.window}
+        settings = settings_from(numbers, model.vocabulary)
+        if frozen.tokens.max(initial=0) >= len(model.vocabulary):
+            raise InvalidRequest("the snapshot holds symbols that the model does not know")
+        new = self._sessions.adopt(new_session_id(), model, frozen.seed, settings)
+        await _begin(new, lambda e: e.thaw(new.id, frozen))
         return ImportSessionResponse(
             session_id=new.id, model=model_message(model), offset=frozen.length
         )
 
-    async def DeleteSession(  # noqa: N802  # the contract's name
+    @with_status
+    async def DeleteSession(
         self, request: DeleteSessionRequest, context: Context
     ) -> DeleteSessionResponse:
         """End a session at once."""
-        try:
-            self._sessions.find(request.session_id).end(Ended("the session was deleted"))
-        except CellwireError as error:
-            await abort(context, error)
+        self._sessions.find(request.session_id).end(Ended("the session was deleted"))
         return DeleteSessionResponse()
 
 

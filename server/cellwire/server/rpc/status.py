@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import NoReturn, Protocol
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from typing import NoReturn, Protocol, TypeVar, cast
 
 import grpc
 from google.protobuf.any_pb2 import Any
@@ -29,6 +31,8 @@ from cellwire.server.errors import (
     UnknownSymbol,
     WrongState,
 )
+
+Handler = TypeVar("Handler", bound=Callable[..., Awaitable[object]])
 
 _CODES: dict[type[CellwireError], grpc.StatusCode] = {
     InvalidRequest: grpc.StatusCode.INVALID_ARGUMENT,
@@ -72,6 +76,19 @@ async def abort(context: Abortable, error: CellwireError) -> NoReturn:
         await context.abort_with_status(rpc_status.to_status(status_of(error)))
     except aio.InternalError as gone:  # the client has gone meanwhile
         raise asyncio.CancelledError from gone
+
+
+def with_status(handler: Handler) -> Handler:
+    """Let a handler of a servicer raise CellwireError, and its call end with that status."""
+
+    @wraps(handler)
+    async def handle(servicer: object, request: object, context: Abortable) -> object:
+        try:
+            return await handler(servicer, request, context)
+        except CellwireError as error:
+            await abort(context, error)
+
+    return cast("Handler", handle)
 
 
 def _details(error: CellwireError) -> list[Message]:
