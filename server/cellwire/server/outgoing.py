@@ -1,7 +1,7 @@
 """Events on their way out of an engine: text waits for more text, an answer waits for nobody.
 
-A message costs the processor as much as some twenty characters do, so each should carry several,
-and the more sessions there are, the more of them.
+A message costs the processor more than the characters in it, so each should carry several, and the
+more sessions there are, the more of them.
 """
 
 from __future__ import annotations
