@@ -47,19 +47,16 @@ class Stepping:
         The stride's inputs are filled in once, but for the tokens: each row goes on from the one
         that was drawn for it last.
         """
-        runtime, inputs = self._runtime, self._runtime._inputs
+        strider = self._runtime._strider
         batch = batch_of(self._rows(rows, steps, Sampling()), steps)
-        for column, buffer in inputs.items():
-            values = getattr(batch, column)
-            buffer[: values.size] = values.reshape(-1)
-        runtime._steps[()] = steps
-        binding = runtime._binding(Sampler.PLAIN, steps, rows, _NONE_RANKED)
-        program = runtime._programs[Sampler.PLAIN]
-        token = inputs["token"][:rows]
-        last = runtime._chosen[(steps - 1) * rows : steps * rows]
+        strider._fill(strider._program(Sampler.PLAIN), batch, _NONE_RANKED)
+        bound = strider._binding(Sampler.PLAIN, steps, rows, _NONE_RANKED)
+        run, binding = bound._session.run_with_iobinding, bound._binding
+        token = strider._inputs["token"][:rows]
+        last = strider._chosen[(steps - 1) * rows : steps * rows]
 
         def stride() -> None:
-            program.run_with_iobinding(binding)
+            run(binding)
             token[:] = last
 
         return stride

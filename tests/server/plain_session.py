@@ -46,19 +46,20 @@ def beam_search(before: Text, complete: Complete) -> tuple[Completion, ...]:
         extensions = [
             (score + log, (*tokens, token), greedy and place == 0)
             for score, tokens, greedy in alive
-            for place, (token, log) in enumerate(
-                likeliest_after((*before, *tokens))[: 2 * complete.beam_width]
-            )
+            for place, (token, log) in enumerate(likeliest_after((*before, *tokens)))
         ]
-        extensions.sort(key=lambda e: (-e[0], e[1]))
-        alive = []
+        going_on = []
         for score, tokens, greedy in extensions:
             at_end = complete.ending.ends(tokens[-2] if length > 1 else None, tokens[-1])
-            if at_end or length == complete.max_chars:
-                whole = at_end or not complete.ending.tokens
-                ended.append(Completion(tokens, score, whole))
-            elif len(alive) < complete.beam_width or greedy:
-                alive.append((score, tokens, greedy))
+            if at_end:
+                ended.append(Completion(tokens, score, ended=True))
+            else:
+                going_on.append((score, tokens, greedy))
+        # The greedy one comes first, likely or not; without it, the likeliest takes its part.
+        going_on.sort(key=lambda e: (not e[2], -e[0], e[1]))
+        alive = [(s, tokens, place == 0) for place, (s, tokens, _) in enumerate(going_on)]
+        del alive[complete.beam_width :]
+    ended += [Completion(t, score, ended=not complete.ending.tokens) for score, t, _ in alive]
     ended.sort(key=lambda c: (-rank(c), c.tokens))
     return tuple(ended[: complete.completions])
 

@@ -7,7 +7,9 @@ import zlib
 import numpy as np
 
 from cellwire.server.arena import TRASH, ZERO
-from cellwire.server.step import SAMPLED, State, StepBatch, StepResult
+from cellwire.server.search import Ended, SearchBatch, SearchResult
+from cellwire.server.step import SAMPLED, StepBatch, StepResult
+from cellwire.server.stepper import State
 
 Text = tuple[int, ...]
 
@@ -41,7 +43,8 @@ class PlainStepper:
 
     def __init__(self) -> None:
         self.arena: dict[int, Text] = {ZERO: ()}
-        self.batches: list[int] = []
+        self.batches: list[int] = []  # of strides
+        self.searches: list[tuple[int, int]] = []  # how many at a time, and how many steps
 
     def step(self, batch: StepBatch) -> StepResult:
         self.batches.append(len(batch))
@@ -83,6 +86,72 @@ class PlainStepper:
             texts.append(text)
             tokens = (*tokens, token)
         return texts, tokens
+
+    def search(self, batch: SearchBatch) -> SearchResult:
+        """Keeps whole texts, and sorts all there are at every step."""
+        beams, rows = batch.token.shape
+        self.searches.append((beams, batch.steps))
+        written = batch.write_slot.flatten().tolist()
+        assert len(set(written)) == len(written), "two rows write one slot"
+        assert ZERO not in written, "a row writes what is always zero"
+        result = SearchResult(
+            parent=np.zeros((batch.steps, beams, rows), np.int64),
+            token=np.zeros((batch.steps, beams, rows), np.int64),
+            log_probability=np.full((batch.steps, beams, rows), -np.inf),
+            ended=Ended(
+                parent=np.zeros((batch.steps, beams, rows), np.int64),
+                token=np.zeros((batch.steps, beams, rows), np.int64),
+                log_probability=np.full((batch.steps, beams, rows), -np.inf),
+            ),
+            greedy=np.zeros(beams, np.int64),
+            broken=np.zeros(beams, np.bool_),
+        )
+        states = [
+            [self.arena[slot] for slot in read_slots] for read_slots in batch.read_slot.tolist()
+        ]
+        for beam in range(beams):
+            texts = self.search_on(batch, beam, states[beam], result)
+            for slot, text in zip(batch.write_slot[beam].tolist(), texts, strict=True):
+                self.arena[slot] = text
+        return result
+
+    def search_on(
+        self, batch: SearchBatch, beam: int, states: list[Text], result: SearchResult
+    ) -> list[Text]:
+        """Fill in what comes of one search; return what its rows have read in the end."""
+        ending, width = batch.endings[beam], len(states)
+        tokens = batch.token[beam].tolist()
+        totals = batch.log_probability[beam].tolist()
+        may_end = batch.may_end[beam].tolist()
+        greedy = int(batch.greedy[beam])
+        for step in range(batch.steps):
+            states = [(*state, token) for state, token in zip(states, tokens, strict=True)]
+            extensions = sorted(
+                (-(total + log_probability_of(state, token)), row, token)
+                for row, (state, total) in enumerate(zip(states, totals, strict=True))
+                for token in range(SYMBOLS)
+                if total > -np.inf
+            )
+            ended = [e for e in extensions if may_end[e[1]] and e[2] in ending.tokens]
+            for place, (total, row, token) in enumerate(ended[:width]):
+                assert result.ended is not None
+                result.ended.parent[step, beam, place] = row
+                result.ended.token[step, beam, place] = token
+                result.ended.log_probability[step, beam, place] = -total
+            going_on = [e for e in extensions if e not in ended]
+            likeliest = greedy, likeliest_after(states[greedy])[0][0]
+            going_on.sort(key=lambda e: e[1:] != likeliest)  # that comes first
+            alive = sorted(going_on[:width], key=lambda e: e[1:])
+            greedy = alive.index(going_on[0]) if alive else 0
+            chosen = [e[1:] for e in alive] + [(0, 0)] * (width - len(alive))
+            totals = [-e[0] for e in alive] + [-np.inf] * (width - len(alive))
+            states, tokens = [states[row] for row, _ in chosen], [token for _, token in chosen]
+            may_end = [ending.may_follow(token) for token in tokens]
+            result.parent[step, beam] = [row for row, _ in chosen]
+            result.token[step, beam] = tokens
+            result.log_probability[step, beam] = totals
+        result.greedy[beam] = greedy
+        return states
 
     def read_state(self, slot: int) -> State:
         return (bytes(self.arena[slot]),)

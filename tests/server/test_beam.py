@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.server.plain_session import log_probability
 from tests.server.plain_stepper import SYMBOLS, PlainStepper, Text, likeliest_after
 
+from cellwire.server import search
 from cellwire.server.arena import Arena
 from cellwire.server.beam import Beam
 from cellwire.server.engine import Engine
@@ -19,7 +20,6 @@ from cellwire.server.errors import Full
 from cellwire.server.events import Completed, Completion, Event, Rejected, Written
 from cellwire.server.operations import MAX_BEAM_WIDTH, Append, Complete, Ending, Generate
 from cellwire.server.sampling import Sampling
-from cellwire.server.step import StepBatch, StepResult
 from cellwire.server.waiting import Limits
 
 texts = st.lists(st.integers(0, SYMBOLS - 1), min_size=1, max_size=6).map(tuple)
@@ -107,7 +107,7 @@ def test_it_never_ranks_below_greedy(
 @pytest.mark.parametrize("partial", [False, True])
 def test_results_on_the_way_are_reported_if_asked(partial: bool) -> None:  # noqa: FBT001
     engine = engine_with((1, 2))
-    engine.submit("s", Complete(2, 3, 2, 5, partial_results=partial))
+    engine.submit("s", Complete(2, 3, 2, 3 * search.MAX_STEPS, partial_results=partial))
     events = [event for event in events_of(engine) if isinstance(event, Completed)]
     assert [event.partial for event in events] == [True] * (len(events) - 1) + [False]
     assert (len(events) > 1) == partial
@@ -115,21 +115,44 @@ def test_results_on_the_way_are_reported_if_asked(partial: bool) -> None:  # noq
     assert lengths == sorted(lengths)
 
 
-def test_a_beam_steps_with_everybody_else() -> None:
+def test_searches_and_strides_take_turns() -> None:
     engine = engine_with((1, 2))
-    stepper = engine._stepper
-    assert isinstance(stepper, PlainStepper)
     engine.open("other", 0, 2, 4)
     engine.submit("other", Append(1, np.array([3], np.uint32)))
     engine.step()
-    engine.submit("other", Generate(2, 6, Sampling()))
-    engine.submit("s", Complete(2, 3, 1, 6))
-    stepper.batches.clear()
+    engine.submit("other", Generate(2, 1_000, Sampling()))
+    engine.submit("s", Complete(2, 3, 1, 3 * search.MAX_STEPS))
+    engine.step()
+    turns = [[type(event) for event in engine.step()] for _ in range(6)]
+    assert turns == [[Written], [], [Written], [Completed], [Written], [Written]]
+
+
+def test_searches_of_one_width_run_together_as_far_as_the_shortest() -> None:
+    engine = engine_with((1, 2))
+    stepper = engine._stepper
+    assert isinstance(stepper, PlainStepper)
+    lengths = {"s": 9, "second": 4, "third": 2}
+    for session in ("second", "third"):
+        engine.open(session, 0, 1, 4)
+        engine.submit(session, Append(1, np.array([1, 2], np.uint32)))
     events_of(engine)
-    # One row for the other's generation, and the beam's: the text itself, then 3 or with greedy 4.
-    assert stepper.batches[0] == 2
-    assert all(4 <= batch <= 5 for batch in stepper.batches[1:])
-    assert len(stepper.batches) == 6
+    for session, length in lengths.items():
+        engine.submit(session, Complete(2, 1, 1, length))
+    alone = {length: completed((1, 2), Complete(2, 1, 1, length)) for length in lengths.values()}
+    together = {e.session_id: e for e in events_of(engine) if isinstance(e, Completed)}
+    assert {s: e.completions for s, e in together.items()} == {
+        session: alone[length] for session, length in lengths.items()
+    }
+    assert stepper.searches == [(3, 2), (2, 2), (1, 5)]
+
+
+def test_a_long_search_is_cut_into_runs() -> None:
+    engine = engine_with((1, 2))
+    stepper = engine._stepper
+    assert isinstance(stepper, PlainStepper)
+    engine.submit("s", Complete(2, MAX_BEAM_WIDTH, 1, 9))
+    events_of(engine)
+    assert stepper.searches == [(1, 4), (1, 4), (1, 1)]
 
 
 def test_a_beam_wider_than_a_step_still_runs() -> None:
@@ -137,33 +160,16 @@ def test_a_beam_wider_than_a_step_still_runs() -> None:
     assert best == everything((1, 2), Complete(2, 1, 1, 4))[0]
 
 
-class UndecidedStepper(PlainStepper):
-    """Finds every token as likely as any other."""
-
-    def step(self, batch: StepBatch) -> StepResult:
-        result = super().step(batch)
-        result.log_probability[:] = result.best_log_probability[:] = -1
-        result.best_token[:] = np.arange(SYMBOLS)
-        return result
-
-
-def test_of_equally_likely_completions_the_lowest_tokens_come_first() -> None:
-    engine = engine_with((1,))
-    engine._stepper = UndecidedStepper()
-    engine.submit("s", Complete(2, 3, 3, 2))
-    event = events_of(engine)[-1]
-    assert isinstance(event, Completed)
-    assert [completion.tokens for completion in event.completions] == [(0, 0), (0, 1), (0, 2)]
-
-
-def test_a_beam_has_room_for_the_greedy_hypothesis_beside_its_own() -> None:
+def test_a_beam_has_a_slot_for_each_hypothesis() -> None:
     arena = Arena(100)
-    Beam(arena, Complete(1, 5, 1, 3))
-    assert arena.reserved == 2 * (5 + 1)  # each reads a slot and writes another
+    beam = Beam(arena, Complete(1, 5, 1, 3))
+    assert arena.reserved == len(set(beam.held())) == 5
+    beam.release()
+    arena.check_integrity([])
 
 
 def test_a_beam_that_finds_no_room_is_refused_alone() -> None:
-    engine = engine_with((1, 2), slots=8)
+    engine = engine_with((1, 2), slots=8)  # of which the session itself has most
     engine.submit("s", Complete(2, 5, 1, 4))
     event = events_of(engine)[-1]
     assert isinstance(event, Rejected)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from itertools import pairwise
 
-import pytest
 from tests.server.one_session import append, carry_out, engine_with, only
 from tests.server.plain_stepper import PlainStepper
 
 from cellwire.server.errors import StepFailed
 from cellwire.server.events import Closed, Completed
 from cellwire.server.operations import Complete, Ending
-from cellwire.server.step import StepBatch, StepResult
+from cellwire.server.search import SearchBatch, SearchResult
 
 
 def test_the_best_so_far_is_told_once() -> None:
@@ -37,23 +35,17 @@ def test_a_completion_does_not_end_before_what_must_come_first() -> None:
     assert Ending(frozenset([1])).ends(None, 1)
 
 
-class LastRowBreaks(PlainStepper):
-    """Of three rows or more, the third comes out as no number."""
+class SearchBreaks(PlainStepper):
+    """What comes of the cell is no number."""
 
-    def __init__(self, field: str) -> None:
-        super().__init__()
-        self.field = field
-
-    def step(self, batch: StepBatch) -> StepResult:
-        result = super().step(batch)
-        if len(batch) >= 3:
-            getattr(result, self.field)[0, 2] = math.nan
+    def search(self, batch: SearchBatch) -> SearchResult:
+        result = super().search(batch)
+        result.broken[:] = True
         return result
 
 
-@pytest.mark.parametrize("field", ["log_probability", "scores"])
-def test_any_row_of_a_session_can_break_it(field: str) -> None:
-    engine = engine_with(stepper=LastRowBreaks(field))
+def test_a_search_that_breaks_ends_its_session() -> None:
+    engine = engine_with(stepper=SearchBreaks())
     append(engine, 1)
     closed = only(Closed, carry_out(engine, Complete(2, 4, 1, 5)))
     assert isinstance(closed.error, StepFailed)

@@ -13,7 +13,7 @@ from cellwire.server.arena import Arena
 from cellwire.server.engine import Engine
 from cellwire.server.errors import Full, StepFailed
 from cellwire.server.events import Appended, Closed, Event, Finished, Written
-from cellwire.server.operations import Append, Complete, Generate
+from cellwire.server.operations import Append, Generate
 from cellwire.server.sampling import Sampling
 from cellwire.server.step import MAX_STEPS, StepBatch, StepResult
 from cellwire.server.trail import slots_for
@@ -75,11 +75,6 @@ def test_strides_take_several_steps_unless_somebody_waits_for_one() -> None:
     events = engine.step()
     assert [type(event) for event in events] == [Written, Appended]
     assert engine.steps == 4 * MAX_STEPS + 3
-    engine.close("2")  # for room
-    engine.close("3")
-    engine.submit("1", Complete(4, 2, 1, 5))
-    engine.step()
-    assert engine.steps == 4 * MAX_STEPS + 4
 
 
 def test_a_round_gives_each_session_its_turn_before_any_its_second() -> None:

@@ -476,7 +476,7 @@ class Complete(_message.Message):
     end: Global___CompletionEnd.ValueType
     """Where one ends."""
     partial_results: _builtins.bool
-    """Whether to send completing with the best so far, each time they change."""
+    """Whether to send completing with the best so far, every few characters, if they have changed."""
     def __init__(
         self,
         *,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from cellwire.server.events import Appended, Finished, FinishReason
 from cellwire.server.operations import Append
 from cellwire.server.row import Outcome, Row
-from cellwire.server.run import Emit, Run, added_up, forcing
+from cellwire.server.run import Emit, Stepping, added_up, forcing
 from cellwire.server.trail import Trail
 
 
-class Appending(Run):
+class Appending(Stepping):
     """Forces the tokens, and adds up their log-probabilities."""
 
     operation: Append
@@ -24,14 +24,13 @@ class Appending(Run):
             # The first token of all follows nothing: it is part of the text without a step.
             self._settle([0.0])
 
-    def rows(self, steps: int) -> list[Row]:
+    def row(self, steps: int) -> Row:
         """Return the row that forces the next tokens."""
         end = self._done + min(steps, self.trail.stride)
-        return [forcing(self.trail, self.operation.tokens[self._done : end].tolist())]
+        return forcing(self.trail, self.operation.tokens[self._done : end].tolist())
 
-    def commit(self, outcomes: list[Outcome]) -> None:
+    def commit(self, outcome: Outcome) -> None:
         """Add the tokens to the text."""
-        (outcome,) = outcomes
         self.trail.advance(len(outcome.tokens))
         self._settle(outcome.log_probabilities)
 

@@ -6,11 +6,11 @@ from cellwire.server.arena import TRASH
 from cellwire.server.events import Classified
 from cellwire.server.operations import Classify
 from cellwire.server.row import Outcome, Row
-from cellwire.server.run import Emit, Run
+from cellwire.server.run import Emit, Stepping
 from cellwire.server.trail import Trail
 
 
-class Classifying(Run):
+class Classifying(Stepping):
     """Reads the last token, and throws the state away."""
 
     operation: Classify
@@ -19,12 +19,12 @@ class Classifying(Run):
         super().__init__(session_id, trail, emit)
         self.operation = classify
 
-    def rows(self, steps: int) -> list[Row]:  # noqa: ARG002  # one is all it takes
+    def row(self, steps: int) -> Row:  # noqa: ARG002  # one is all it takes
         """Return the row that reads the last token."""
-        return [Row(self.trail.unread, self.trail.head.slot, TRASH, forced=(0,))]
+        return Row(self.trail.unread, self.trail.head.slot, TRASH, forced=(0,))
 
-    def commit(self, outcomes: list[Outcome]) -> None:
+    def commit(self, outcome: Outcome) -> None:
         """Report the scores."""
-        scores = outcomes[0].scores
+        scores = outcome.scores
         self.emit(Classified(self.session_id, self.operation.id, len(self.trail), scores))
         self.ended = True

@@ -95,7 +95,7 @@ def _on_signal(stop: asyncio.Event) -> None:
 
 
 def _ready(daemon: Daemon, config: Config) -> str:
-    from cellwire.server.runtime import VERSION
+    from cellwire.server.compiled import VERSION
 
     models = ", ".join(f"{model.name} on {model.provider}" for model in daemon.registry)
     return (

@@ -6,13 +6,13 @@ from cellwire.server.arena import Arena
 from cellwire.server.beam import Beam
 from cellwire.server.events import Completed, Completion
 from cellwire.server.operations import Complete
-from cellwire.server.row import Outcome, Row
 from cellwire.server.run import Emit, Run
+from cellwire.server.search import Found, Hypotheses
 from cellwire.server.trail import Trail
 
 
 class Completing(Run):
-    """Runs a beam from the session's state; all its hypotheses are rows of the same step."""
+    """Runs a beam from the session's state."""
 
     operation: Complete
 
@@ -22,31 +22,30 @@ class Completing(Run):
         """Begin the search; Full if there is no room for its states."""
         super().__init__(session_id, trail, emit)
         self.operation = complete
+        self.beam_width = complete.beam_width
         self.results: tuple[Completion, ...] = ()
         self._beam = Beam(arena, complete)
+        self.stride = self._beam.stride
 
-    def rows(self, steps: int) -> list[Row]:  # noqa: ARG002  # after each step it branches
-        """Return a row for each hypothesis."""
-        return self._beam.rows(self.trail.unread, self.trail.head.slot)
+    def hypotheses(self) -> Hypotheses:
+        """Return what the next run of the search goes on from."""
+        return self._beam.hypotheses(self.trail.unread, self.trail.head.slot)
 
-    def commit(self, outcomes: list[Outcome]) -> None:
-        """Go on with the best extensions; report the end, and if asked the best so far."""
-        self._beam.commit(outcomes)
-        self.row_count = self._beam.width
-        done = self._beam.done
-        partial = self.operation.partial_results and not done
-        if done or partial:
+    def commit_search(self, found: Found) -> None:
+        """Take over what came of it; report the end, and if asked the best so far."""
+        self._beam.commit(found)
+        self.stride = self._beam.stride
+        self.ended = self._beam.done
+        if self.ended or self.operation.partial_results:
             results = self._beam.results()
-            if done or results != self.results:
+            if self.ended or results != self.results:
                 self.results = results
-                self._report(partial=partial)
-        self.ended = done
+                self._report()
 
-    def _report(self, *, partial: bool) -> None:
+    def _report(self) -> None:
+        offset, partial = len(self.trail), not self.ended
         self.emit(
-            Completed(
-                self.session_id, self.operation.id, len(self.trail), self.results, partial=partial
-            )
+            Completed(self.session_id, self.operation.id, offset, self.results, partial=partial)
         )
 
     def release(self) -> None:

@@ -11,20 +11,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from cellwire.server import search
 from cellwire.server.arena import Arena
 from cellwire.server.errors import CellwireError, Full, NotFound, StepFailed
 from cellwire.server.events import Closed, Event, Forked, NotRecalled, Opened
 from cellwire.server.history import History
 from cellwire.server.operations import Fork, Operation
-from cellwire.server.row import Outcome, batch_of, outcomes_of
+from cellwire.server.row import batch_of, outcomes_of
 from cellwire.server.scheduler import Scheduler
 from cellwire.server.session import Session
 from cellwire.server.snapshot import Frozen, packed
-from cellwire.server.step import MAX_STEPS, Stepper
+from cellwire.server.step import MAX_STEPS
+from cellwire.server.stepper import Stepper
 from cellwire.server.trail import Trail
 from cellwire.server.waiting import Limits
 
 _TAIL_TOKENS = 1_024
+_NO_NUMBER = "the model's output is not a number"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ class Engine:
         max_sessions: int,
         max_batch: int,
     ) -> None:
-        self.steps = 0  # made so far
+        self.steps = 0  # of strides, made so far
         self._max_sessions = max_sessions
         self._stepper = stepper
         self._arena = arena
@@ -70,44 +73,49 @@ class Engine:
         return len(self._sessions)
 
     def step(self, max_steps: int = MAX_STEPS) -> list[Event]:
-        """Move every runnable session on, as many as one batch takes, by one stride.
+        """Move those on whose turn it is, as many as one batch takes: by a stride, or a search.
 
         A stride has up to `max_steps` steps, and no more than lets everybody have their answers as
         soon as they can be had.
         """
         sessions = self._scheduler.next_batch()
         if sessions:
-            steps = min(max_steps, *(session.stride for session in sessions))
-            rows = [session.rows(steps) for session in sessions]
-            batch = [row for of_session in rows for row in of_session]
-            self.steps += steps
+            steps = min(session.stride for session in sessions)
             try:
-                result = self._stepper.step(batch_of(batch, steps))
+                if sessions[0].beam_width:
+                    self._search(sessions, steps)
+                else:
+                    self._stride(sessions, min(steps, max_steps))
             except StepFailed as error:
-                self._fail(sessions, error)
-            else:
-                self._commit(sessions, list(map(len, rows)), outcomes_of(batch, result))
+                # It may have spoiled the states of these, and no others.
+                for session in sessions:
+                    session.close(None, error)
+            for session in sessions:
+                self._settle(session)
         return self.take_events()
 
-    def _commit(
-        self, sessions: list[Session], row_counts: list[int], outcomes: list[Outcome]
-    ) -> None:
-        """Hand each session what came of its rows."""
-        end = 0
-        for session, count in zip(sessions, row_counts, strict=True):
-            start, end = end, end + count
-            own = outcomes[start:end]
-            if any(outcome.broken for outcome in own):
-                session.close(None, StepFailed("the model's output is not a number"))
+    def _stride(self, sessions: list[Session], steps: int) -> None:
+        """Let each session take its row of a stride."""
+        self.steps += steps
+        rows = [session.row(steps) for session in sessions]
+        outcomes = outcomes_of(rows, self._stepper.step(batch_of(rows, steps)))
+        for session, outcome in zip(sessions, outcomes, strict=True):
+            if outcome.broken:
+                session.close(None, StepFailed(_NO_NUMBER))
             else:
-                session.commit(own)
-            self._settle(session)
+                session.commit(outcome)
 
-    def _fail(self, sessions: list[Session], error: StepFailed) -> None:
-        """End the sessions whose states a failed step may have spoiled, and no others."""
-        for session in sessions:
-            session.close(None, error)
-            self._settle(session)
+    def _search(self, sessions: list[Session], steps: int) -> None:
+        """Let each session's search take some steps; all have the same width."""
+        searches = [session.hypotheses() for session in sessions]
+        rows = len(searches) * len(searches[0].token)
+        batch = search.batch_of(searches, min(steps, search.steps_for(rows)))
+        founds = search.founds_of(self._stepper.search(batch))
+        for session, found in zip(sessions, founds, strict=True):
+            if found.broken:
+                session.close(None, StepFailed(_NO_NUMBER))
+            else:
+                session.commit_search(found)
 
     def open(self, session_id: str, operation_id: int, seed: int, window: int) -> None:
         """Start a session; closed at once, saying why, if there is no room for it."""
@@ -243,7 +251,8 @@ class Engine:
         """Raise AssertionError unless sessions, slots and the scheduler's round agree."""
         sessions = self._sessions.values()
         self._arena.check_integrity(slot for s in sessions for slot in s.held_slots())
-        assert frozenset(s for s in sessions if s.runnable) == self._scheduler.runnable
+        widths = {s: s.beam_width for s in sessions if s.runnable}
+        assert widths == self._scheduler.runnable
         for session in sessions:
             session.check_integrity()
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from cellwire.server.events import Finished, FinishReason, Ranked, Written
 from cellwire.server.operations import Generate
 from cellwire.server.row import Outcome, Row
-from cellwire.server.run import Emit, Run
+from cellwire.server.run import Emit, Stepping
 from cellwire.server.sampling import generator_key
 from cellwire.server.step import MAX_STEPS
 from cellwire.server.stops import Stop, Stops
@@ -24,7 +24,7 @@ class Credit:
         self.tokens = tokens
 
 
-class Generating(Run):
+class Generating(Stepping):
     """Draws tokens, and holds back what may become a stop string."""
 
     operation: Generate
@@ -64,7 +64,7 @@ class Generating(Run):
         """How many tokens are held back."""
         return len(self._held_back)
 
-    def rows(self, steps: int) -> list[Row]:
+    def row(self, steps: int) -> Row:
         """Return the row that draws the next tokens."""
         trail, operation = self.trail, self.operation
         token, slot, length = trail.unread, trail.head.slot, trail.history.length
@@ -76,13 +76,10 @@ class Generating(Run):
         recent = trail.history.last(sampling.repetition_window) if self._penalised else ()
         position = length - self._first
         best = operation.alternatives
-        return [
-            Row(token, slot, write_slot, count, (), sampling, self._key, position, recent, best)
-        ]
+        return Row(token, slot, write_slot, count, (), sampling, self._key, position, recent, best)
 
-    def commit(self, outcomes: list[Outcome]) -> None:
+    def commit(self, outcome: Outcome) -> None:
         """Add the tokens to the text, and say so as soon as no stop string can take them back."""
-        (outcome,) = outcomes
         tokens, stop = self._up_to_stop(outcome.tokens)
         count = len(tokens)
         if count == len(outcome.tokens):

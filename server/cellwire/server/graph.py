@@ -1,12 +1,48 @@
-"""Nodes of an ONNX graph under construction."""
+"""Nodes of an ONNX graph under construction, and loops over such a graph."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 OWN = "cellwire."  # how our names begin; no cell may use such names
+
+Shape = Sequence[str | int]  # a name stands for a length that differs from run to run
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """What a graph takes in or gives out."""
+
+    name: str
+    dtype: int  # of TensorProto
+    shape: Shape
+
+    def info(self) -> onnx.ValueInfoProto:
+        """Return it as ONNX declares it."""
+        return helper.make_tensor_value_info(self.name, self.dtype, [*self.shape])
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What each step of a loop takes over from the one before it."""
+
+    first: str  # around the loop: what the first step takes
+    read: Value  # inside: what a step takes
+    left: str  # and what it leaves
+    last: str  # around the loop: what the last step leaves
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What each step of a loop tells."""
+
+    told: Value
+    output: str  # around the loop: `[steps, ...]`
 
 
 class Graph:
@@ -17,13 +53,31 @@ class Graph:
         self.constants: list[onnx.TensorProto] = []
         self._part = part
 
-    def add(self, kind: str, *inputs: str, name: str = "", **attributes: int) -> str:
+    def add(self, kind: str, *inputs: str, name: str = "", **attributes: int | str) -> str:
         """Add a node with one output and return the output's name."""
         name = name or f"{OWN}{self._part}.{kind}.{len(self.nodes)}"
-        node = helper.make_node(kind, inputs, [name], name=name)
+        self._add(kind, inputs, [name], attributes)
+        return name
+
+    def top(self, values: str, limit: str, *, largest: bool = True) -> tuple[str, str]:
+        """Rank the first `limit` of each row of `values`; return their values and places.
+
+        Of equal ones the first comes first.
+        """
+        outputs = [f"{OWN}{self._part}.{part}.{len(self.nodes)}" for part in ("ranked", "places")]
+        self._add("TopK", (values, limit), outputs, {"axis": 1, "largest": int(largest)})
+        return outputs[0], outputs[1]
+
+    def _add(
+        self,
+        kind: str,
+        inputs: Sequence[str],
+        outputs: list[str],
+        attributes: Mapping[str, int | str],
+    ) -> None:
+        node = helper.make_node(kind, inputs, outputs, name=outputs[0])
         node.attribute.extend(helper.make_attribute(key, v) for key, v in attributes.items())
         self.nodes.append(node)
-        return name
 
     def constant(self, value: object, dtype: type[np.generic]) -> str:
         """Add a constant and return its name."""
@@ -34,3 +88,41 @@ class Graph:
     def axes(self, *axes: int) -> str:
         """Add a list of axes and return its name."""
         return self.constant(axes, np.int64)
+
+    def loop(
+        self,
+        step: Graph,
+        steps: str,
+        number: str,
+        carried: Sequence[Carried],
+        collected: Sequence[Collected],
+    ) -> None:
+        """Run `step` so many times, each time on what the one before it left.
+
+        `steps` names how often, and `number` what a step calls its own number.
+        """
+        go_on = f"{OWN}{step._part}.go_on"
+        told = {each.told.name for each in collected}
+        # A value may leave a loop one way only: carried to the next step, or told.
+        left = [step.add("Identity", c.left) if c.left in told else c.left for c in carried]
+        body = helper.make_graph(
+            step.nodes,
+            step._part,
+            [
+                Value(number, TensorProto.INT64, []).info(),
+                Value(go_on, TensorProto.BOOL, []).info(),
+                *(each.read.info() for each in carried),
+            ],
+            [
+                Value(step.add("Identity", go_on), TensorProto.BOOL, []).info(),
+                *(
+                    Value(name, each.read.dtype, each.read.shape).info()
+                    for name, each in zip(left, carried, strict=True)
+                ),
+                *(each.told.info() for each in collected),
+            ],
+        )
+        inputs = [steps, "", *(each.first for each in carried)]
+        outputs = [*(each.last for each in carried), *(each.output for each in collected)]
+        name = f"{OWN}{self._part}.loop"
+        self.nodes.append(helper.make_node("Loop", inputs, outputs, name=name, body=body))

@@ -64,9 +64,13 @@ class Ending:
     tokens: frozenset[int] = frozenset()
     after: frozenset[int] | None = None  # None asks nothing of the token before
 
+    def may_follow(self, before: int | None) -> bool:
+        """Whether a completion may end behind a token; None if there is none yet."""
+        return self.after is None or before in self.after
+
     def ends(self, before: int | None, token: int) -> bool:
         """Whether `token` ends a completion whose token `before` it is given."""
-        return token in self.tokens and (self.after is None or before in self.after)
+        return token in self.tokens and self.may_follow(before)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

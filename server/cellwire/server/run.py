@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 
 from cellwire.server.events import Event, Finished, FinishReason
@@ -30,10 +29,10 @@ def added_up(log_probabilities: Iterable[float], start: float = 0.0) -> float:
     return start
 
 
-class Run(ABC):
-    """Asked for its rows, told what came of them, until it has `ended`.
+class Run:
+    """Goes on until it has `ended`; only while all but the last token of the trail has been read.
 
-    It is asked only when all but the last token of the trail has been read.
+    It either takes its steps one after the other, or searches.
     """
 
     operation: Stepped
@@ -43,8 +42,7 @@ class Run(ABC):
         self.trail = trail
         self.emit = emit
         self.ended = False
-        # How many rows it has for the next stride.
-        self.row_count = 1
+        self.beam_width = 0  # of its search, if it is one
         # How many steps the next stride may have without keeping anybody waiting: it may make fewer
         # of them, but its answer would wait for the others' steps.
         self.stride = 1
@@ -59,22 +57,26 @@ class Run(ABC):
         """How many of the text's last tokens nobody has been told of yet."""
         return 0
 
-    @abstractmethod
-    def rows(self, steps: int) -> list[Row]:
-        """Return its rows for the next stride, none of which makes more than `steps`."""
-
-    @abstractmethod
-    def commit(self, outcomes: list[Outcome]) -> None:
-        """Take over what came of those rows."""
-
     def finish(self, reason: FinishReason) -> None:
         """End before its time, saying why."""
         self.emit(Finished(self.session_id, self.operation.id, reason, len(self.trail)))
         self.ended = True
 
-    def release(self) -> None:  # noqa: B027  # most hold nothing
+    def release(self) -> None:
         """Let go of the slots it holds."""
 
     def held(self) -> list[int]:
         """Return the slots it holds."""
         return []
+
+
+class Stepping(Run):
+    """Asked for its row of a stride, and told what came of it."""
+
+    def row(self, steps: int) -> Row:
+        """Return its row of the next stride, which makes no more than so many steps."""
+        raise NotImplementedError
+
+    def commit(self, outcome: Outcome) -> None:
+        """Take over what came of that row."""
+        raise NotImplementedError

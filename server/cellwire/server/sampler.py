@@ -57,7 +57,7 @@ class _Ranking:
 class Sampler(Enum):
     """How much a program can do for the rows that ask for it."""
 
-    FORCED = "nothing is sampled: appends, scores and beams"
+    FORCED = "nothing is sampled: appends, scores and replays"
     PLAIN = "temperature"
     TOP_K = "top-k, of every row that is sampled"
     RANKING = "temperature, top-k and reports of the likeliest tokens"
@@ -71,12 +71,12 @@ class Sampler(Enum):
     @property
     def ranks(self) -> bool:
         """Whether it ranks the likeliest tokens."""
-        return self is not Sampler.PLAIN
+        return self not in {Sampler.FORCED, Sampler.PLAIN}
 
     @property
     def reports_best(self) -> bool:
         """Whether it reports the likeliest tokens."""
-        return self in {Sampler.FORCED, Sampler.RANKING, Sampler.SHAPING}
+        return self in {Sampler.RANKING, Sampler.SHAPING}
 
 
 def add_sampler(graph: Graph, sampler: Sampler, step: str) -> None:
@@ -86,7 +86,6 @@ def add_sampler(graph: Graph, sampler: Sampler, step: str) -> None:
     """
     if sampler is Sampler.FORCED:
         graph.add("Gather", FORCED, step, name=CHOSEN, axis=0)
-        _rank(graph, LOGITS, BEST_TOKEN)
     else:
         sampled = _sampled(graph, sampler, step)
         forced = graph.add("Gather", FORCED, step, axis=0)

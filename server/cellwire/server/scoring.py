@@ -6,13 +6,13 @@ from cellwire.server.arena import Arena
 from cellwire.server.events import Scored
 from cellwire.server.operations import Score
 from cellwire.server.row import Outcome, Row
-from cellwire.server.run import Emit, Run, added_up
+from cellwire.server.run import Emit, Stepping, added_up
 from cellwire.server.trail import Trail
 
 _SLOTS = 1
 
 
-class Scoring(Run):
+class Scoring(Stepping):
     """Forces the tokens, as an append would, but in a slot of its own."""
 
     operation: Score
@@ -30,7 +30,7 @@ class Scoring(Run):
         self._log_probabilities = [0.0] * self._first
         self._end_if_done()
 
-    def rows(self, steps: int) -> list[Row]:
+    def row(self, steps: int) -> Row:
         """Return the row that forces the next tokens."""
         place = len(self._log_probabilities)
         read = self.trail.head.slot if self._slot is None else self._slot
@@ -38,11 +38,11 @@ class Scoring(Run):
         if self._slot is None:
             self._slot = self._arena.allocate()
         forced = self.operation.tokens[place : place + steps].tolist()
-        return [Row(token, read, self._slot, len(forced), forced)]
+        return Row(token, read, self._slot, len(forced), forced)
 
-    def commit(self, outcomes: list[Outcome]) -> None:
+    def commit(self, outcome: Outcome) -> None:
         """Take note of the tokens' log-probabilities."""
-        self._log_probabilities += outcomes[0].log_probabilities
+        self._log_probabilities += outcome.log_probabilities
         self._end_if_done()
 
     def _end_if_done(self) -> None:

@@ -2,8 +2,8 @@
 
 The state that is kept is the one *before* the session's last token; that token is still unread. A
 step reads it and settles the next one: sampled for a generate, forced for an append; a stride is
-several such steps. Nothing here runs one: the engine asks `rows()` what to run, and tells
-`commit()` what came of it.
+several such steps. Nothing here runs one: the engine asks `row()` what to run, and tells `commit()`
+what came of it. For a search it asks `hypotheses()`, and tells `commit_search()`.
 
 What a session is doing follows from three things: whether it is closed, whether it is held (nobody
 is there to read), and the run of its present operation, if there is one, which may be stalled.
@@ -53,9 +53,10 @@ from cellwire.server.operations import (
     Score,
 )
 from cellwire.server.row import Outcome, Row
-from cellwire.server.run import Emit, Run, forcing
+from cellwire.server.run import Emit, Run, Stepping, forcing
 from cellwire.server.sampling import generator_key
 from cellwire.server.scoring import Scoring
+from cellwire.server.search import Found, Hypotheses
 from cellwire.server.trail import Trail
 from cellwire.server.vocabulary import MOST_INCOMPLETE
 from cellwire.server.waiting import Limits, Waiting
@@ -108,18 +109,19 @@ class Session:
 
     @property
     def runnable(self) -> bool:
-        """Whether the session has rows for the next step."""
+        """Whether the session can go on."""
         return self._run is not None and not self._held and not self._run.stalled
 
     @property
-    def row_count(self) -> int:
-        """How many rows it has for the next stride at most; it must be runnable."""
+    def beam_width(self) -> int:
+        """The width of the search it is to go on with; 0 if it has a row for a stride instead."""
         assert self._run is not None
-        return self._run.row_count
+        width = self._run.beam_width
+        return 0 if width and self.trail.missing else width
 
     @property
     def stride(self) -> int:
-        """How many steps the next stride may have without keeping anybody waiting."""
+        """How many steps the next run may have without keeping anybody waiting."""
         assert self._run is not None
         return self.trail.missing or self._run.stride
 
@@ -133,25 +135,37 @@ class Session:
         """The length of the text, as far as anybody was told of it."""
         return len(self.trail) - (self._run.unreported if self._run else 0)
 
-    def rows(self, steps: int) -> list[Row]:
-        """Return the session's rows for a stride of so many steps; it must be runnable."""
+    def row(self, steps: int) -> Row:
+        """Return the session's row of a stride of so many steps; it must be runnable."""
         trail = self.trail
         if missing := trail.missing:
             self._catching_up = True
             start = trail.head.read + 1
             end = start + min(steps, trail.stride, missing)
-            return [forcing(trail, trail.history.between(start, end))]
-        assert self._run is not None
-        return self._run.rows(steps)
+            return forcing(trail, trail.history.between(start, end))
+        assert isinstance(self._run, Stepping)
+        return self._run.row(steps)
 
-    def commit(self, outcomes: list[Outcome]) -> None:
-        """Take over what came of the stride of `rows()`."""
+    def commit(self, outcome: Outcome) -> None:
+        """Take over what came of the stride of `row()`."""
         if self._catching_up:
             self._catching_up = False
-            self.trail.advance(len(outcomes[0].tokens))
+            self.trail.advance(len(outcome.tokens))
             return
-        assert self._run is not None
-        self._run.commit(outcomes)
+        assert isinstance(self._run, Stepping)
+        self._run.commit(outcome)
+        if self._run.ended:
+            self._end()
+
+    def hypotheses(self) -> Hypotheses:
+        """Return what its search goes on from; it must have one."""
+        assert isinstance(self._run, Completing)
+        return self._run.hypotheses()
+
+    def commit_search(self, found: Found) -> None:
+        """Take over what came of a run of its search."""
+        assert isinstance(self._run, Completing)
+        self._run.commit_search(found)
         if self._run.ended:
             self._end()
 
@@ -350,4 +364,4 @@ class Session:
         self.trail.check_integrity()
         assert self._run is not None or not self._waiting, "an operation waits for nothing"
         self._waiting.check_integrity()
-        assert not self._catching_up, "a step has been planned and not committed"
+        assert not self._catching_up, "a stride has been planned and not committed"

@@ -17,7 +17,7 @@ import numpy as np
 
 from cellwire.server.errors import InvalidRequest, WrongState
 from cellwire.server.history import LONGEST, MOST_REMEMBERED
-from cellwire.server.step import State
+from cellwire.server.stepper import State
 from cellwire.server.trail import MAX_WINDOW, interval_of
 from cellwire.server.vocabulary import Tokens
 

@@ -1,4 +1,4 @@
-"""A stride of the cell over a batch of rows: what goes in, what comes out, who can take it.
+"""A stride of the cell over a batch of rows: what goes in, what comes out.
 
 A stride is one or several steps in one run of the runtime. Each row reads its state, takes up to so
 many steps from it, each reading the token that the step before it settled, and writes the state it
@@ -8,7 +8,6 @@ has come to.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -72,19 +71,3 @@ class StepResult:
     best_token: Int64s  # [batch, best or more], the likeliest first
     best_log_probability: Float32s  # [batch, best or more]
     scores: Float32s | None = None  # [steps, batch, labels], of a model that has labels
-
-
-State = tuple[bytes, ...]  # one row of each of the cell's state tensors
-
-
-class Stepper(Protocol):
-    """Whatever can make a stride: the runtime, or a test's plain model."""
-
-    def step(self, batch: StepBatch) -> StepResult:
-        """Make a stride; StepFailed if it cannot be done, with the arena's rows then undefined."""
-
-    def read_state(self, slot: int) -> State:
-        """Return a copy of the state in a slot."""
-
-    def write_state(self, slot: int, state: State) -> None:
-        """Put a state into a slot; InvalidRequest if it has not this cell's shape."""

@@ -1,0 +1,155 @@
+"""Runs a cell's searches on its arenas."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from cellwire.server import program
+from cellwire.server import search_program as names
+from cellwire.server.compiled import Array, Binding, Compiled
+from cellwire.server.operations import Ending
+from cellwire.server.search import Bools, Ended, SearchBatch, SearchResult
+
+_KEPT = 64  # sizes of batches, and endings
+
+_Size = tuple[bool, int, int, int]  # whether they may end, steps, beams, rows
+
+
+class Searcher:
+    """The programs that search, and a binding for each of the last sizes of batches."""
+
+    def __init__(
+        self, compiled: Callable[[bool], Compiled], arenas: Mapping[str, Array], vocabulary: int
+    ) -> None:
+        """`compiled` gives the program for searches that may end early, or for those that do not.
+
+        Each is compiled on first use: most clients ask for one kind only.
+        """
+        self._compiled = compiled
+        self._programs: dict[bool, Compiled] = {}
+        self._arenas = arenas
+        self._vocabulary = vocabulary
+        self._bound: dict[_Size, _Bound] = {}
+        self._masks: dict[Ending, tuple[Bools, Bools]] = {}
+
+    def search(self, batch: SearchBatch) -> SearchResult:
+        """Take searches some steps on; StepFailed if the runtime refuses."""
+        beams, rows = batch.token.shape
+        may_end = any(ending.tokens for ending in batch.endings)
+        bound = self._bound_to((may_end, batch.steps, beams, rows))
+        bound.fill(batch)
+        if may_end:
+            bound.fill_endings(batch, [self._masks_of(ending) for ending in batch.endings])
+        bound.binding.run()
+        return bound.result(self._vocabulary)
+
+    def _bound_to(self, size: _Size) -> _Bound:
+        """Return the arrays for a size of batch, made on first use."""
+        if size not in self._bound:
+            _make_room(self._bound)
+            may_end = size[0]
+            if may_end not in self._programs:
+                self._programs[may_end] = self._compiled(may_end)
+            compiled = self._programs[may_end]
+            self._bound[size] = _Bound(compiled, self._arenas, size, self._vocabulary)
+        return self._bound[size]
+
+    def _masks_of(self, ending: Ending) -> tuple[Bools, Bools]:
+        """Return which tokens end a completion, and which one may end behind: `[vocabulary]`."""
+        if ending not in self._masks:
+            _make_room(self._masks)
+            tokens = range(self._vocabulary)
+            ends = np.array([token in ending.tokens for token in tokens])
+            may_follow = np.array([ending.may_follow(token) for token in tokens])
+            self._masks[ending] = ends, may_follow
+        return self._masks[ending]
+
+
+def _make_room(kept: dict[Any, Any]) -> None:
+    """Forget the oldest if there are enough."""
+    if len(kept) == _KEPT:
+        del kept[next(iter(kept))]
+
+
+class _Bound:
+    """Arrays for batches of one size, and the binding to them."""
+
+    def __init__(
+        self,
+        compiled: Compiled,
+        arenas: Mapping[str, Array],
+        size: _Size,
+        vocabulary: int,
+    ) -> None:
+        self._may_end, steps, beams, rows = size
+        self._size = steps, beams, rows
+        self.binding = Binding(compiled)
+        self._inputs: dict[str, Array] = {
+            program.STEPS: np.array(steps),
+            program.FIRST_TOKEN: np.zeros(beams * rows, np.int64),
+            program.READ_SLOT: np.zeros(beams * rows, np.int64),
+            program.WRITE_SLOT: np.zeros(beams * rows, np.int64),
+            names.WIDTH: np.array([rows]),
+            names.GREEDY: np.zeros((beams, 1), np.int64),
+            names.LOG_PROBABILITY: np.zeros((beams * rows, 1)),
+        }
+        self._outputs: dict[str, Array] = {
+            names.PARENT: np.zeros((steps, beams, rows), np.int64),
+            names.TOKEN: np.zeros((steps, beams, rows), np.int64),
+            names.NEXT_LOG_PROBABILITY: np.zeros((steps, beams, rows)),
+            names.SOUNDNESS: np.zeros((steps, beams * rows), np.float32),
+            names.LAST_GREEDY: np.zeros((beams, 1), np.int64),
+        }
+        if self._may_end:
+            self._inputs |= {
+                names.ENDING: np.zeros((beams, vocabulary), np.bool_),
+                names.BEFORE_ENDING: np.zeros((beams, vocabulary), np.bool_),
+                names.MAY_END: np.zeros((beams * rows, 1), np.bool_),
+            }
+            self._outputs |= {
+                names.ENDED: np.zeros((steps, beams, rows), np.int64),
+                names.ENDED_LOG_PROBABILITY: np.zeros((steps, beams, rows)),
+            }
+        for name, array in self._inputs.items():
+            self.binding.input(name, array)
+        for name, array in self._outputs.items():
+            self.binding.output(name, array)
+        for name, arena in arenas.items():
+            self.binding.input(program.ARENA + name, arena)
+            self.binding.output(program.NEXT_ARENA + name, arena)
+
+    def fill(self, batch: SearchBatch) -> None:
+        """Put a batch into the inputs."""
+        inputs = self._inputs
+        inputs[program.FIRST_TOKEN][:] = batch.token.reshape(-1)
+        inputs[program.READ_SLOT][:] = batch.read_slot.reshape(-1)
+        inputs[program.WRITE_SLOT][:] = batch.write_slot.reshape(-1)
+        inputs[names.GREEDY][:, 0] = batch.greedy
+        inputs[names.LOG_PROBABILITY][:, 0] = batch.log_probability.reshape(-1)
+
+    def fill_endings(self, batch: SearchBatch, masks: list[tuple[Bools, Bools]]) -> None:
+        """Likewise, where they may end: for each beam which tokens end it, and go before."""
+        for beam, (ends, before) in enumerate(masks):
+            self._inputs[names.ENDING][beam] = ends
+            self._inputs[names.BEFORE_ENDING][beam] = before
+        self._inputs[names.MAY_END][:, 0] = batch.may_end.reshape(-1)
+
+    def result(self, vocabulary: int) -> SearchResult:
+        """Return copies of what the last run put into the outputs."""
+        outputs = self._outputs
+        ended = None
+        if self._may_end:
+            parent, token = np.divmod(outputs[names.ENDED], vocabulary)
+            ended = Ended(parent, token, outputs[names.ENDED_LOG_PROBABILITY].copy())
+        broken = np.isnan(outputs[names.SOUNDNESS]).reshape(self._size)
+        return SearchResult(
+            parent=outputs[names.PARENT].copy(),
+            token=outputs[names.TOKEN].copy(),
+            log_probability=outputs[names.NEXT_LOG_PROBABILITY].copy(),
+            ended=ended,
+            greedy=outputs[names.LAST_GREEDY][:, 0].copy(),
+            broken=np.logical_or.reduce(broken, axis=(0, 2)),
+        )

@@ -1,0 +1,26 @@
+"""Whatever can step a cell: the runtime, or a test's plain model."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from cellwire.server.search import SearchBatch, SearchResult
+from cellwire.server.step import StepBatch, StepResult
+
+State = tuple[bytes, ...]  # one row of each of the cell's state tensors
+
+
+class Stepper(Protocol):
+    """Keeps the states of all slots, and moves them on."""
+
+    def step(self, batch: StepBatch) -> StepResult:
+        """Make a stride; StepFailed if it cannot be done, with the arena's rows then undefined."""
+
+    def search(self, batch: SearchBatch) -> SearchResult:
+        """Take searches some steps on; StepFailed as above."""
+
+    def read_state(self, slot: int) -> State:
+        """Return a copy of the state in a slot."""
+
+    def write_state(self, slot: int, state: State) -> None:
+        """Put a state into a slot; InvalidRequest if it has not this cell's shape."""

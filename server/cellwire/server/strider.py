@@ -1,0 +1,192 @@
+"""Makes a cell's strides on its arenas.
+
+The arrays of a stride are buffers that every stride fills again, from their beginning; for each
+size of stride there is a binding to so much of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from cellwire.server import program, sampler
+from cellwire.server import stride_program as names
+from cellwire.server.compiled import Array, Binding, Compiled
+from cellwire.server.sampler import Sampler
+from cellwire.server.step import MAX_STEPS, SAMPLED, Shaping, StepBatch, StepResult
+
+_KEPT_BINDINGS = 512
+
+# The columns of a StepBatch, and the inputs they go to.
+_COLUMNS: dict[str, tuple[str, type[np.generic]]] = {
+    "token": (program.FIRST_TOKEN, np.int64),
+    "read_slot": (program.READ_SLOT, np.int64),
+    "write_slot": (program.WRITE_SLOT, np.int64),
+    "count": (names.COUNT, np.int64),
+    "forced": (sampler.FORCED, np.int64),
+    "uniform": (sampler.UNIFORM, np.float32),
+    "inverse_temperature": (sampler.INVERSE_TEMPERATURE, np.float32),
+    "top_k": (sampler.TOP_K, np.int64),
+}
+_OF_EACH_STEP = ("forced", "uniform")
+
+# No change at all, for a stride that has none: a graph's input may not be empty.
+_NO_CHANGE: dict[str, Array] = {
+    sampler.CHANGE_ROW: np.zeros(1, np.int64),
+    sampler.CHANGE_TOKEN: np.zeros(1, np.int64),
+    sampler.CHANGE_PENALTY: np.ones(1, np.float32),
+    sampler.CHANGE_BIAS: np.zeros(1, np.float32),
+}
+
+_Key = tuple[Sampler, int, int, int]  # steps, rows, limit
+
+
+class Strider:
+    """The programs that make strides, their buffers, and bindings for some sizes of strides."""
+
+    def __init__(
+        self,
+        compiled: Callable[[Sampler], Compiled],
+        arenas: Mapping[str, Array],
+        *,
+        vocabulary: int,
+        labels: int,
+        writes: bool,
+        max_batch: int,
+    ) -> None:
+        """Compile what every daemon needs; `writes` says whether the cell has logits."""
+        self._compiled = compiled
+        self._arenas = arenas
+        self._vocabulary = vocabulary
+        self._labels = labels
+        self._writes = writes
+        # Each program holds the weights once more, so the rarer ones wait until they are needed.
+        first = (Sampler.FORCED, Sampler.PLAIN) if writes else (Sampler.PLAIN,)
+        self._programs = {each: compiled(each) for each in first}
+        self._bindings: dict[_Key, Binding] = {}
+        self._steps = np.zeros((), np.int64)
+        self._limit = np.ones(1, np.int64)
+        self._inputs = {
+            column: np.zeros(max_batch * (MAX_STEPS if column in _OF_EACH_STEP else 1), dtype)
+            for column, (_, dtype) in _COLUMNS.items()
+        }
+        # The outputs: [steps, batch], [batch, limit], ...
+        self._chosen = np.zeros(MAX_STEPS * max_batch, np.int64)
+        self._log_probability = np.zeros(MAX_STEPS * max_batch, np.float32)
+        self._best_token = np.zeros(max_batch * vocabulary, np.int64)
+        self._best_log_probability = np.zeros(max_batch * vocabulary, np.float32)
+        self._scores = np.zeros(MAX_STEPS * max_batch * labels, np.float32)
+
+    @property
+    def provider(self) -> str:
+        """The execution provider that the programs really got."""
+        return self._programs[Sampler.PLAIN].provider
+
+    def step(self, batch: StepBatch) -> StepResult:
+        """Make a stride; StepFailed if the runtime refuses."""
+        rows, steps = len(batch), batch.steps
+        asked, limit = self._sampler_for(batch)
+        self._fill(self._program(asked), batch, limit)
+        binding = self._binding(asked, steps, rows, limit)
+        if batch.shaping is not None:
+            _bind_shaping(binding, batch.shaping)
+        binding.run()
+        return self._result(steps, rows, limit if batch.best else 0)
+
+    def _sampler_for(self, batch: StepBatch) -> tuple[Sampler, int]:
+        """Return what sampler a batch needs, and how many of the likeliest tokens it must rank.
+
+        That number is a power of two, so that there are few different bindings.
+        """
+        if not self._writes:
+            return Sampler.PLAIN, 0
+        most = max(min(int(batch.top_k.max()), self._vocabulary), batch.best)
+        if batch.shaping is not None and (batch.shaping.top_p < 1).any():
+            most = self._vocabulary
+        limit = min(self._vocabulary, 1 << max(0, most - 1).bit_length())
+        if batch.shaping is not None:
+            return Sampler.SHAPING, limit
+        sampled = (batch.forced == SAMPLED).any(axis=0)  # [batch]
+        if not sampled.any():
+            return Sampler.FORCED, 0
+        if most == 0:
+            return Sampler.PLAIN, 0
+        if batch.best or (sampled & (batch.top_k == 0)).any():
+            return Sampler.RANKING, limit
+        return Sampler.TOP_K, limit
+
+    def _fill(self, compiled: Compiled, batch: StepBatch, limit: int) -> None:
+        """Put a batch into the inputs of a program."""
+        for column, (name, _) in _COLUMNS.items():
+            if name in compiled.inputs:
+                values = getattr(batch, column)
+                self._inputs[column][: values.size] = values.reshape(-1)
+        if limit:
+            top_k = self._inputs["top_k"][: len(batch)]
+            np.minimum(top_k, self._vocabulary, out=top_k)
+            self._limit[0] = limit
+        self._steps[()] = batch.steps
+
+    def _result(self, steps: int, rows: int, best: int) -> StepResult:
+        """Return copies of what the last stride put into the buffers."""
+        scores = self._scores[: steps * rows * self._labels]
+        return StepResult(
+            self._chosen[: steps * rows].reshape(steps, rows).copy(),
+            self._log_probability[: steps * rows].reshape(steps, rows).copy(),
+            self._best_token[: rows * best].reshape(rows, best).copy(),
+            self._best_log_probability[: rows * best].reshape(rows, best).copy(),
+            scores.reshape(steps, rows, self._labels).copy() if self._labels else None,
+        )
+
+    def _program(self, asked: Sampler) -> Compiled:
+        """Return a program, compiled on first use."""
+        if asked not in self._programs:
+            self._programs[asked] = self._compiled(asked)
+        return self._programs[asked]
+
+    def _binding(self, *key: *_Key) -> Binding:
+        """Return the binding for a size of stride, made on first use."""
+        if key not in self._bindings:
+            if len(self._bindings) == _KEPT_BINDINGS:
+                del self._bindings[next(iter(self._bindings))]
+            self._bindings[key] = self._bind(*key)
+        return self._bindings[key]
+
+    def _bind(self, asked: Sampler, steps: int, rows: int, limit: int) -> Binding:
+        compiled = self._program(asked)
+        binding = Binding(compiled)
+        binding.input(program.STEPS, self._steps)
+        for column, (name, _) in _COLUMNS.items():
+            shape = (steps, rows) if column in _OF_EACH_STEP else (rows,)
+            if name in compiled.inputs:
+                binding.input(name, self._inputs[column], shape)
+        each = (steps, rows)
+        binding.output(names.CHOSEN, self._chosen, each)
+        binding.output(names.LOG_PROBABILITY, self._log_probability, each)
+        if limit:
+            binding.input(sampler.LIMIT, self._limit)
+        if asked.reports_best and steps == 1:  # nobody asks for them in longer strides
+            best, logs = (1, rows, limit), self._best_log_probability
+            binding.output(names.BEST_TOKEN, self._best_token, best)
+            binding.output(names.BEST_LOG_PROBABILITY, logs, best)
+        if self._labels:
+            binding.output(names.ALL_SCORES, self._scores, (*each, self._labels))
+        for name, arena in self._arenas.items():
+            binding.input(program.ARENA + name, arena)
+            binding.output(program.NEXT_ARENA + name, arena)
+        return binding
+
+
+def _bind_shaping(binding: Binding, shaping: Shaping) -> None:
+    """Bind the columns of one stride only: their lengths differ from one to the next."""
+    changes: dict[str, Array] = {
+        sampler.CHANGE_ROW: shaping.row,
+        sampler.CHANGE_TOKEN: shaping.token,
+        sampler.CHANGE_PENALTY: shaping.penalty,
+        sampler.CHANGE_BIAS: shaping.bias,
+    }
+    for name, column in (changes if shaping.row.size else _NO_CHANGE).items():
+        binding.input(name, column)
+    binding.input(sampler.TOP_P, shaping.top_p)
+    binding.input(sampler.LOG_MIN_P, shaping.log_min_p)
