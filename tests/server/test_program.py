@@ -21,7 +21,13 @@ from tests.server.program_runs import (
     shaping_of,
     softmax,
 )
-from tests.server.tiny_cell import SYMBOLS, lstm_cell, previous_token_cell, write_cell
+from tests.server.tiny_cell import (
+    SYMBOLS,
+    counting_cell,
+    lstm_cell,
+    previous_token_cell,
+    write_cell,
+)
 
 from cellwire.server.arena import ZERO
 from cellwire.server.cell import read_cell
@@ -172,6 +178,21 @@ def test_a_cell_may_use_any_name_of_its_own(tmp_path: Path) -> None:
     plain = Runtime(read_cell(write_cell(tmp_path / "plain.onnx", lstm_cell(8))), SLOTS, ROWS)
     result = one_step(Runtime(read_cell(tmp_path / "names.onnx"), SLOTS, ROWS), batch_of(3))
     assert (result.log_probability == one_step(plain, batch_of(3)).log_probability).all()
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (2, 3), (2, 1, 3)])
+def test_a_state_may_have_any_shape(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    """Each row counts its own steps, and stays when it has taken them all."""
+    cell = counting_cell(shape)
+    runtime = Runtime(read_cell(write_cell(tmp_path / "count.onnx", cell)), SLOTS, ROWS)
+    count = [1, 4, 2, 3]
+    batch = batch_of(4, write_slot=[2, 3, 4, 5], count=count)
+    forced, uniform = np.zeros((4, 4), np.int64), np.zeros((4, 4), np.float32)
+    runtime.step(replace(batch, forced=forced, uniform=uniform))
+    state = runtime.state("count")
+    assert state.shape == (SLOTS, *shape)
+    for slot, steps in enumerate(count, start=2):
+        assert (state[slot] == steps).all()
 
 
 def test_a_state_goes_out_and_comes_back(path: Path) -> None:

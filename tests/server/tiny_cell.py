@@ -121,6 +121,19 @@ def previous_token_cell(symbols: tuple[str, ...] = SYMBOLS) -> CellWriter:
     return cell
 
 
+def counting_cell(shape: tuple[int, ...]) -> CellWriter:
+    """Has a state of any shape, all of it the number of steps so far; draws from the token read."""
+    cell = CellWriter()
+    row: list[str | int | None] = ["batch", *shape]
+    float32 = TensorProto.FLOAT
+    cell.inputs.append(helper.make_tensor_value_info("state.count", float32, row))
+    cell.outputs.append(helper.make_tensor_value_info("next_state.count", float32, row))
+    cell.constants.append(numpy_helper.from_array(np.array(1, np.float32), "one"))
+    cell.node("Add", ["state.count", "one"], "next_state.count")
+    cell.node("Gather", [cell.weights("table", cell.size, cell.size), "token"], "logits")
+    return cell
+
+
 def vast_cell(width: int) -> CellWriter:
     """Has a state of so many numbers, and no use for them."""
     cell = CellWriter()

@@ -6,10 +6,10 @@ which a stride takes the cheapest that does for all its rows. A row gets the sam
 that does for it.
 
 Every operation on logits must work on each row by itself, in the same order whatever the batch
-holds, so that a row's token depends on no other row. Softmax, LogSoftmax and CumSum do. ReduceSum
-does not: its order of addition depends on how a row lies in memory, so here it only ever adds whole
-numbers. Of ranked tokens there may be more or fewer, as other rows want them, so they are only
-added up by CumSum, which goes from the first to the last.
+holds, so that a row's token depends on no other row. Softmax, LogSoftmax, CumSum and products with
+constants do. ReduceSum does not: its order of addition depends on how a row lies in memory, so here
+it only ever adds whole numbers. Of ranked tokens there may be more or fewer, as other rows want
+them, so they are only added up by CumSum, which goes from the first to the last.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from onnx import TensorProto, helper
 from cellwire.server.cell import LOGITS
 from cellwire.server.graph import OWN, Graph
 
-# What a program is given: for every step, as [steps, batch],
+# What a program is given: for every step, as [steps, batch, 1],
 FORCED = f"{OWN}forced"
 UNIFORM = f"{OWN}uniform"
-# for all of them, as [batch],
+# for all of them, as [batch, 1],
 INVERSE_TEMPERATURE = f"{OWN}inverse_temperature"
 TOP_K = f"{OWN}top_k"
 TOP_P = f"{OWN}top_p"
@@ -40,10 +40,13 @@ CHANGE_PENALTY = f"{OWN}change_penalty"
 CHANGE_BIAS = f"{OWN}change_bias"
 
 # What a step settles.
-CHOSEN = f"{OWN}step.chosen"  # [batch]
-LOG_PROBABILITY = f"{OWN}step.log_probability"  # [batch]
+CHOSEN = f"{OWN}step.chosen"  # [batch, 1]
+LOG_PROBABILITY = f"{OWN}step.log_probability"  # [batch, 1]
 BEST_TOKEN = f"{OWN}step.best_token"  # [batch, limit]
 BEST_LOG_PROBABILITY = f"{OWN}step.best_log_probability"  # [batch, limit]
+
+
+_MOST_AS_PRODUCT = 128  # symbols
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +82,7 @@ class Sampler(Enum):
         return self in {Sampler.RANKING, Sampler.SHAPING}
 
 
-def add_sampler(graph: Graph, sampler: Sampler, step: str) -> None:
+def add_sampler(graph: Graph, sampler: Sampler, step: str, vocabulary: int) -> None:
     """Settle the next token of each row: forced, or the inverse of its distribution's CDF.
 
     `step` names the number of the step. Greedy choice is a top_k of 1.
@@ -87,28 +90,27 @@ def add_sampler(graph: Graph, sampler: Sampler, step: str) -> None:
     if sampler is Sampler.FORCED:
         graph.add("Gather", FORCED, step, name=CHOSEN, axis=0)
     else:
-        sampled = _sampled(graph, sampler, step)
+        sampled = _sampled(graph, sampler, step, vocabulary)
         forced = graph.add("Gather", FORCED, step, axis=0)
         is_forced = graph.add("GreaterOrEqual", forced, graph.constant(0, np.int64))
         graph.add("Where", is_forced, forced, sampled, name=CHOSEN)
     _report_log_probabilities(graph, sampler)
 
 
-def _sampled(graph: Graph, sampler: Sampler, step: str) -> str:
-    """Draw a token of each row: `[batch]`."""
-    last = graph.axes(1)
-    inverse_temperature = graph.add("Unsqueeze", INVERSE_TEMPERATURE, last)
-    uniform = graph.add("Unsqueeze", graph.add("Gather", UNIFORM, step, axis=0), last)
+def _sampled(graph: Graph, sampler: Sampler, step: str, vocabulary: int) -> str:
+    """Draw a token of each row: `[batch, 1]`."""
+    uniform = graph.add("Gather", UNIFORM, step, axis=0)
     if sampler is Sampler.SHAPING:
-        return _drawn_from_shaped(graph, inverse_temperature, uniform)
+        return _drawn_from_shaped(graph, uniform, vocabulary)
     if sampler is Sampler.TOP_K:
         ranking = _rank(graph, LOGITS, BEST_TOKEN)
-        return _drawn_by_rank(graph, ranking, inverse_temperature, uniform)
-    by_token = _drawn(graph, graph.add("Mul", LOGITS, inverse_temperature), uniform)
+        return _drawn_by_rank(graph, ranking, uniform)
+    scaled = graph.add("Mul", LOGITS, INVERSE_TEMPERATURE)
+    by_token = _drawn(graph, scaled, uniform, vocabulary)
     if sampler is Sampler.PLAIN:
         return by_token
     ranking = _rank(graph, LOGITS, BEST_TOKEN)
-    by_rank = _drawn_by_rank(graph, ranking, inverse_temperature, uniform)
+    by_rank = _drawn_by_rank(graph, ranking, uniform)
     return _by_rank_if_top_k(graph, by_rank, by_token)
 
 
@@ -119,17 +121,26 @@ def take_what_is_forced(graph: Graph, step: str) -> None:
     graph.add("Mul", as_float, graph.constant(0, np.float32), name=LOG_PROBABILITY)
 
 
-def _drawn(graph: Graph, scaled: str, uniform: str) -> str:
-    """Draw a token of each row of `scaled` logits `[batch, vocabulary]`; return them `[batch]`."""
+def _drawn(graph: Graph, scaled: str, uniform: str, vocabulary: int) -> str:
+    """Draw a token of each row of `scaled` logits `[batch, vocabulary]`: `[batch, 1]`."""
     weight = graph.add("Softmax", scaled, axis=1)
-    return graph.add("Squeeze", _inverse_of_cdf(graph, weight, uniform), graph.axes(1))
+    return _inverse_of_cdf(graph, _cumulated(graph, weight, vocabulary), uniform)
 
 
-def _drawn_by_rank(
-    graph: Graph, ranking: _Ranking, inverse_temperature: str, uniform: str, allowed: str = ""
-) -> str:
-    """Draw a token of each row's top_k likeliest, if `allowed` `[batch, limit]`: `[batch]`."""
-    scaled = graph.add("Mul", ranking.logits, inverse_temperature)
+def _cumulated(graph: Graph, weight: str, vocabulary: int) -> str:
+    """Return the sums of each row of `weight` `[batch, vocabulary]` up to each token.
+
+    For few symbols a matrix product is quicker than CumSum, which adds one number at a time.
+    """
+    if vocabulary > _MOST_AS_PRODUCT:
+        return graph.add("CumSum", weight, graph.constant(1, np.int64))
+    up_to = np.triu(np.ones((vocabulary, vocabulary)))
+    return graph.add("MatMul", weight, graph.constant(up_to, np.float32))
+
+
+def _drawn_by_rank(graph: Graph, ranking: _Ranking, uniform: str, allowed: str = "") -> str:
+    """Draw a token of each row's top_k likeliest, if `allowed` `[batch, limit]`: `[batch, 1]`."""
+    scaled = graph.add("Mul", ranking.logits, INVERSE_TEMPERATURE)
     first = graph.add("Gather", scaled, graph.constant([0], np.int64), axis=1)
     weight = graph.add("Exp", graph.add("Sub", scaled, first))
     ranks = graph.add(
@@ -138,20 +149,18 @@ def _drawn_by_rank(
         graph.add("Squeeze", LIMIT),
         graph.constant(1, np.int64),
     )
-    top_k = graph.add("Unsqueeze", TOP_K, graph.axes(1))
-    within = graph.add("Less", ranks, top_k)
+    within = graph.add("Less", ranks, TOP_K)
     if allowed:
         within = graph.add("And", within, allowed)
     weight = graph.add("Where", within, weight, graph.constant(0, np.float32))
+    cumulated = graph.add("CumSum", weight, graph.constant(1, np.int64))
     # A row without top_k has no weights at all, and what comes of it is not used.
     rank = graph.add(
         "Min",
-        _inverse_of_cdf(graph, weight, uniform),
+        _inverse_of_cdf(graph, cumulated, uniform),
         graph.add("Sub", LIMIT, graph.constant(1, np.int64)),
     )
-    return graph.add(
-        "Squeeze", graph.add("GatherElements", ranking.tokens, rank, axis=1), graph.axes(1)
-    )
+    return graph.add("GatherElements", ranking.tokens, rank, axis=1)
 
 
 def _by_rank_if_top_k(graph: Graph, by_rank: str, by_token: str) -> str:
@@ -159,13 +168,13 @@ def _by_rank_if_top_k(graph: Graph, by_rank: str, by_token: str) -> str:
     return graph.add("Where", has_top_k, by_rank, by_token)
 
 
-def _drawn_from_shaped(graph: Graph, inverse_temperature: str, uniform: str) -> str:
+def _drawn_from_shaped(graph: Graph, uniform: str, vocabulary: int) -> str:
     """Draw from the distribution that is left by penalties, biases, top_p and min_p."""
     _rank(graph, LOGITS, BEST_TOKEN)
     logits = _changed(graph)
     ranking = _rank(graph, logits)
-    scaled = graph.add("Mul", logits, inverse_temperature)
-    ranked = graph.add("Mul", ranking.logits, inverse_temperature)  # [batch, limit], descending
+    scaled = graph.add("Mul", logits, INVERSE_TEMPERATURE)
+    ranked = graph.add("Mul", ranking.logits, INVERSE_TEMPERATURE)  # [batch, limit], descending
     top_p_floor = _top_p_floor(graph, ranking.logits, ranked)
     min_p_floor = _min_p_floor(graph, ranked)
 
@@ -173,17 +182,14 @@ def _drawn_from_shaped(graph: Graph, inverse_temperature: str, uniform: str) -> 
         in_top_p = graph.add("GreaterOrEqual", logits, top_p_floor)
         return graph.add("And", in_top_p, graph.add("GreaterOrEqual", scaled, min_p_floor))
 
-    by_rank = _drawn_by_rank(
-        graph, ranking, inverse_temperature, uniform, allowed(ranking.logits, ranked)
-    )
+    by_rank = _drawn_by_rank(graph, ranking, uniform, allowed(ranking.logits, ranked))
     nothing = graph.constant(-np.inf, np.float32)
     masked = graph.add("Where", allowed(logits, scaled), scaled, nothing)
-    return _by_rank_if_top_k(graph, by_rank, _drawn(graph, masked, uniform))
+    return _by_rank_if_top_k(graph, by_rank, _drawn(graph, masked, uniform, vocabulary))
 
 
-def _inverse_of_cdf(graph: Graph, weight: str, uniform: str) -> str:
-    """Return `[batch, 1]`: the place in each row of `weight` where its share of the sum is."""
-    cumulated = graph.add("CumSum", weight, graph.constant(1, np.int64))
+def _inverse_of_cdf(graph: Graph, cumulated: str, uniform: str) -> str:
+    """Return `[batch, 1]`: the place in each row of `cumulated` where its share of the sum is."""
     total = graph.add("Gather", cumulated, graph.constant([-1], np.int64), axis=1)
     mark = graph.add("Mul", total, uniform)
     return _count(graph, graph.add("LessOrEqual", cumulated, mark))
@@ -191,11 +197,8 @@ def _inverse_of_cdf(graph: Graph, weight: str, uniform: str) -> str:
 
 def _report_log_probabilities(graph: Graph, sampler: Sampler) -> None:
     """Look up what the model itself thought of the chosen tokens and of the likeliest."""
-    last = graph.axes(1)
     log_probabilities = graph.add("LogSoftmax", LOGITS, axis=1)  # [batch, vocabulary]
-    chosen = graph.add("Unsqueeze", CHOSEN, last)
-    log_probability = graph.add("GatherElements", log_probabilities, chosen, axis=1)
-    graph.add("Squeeze", log_probability, last, name=LOG_PROBABILITY)
+    graph.add("GatherElements", log_probabilities, CHOSEN, name=LOG_PROBABILITY, axis=1)
     if sampler.reports_best:
         graph.add(
             "GatherElements", log_probabilities, BEST_TOKEN, name=BEST_LOG_PROBABILITY, axis=1
@@ -231,23 +234,20 @@ def _top_p_floor(graph: Graph, best: str, ranked: str) -> str:
 
     For a row that asks for it, `best` and `ranked` hold the whole vocabulary.
     """
-    last = graph.axes(1)
-    top_p = graph.add("Unsqueeze", TOP_P, last)
     weight = graph.add("Softmax", ranked, axis=1)
     # What the likelier ones have; 0 for the first, so that one is always left.
     before = graph.add("CumSum", weight, graph.constant(1, np.int64), exclusive=1)
-    count = _count(graph, graph.add("Less", before, top_p))
-    index = graph.add("Sub", count, last)
+    count = _count(graph, graph.add("Less", before, TOP_P))
+    index = graph.add("Sub", count, graph.constant(1, np.int64))
     least = graph.add("GatherElements", best, index, axis=1)
-    everything = graph.add("GreaterOrEqual", top_p, graph.constant(1, np.float32))
+    everything = graph.add("GreaterOrEqual", TOP_P, graph.constant(1, np.float32))
     return graph.add("Where", everything, graph.constant(-np.inf, np.float32), least)
 
 
 def _min_p_floor(graph: Graph, ranked: str) -> str:
     """Return `[batch, 1]`: the least scaled logit whose symbol has its share of the likeliest."""
     likeliest = graph.add("Gather", ranked, graph.constant([0], np.int64), axis=1)
-    log_min_p = graph.add("Unsqueeze", LOG_MIN_P, graph.axes(1))
-    return graph.add("Add", likeliest, log_min_p)
+    return graph.add("Add", likeliest, LOG_MIN_P)
 
 
 def _count(graph: Graph, truths: str) -> str:

@@ -30,6 +30,7 @@ _COLUMNS: dict[str, tuple[str, type[np.generic]]] = {
     "top_k": (sampler.TOP_K, np.int64),
 }
 _OF_EACH_STEP = ("forced", "uniform")
+_PLAIN = ("token", "read_slot", "write_slot")  # [batch]; the others are [batch, 1]
 
 # No change at all, for a stride that has none: a graph's input may not be empty.
 _NO_CHANGE: dict[str, Array] = {
@@ -158,10 +159,11 @@ class Strider:
         binding = Binding(compiled)
         binding.input(program.STEPS, self._steps)
         for column, (name, _) in _COLUMNS.items():
-            shape = (steps, rows) if column in _OF_EACH_STEP else (rows,)
+            shape = (rows,) if column in _PLAIN else (rows, 1)
+            shape = (steps, *shape) if column in _OF_EACH_STEP else shape
             if name in compiled.inputs:
                 binding.input(name, self._inputs[column], shape)
-        each = (steps, rows)
+        each = (steps, rows, 1)
         binding.output(names.CHOSEN, self._chosen, each)
         binding.output(names.LOG_PROBABILITY, self._log_probability, each)
         if limit:
@@ -171,7 +173,7 @@ class Strider:
             binding.output(names.BEST_TOKEN, self._best_token, best)
             binding.output(names.BEST_LOG_PROBABILITY, logs, best)
         if self._labels:
-            binding.output(names.ALL_SCORES, self._scores, (*each, self._labels))
+            binding.output(names.ALL_SCORES, self._scores, (steps, rows, self._labels))
         for name, arena in self._arenas.items():
             binding.input(program.ARENA + name, arena)
             binding.output(program.NEXT_ARENA + name, arena)
@@ -188,5 +190,6 @@ def _bind_shaping(binding: Binding, shaping: Shaping) -> None:
     }
     for name, column in (changes if shaping.row.size else _NO_CHANGE).items():
         binding.input(name, column)
-    binding.input(sampler.TOP_P, shaping.top_p)
-    binding.input(sampler.LOG_MIN_P, shaping.log_min_p)
+    rows = (len(shaping.top_p), 1)
+    binding.input(sampler.TOP_P, shaping.top_p, rows)
+    binding.input(sampler.LOG_MIN_P, shaping.log_min_p, rows)
