@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from tests.server.plain_session import log_probability
 from tests.server.plain_stepper import SYMBOLS, PlainStepper, Text, likeliest_after
 
-from cellwire.server import search
 from cellwire.server.arena import Arena
 from cellwire.server.beam import Beam
 from cellwire.server.engine import Engine
@@ -20,6 +19,7 @@ from cellwire.server.errors import Full
 from cellwire.server.events import Completed, Completion, Event, Rejected, Written
 from cellwire.server.operations import MAX_BEAM_WIDTH, Append, Complete, Ending, Generate
 from cellwire.server.sampling import Sampling
+from cellwire.server.step import MAX_STEPS
 from cellwire.server.waiting import Limits
 
 texts = st.lists(st.integers(0, SYMBOLS - 1), min_size=1, max_size=6).map(tuple)
@@ -107,7 +107,7 @@ def test_it_never_ranks_below_greedy(
 @pytest.mark.parametrize("partial", [False, True])
 def test_results_on_the_way_are_reported_if_asked(partial: bool) -> None:  # noqa: FBT001
     engine = engine_with((1, 2))
-    engine.submit("s", Complete(2, 3, 2, 3 * search.MAX_STEPS, partial_results=partial))
+    engine.submit("s", Complete(2, 3, 2, 3 * MAX_STEPS, partial_results=partial))
     events = [event for event in events_of(engine) if isinstance(event, Completed)]
     assert [event.partial for event in events] == [True] * (len(events) - 1) + [False]
     assert (len(events) > 1) == partial
@@ -121,7 +121,7 @@ def test_searches_and_strides_take_turns() -> None:
     engine.submit("other", Append(1, np.array([3], np.uint32)))
     engine.step()
     engine.submit("other", Generate(2, 1_000, Sampling()))
-    engine.submit("s", Complete(2, 3, 1, 3 * search.MAX_STEPS))
+    engine.submit("s", Complete(2, 3, 1, 3 * MAX_STEPS))
     engine.step()
     turns = [[type(event) for event in engine.step()] for _ in range(6)]
     assert turns == [[Written], [], [Written], [Completed], [Written], [Written]]

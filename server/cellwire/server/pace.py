@@ -5,7 +5,11 @@ from __future__ import annotations
 from cellwire.server.step import MAX_STEPS
 
 _STRIDE_S = 0.020  # a quarter of what anybody notices between a key and its letter
-_LEAST_STEPS = 4  # what a stride costs beside its steps should be shared by several
+# What a stride costs beside its steps should be shared by several, however long they take; but the
+# more there are, the less is gained by still more, so many must be quick.
+_LEAST_STEPS = 4
+_MANY_STEPS = 8
+_MANY_STEPS_S = 0.010
 
 
 class Pace:
@@ -17,5 +21,6 @@ class Pace:
     def note(self, steps: int, elapsed_s: float) -> None:
         """Take note of how long a stride of so many steps has taken."""
         if steps:
-            affordable = int(_STRIDE_S * steps / max(elapsed_s, 1e-9))
-            self.steps = min(MAX_STEPS, max(_LEAST_STEPS, affordable))
+            step_s = max(elapsed_s, 1e-9) / steps
+            few, many = int(_STRIDE_S / step_s), int(_MANY_STEPS_S / step_s)
+            self.steps = max(_LEAST_STEPS, min(_MANY_STEPS, few), min(MAX_STEPS, many))

@@ -14,14 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from cellwire.server.operations import Ending
-from cellwire.server.step import Int64s
+from cellwire.server.step import MAX_STEPS, Int64s
 
 Float64s = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
-# A run has so many steps at most, and fewer of many rows, so that it takes about as long as a
-# stride. At the least it has as many as share what a run costs beside them.
-MAX_STEPS = 16
+# A run has fewer steps the more rows there are, so that it takes about as long as a stride. At the
+# least it has as many as share what a run costs beside them.
 _LEAST_STEPS = 4
 _ROW_STEPS = 128
 

@@ -16,7 +16,7 @@ Int64s = npt.NDArray[np.int64]
 Float32s = npt.NDArray[np.float32]
 
 SAMPLED = -1
-MAX_STEPS = 8  # of a stride
+MAX_STEPS = 16  # of a stride
 
 
 @dataclass(frozen=True, slots=True)
