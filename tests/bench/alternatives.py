@@ -2,7 +2,10 @@
 
 - naive: a gRPC server with one `session.run` of the same cell a client and step (naive_grpc.py)
 - torch: the same server with PyTorch's nn.LSTM and the same weights
-- litserve: a LitServe server that streams, with all sessions in one batch (litserve_server.py)
+- litserve: a LitServe server that streams, and keeps each session's state from one request to the
+  next, as the two above do; a request is a turn of 64 characters (litserve_server.py)
+- litserve_batch: the same without sessions: all requests come together, without end, and are one
+  batch of the cell
 
 Each comes in a few settings (steps in the event loop or in a pool, threads; LitServe's two queues).
 A short trial of each finds the fastest, and only that one is compared: so many sessions that
@@ -27,7 +30,8 @@ from tests.bench.setting import Effort, Setting
 SIZES = ("L", "M")
 SESSIONS = 64
 
-WHICH = ("naive", "torch", "litserve")
+WHICH = ("naive", "torch", "litserve", "litserve_batch")
+_TURN_CHARS = 64
 FIGURES = (
     *(f"alternatives.{which}.{size}.{SESSIONS}" for which in WHICH for size in SIZES),
     *(
@@ -45,11 +49,14 @@ class _Contender:
     setting: str  # for people
     command: Sequence[str]
     http: bool = False
+    turn_chars: int = 0  # of a request over HTTP, which otherwise has no end
 
     def chars_per_s(self, address: str, effort: Effort) -> float:
         """Put it under load."""
-        measured = load_http.measured if self.http else load.measured
-        return measured(address, SESSIONS, effort.warm_up_s, effort.load_s).chars_per_s
+        common = address, SESSIONS, effort.warm_up_s, effort.load_s
+        if self.http:
+            return load_http.measured(*common, self.turn_chars).chars_per_s
+        return load.measured(*common).chars_per_s
 
 
 def run(
@@ -72,13 +79,15 @@ def _cellwire(setting: Setting, size: str) -> _Contender:
 
 def _candidates(setting: Setting, name: str, size: str) -> list[_Contender]:
     model, threads = setting.models.path(size), setting.threads
-    if name == "litserve":
-        options: tuple[object, ...] = (model, "--threads", threads, "--batch", SESSIONS)
+    if name.startswith("litserve"):
+        batch, turn_chars = (SESSIONS, 0) if name == "litserve_batch" else (0, _TURN_CHARS)
+        options: tuple[object, ...] = (model, "--threads", threads, "--batch", batch)
         return [
             _Contender(
                 f"{queue} queue",
                 module("litserve_server", *options, "--fast-queue", number),
                 http=True,
+                turn_chars=turn_chars,
             )
             for number, queue in enumerate(("usual", "fast"))
         ]

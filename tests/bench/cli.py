@@ -32,6 +32,7 @@ NAMES = (
     "prefill",
     "start",
     "growth",
+    "int8",
 )
 
 Result = dict[str, "float | dict[str, str | int]"]

@@ -1,11 +1,18 @@
-"""A LitServe server that streams: requests that come together are one batch of the cell.
+"""A LitServe server that streams, in one of two ways.
 
     python -m tests.bench.litserve_server MODEL --threads 2 --batch 64 --fast-queue 1
 
-LitServe waits until a batch is full, or `batch_timeout` is over, and streams until all of it is
-finished; that suits this load, in which all sessions begin together. So the cell runs once for all
-sessions, as it does in Cellwire, and what is compared is the way from there to the client. A
-request is {"prompt": ..., "max_chars": ...}; the answer is text, a character a piece, over HTTP.
+A request is {"session": ..., "prompt": ..., "max_chars": ...}; the answer is text, a character a
+piece, over HTTP.
+
+`--batch 0` keeps sessions: states in a dict, as a request goes on from where the last one of its
+session ended. LitServe streams one request after the other.
+
+Otherwise requests that come together are one batch of the cell, as in Cellwire, and what is
+compared is the way from there to the client. LitServe waits until a batch is full, or
+`batch_timeout` is over, and streams until all of it is finished: whoever comes later waits for
+everybody before. So this suits a load in which all begin together and with prompts of one length,
+and keeps no sessions.
 """
 
 # Without postponed annotations: FastAPI reads those of decode_request and encode_response.
@@ -30,13 +37,15 @@ _BATCH_TIMEOUT_S = 10.0  # as long as it takes until all have come: the batch be
 _POLL_S = 0.05
 
 Prompts = list[tuple[list[int], int]]
+Tokens = npt.NDArray[np.int64]
+States = dict[str, npt.NDArray[np.float32]]
 
 
-class Api(litserve.LitAPI):  # type: ignore[misc]  # litserve has no types
+class _Api(litserve.LitAPI):  # type: ignore[misc]  # litserve has no types
     """The model, as LitServe asks for it."""
 
-    def __init__(self, model: Path, threads: int, batch: int) -> None:
-        super().__init__(max_batch_size=batch, batch_timeout=_BATCH_TIMEOUT_S, stream=True)
+    def __init__(self, model: Path, threads: int, **options: float) -> None:
+        super().__init__(stream=True, **options)
         self._model = model
         self._threads = threads
         self._symbols = symbols_of(VOCABULARY)
@@ -50,11 +59,68 @@ class Api(litserve.LitAPI):  # type: ignore[misc]  # litserve has no types
         self._session = ort.InferenceSession(self._model, options, providers=providers)
         self._outputs = [output.name for output in self._session.get_outputs()]
         self._states = [name.removeprefix("next_") for name in self._outputs[1:]]
+        self._random = np.random.default_rng()
         self._widths = {i.name: i.shape[1] for i in self._session.get_inputs() if i.shape[1:]}
+
+    def _start(self, rows: int) -> States:
+        return {name: np.zeros((rows, self._widths[name]), np.float32) for name in self._states}
+
+    def _step(self, token: Tokens, state: States) -> tuple[npt.NDArray[np.float32], States]:
+        logits, *states = self._session.run(self._outputs, {"token": token, **state})
+        return logits, dict(zip(self._states, states, strict=True))
+
+    def _drawn(self, logits: npt.NDArray[np.float32]) -> Tokens:
+        cumulated = np.cumsum(np.exp(logits - logits.max(axis=1, keepdims=True)), axis=1)
+        mark = self._random.random((len(logits), 1), np.float32) * cumulated[:, -1:]
+        token: Tokens = (cumulated <= mark).sum(axis=1)
+        return token
+
+    def _tokens(self, prompt: str) -> list[int]:
+        return [self._symbols.index(symbol) for symbol in prompt]
+
+    def encode_response(self, output: Iterator[Any]) -> Any:  # noqa: ANN401  # see the top
+        """Send the characters as they are."""
+        yield from output
+
+
+class SessionsApi(_Api):
+    """Keeps the state of each session, and goes on with one at a time."""
+
+    def setup(self, device: str) -> None:
+        """Begin without sessions."""
+        super().setup(device)
+        self._sessions: dict[int, tuple[Tokens, States]] = {}
+
+    def decode_request(self, request: dict[str, Any]) -> tuple[int, list[int], int]:
+        """Return the session, the prompt's tokens, and how much to write."""
+        return request["session"], self._tokens(request["prompt"]), request["max_chars"]
+
+    def predict(self, request: tuple[int, list[int], int]) -> Iterator[str]:
+        """Yield a character at a time."""
+        session, prompt, chars = request
+        if session in self._sessions:
+            token, state = self._sessions[session]
+        else:
+            state = self._start(1)
+            for read in prompt[:-1]:
+                _, state = self._step(np.array([read]), state)
+            token = np.array(prompt[-1:])
+        for _ in range(chars):
+            logits, state = self._step(token, state)
+            token = self._drawn(logits)
+            yield self._symbols[token[0]]
+        self._sessions[session] = token, state
+
+
+class BatchApi(_Api):
+    """Goes on with all requests of a batch at once."""
+
+    def __init__(self, model: Path, threads: int, batch: int) -> None:
+        super().__init__(model, threads, max_batch_size=batch, batch_timeout=_BATCH_TIMEOUT_S)
 
     def decode_request(self, request: dict[str, Any]) -> tuple[list[int], int]:
         """Return the prompt's tokens, and how much to write."""
-        return [self._symbols.index(s) for s in request["prompt"]], request["max_chars"]
+        return self._tokens(request["prompt"]), request["max_chars"]
 
     def batch(self, inputs: Prompts) -> Prompts:
         """Leave the requests in a list."""
@@ -62,31 +128,18 @@ class Api(litserve.LitAPI):  # type: ignore[misc]  # litserve has no types
 
     def predict(self, inputs: Prompts) -> Iterator[list[str]]:
         """Yield a character for each request, step by step."""
-        rows, random = len(inputs), np.random.default_rng()
-        state = {name: np.zeros((rows, self._widths[name]), np.float32) for name in self._states}
+        state = self._start(len(inputs))
         prompts = np.array([tokens for tokens, _ in inputs])  # of one length, in this load
         for column in prompts.T[:-1]:
             _, state = self._step(column, state)
         token = prompts[:, -1]
         for _ in range(max(chars for _, chars in inputs)):
             logits, state = self._step(token, state)
-            cumulated = np.cumsum(np.exp(logits - logits.max(axis=1, keepdims=True)), axis=1)
-            mark = random.random((rows, 1), np.float32) * cumulated[:, -1:]
-            token = (cumulated <= mark).sum(axis=1)
+            token = self._drawn(logits)
             yield [self._symbols[t] for t in token.tolist()]
-
-    def _step(
-        self, token: npt.NDArray[np.int64], state: dict[str, npt.NDArray[np.float32]]
-    ) -> tuple[npt.NDArray[np.float32], dict[str, npt.NDArray[np.float32]]]:
-        logits, *states = self._session.run(self._outputs, {"token": token, **state})
-        return logits, dict(zip(self._states, states, strict=True))
 
     def unbatch(self, output: Iterator[list[str]]) -> Iterator[list[str]]:
         """Leave each step's characters together."""
-        yield from output
-
-    def encode_response(self, output: Iterator[list[str]]) -> Any:  # noqa: ANN401  # see the top
-        """Send the characters as they are."""
         yield from output
 
 
@@ -113,7 +166,11 @@ if __name__ == "__main__":
     parser.add_argument("--batch", type=int, required=True)
     parser.add_argument("--fast-queue", type=int, default=0)
     options = parser.parse_args()
-    api = Api(options.model, options.threads, options.batch)
+    api = (
+        BatchApi(options.model, options.threads, options.batch)
+        if options.batch
+        else SessionsApi(options.model, options.threads)
+    )
     server = litserve.LitServer(
         api, accelerator="cpu", timeout=False, fast_queue=bool(options.fast_queue)
     )

@@ -76,11 +76,11 @@ class Models:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def path(self, size: str, vocabulary: int = VOCABULARY) -> Path:
+    def path(self, size: str, vocabulary: int = VOCABULARY, *, int8: bool = False) -> Path:
         """Return the file of a model; its stem is the size and the vocabulary."""
-        path = self._folder / f"{size}-{vocabulary}.onnx"
+        path = self._folder / f"{size}-{vocabulary}{'-int8' * int8}.onnx"
         if not path.exists():
-            cell = lstm_cell(FoldedLstm.of(network(size, vocabulary)))
+            cell = lstm_cell(FoldedLstm.of(network(size, vocabulary)), int8=int8)
             manifest = _manifest(SIZES[size], symbols_of(vocabulary))
             onnx.helper.set_model_props(cell, {METADATA_KEY: manifest.json()})
             onnx.save(cell, path)
@@ -97,6 +97,7 @@ def _manifest(size: Size, symbols: str) -> Manifest:
             steps=0,
             validation_bits_per_character=0.0,
             parity_error=0.0,
+            rounding_bits_per_character=0.0,
             recipe={"seed": _SEED},
         ),
     )

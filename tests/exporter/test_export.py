@@ -14,7 +14,7 @@ from cellwire.exporter.errors import FileError, ParityError, RunError
 from cellwire.exporter.export import export_run
 from cellwire.exporter.fold import FoldedLstm
 from cellwire.exporter.graph import lstm_cell
-from cellwire.exporter.parity import Parity, measure_parity
+from cellwire.exporter.parity import Parity, measure_loss, measure_parity
 from cellwire.exporter.run import Run, RunConfig
 
 
@@ -31,12 +31,13 @@ def test_the_manifest_says_what_the_model_is_and_where_it_comes_from(
     assert manifest == {
         "version": 1,
         "vocabulary": {"kind": "characters", "symbols": list(trained.config.symbols)},
-        "cell": {"kind": "lstm", "layers": 2, "hidden": 32},
+        "cell": {"kind": "lstm", "layers": 2, "hidden": 32, "weights": "float32"},
         "training": {
             "corpus": "fox.txt",
             "corpus_sha256": "0" * 64,
             "steps": checkpoint.step,
             "validation_bits_per_character": checkpoint.validation_bpc,
+            "rounding_bits_per_character": 0.0,
             "recipe": {
                 "layers": 2,
                 "hidden": 32,
@@ -57,6 +58,16 @@ def test_the_manifest_says_what_the_model_is_and_where_it_comes_from(
         },
     }
     assert written.size_bytes == written.path.stat().st_size
+
+
+def test_rounding_makes_a_model_smaller_and_a_little_worse(trained: Run, tmp_path: Path) -> None:
+    whole = export_run(trained, tmp_path / "whole.onnx")
+    rounded = export_run(trained, tmp_path / "rounded.onnx", int8=True)
+    assert rounded.manifest.cell.weights == "int8"
+    assert rounded.size_bytes < whole.size_bytes
+    assert 0 < rounded.manifest.training.rounding_bits_per_character < 0.05
+    model, _ = trained.best_model()
+    assert abs(measure_loss(onnx.load(whole.path), model)) < 1e-9  # nothing was rounded
 
 
 def test_a_cell_that_differs_from_the_model_is_noticed(

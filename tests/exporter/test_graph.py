@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ from onnx import TensorProto
 from cellwire.exporter.cells import CharacterLstm
 from cellwire.exporter.fold import FoldedLstm
 from cellwire.exporter.graph import lstm_cell
+from cellwire.exporter.int8 import HIDDEN_LEVELS, HIDDEN_ZERO, WEIGHT_LEVELS, Int8Weights
 
 MakeModel = Callable[[int], CharacterLstm]
 Arrays = dict[str, npt.NDArray[np.float32]]
@@ -40,6 +42,64 @@ def run(cell: onnx.ModelProto, tokens: npt.NDArray[np.int64]) -> list[Arrays]:
         values = session.run(names, {"token": row, **states})
         outputs.append(dict(zip(names, values, strict=True)))
     return outputs
+
+
+def rounded_steps(weights: FoldedLstm, tokens: npt.NDArray[np.int64]) -> list[Arrays]:
+    """What a cell of integers must come to: weights and hidden states rounded, in float64."""
+
+    def product(hidden: Any, matrix: Any) -> Any:  # noqa: ANN401  # of any float type
+        unit = np.abs(matrix).max(axis=0) / np.float32(127)
+        grid = np.rint(hidden.astype(np.float32) / np.float32(1 / 63)).astype(np.float64) / 63
+        return grid @ (np.rint(matrix / unit) * unit.astype(np.float64))
+
+    def opened(gates: Any) -> Any:  # noqa: ANN401
+        return 1 / (1 + np.exp(-gates))
+
+    layers = 1 + len(weights.above)
+    h = c = [np.zeros((tokens.shape[1], len(weights.recurrent)))] * layers
+    outputs = []
+    for row in tokens:
+        below, new_h, new_c = weights.table[row].astype(np.float64), [], []
+        for layer in range(layers):
+            recurrent = weights.above[layer - 1].recurrent if layer else weights.recurrent
+            i, f, o, g = np.split(below + product(h[layer], recurrent), 4, axis=1)
+            new_c.append(opened(f) * c[layer] + opened(i) * np.tanh(g))
+            new_h.append(opened(o) * np.tanh(new_c[-1]))
+            if layer + 1 < layers:
+                above = weights.above[layer]
+                below = product(new_h[-1], above.weights) + above.bias
+        h, c = new_h, new_c
+        outputs.append({"logits": product(h[-1], weights.head) + weights.head_bias})
+    return outputs
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_a_cell_of_integers_computes_what_is_left_after_rounding(
+    model: MakeModel, layers: int
+) -> None:
+    weights = FoldedLstm.of(model(layers))
+    tokens = np.random.default_rng(layers).integers(11, size=(60, 9))
+    outputs = run(lstm_cell(weights, int8=True), tokens)
+    for found, expected in zip(outputs, rounded_steps(weights, tokens), strict=True):
+        assert np.abs(found["logits"] - expected["logits"]).max() <= 1e-5
+
+
+def test_rows_of_a_cell_of_integers_do_not_meet(model: MakeModel) -> None:
+    cell = lstm_cell(FoldedLstm.of(model(2)), int8=True)
+    tokens = np.random.default_rng(0).integers(11, size=(30, 33))
+    together = run(cell, tokens)
+    for rows in (slice(0, 1), slice(1, 3), slice(3, 19), slice(19, 33)):
+        for whole, part in zip(together, run(cell, tokens[:, rows]), strict=True):
+            assert all((whole[name][rows] == part[name]).all() for name in whole)
+
+
+def test_no_sum_of_two_products_leaves_sixteen_bits() -> None:
+    assert 2 * (HIDDEN_ZERO + HIDDEN_LEVELS) * WEIGHT_LEVELS < 2**15
+
+
+def test_a_column_of_zeros_stays_zero() -> None:
+    rounded = Int8Weights.of(np.array([[0, 1], [0, -2]], np.float32))
+    assert rounded.values.tolist() == [[0, 64], [0, -127]]
 
 
 @pytest.mark.parametrize("batch", [1, 2, 33])

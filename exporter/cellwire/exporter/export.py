@@ -12,7 +12,7 @@ from cellwire.exporter.files import write_whole
 from cellwire.exporter.fold import FoldedLstm
 from cellwire.exporter.graph import lstm_cell
 from cellwire.exporter.manifest import METADATA_KEY, Manifest
-from cellwire.exporter.parity import measure_parity
+from cellwire.exporter.parity import measure_loss, measure_parity
 from cellwire.exporter.run import Run
 
 
@@ -25,21 +25,30 @@ class Exported:
     manifest: Manifest
 
 
-def export_run(run: Run, path: Path) -> Exported:
+def export_run(run: Run, path: Path, *, int8: bool = False) -> Exported:
     """Write the run's best model to `path` as a single-step cell.
 
-    Raises RunError when the run has no checkpoint yet, ParityError when the cell does not compute
-    what the model does in torch, FileError when `path` cannot be written; then `path` is as it was.
+    With `int8`, what is proven is the cell before its weights are rounded; what rounding costs is
+    measured. Raises RunError when the run has no checkpoint yet, ParityError when the cell does not
+    compute what the model does in torch, FileError when `path` cannot be written; then `path` is as
+    it was.
     """
     model, checkpoint = run.best_model()
-    cell = lstm_cell(FoldedLstm.of(model))
+    weights = FoldedLstm.of(model)
+    cell = lstm_cell(weights)
     parity = measure_parity(cell, model)
     if not parity.holds:
         raise ParityError(
             f"the exported cell and the trained model are {parity.error:.1e} apart, so {path} was "
             "not written; the checkpoint is broken, or the exporter is at fault"
         )
-    manifest = Manifest.of(run.config, checkpoint, parity.error)
+    loss = 0.0
+    if int8:
+        cell = lstm_cell(weights, int8=True)
+        loss = measure_loss(cell, model)
+    manifest = Manifest.of(
+        run.config, checkpoint, parity.error, "int8" if int8 else "float32", loss
+    )
     entry = cell.metadata_props.add()
     entry.key, entry.value = METADATA_KEY, manifest.json()
     onnx.checker.check_model(cell, full_check=True)

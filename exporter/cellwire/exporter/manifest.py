@@ -2,10 +2,10 @@
 
     {"version": 1,
      "vocabulary": {"kind": "characters", "symbols": ["A", "B", ...]},
-     "cell": {"kind": "lstm", "layers": 2, "hidden": 256},
+     "cell": {"kind": "lstm", "layers": 2, "hidden": 256, "weights": "float32"},
      "training": {"corpus": "austen.txt", "corpus_sha256": "...", "steps": 7000,
                   "validation_bits_per_character": 1.6, "parity_error": 3e-06,
-                  "recipe": {"layers": 2, ...}}}
+                  "rounding_bits_per_character": 0.0, "recipe": {"layers": 2, ...}}}
 
 The version grows when a reader of an older one would misread the file.
 """
@@ -36,6 +36,7 @@ class CellFacts:
     kind: str
     layers: int
     hidden: int
+    weights: str = "float32"  # or "int8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,8 @@ class TrainingFacts:
     corpus_sha256: str
     steps: int
     validation_bits_per_character: float
-    parity_error: float  # greatest difference from torch, see parity.py
+    parity_error: float  # greatest difference from torch, before rounding; see parity.py
+    rounding_bits_per_character: float  # what rounding to int8 costs; see parity.py
     recipe: dict[str, int | float | str | None]  # the options of `cellwire train`
 
 
@@ -60,17 +62,25 @@ class Manifest:
     version: int = VERSION
 
     @classmethod
-    def of(cls, config: RunConfig, checkpoint: Checkpoint, parity_error: float) -> Manifest:
+    def of(
+        cls,
+        config: RunConfig,
+        checkpoint: Checkpoint,
+        parity_error: float,
+        weights: str,
+        rounding: float,
+    ) -> Manifest:
         """Describe the cell exported from `checkpoint`."""
         return cls(
             vocabulary=VocabularyFacts("characters", config.symbols),
-            cell=CellFacts("lstm", config.layers, config.hidden),
+            cell=CellFacts("lstm", config.layers, config.hidden, weights),
             training=TrainingFacts(
                 corpus=config.corpus,
                 corpus_sha256=config.corpus_sha256,
                 steps=checkpoint.step,
                 validation_bits_per_character=checkpoint.validation_bpc,
                 parity_error=parity_error,
+                rounding_bits_per_character=rounding,
                 recipe=config.recipe,
             ),
         )

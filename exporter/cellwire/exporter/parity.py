@@ -13,6 +13,7 @@ that from torch in float64; such a model can only be held to a few times torch's
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,7 @@ from cellwire.exporter.cells import CharacterLstm, LstmState
 
 STEPS = 200
 BATCHES = (1, 2, 33)
+LOSS_TEXTS = 64
 LIMIT = 1e-5
 LIMIT_IN_ROUNDINGS = 4
 
@@ -66,6 +68,26 @@ def measure_parity(cell: onnx.ModelProto, model: CharacterLstm) -> Parity:
             roundings.append(_difference(expected, true))
     # np.max, unlike max, lets a NaN through.
     return Parity(float(np.max(errors)), float(np.max(roundings)))
+
+
+def measure_loss(cell: onnx.ModelProto, model: CharacterLstm) -> float:
+    """Return what a cell that rounds costs, in bits per character of text the model makes up.
+
+    That is the mean Kullback-Leibler divergence of the cell's distribution from the model's: what
+    the cell would need more of to write down such a text. NaN if the cell's output is.
+    """
+    tokens = _made_up_text(model, LOSS_TEXTS, np.random.default_rng(1))
+    losses = []
+    for found, expected in zip(_cell_steps(cell, tokens), _torch_steps(model, tokens), strict=True):
+        its, theirs = _log_softmax(found["logits"]), _log_softmax(expected["logits"])
+        losses.append((np.exp(theirs) * (theirs - its)).sum(axis=1).mean())
+    return float(np.mean(losses)) / math.log(2)
+
+
+def _log_softmax(logits: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    result: npt.NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return result
 
 
 def _made_up_text(model: CharacterLstm, batch: int, random: np.random.Generator) -> Tokens:
