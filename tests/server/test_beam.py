@@ -155,6 +155,17 @@ def test_a_long_search_is_cut_into_runs() -> None:
     assert stepper.searches == [(1, 4), (1, 4), (1, 1)]
 
 
+def test_a_slow_search_is_cut_shorter() -> None:
+    engine = engine_with((1, 2))
+    stepper = engine._stepper
+    assert isinstance(stepper, PlainStepper)
+    engine.submit("s", Complete(2, 2, 1, 9))
+    while not engine.idle:
+        engine.step(max_search_steps=4)
+    assert stepper.searches == [(1, 4), (1, 4), (1, 1)]
+    assert engine.search_steps == 9
+
+
 def test_a_beam_wider_than_a_step_still_runs() -> None:
     best = completed((1, 2), Complete(2, MAX_BEAM_WIDTH, 1, 4))[0]
     assert best == everything((1, 2), Complete(2, 1, 1, 4))[0]

@@ -32,8 +32,8 @@ def test_the_more_sessions_have_text_the_longer_it_waits() -> None:
     outgoing.due(10.0, idle=False)
     texts = [text_of(str(number)) for number in range(100)]
     outgoing.add([*texts])
-    assert outgoing.due(10.045, idle=False) == []
-    assert outgoing.due(10.055, idle=False) == texts
+    assert outgoing.due(10.095, idle=False) == []
+    assert outgoing.due(10.105, idle=False) == texts
 
 
 def test_an_answer_waits_for_nobody_and_comes_after_the_text_before_it() -> None:

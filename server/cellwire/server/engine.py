@@ -52,6 +52,7 @@ class Engine:
         max_batch: int,
     ) -> None:
         self.steps = 0  # of strides, made so far
+        self.search_steps = 0
         self._max_sessions = max_sessions
         self._stepper = stepper
         self._arena = arena
@@ -72,18 +73,18 @@ class Engine:
         """How many sessions are open."""
         return len(self._sessions)
 
-    def step(self, max_steps: int = MAX_STEPS) -> list[Event]:
+    def step(self, max_steps: int = MAX_STEPS, max_search_steps: int = MAX_STEPS) -> list[Event]:
         """Move those on whose turn it is, as many as one batch takes: by a stride, or a search.
 
-        A stride has up to `max_steps` steps, and no more than lets everybody have their answers as
-        soon as they can be had.
+        Either has no more steps than it may, and than let everybody have their answers as soon as
+        they can be had.
         """
         sessions = self._scheduler.next_batch()
         if sessions:
             steps = min(session.stride for session in sessions)
             try:
                 if sessions[0].beam_width:
-                    self._search(sessions, steps)
+                    self._search(sessions, min(steps, max_search_steps))
                 else:
                     self._stride(sessions, min(steps, max_steps))
             except StepFailed as error:
@@ -110,6 +111,7 @@ class Engine:
         searches = [session.hypotheses() for session in sessions]
         rows = len(searches) * len(searches[0].token)
         batch = search.batch_of(searches, min(steps, search.steps_for(rows)))
+        self.search_steps += batch.steps
         founds = search.founds_of(self._stepper.search(batch))
         for session, found in zip(sessions, founds, strict=True):
             if found.broken:

@@ -38,7 +38,7 @@ class EngineLoop:
         self._deliver = deliver
         self._on_crash = on_crash
         self._inbox: SimpleQueue[Command | None] = SimpleQueue()
-        self._pace = Pace()
+        self._pace, self._search_pace = Pace(), Pace()
         self._outgoing = Outgoing()
         self._stopping = False
         self._door = threading.Lock()  # nothing comes into the inbox after the order to stop
@@ -79,9 +79,12 @@ class EngineLoop:
             self._on_crash(error)
 
     def _stride(self) -> list[Event]:
-        steps, started_s = self._engine.steps, time.perf_counter()
-        events = self._engine.step(self._pace.steps)
-        self._pace.note(self._engine.steps - steps, time.perf_counter() - started_s)
+        engine, pace, search_pace = self._engine, self._pace, self._search_pace
+        steps, search_steps, started_s = engine.steps, engine.search_steps, time.perf_counter()
+        events = engine.step(pace.steps, search_pace.steps)
+        elapsed_s = time.perf_counter() - started_s
+        pace.note(engine.steps - steps, elapsed_s)
+        search_pace.note(engine.search_steps - search_steps, elapsed_s)
         return events
 
     def _carry_out_commands(self) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from cellwire.server.events import Event, Written
 
 _TEXT_WAITS_S = 0.020  # the time for which a screen shows one picture
-_MESSAGE_S = 0.000_5  # of the time between two deliveries, for each session that has text
+_MESSAGE_S = 0.001  # of the time between two deliveries, for each session that has text
 
 
 class Outgoing:
