@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 from tests.server.plain_stepper import (
     Text,
-    likeliest_after,
     log_probability_of,
     scores_after,
     token_after,
@@ -33,8 +33,13 @@ def uniform(seed: int, position: int) -> float:
     return float(uniforms(key, np.array([position], np.uint64))[0])
 
 
-def beam_search(before: Text, complete: Complete) -> tuple[Completion, ...]:
-    """Beam search the slow way: whole texts, everything computed anew."""
+def beam_search(
+    complete: Complete, likeliest: Callable[[Text], list[tuple[int, float]]]
+) -> tuple[Completion, ...]:
+    """Beam search the slow way: whole texts, everything computed anew.
+
+    `likeliest` ranks all tokens after a continuation.
+    """
 
     def rank(completion: Completion) -> float:
         length = math.pow(len(completion.tokens), complete.length_penalty)
@@ -46,7 +51,7 @@ def beam_search(before: Text, complete: Complete) -> tuple[Completion, ...]:
         extensions = [
             (score + log, (*tokens, token), greedy and place == 0)
             for score, tokens, greedy in alive
-            for place, (token, log) in enumerate(likeliest_after((*before, *tokens)))
+            for place, (token, log) in enumerate(likeliest(tokens))
         ]
         going_on = []
         for score, tokens, greedy in extensions:

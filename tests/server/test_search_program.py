@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.server.plain_session import beam_search
 from tests.server.program_runs import HIDDEN, batch_of, one_step
 from tests.server.tiny_cell import SYMBOLS, lstm_cell, write_cell
 
 from cellwire.server.arena import RESERVED, ZERO, Arena
 from cellwire.server.beam import Beam
 from cellwire.server.cell import read_cell
-from cellwire.server.events import Completion
 from cellwire.server.operations import Complete, Ending
 from cellwire.server.runtime import Runtime
 from cellwire.server.search import Found, founds_of
@@ -42,7 +42,7 @@ def runtime(path: Path) -> Runtime:
 
 
 class Plain:
-    """Beam search over strides of the same runtime, one hypothesis at a time."""
+    """What strides of the same runtime make of continuations, one at a time."""
 
     def __init__(self, runtime: Runtime, last_token: int) -> None:
         self.runtime = runtime
@@ -69,30 +69,10 @@ class Plain:
             self.known[tokens] = result.log_probability[-1].tolist()
         return self.known[tokens]
 
-    def search(self, complete: Complete) -> list[Completion]:
-        ended: list[Completion] = []
-        alive: list[tuple[float, Tokens, bool]] = [(0.0, (), True)]
-        for length in range(1, complete.max_chars + 1):
-            extensions = []
-            for total, tokens, greedy in alive:
-                logs = self.log_probabilities(tokens)
-                for token, log in enumerate(logs):
-                    extensions.append(
-                        (total + log, (*tokens, token), greedy and token == np.argmax(logs))
-                    )
-            going_on = []
-            for total, tokens, greedy in extensions:
-                ends = complete.ending.ends(tokens[-2] if length > 1 else None, tokens[-1])
-                if ends:
-                    ended.append(Completion(tokens, total, ended=True))
-                else:
-                    going_on.append((total, tokens, greedy))
-            going_on.sort(key=lambda e: (not e[2], -e[0], e[1]))
-            alive = [(s, tokens, place == 0) for place, (s, tokens, _) in enumerate(going_on)]
-            del alive[complete.beam_width :]
-        ended += [Completion(t, total, not complete.ending.tokens) for total, t, _ in alive]
-        ended.sort(key=lambda c: (-c.log_probability, c.tokens))
-        return ended[: complete.completions]
+    def likeliest(self, tokens: Tokens) -> list[tuple[int, float]]:
+        """All tokens after a continuation, the likeliest first."""
+        logs = enumerate(self.log_probabilities(tokens))
+        return sorted(logs, key=lambda one: (-one[1], one[0]))
 
 
 def beams_of(completes: list[Complete]) -> list[Beam]:
@@ -153,7 +133,7 @@ def test_it_finds_what_a_search_by_hand_finds(
     for steps in (cut, 8 - cut):
         if not beam.done:
             run(runtime, [beam], last_token, steps)
-    assert list(beam.results()) == Plain(runtime, last_token).search(complete)
+    assert beam.results() == beam_search(complete, Plain(runtime, last_token).likeliest)
 
 
 @settings(
