@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import product
 
 LOW, HIGH = ".low", ".high"  # after a figure's name: the least and the greatest of its rounds
+
+
+def names(benchmark: str, *parts: Iterable[object]) -> tuple[str, ...]:
+    """Return the names of a benchmark's figures: every combination of their parts."""
+    return tuple(".".join(map(str, (benchmark, *each))) for each in product(*parts))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tests.bench.figures import names
 from tests.bench.pace import figure, in_turns, ratios
 from tests.bench.setting import Setting
 from tests.bench.stepping import Stepping
@@ -19,13 +20,8 @@ SIZES = ("S", "M", "L")
 BATCHES = (1, 4, 16, 64)
 
 FIGURES = (
-    *(
-        f"int8.{kind}.{size}.{batch}"
-        for kind in ("speed_ratio", "chars_per_s")
-        for size in SIZES
-        for batch in BATCHES
-    ),
-    *(f"int8.size_ratio.{size}" for size in SIZES),
+    *names("int8", ("speed_ratio", "chars_per_s"), SIZES, BATCHES),
+    *names("int8", ("size_ratio",), SIZES),
 )
 
 

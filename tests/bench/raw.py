@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tests.bench.bare import BareCell, Products
+from tests.bench.figures import names
 from tests.bench.pace import figure, in_turns, ratios, runs_per_s
 from tests.bench.setting import Setting
 from tests.bench.stepping import Stepping
@@ -28,12 +29,8 @@ from tests.bench.stepping import Stepping
 SIZES = ("S", "M", "L")
 BATCHES = (1, 4, 16, 64, 256)
 
-FIGURES = tuple(
-    f"raw.{kind}.{size}.{batch}"
-    for kind in ("chars_per_s", "cell_ratio", "gemm_ratio", "one_step_ratio")
-    for size in SIZES
-    for batch in BATCHES
-)
+_KINDS = ("chars_per_s", "cell_ratio", "gemm_ratio", "one_step_ratio")
+FIGURES = names("raw", _KINDS, SIZES, BATCHES)
 
 
 def run(

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tests.bench.child import daemon, serving
+from tests.bench.figures import names
 from tests.bench.load import Load, measured
 from tests.bench.pace import figure, ratios
 from tests.bench.setting import Setting
@@ -25,12 +26,8 @@ SESSIONS = (1, 16, 64, 256)
 
 _RAW_SLICES = 3  # a round's raw part is so many slices long: as a rule, there are fewer rounds
 
-FIGURES = tuple(
-    f"served.{kind}.{size}.{sessions}"
-    for kind in ("ratio", "chars_per_s", "messages_per_s", "client_cores")
-    for size in SIZES
-    for sessions in SESSIONS
-)
+_KINDS = ("ratio", "chars_per_s", "messages_per_s", "client_cores")
+FIGURES = names("served", _KINDS, SIZES, SESSIONS)
 
 
 def run(

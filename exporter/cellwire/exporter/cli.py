@@ -185,7 +185,7 @@ def export(
         bool,
         typer.Option(
             "--int8",
-            help="Round weights to 8 bits: a third of the size, faster, a little worse.",
+            help="Round weights to 8 bits: smaller, faster, a little worse.",
         ),
     ] = False,
 ) -> None:

@@ -93,6 +93,9 @@ class _Nodes:
         """`rows` [batch, n] times `weights` [n, m] plus `bias`: [m], or the name of [batch, m]."""
         if not isinstance(bias, str):
             bias = self.constant(f"{out}.bias", bias)
+        return self._product(out, rows, weights, bias)
+
+    def _product(self, out: str, rows: str, weights: Float32, bias: str) -> str:
         return self.add("Gemm", rows, self.constant(f"{out}.weights", weights), bias, out=out)
 
     def layer(self, number: int, from_below: str, recurrent: Float32) -> str:
@@ -120,9 +123,7 @@ class _Int8Nodes(_Nodes):
         self.constant("hidden.zero", np.array(HIDDEN_ZERO, np.uint8))
         self._rounded: dict[str, str] = {}
 
-    def product(self, out: str, rows: str, weights: Float32, bias: Float32 | str) -> str:
-        if not isinstance(bias, str):
-            bias = self.constant(f"{out}.bias", bias)
+    def _product(self, out: str, rows: str, weights: Float32, bias: str) -> str:
         rounded = Int8Weights.of(weights)
         matrix = self.constant(f"{out}.weights", rounded.values)
         unit = self.constant(f"{out}.unit", rounded.unit / np.float32(HIDDEN_LEVELS))

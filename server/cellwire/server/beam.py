@@ -10,7 +10,7 @@ A hypothesis' state is the one before its last token, like a session's.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from heapq import nsmallest
 
 from cellwire.server.arena import Arena
@@ -36,7 +36,7 @@ class Beam:
         self._complete = complete
         self._slots = [arena.allocate() for _ in range(complete.beam_width)]
         self._steps: list[Extended] = []
-        self._log_probability = [0.0, *[_DEAD] * (complete.beam_width - 1)]
+        self._log_probability: Sequence[float] = [0.0, *[_DEAD] * (complete.beam_width - 1)]
         self._greedy = 0
         self._ended: list[Completion] = []  # the best, the best first
 
@@ -78,7 +78,7 @@ class Beam:
         for step in found.steps:
             self._end_some(step)
             self._steps.append(step)
-            self._log_probability = [*step.log_probability]
+            self._log_probability = step.log_probability
             if len(self._steps) == self._complete.max_chars:
                 self._ended = self._best([*self._ended, *self._unfinished()])
             if self.done:

@@ -5,11 +5,13 @@ The only file that imports onnxruntime.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy.typing as npt
 import onnxruntime as ort
 
+from cellwire.server import program
 from cellwire.server.errors import StepFailed
 
 VERSION: str = ort.__version__
@@ -21,7 +23,7 @@ _QUIET = 3  # errors only
 class Compiled:
     """A program that is ready to run."""
 
-    def __init__(self, program: bytes, threads: int) -> None:
+    def __init__(self, serialized: bytes, threads: int) -> None:
         """Compile it for so many threads on the CPU provider; ValueError if that is impossible."""
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
@@ -29,7 +31,7 @@ class Compiled:
         options.log_severity_level = _QUIET
         try:
             self.session = ort.InferenceSession(
-                program, options, providers=["CPUExecutionProvider"]
+                serialized, options, providers=["CPUExecutionProvider"]
             )
         # onnxruntime's exceptions have no common base but Exception.
         except Exception as error:
@@ -48,9 +50,13 @@ class Binding:
     They must stay alive, and stay where they are, as long as the binding.
     """
 
-    def __init__(self, program: Compiled) -> None:
-        self._session = program.session
-        self._binding = program.session.io_binding()
+    def __init__(self, compiled: Compiled, arenas: Mapping[str, Array]) -> None:
+        """Bind each state's arena as what is read and what is written, to be updated in place."""
+        self._session = compiled.session
+        self._binding = compiled.session.io_binding()
+        for name, arena in arenas.items():
+            self.input(program.ARENA + name, arena)
+            self.output(program.NEXT_ARENA + name, arena)
 
     def input(self, name: str, array: Array, shape: tuple[int, ...] | None = None) -> None:
         """Bind an array, or its beginning as an array of `shape`."""

@@ -40,10 +40,6 @@ class Config:
 
     @property
     def slots(self) -> int:
-        """How many states of each model there is room for: sessions', and a full step of beams'."""
-        return self.sessions * slots_for(DEFAULT_WINDOW) + 2 * self.max_rows
-
-    @property
-    def max_rows(self) -> int:
-        """The most rows of one step: a beam may have more than `max_batch`."""
-        return max(self.max_batch, MAX_BEAM_WIDTH + 1)
+        """How many states of each model there is room for: sessions', and two steps of beams'."""
+        widest_step = max(self.max_batch, MAX_BEAM_WIDTH)
+        return self.sessions * slots_for(DEFAULT_WINDOW) + 2 * widest_step

@@ -59,14 +59,17 @@ class Graph:
         self._add(kind, inputs, [name], attributes)
         return name
 
-    def top(self, values: str, limit: str, *, largest: bool = True) -> tuple[str, str]:
-        """Rank the first `limit` of each row of `values`; return their values and places.
+    def top(
+        self, values: str, limit: str, *, places: str = "", largest: bool = True
+    ) -> tuple[str, str]:
+        """Rank the first `limit` of each row of `values`; return their values and `places`.
 
         Of equal ones the first comes first.
         """
-        outputs = [f"{OWN}{self._part}.{part}.{len(self.nodes)}" for part in ("ranked", "places")]
-        self._add("TopK", (values, limit), outputs, {"axis": 1, "largest": int(largest)})
-        return outputs[0], outputs[1]
+        places = places or f"{OWN}{self._part}.places.{len(self.nodes)}"
+        ranked = f"{places}.ranked"
+        self._add("TopK", (values, limit), [ranked, places], {"axis": 1, "largest": int(largest)})
+        return ranked, places
 
     def _add(
         self,

@@ -127,7 +127,7 @@ class Registry:
         cell = read_cell(path)
         arena = Arena(config.slots)
         try:
-            runtime = Runtime(cell, arena.slots, config.max_rows, config.threads)
+            runtime = Runtime(cell, arena.slots, config.max_batch, config.threads)
         except (MemoryError, ValueError) as error:  # the latter for more than can be addressed
             raise BadModel(
                 f"{path}: there is no memory for {arena.slots:,} states of "

@@ -1,8 +1,4 @@
-"""The runtime: a cell's arenas, and what makes strides and searches on them.
-
-Each state's arena is bound as a program's input and its output at once, so that it is updated in
-place.
-"""
+"""The runtime: a cell's arenas, and what makes strides and searches on them."""
 
 from __future__ import annotations
 
@@ -37,6 +33,7 @@ class Runtime:
         self._threads = threads
         self._arenas = {s.name: np.zeros((slots, *s.shape), np.float32) for s in cell.states}
         symbols = cell.manifest.vocabulary.size
+        self._programs: dict[object, Compiled] = {}
         self._strider = Strider(
             self._stride_program,
             self._arenas,
@@ -46,23 +43,32 @@ class Runtime:
             max_batch=max_batch,
         )
         self._searcher = Searcher(self._search_program, self._arenas, symbols)
+        # Each program holds the weights once more, so the rarer ones wait until they are needed.
+        try:
+            for sampler in (Sampler.FORCED, Sampler.PLAIN) if cell.writes else (Sampler.PLAIN,):
+                self._stride_program(sampler)
+        except StepFailed as error:
+            raise BadModel(str(error)) from error
 
     def _stride_program(self, sampler: Sampler) -> Compiled:
-        return self._compiled(lambda: compose_stride(self._cell, sampler))
+        return self._program(sampler, lambda: compose_stride(self._cell, sampler))
 
     def _search_program(self, may_end: bool) -> Compiled:  # noqa: FBT001  # there are two
-        return self._compiled(lambda: compose_search(self._cell, may_end=may_end))
+        return self._program(may_end, lambda: compose_search(self._cell, may_end=may_end))
 
-    def _compiled(self, compose: Callable[[], bytes]) -> Compiled:
-        try:
-            return Compiled(compose(), self._threads)
-        except ValueError as error:
-            raise BadModel(f"{self._cell.path}: cannot be run: {error}") from error
+    def _program(self, kind: object, compose: Callable[[], bytes]) -> Compiled:
+        """Return a program, compiled on first use; StepFailed if it cannot be."""
+        if kind not in self._programs:
+            try:
+                self._programs[kind] = Compiled(compose(), self._threads)
+            except ValueError as error:
+                raise StepFailed(f"{self._cell.path}: cannot be run: {error}") from error
+        return self._programs[kind]
 
     @property
     def provider(self) -> str:
         """The execution provider that the programs really got."""
-        return self._strider.provider
+        return self._programs[Sampler.PLAIN].provider
 
     def state(self, name: str) -> npt.NDArray[np.float32]:
         """Return the arena of one state `[slots, ...]` itself, not a copy."""
@@ -82,14 +88,8 @@ class Runtime:
 
     def step(self, batch: StepBatch) -> StepResult:
         """Make a stride; StepFailed if the runtime refuses."""
-        try:
-            return self._strider.step(batch)
-        except BadModel as error:  # one of its rarer programs
-            raise StepFailed(str(error)) from error
+        return self._strider.step(batch)
 
     def search(self, batch: SearchBatch) -> SearchResult:
         """Take searches some steps on; StepFailed if the runtime refuses."""
-        try:
-            return self._searcher.search(batch)
-        except BadModel as error:  # as above
-            raise StepFailed(str(error)) from error
+        return self._searcher.search(batch)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
-from onnx import TensorProto, helper
+from onnx import TensorProto
 
 from cellwire.server.cell import LOGITS
 from cellwire.server.graph import OWN, Graph
@@ -103,13 +103,13 @@ def _sampled(graph: Graph, sampler: Sampler, step: str, vocabulary: int) -> str:
     if sampler is Sampler.SHAPING:
         return _drawn_from_shaped(graph, uniform, vocabulary)
     if sampler is Sampler.TOP_K:
-        ranking = _rank(graph, LOGITS, BEST_TOKEN)
+        ranking = _Ranking(*graph.top(LOGITS, LIMIT, places=BEST_TOKEN))
         return _drawn_by_rank(graph, ranking, uniform)
     scaled = graph.add("Mul", LOGITS, INVERSE_TEMPERATURE)
     by_token = _drawn(graph, scaled, uniform, vocabulary)
     if sampler is Sampler.PLAIN:
         return by_token
-    ranking = _rank(graph, LOGITS, BEST_TOKEN)
+    ranking = _Ranking(*graph.top(LOGITS, LIMIT, places=BEST_TOKEN))
     by_rank = _drawn_by_rank(graph, ranking, uniform)
     return _by_rank_if_top_k(graph, by_rank, by_token)
 
@@ -170,9 +170,9 @@ def _by_rank_if_top_k(graph: Graph, by_rank: str, by_token: str) -> str:
 
 def _drawn_from_shaped(graph: Graph, uniform: str, vocabulary: int) -> str:
     """Draw from the distribution that is left by penalties, biases, top_p and min_p."""
-    _rank(graph, LOGITS, BEST_TOKEN)
+    graph.top(LOGITS, LIMIT, places=BEST_TOKEN)
     logits = _changed(graph)
-    ranking = _rank(graph, logits)
+    ranking = _Ranking(*graph.top(logits, LIMIT))
     scaled = graph.add("Mul", logits, INVERSE_TEMPERATURE)
     ranked = graph.add("Mul", ranking.logits, INVERSE_TEMPERATURE)  # [batch, limit], descending
     top_p_floor = _top_p_floor(graph, ranking.logits, ranked)
@@ -203,14 +203,6 @@ def _report_log_probabilities(graph: Graph, sampler: Sampler) -> None:
         graph.add(
             "GatherElements", log_probabilities, BEST_TOKEN, name=BEST_LOG_PROBABILITY, axis=1
         )
-
-
-def _rank(graph: Graph, logits: str, tokens: str = "") -> _Ranking:
-    """Rank the likeliest tokens of each row."""
-    ranking = _Ranking(f"{tokens or logits}.ranked", tokens or f"{logits}.tokens")
-    outputs = [ranking.logits, ranking.tokens]
-    graph.nodes.append(helper.make_node("TopK", [logits, LIMIT], outputs, axis=1))
-    return ranking
 
 
 def _changed(graph: Graph) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 
@@ -11,6 +10,7 @@ from cellwire.server import program
 from cellwire.server import search_program as names
 from cellwire.server.compiled import Array, Binding, Compiled
 from cellwire.server.operations import Ending
+from cellwire.server.recent import Recent
 from cellwire.server.search import Bools, Ended, SearchBatch, SearchResult
 
 _KEPT = 64  # sizes of batches, and endings
@@ -24,16 +24,12 @@ class Searcher:
     def __init__(
         self, compiled: Callable[[bool], Compiled], arenas: Mapping[str, Array], vocabulary: int
     ) -> None:
-        """`compiled` gives the program for searches that may end early, or for those that do not.
-
-        Each is compiled on first use: most clients ask for one kind only.
-        """
+        """`compiled` gives the program for searches that may end early, or that do not."""
         self._compiled = compiled
-        self._programs: dict[bool, Compiled] = {}
         self._arenas = arenas
         self._vocabulary = vocabulary
-        self._bound: dict[_Size, _Bound] = {}
-        self._masks: dict[Ending, tuple[Bools, Bools]] = {}
+        self._bound = Recent[_Size, _Bound](_KEPT)
+        self._masks = Recent[Ending, tuple[Bools, Bools]](_KEPT)
 
     def search(self, batch: SearchBatch) -> SearchResult:
         """Take searches some steps on; StepFailed if the runtime refuses."""
@@ -49,29 +45,18 @@ class Searcher:
     def _bound_to(self, size: _Size) -> _Bound:
         """Return the arrays for a size of batch, made on first use."""
         if size not in self._bound:
-            _make_room(self._bound)
-            may_end = size[0]
-            if may_end not in self._programs:
-                self._programs[may_end] = self._compiled(may_end)
-            compiled = self._programs[may_end]
+            compiled = self._compiled(size[0])
             self._bound[size] = _Bound(compiled, self._arenas, size, self._vocabulary)
         return self._bound[size]
 
     def _masks_of(self, ending: Ending) -> tuple[Bools, Bools]:
         """Return which tokens end a completion, and which one may end behind: `[vocabulary]`."""
         if ending not in self._masks:
-            _make_room(self._masks)
             tokens = range(self._vocabulary)
             ends = np.array([token in ending.tokens for token in tokens])
             may_follow = np.array([ending.may_follow(token) for token in tokens])
             self._masks[ending] = ends, may_follow
         return self._masks[ending]
-
-
-def _make_room(kept: dict[Any, Any]) -> None:
-    """Forget the oldest if there are enough."""
-    if len(kept) == _KEPT:
-        del kept[next(iter(kept))]
 
 
 class _Bound:
@@ -86,7 +71,7 @@ class _Bound:
     ) -> None:
         self._may_end, steps, beams, rows = size
         self._size = steps, beams, rows
-        self.binding = Binding(compiled)
+        self.binding = Binding(compiled, arenas)
         self._inputs: dict[str, Array] = {
             program.STEPS: np.array(steps),
             program.FIRST_TOKEN: np.zeros(beams * rows, np.int64),
@@ -117,9 +102,6 @@ class _Bound:
             self.binding.input(name, array)
         for name, array in self._outputs.items():
             self.binding.output(name, array)
-        for name, arena in arenas.items():
-            self.binding.input(program.ARENA + name, arena)
-            self.binding.output(program.NEXT_ARENA + name, arena)
 
     def fill(self, batch: SearchBatch) -> None:
         """Put a batch into the inputs."""

@@ -13,6 +13,7 @@ import numpy as np
 from cellwire.server import program, sampler
 from cellwire.server import stride_program as names
 from cellwire.server.compiled import Array, Binding, Compiled
+from cellwire.server.recent import Recent
 from cellwire.server.sampler import Sampler
 from cellwire.server.step import MAX_STEPS, SAMPLED, Shaping, StepBatch, StepResult
 
@@ -56,16 +57,13 @@ class Strider:
         writes: bool,
         max_batch: int,
     ) -> None:
-        """Compile what every daemon needs; `writes` says whether the cell has logits."""
+        """`compiled` gives the program for a sampler; `writes`: whether the cell has logits."""
         self._compiled = compiled
         self._arenas = arenas
         self._vocabulary = vocabulary
         self._labels = labels
         self._writes = writes
-        # Each program holds the weights once more, so the rarer ones wait until they are needed.
-        first = (Sampler.FORCED, Sampler.PLAIN) if writes else (Sampler.PLAIN,)
-        self._programs = {each: compiled(each) for each in first}
-        self._bindings: dict[_Key, Binding] = {}
+        self._bindings = Recent[_Key, Binding](_KEPT_BINDINGS)
         self._steps = np.zeros((), np.int64)
         self._limit = np.ones(1, np.int64)
         self._inputs = {
@@ -79,16 +77,11 @@ class Strider:
         self._best_log_probability = np.zeros(max_batch * vocabulary, np.float32)
         self._scores = np.zeros(MAX_STEPS * max_batch * labels, np.float32)
 
-    @property
-    def provider(self) -> str:
-        """The execution provider that the programs really got."""
-        return self._programs[Sampler.PLAIN].provider
-
     def step(self, batch: StepBatch) -> StepResult:
         """Make a stride; StepFailed if the runtime refuses."""
         rows, steps = len(batch), batch.steps
         asked, limit = self._sampler_for(batch)
-        self._fill(self._program(asked), batch, limit)
+        self._fill(self._compiled(asked), batch, limit)
         binding = self._binding(asked, steps, rows, limit)
         if batch.shaping is not None:
             _bind_shaping(binding, batch.shaping)
@@ -140,23 +133,15 @@ class Strider:
             scores.reshape(steps, rows, self._labels).copy() if self._labels else None,
         )
 
-    def _program(self, asked: Sampler) -> Compiled:
-        """Return a program, compiled on first use."""
-        if asked not in self._programs:
-            self._programs[asked] = self._compiled(asked)
-        return self._programs[asked]
-
     def _binding(self, *key: *_Key) -> Binding:
         """Return the binding for a size of stride, made on first use."""
         if key not in self._bindings:
-            if len(self._bindings) == _KEPT_BINDINGS:
-                del self._bindings[next(iter(self._bindings))]
             self._bindings[key] = self._bind(*key)
         return self._bindings[key]
 
     def _bind(self, asked: Sampler, steps: int, rows: int, limit: int) -> Binding:
-        compiled = self._program(asked)
-        binding = Binding(compiled)
+        compiled = self._compiled(asked)
+        binding = Binding(compiled, self._arenas)
         binding.input(program.STEPS, self._steps)
         for column, (name, _) in _COLUMNS.items():
             shape = (rows,) if column in _PLAIN else (rows, 1)
@@ -174,9 +159,6 @@ class Strider:
             binding.output(names.BEST_LOG_PROBABILITY, logs, best)
         if self._labels:
             binding.output(names.ALL_SCORES, self._scores, (steps, rows, self._labels))
-        for name, arena in self._arenas.items():
-            binding.input(program.ARENA + name, arena)
-            binding.output(program.NEXT_ARENA + name, arena)
         return binding
 
 
