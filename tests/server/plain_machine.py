@@ -17,7 +17,7 @@ from cellwire.server.events import Closed, Event, Finished, FinishReason, Opened
 from cellwire.server.operations import Append, Operation
 from cellwire.server.step import MAX_STEPS
 
-SLOTS = 60
+SLOTS = 24  # too few for all: sessions that rest are parked
 ATTACH_ID = 9_998
 
 

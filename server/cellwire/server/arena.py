@@ -8,14 +8,15 @@ bookkeeping beside it: plain numbers, no tensors. Two slots belong to nobody:
 
 A slot may have several holders, who then all read it and none may write it: that is how a fork
 costs nothing. Whoever is to hold slots reserves, beforehand, as many as it will ever hold at once;
-so there is room for a session or there is not, and never too little in the middle of a step.
+so there is room for a session or there is not, and never too little in the middle of a step. Where
+there is not, `make_room` may make some first.
 """
 
 from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from cellwire.server.errors import Full
 
@@ -29,6 +30,7 @@ class Arena:
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
+        self.make_room: Callable[[int], None] = _cannot_make_room  # for so many slots
         self._holders = array("I", [0] * RESERVED)  # how many, for each slot that was ever used
         self._free: list[int] = []
         self._taken = 0
@@ -44,9 +46,16 @@ class Arena:
         """How many slots are spoken for."""
         return self._reserved
 
+    @property
+    def unreserved(self) -> int:
+        """How many slots are not."""
+        return self.capacity - self._reserved
+
     def reserve(self, slots: int) -> None:
         """Make sure that so many slots can be taken; Full if they cannot."""
-        if self._reserved + slots > self.capacity:
+        if self.unreserved < slots:
+            self.make_room(slots)
+        if self.unreserved < slots:
             raise Full(
                 f"{self._reserved:,} of {self.capacity:,} state slots are spoken for, and this "
                 f"takes {slots:,}; try again later"
@@ -99,3 +108,7 @@ class Arena:
         assert free | holders.keys() == used, "a slot is lost"
         assert Counter(slot for slot in held if slot != ZERO) == holders, "wrong holders"
         assert len(holders) == self._taken <= self._reserved <= self.capacity
+
+
+def _cannot_make_room(_: int) -> None:
+    """Leave everything as it is."""

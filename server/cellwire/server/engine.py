@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from cellwire.server import search
 from cellwire.server.arena import Arena
 from cellwire.server.errors import CellwireError, Full, NotFound, StepFailed
-from cellwire.server.events import Closed, Event, Forked, NotRecalled, Opened
+from cellwire.server.events import Closed, Event, Forked, NotRecalled, Opened, Rejected
 from cellwire.server.history import History
 from cellwire.server.operations import Fork, Operation
 from cellwire.server.row import batch_of, outcomes_of
@@ -27,6 +27,7 @@ from cellwire.server.trail import Trail
 from cellwire.server.waiting import Limits
 
 _TAIL_TOKENS = 1_024
+_ROOMS = 64  # the share of all slots, as a divisor, that is made free at once
 _NO_NUMBER = "the model's output is not a number"
 
 
@@ -56,6 +57,8 @@ class Engine:
         self._max_sessions = max_sessions
         self._stepper = stepper
         self._arena = arena
+        self._busy: Session | None = None  # who is starting something, and must not be parked
+        arena.make_room = self._park
         self._limits = limits
         self._scheduler = Scheduler(max_batch)
         self._sessions: dict[str, Session] = {}
@@ -91,6 +94,7 @@ class Engine:
                 # It may have spoiled the states of these, and no others.
                 for session in sessions:
                     session.close(None, error)
+            self._busy = None
             for session in sessions:
                 self._settle(session)
         return self.take_events()
@@ -101,6 +105,7 @@ class Engine:
         rows = [session.row(steps) for session in sessions]
         outcomes = outcomes_of(rows, self._stepper.step(batch_of(rows, steps)))
         for session, outcome in zip(sessions, outcomes, strict=True):
+            self._busy = session
             if outcome.broken:
                 session.close(None, StepFailed(_NO_NUMBER))
             else:
@@ -114,6 +119,7 @@ class Engine:
         self.search_steps += batch.steps
         founds = search.founds_of(self._stepper.search(batch))
         for session, found in zip(sessions, founds, strict=True):
+            self._busy = session
             if found.broken:
                 session.close(None, StepFailed(_NO_NUMBER))
             else:
@@ -141,7 +147,15 @@ class Engine:
 
     def submit(self, session_id: str, operation: Operation) -> None:
         """Let a session carry out an operation after those before it."""
-        self._tell(session_id, lambda session: session.submit(operation))
+        self._tell(session_id, lambda session: self._submit(session, operation))
+
+    def _submit(self, session: Session, operation: Operation) -> None:
+        try:
+            session.trail.unpark(self._stepper.write_state)
+        except Full as error:
+            self._report(Rejected(session.id, operation.id or 0, error))
+        else:
+            session.submit(operation)
 
     def finish(self, session_id: str, *, keep: bool) -> None:
         """Let a session end, or only its stream, after the operations it has."""
@@ -175,14 +189,21 @@ class Engine:
 
     def _tell(self, session_id: str, command: Callable[[Session], None]) -> None:
         if session := self._sessions.get(session_id):
+            self._busy = session
             command(session)
+            self._busy = None
             self._settle(session)
 
     def fork(self, session_id: str, new_id: str, seed: int) -> int:
         """Copy a session as it is known; return its offset. NotFound, or Full without room."""
         session = self._find(session_id)
         self._check_room()
-        trail = session.trail.fork()
+        busy, self._busy = self._busy, session
+        try:
+            session.trail.unpark(self._stepper.write_state)
+            trail = session.trail.fork()
+        finally:
+            self._busy = busy
         # What is held back as the beginning of a stop string can be taken back, so it can here.
         trail.rewind(session.told)
         self._add(new_id, trail, seed)
@@ -204,14 +225,15 @@ class Engine:
         session = self._find(session_id)
         trail = session.trail
         history = trail.history
+        read, state = trail.oldest(self._stepper.read_state)
         return Frozen(
             seed=session.seed,
             window=trail.window,
             floor=trail.floor,
             start=history.start,
             packed=packed(history.between(history.start, session.told)),
-            read=trail.oldest.read,
-            state=self._stepper.read_state(trail.oldest.slot),
+            read=read,
+            state=state,
         )
 
     def thaw(self, session_id: str, frozen: Frozen) -> None:
@@ -229,6 +251,18 @@ class Engine:
             raise
         self._add(session_id, trail, frozen.seed)
 
+    def _park(self, slots: int) -> None:
+        """Make room for so many slots, if sessions that rest hold them; who rested longest first.
+
+        Some more room is made, so that nobody is looked for too often.
+        """
+        wanted = max(slots, self._arena.capacity // _ROOMS)
+        for session in list(self._sessions.values()):
+            if self._arena.unreserved >= wanted:
+                break
+            if session.resting and session is not self._busy:
+                session.trail.park(self._stepper.read_state)
+
     def _find(self, session_id: str) -> Session:
         session = self._sessions.get(session_id)
         if session is None:
@@ -240,6 +274,8 @@ class Engine:
         self._scheduler.update(session)
         if session.closed:
             self._sessions.pop(session.id, None)
+        elif session.resting and session.id in self._sessions:
+            self._sessions[session.id] = self._sessions.pop(session.id)  # the last to be parked
 
     def _report(self, event: Event) -> None:
         self._events.append(event)

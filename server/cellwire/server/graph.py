@@ -1,4 +1,4 @@
-"""Nodes of an ONNX graph under construction, and loops over such a graph."""
+"""Nodes of an ONNX graph under construction, and many steps of such a graph."""
 
 from __future__ import annotations
 
@@ -129,3 +129,51 @@ class Graph:
         outputs = [*(each.last for each in carried), *(each.output for each in collected)]
         name = f"{OWN}{self._part}.loop"
         self.nodes.append(helper.make_node("Loop", inputs, outputs, name=name, body=body))
+
+    def unrolled(
+        self,
+        step: Graph,
+        steps: int,
+        number: str,
+        carried: Sequence[Carried],
+        collected: Sequence[Collected],
+    ) -> None:
+        """Do the same as `loop`, without one: so many copies of the step, one after the other."""
+        self.constants.extend(step.constants)
+        made = {name for node in step.nodes for name in node.output}
+        before = {each.read.name: each.first for each in carried}
+        told: dict[str, list[str]] = {each.output: [] for each in collected}
+        for k in range(steps):
+            names = {name: f"{OWN}{k}.{name}" for name in made}
+            names |= before | {number: self.constant(k, np.int64)}
+            self.nodes.extend(_renamed(node, names) for node in step.nodes)
+            before = {each.read.name: names.get(each.left, each.left) for each in carried}
+            for each in collected:
+                told[each.output].append(
+                    self.add("Unsqueeze", names[each.told.name], self.axes(0))
+                )
+        for each in carried:
+            self.add("Identity", before[each.read.name], name=each.last)
+        for output, parts in told.items():
+            self.add("Concat", *parts, name=output, axis=0)
+
+
+def _renamed(node: onnx.NodeProto, names: Mapping[str, str]) -> onnx.NodeProto:
+    """Return a copy of a node, with other names for what it reads and makes."""
+    copy = onnx.NodeProto()
+    copy.CopyFrom(node)
+    copy.name = names.get(node.name, node.name)
+    copy.input[:] = [names.get(name, name) for name in node.input]
+    copy.output[:] = [names.get(name, name) for name in node.output]
+    for attribute in copy.attribute:
+        # What a graph within the node calls by a name of its own is not what is meant outside.
+        for graph in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
+            own = {value.name for value in (*graph.input, *graph.initializer)}
+            own |= {name for inner in graph.node for name in inner.output}
+            outer = {name: other for name, other in names.items() if name not in own}
+            nodes = [_renamed(inner, outer) for inner in graph.node]
+            del graph.node[:]
+            graph.node.extend(nodes)
+            for value in graph.output:
+                value.name = outer.get(value.name, value.name)
+    return copy

@@ -113,6 +113,11 @@ class Session:
         return self._run is not None and not self._held and not self._run.stalled
 
     @property
+    def resting(self) -> bool:
+        """Whether it holds slots and has nothing to do."""
+        return self._run is None and not self.closed and not self.trail.parked
+
+    @property
     def beam_width(self) -> int:
         """The width of the search it is to go on with; 0 if it has a row for a stride instead."""
         assert self._run is not None

@@ -9,12 +9,15 @@ forget the tokens and the states after it, and if the last state left is an earl
 For a rewind window of w tokens a state is kept every sqrt(w) tokens, but no more often than a
 stride is long: some sqrt(w) slots, and a replay of less than sqrt(w) steps. No state is ever
 copied: a head that must be kept is left where it is, and the next stride writes another slot.
+
+A trail can be parked: then it holds no slots, only a copy of its oldest state, in the host's memory.
+Where it goes on from there, it is behind.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -22,6 +25,7 @@ from cellwire.server.arena import ZERO, Arena
 from cellwire.server.errors import OutOfRange
 from cellwire.server.history import History
 from cellwire.server.step import MAX_STEPS
+from cellwire.server.stepper import State
 
 
 class Kept(NamedTuple):
@@ -50,7 +54,7 @@ def slots_for(window: int) -> int:
 class Trail:
     """A text with its states. Holds its slots until `release`."""
 
-    __slots__ = ("_arena", "_floor", "_interval", "_kept", "_writing", "history", "window")
+    __slots__ = ("_arena", "_floor", "_interval", "_kept", "_parked", "_writing", "history", "window")
 
     def __init__(
         self,
@@ -67,6 +71,7 @@ class Trail:
         self._arena = arena
         self._interval = interval_of(window)
         self._kept = list(kept)
+        self._parked: tuple[int, State] | None = None  # tokens read, and the state after them
         self._writing: int | None = None
         self._floor = floor
 
@@ -96,11 +101,6 @@ class Trail:
     def head(self) -> Kept:
         """The newest state."""
         return self._kept[-1]
-
-    @property
-    def oldest(self) -> Kept:
-        """The oldest state that is kept."""
-        return self._kept[0]
 
     @property
     def unread(self) -> int:
@@ -192,8 +192,39 @@ class Trail:
             self._arena.share(kept.slot)
         return copy
 
+    def oldest(self, read_state: Callable[[int], State]) -> tuple[int, State]:
+        """Return how many tokens the oldest state has read, and a copy of it."""
+        if self._parked is not None:
+            return self._parked
+        read, slot = self._kept[0]
+        return read, read_state(slot)
+
+    @property
+    def parked(self) -> bool:
+        """Whether it holds no slots: then it must be unparked before it is stepped, or rewound."""
+        return self._parked is not None
+
+    def park(self, read_state: Callable[[int], State]) -> None:
+        """Let go of all slots, and keep a copy of the oldest state."""
+        oldest = self.oldest(read_state)
+        self.release()
+        self._parked = oldest
+
+    def unpark(self, write_state: Callable[[int, State], None]) -> None:
+        """Put the state back, and be behind; Full if there is no room, and nothing has changed."""
+        if self._parked is None:
+            return
+        self._arena.reserve(slots_for(self.window))
+        read, state = self._parked
+        self._parked = None
+        self._kept = [Kept(read, self._arena.allocate()) if read else _NOTHING_READ]
+        if read:
+            write_state(self.head.slot, state)
+
     def release(self) -> None:
-        """Let go of all slots; the trail must not be used afterwards."""
+        """Let go of all slots; but for being parked, the trail must not be used afterwards."""
+        if self._parked is not None:
+            return
         for slot in self.held():
             self._arena.release(slot)
         self._kept.clear()
@@ -207,7 +238,9 @@ class Trail:
 
     def check_integrity(self) -> None:
         """Raise AssertionError unless the kept states serve every rewind that is allowed."""
-        reads = [kept.read for kept in self._kept]
+        if self._parked is not None:
+            assert not self.held(), "it is parked, and holds slots"
+        reads = [self._parked[0]] if self._parked else [kept.read for kept in self._kept]
         assert reads == sorted(set(reads)), "states out of order"
         assert reads[0] <= max(0, self._floor - 1), "the floor cannot be reached"
         assert reads[-1] <= max(0, len(self.history) - 1), "a state has read what is no text"
@@ -215,4 +248,4 @@ class Trail:
         gaps = [later - earlier for earlier, later in pairwise(reads[1:])]
         assert all(gap <= max(1, self._interval) for gap in gaps), "a replay would be long"
         assert self._floor >= len(self.history) - self.window
-        assert self.history.start <= self.oldest.read, "tokens to replay are forgotten"
+        assert self.history.start <= reads[0], "tokens to replay are forgotten"
