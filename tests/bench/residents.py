@@ -19,6 +19,7 @@ from tests.bench.pace import figure, in_turns, ratios
 
 from cellwire.server.arena import Arena
 from cellwire.server.cell import Cell, read_cell
+from cellwire.server.device import Execution
 from cellwire.server.engine import Engine
 from cellwire.server.operations import MAX_GENERATE_CHARS, Append, Generate
 from cellwire.server.runtime import Runtime
@@ -39,7 +40,7 @@ class Residents:
     def __init__(self, cell: Cell, sessions: int, threads: int) -> None:
         sessions += GENERATING
         arena = Arena(sessions * slots_for(WINDOW))
-        runtime = Runtime(cell, arena.slots, MAX_BATCH, threads)
+        runtime = Runtime(cell, arena.slots, MAX_BATCH, Execution(threads=threads))
         self._engine = Engine(runtime, arena, _ENDLESS, max_sessions=sessions, max_batch=MAX_BATCH)
         self._opened = 0
         self.worst_stride_s = 0.0

@@ -15,11 +15,13 @@ from tests.bench.pace import runs_per_s
 
 from cellwire.server.arena import RESERVED
 from cellwire.server.cell import read_cell
+from cellwire.server.device import Execution
 from cellwire.server.row import Row, batch_of
 from cellwire.server.runtime import Runtime
 from cellwire.server.sampler import Sampler
 from cellwire.server.sampling import Sampling
 from cellwire.server.step import MAX_STEPS
+from cellwire.server.strider import Strider
 
 _NONE_RANKED = 0  # nobody asks for the likeliest
 _SEED = 7
@@ -31,7 +33,7 @@ class Stepping:
     def __init__(self, model: Path, threads: int, max_rows: int) -> None:
         cell = read_cell(model)
         self._symbols = cell.manifest.vocabulary.size
-        self._runtime = Runtime(cell, RESERVED + max_rows, max_rows, threads)
+        self._runtime = Runtime(cell, RESERVED + max_rows, max_rows, Execution(threads=threads))
 
     def chars_per_s(self, rows: int, seconds: float, steps: int = MAX_STEPS) -> float:
         """Return how many characters the bare loop draws, measured for so long."""
@@ -48,6 +50,7 @@ class Stepping:
         that was drawn for it last.
         """
         strider = self._runtime._strider
+        assert isinstance(strider, Strider)
         batch = batch_of(self._rows(rows, steps, Sampling()), steps)
         strider._fill(strider._compiled(Sampler.PLAIN), batch, _NONE_RANKED)
         bound = strider._binding(Sampler.PLAIN, steps, rows, _NONE_RANKED)

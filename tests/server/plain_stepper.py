@@ -46,6 +46,9 @@ class PlainStepper:
         self.batches: list[int] = []  # of strides
         self.searches: list[tuple[int, int]] = []  # how many at a time, and how many steps
 
+    def stride_of(self, steps: int) -> int:
+        return steps
+
     def step(self, batch: StepBatch) -> StepResult:
         self.batches.append(len(batch))
         written = [slot for slot in batch.write_slot.tolist() if slot != TRASH]

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cellwire.server.device import Provider
+
 if TYPE_CHECKING:
     from cellwire.server.config import Config
     from cellwire.server.rpc.daemon import Daemon
@@ -35,10 +37,33 @@ def serve(
         "127.0.0.1:50051"
     ),
     sessions: Annotated[int, typer.Option(min=1, help="Most sessions of each model.")] = 4096,
+    slots: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Most states of each model that are kept ready, a dozen a session; beyond, "
+            "sessions that rest are parked in the host's memory. Default: enough for all, or as "
+            "many as half of the card's free memory holds.",
+        ),
+    ] = None,
     max_batch: Annotated[int, typer.Option(min=1, help="Most sessions in one step.")] = 256,
+    provider: Annotated[
+        Provider,
+        typer.Option(help="What to run on; auto takes CUDA if it can be used, and says why not."),
+    ] = "auto",
+    *,
+    device: Annotated[int, typer.Option(min=0, help="The number of the CUDA card.")] = 0,
+    one_size: Annotated[
+        bool,
+        typer.Option(
+            "--one-size",
+            help="Fill every batch up to --max-batch: slower, but on CUDA a seed then gives the "
+            "same text at any load.",
+        ),
+    ] = False,
     threads: Annotated[
         int | None,
-        typer.Option(min=1, help="Threads that compute a step; default: all cores but one."),
+        typer.Option(min=1, help="Threads for a step on the CPU; default: all cores but one."),
     ] = None,
     drain_timeout_s: Annotated[
         float, typer.Option(min=0, help="How long running operations may go on when stopped.")
@@ -46,7 +71,7 @@ def serve(
 ) -> None:
     """Serve models over gRPC until SIGTERM or Ctrl-C."""
     from cellwire.server.config import Config
-    from cellwire.server.errors import BadModel, CannotListen
+    from cellwire.server.errors import BadModel, CannotListen, NoCuda
 
     defaults = Config()
     config = Config(
@@ -54,13 +79,17 @@ def serve(
         models=tuple(model) if model else defaults.models,
         model_folder=model_folder,
         sessions=sessions,
+        max_slots=slots,
+        provider=provider,
+        device=device,
+        one_size=one_size,
         max_batch=max_batch,
         threads=threads or defaults.threads,
         drain_timeout_s=drain_timeout_s,
     )
     try:
         crash = asyncio.run(_serve(config))
-    except (BadModel, CannotListen) as error:
+    except (BadModel, CannotListen, NoCuda) as error:
         _say(str(error))
         raise typer.Exit(_FAILED) from error
     if crash is not None:
@@ -77,7 +106,9 @@ async def _serve(config: Config) -> BaseException | None:
     loop = asyncio.get_running_loop()
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, _on_signal, stop)
-    async with Daemon(config) as daemon:
+    daemon = Daemon(config)
+    _say(daemon.placement.why)
+    async with daemon:
         _say(_ready(daemon, config))
         daemon.crashed.add_done_callback(lambda _: stop.set())
         await stop.wait()

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cellwire.server.device import Provider
 from cellwire.server.operations import MAX_BEAM_WIDTH
 from cellwire.server.trail import DEFAULT_WINDOW, slots_for
 from cellwire.server.waiting import Limits
@@ -32,14 +33,22 @@ class Config:
     listen: str = "127.0.0.1:50051"
     models: tuple[Path, ...] = (BUILT_IN_MODEL,)
     model_folder: Path | None = None  # where clients may load further models from
-    sessions: int = 4096  # of each model, of the usual rewind window
+    sessions: int = 4096  # of each model
+    max_slots: int | None = None  # states of each model; None for as many as all sessions need
     max_batch: int = 256
-    threads: int = field(default_factory=_cores_for_steps)  # for one step
+    threads: int = field(default_factory=_cores_for_steps)  # for one step, of the CPU provider
+    provider: Provider = "auto"
+    device: int = 0  # the CUDA card's number
+    one_size: bool = False  # whether every batch is filled up to max_batch
     drain_timeout_s: float = 10.0
     limits: Limits = field(default_factory=Limits)
 
     @property
     def slots(self) -> int:
-        """How many states of each model there is room for: sessions', and two steps of beams'."""
+        """How many states of each model there is to be room for.
+
+        Unless fewer were asked for, all sessions' of the usual rewind window, and two steps of
+        beams'.
+        """
         widest_step = max(self.max_batch, MAX_BEAM_WIDTH)
-        return self.sessions * slots_for(DEFAULT_WINDOW) + 2 * widest_step
+        return self.max_slots or self.sessions * slots_for(DEFAULT_WINDOW) + 2 * widest_step

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from cellwire.server import search
 from cellwire.server.arena import Arena
-from cellwire.server.errors import CellwireError, Full, NotFound, StepFailed
+from cellwire.server.errors import CellwireError, Full, NotCompiled, NotFound, StepFailed
 from cellwire.server.events import Closed, Event, Forked, NotRecalled, Opened, Rejected
 from cellwire.server.history import History
 from cellwire.server.operations import Fork, Operation
@@ -89,7 +89,10 @@ class Engine:
                 if sessions[0].beam_width:
                     self._search(sessions, min(steps, max_search_steps))
                 else:
-                    self._stride(sessions, min(steps, max_steps))
+                    self._stride(sessions, self._stepper.stride_of(min(steps, max_steps)))
+            except NotCompiled as error:
+                for session in sessions:
+                    session.fail(error)
             except StepFailed as error:
                 # It may have spoiled the states of these, and no others.
                 for session in sessions:

@@ -12,8 +12,10 @@ CellwireError
     Ended                the session was deleted, taken over, or its model unloaded
     Draining             the daemon is shutting down
     StepFailed           the model could not be run
+    NotCompiled          a program that was needed could not be made; no state has changed
     Fault                a mistake of the daemon's own
     BadModel             a model file cannot be served (never reaches a client)
+    NoCuda               no CUDA card can be used (never reaches a client)
     CannotListen         the address cannot be listened on (never reaches a client)
 
 Each message says what was wrong and, where it helps, what to do.
@@ -86,12 +88,20 @@ class StepFailed(CellwireError):
     """The model could not be run, or what came out is not a number."""
 
 
+class NotCompiled(CellwireError):
+    """A program could not be made: the memory may be full. All states are as they were."""
+
+
 class Fault(CellwireError):
     """The daemon has made a mistake; its log holds the traceback."""
 
 
 class BadModel(CellwireError):
     """A model file cannot be served; the message names the file and the fault."""
+
+
+class NoCuda(CellwireError):
+    """No CUDA card can be used; the message says what is missing (never reaches a client)."""
 
 
 class CannotListen(CellwireError):

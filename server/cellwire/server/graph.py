@@ -53,6 +53,10 @@ class Graph:
         self.constants: list[onnx.TensorProto] = []
         self._part = part
 
+    def split(self, values: str, sizes: Sequence[int], into: Sequence[str]) -> None:
+        """Split `values` along the first axis into parts of these lengths."""
+        self._add("Split", (values, self.constant(sizes, np.int64)), [*into], {"axis": 0})
+
     def add(self, kind: str, *inputs: str, name: str = "", **attributes: int | str) -> str:
         """Add a node with one output and return the output's name."""
         name = name or f"{OWN}{self._part}.{kind}.{len(self.nodes)}"
@@ -82,9 +86,9 @@ class Graph:
         node.attribute.extend(helper.make_attribute(key, v) for key, v in attributes.items())
         self.nodes.append(node)
 
-    def constant(self, value: object, dtype: type[np.generic]) -> str:
+    def constant(self, value: object, dtype: type[np.generic], *, name: str = "") -> str:
         """Add a constant and return its name."""
-        name = f"{OWN}{self._part}.constant.{len(self.constants)}"
+        name = name or f"{OWN}{self._part}.constant.{len(self.constants)}"
         self.constants.append(numpy_helper.from_array(np.asarray(value, dtype), name))
         return name
 
@@ -139,7 +143,6 @@ class Graph:
         collected: Sequence[Collected],
     ) -> None:
         """Do the same as `loop`, without one: so many copies of the step, one after the other."""
-        self.constants.extend(step.constants)
         made = {name for node in step.nodes for name in node.output}
         before = {each.read.name: each.first for each in carried}
         told: dict[str, list[str]] = {each.output: [] for each in collected}
@@ -149,11 +152,10 @@ class Graph:
             self.nodes.extend(_renamed(node, names) for node in step.nodes)
             before = {each.read.name: names.get(each.left, each.left) for each in carried}
             for each in collected:
-                told[each.output].append(
-                    self.add("Unsqueeze", names[each.told.name], self.axes(0))
-                )
-        for each in carried:
-            self.add("Identity", before[each.read.name], name=each.last)
+                of_step = self.add("Unsqueeze", names[each.told.name], self.axes(0))
+                told[each.output].append(of_step)
+        for value in carried:
+            self.add("Identity", before[value.read.name], name=value.last)
         for output, parts in told.items():
             self.add("Concat", *parts, name=output, axis=0)
 
@@ -166,14 +168,20 @@ def _renamed(node: onnx.NodeProto, names: Mapping[str, str]) -> onnx.NodeProto:
     copy.input[:] = [names.get(name, name) for name in node.input]
     copy.output[:] = [names.get(name, name) for name in node.output]
     for attribute in copy.attribute:
-        # What a graph within the node calls by a name of its own is not what is meant outside.
-        for graph in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
-            own = {value.name for value in (*graph.input, *graph.initializer)}
-            own |= {name for inner in graph.node for name in inner.output}
-            outer = {name: other for name, other in names.items() if name not in own}
-            nodes = [_renamed(inner, outer) for inner in graph.node]
-            del graph.node[:]
-            graph.node.extend(nodes)
-            for value in graph.output:
-                value.name = outer.get(value.name, value.name)
+        for inner in attribute.graphs:
+            _rename_outer(inner, names)
+        if attribute.HasField("g"):
+            _rename_outer(attribute.g, names)
     return copy
+
+
+def _rename_outer(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
+    """Give other names to what a graph within a node reads from around it."""
+    own = {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
+    own |= {name for node in graph.node for name in node.output}
+    outer = {name: other for name, other in names.items() if name not in own}
+    nodes = [_renamed(node, outer) for node in graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    for value in graph.output:
+        value.name = outer.get(value.name, value.name)

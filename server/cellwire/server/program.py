@@ -66,28 +66,37 @@ class Parts:
     given: Sequence[Value] = ()  # of what was carried, what the program is to give
 
 
-def assemble(cell: Cell, parts: Parts) -> bytes:
-    """Return a serialized program."""
+def assemble(cell: Cell, parts: Parts, steps: int | None = None) -> bytes:
+    """Return a serialized program: of a loop, or of so many `steps` one after the other.
+
+    The latter has no input STEPS, and what else every program takes must come from `around`.
+    """
     around, states = parts.around, cell.states
     token = Carried(FIRST_TOKEN, Value(TOKEN, _INT64, ["batch"]), NEXT_TOKEN, last(NEXT_TOKEN))
-    gathered = [_gathered(around, state) for state in states]
-    around.loop(parts.step, STEPS, NUMBER, [token, *gathered, *parts.carried], parts.collected)
+    carried = [token, *(_gathered(around, state) for state in states), *parts.carried]
+    inputs: list[Value] = []
+    if steps is None:
+        around.loop(parts.step, STEPS, NUMBER, carried, parts.collected)
+        inputs.append(Value(STEPS, _INT64, []))
+        inputs += [Value(n, _INT64, ["batch"]) for n in (FIRST_TOKEN, READ_SLOT, WRITE_SLOT)]
+    else:
+        around.unrolled(parts.step, steps, NUMBER, carried, parts.collected)
     for state in states:
         slots = around.add("Unsqueeze", WRITE_SLOT, around.axes(1))
         arena, rows = ARENA + state.name, last(STATE + state.name)
         around.add("ScatterND", arena, slots, rows, name=NEXT_ARENA + state.name)
-    inputs = [
-        Value(STEPS, _INT64, []),
-        *(Value(name, _INT64, ["batch"]) for name in (FIRST_TOKEN, READ_SLOT, WRITE_SLOT)),
-        *parts.inputs,
-        *(Value(ARENA + state.name, _FLOAT32, ["slots", *state.shape]) for state in states),
-    ]
+    inputs += [*parts.inputs, *arenas(cell, ARENA)]
     outputs = [
         *(Value(c.output, c.told.dtype, ["steps", *c.told.shape]) for c in parts.collected),
         *parts.given,
-        *(Value(NEXT_ARENA + state.name, _FLOAT32, ["slots", *state.shape]) for state in states),
+        *arenas(cell, NEXT_ARENA),
     ]
     return _model(cell, parts, inputs, outputs).SerializeToString()
+
+
+def arenas(cell: Cell, name: str) -> list[Value]:
+    """Return the arenas as a program takes or gives them."""
+    return [Value(name + state.name, _FLOAT32, ["slots", *state.shape]) for state in cell.states]
 
 
 def _gathered(around: Graph, state: StateTensor) -> Carried:

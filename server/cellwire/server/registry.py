@@ -9,10 +9,12 @@ from pathlib import Path
 from cellwire.server.arena import Arena
 from cellwire.server.cell import Cell, read_cell
 from cellwire.server.config import Config
+from cellwire.server.device import CPU, Device, Execution
 from cellwire.server.engine import Engine
 from cellwire.server.errors import BadModel, Exists, Forbidden, InvalidRequest, NotFound, WrongState
 from cellwire.server.events import Event
 from cellwire.server.loop import EngineLoop
+from cellwire.server.placement import Placement
 from cellwire.server.runtime import Runtime
 from cellwire.server.vocabulary import Vocabulary
 
@@ -40,11 +42,13 @@ class Registry:
     def __init__(
         self,
         config: Config,
+        placement: Placement,
         deliver: Callable[[EngineLoop, list[Event]], None],
         on_crash: Callable[[BaseException], None],
     ) -> None:
         """Load every model of the configuration; BadModel if one cannot be served."""
         self._config = config
+        self._placement = placement
         self._deliver = deliver
         self._on_crash = on_crash
         self._models: dict[str, ServedModel] = {}
@@ -125,14 +129,15 @@ class Registry:
     def _serve(self, path: Path) -> ServedModel:
         config = self._config
         cell = read_cell(path)
-        arena = Arena(config.slots)
+        slots = self._placement.slots(config.slots, cell.state_bytes, len(config.models))
+        arena = Arena(slots)
+        device = self._placement.device
         try:
-            runtime = Runtime(cell, arena.slots, config.max_batch, config.threads)
-        except (MemoryError, ValueError) as error:  # the latter for more than can be addressed
-            raise BadModel(
-                f"{path}: there is no memory for {arena.slots:,} states of "
-                f"{cell.state_bytes:,} bytes each"
-            ) from error
+            runtime = self._runtime(cell, arena.slots, device)
+        except BadModel:
+            if device.is_host or config.provider != "auto":
+                raise
+            runtime = self._runtime(cell, arena.slots, CPU)
         engine = Engine(
             runtime,
             arena,
@@ -146,3 +151,15 @@ class Registry:
             vocabulary=Vocabulary.of(cell.manifest.vocabulary),
             loop=EngineLoop(engine, self._deliver, self._on_crash, cell.name),
         )
+
+    def _runtime(self, cell: Cell, slots: int, device: Device) -> Runtime:
+        """Return what runs a cell; BadModel if nothing can."""
+        config = self._config
+        execution = Execution.on(device, config.threads, one_size=config.one_size)
+        try:
+            return Runtime(cell, slots, config.max_batch, execution)
+        except (MemoryError, ValueError) as error:  # the latter for more than can be addressed
+            raise BadModel(
+                f"{cell.path}: there is no memory for {slots:,} states of "
+                f"{cell.state_bytes:,} bytes each; start the daemon with fewer --slots"
+            ) from error

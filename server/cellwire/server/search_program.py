@@ -184,7 +184,9 @@ def _choose(step: Graph, sizes: _Sizes, extensions: str) -> None:
     ahead = step.add("ScatterElements", extensions, greedy, sizes.ahead, axis=1, reduction="add")
     _, places = step.top(ahead, WIDTH)
     places, which = step.top(places, WIDTH, largest=False)
-    step.add("ArgMin", which, axis=1, keepdims=1, name=_left(GREEDY))  # what was the first
+    # What was the first; as float32, since CUDA has no kernel for whole numbers.
+    which = step.add("Cast", which, to=_FLOAT32)
+    step.add("ArgMin", which, axis=1, keepdims=1, name=_left(GREEDY))
     logs = step.add("GatherElements", extensions, places, axis=1, name=_STEP + NEXT_LOG_PROBABILITY)
     step.add("Reshape", logs, sizes.by_row, name=_left(LOG_PROBABILITY))
     step.add("Div", places, sizes.vocabulary, name=_STEP + PARENT)

@@ -8,7 +8,7 @@ import numpy as np
 
 from cellwire.server import program
 from cellwire.server import search_program as names
-from cellwire.server.compiled import Array, Binding, Compiled
+from cellwire.server.compiled import Array, Binding, Buffer, Compiled
 from cellwire.server.operations import Ending
 from cellwire.server.recent import Recent
 from cellwire.server.search import Bools, Ended, SearchBatch, SearchResult
@@ -22,7 +22,7 @@ class Searcher:
     """The programs that search, and a binding for each of the last sizes of batches."""
 
     def __init__(
-        self, compiled: Callable[[bool], Compiled], arenas: Mapping[str, Array], vocabulary: int
+        self, compiled: Callable[[bool], Compiled], arenas: Mapping[str, Buffer], vocabulary: int
     ) -> None:
         """`compiled` gives the program for searches that may end early, or that do not."""
         self._compiled = compiled
@@ -65,13 +65,14 @@ class _Bound:
     def __init__(
         self,
         compiled: Compiled,
-        arenas: Mapping[str, Array],
+        arenas: Mapping[str, Buffer],
         size: _Size,
         vocabulary: int,
     ) -> None:
         self._may_end, steps, beams, rows = size
         self._size = steps, beams, rows
-        self.binding = Binding(compiled, arenas)
+        self.binding = Binding(compiled)
+        self.binding.move(arenas)
         self._inputs: dict[str, Array] = {
             program.STEPS: np.array(steps),
             program.FIRST_TOKEN: np.zeros(beams * rows, np.int64),

@@ -263,6 +263,15 @@ class Session:
         self._credit.tokens = self._limits.read_ahead_chars
         self._held = False
 
+    def fail(self, error: CellwireError) -> None:
+        """End the operation whose row, or search, could not even be begun."""
+        assert self._run is not None
+        self._catching_up = False
+        self.trail.cancel_write()
+        self._reject(self._run.operation, error)
+        self._drop_run()
+        self._start_waiting()
+
     def close(self, operation_id: int | None, error: CellwireError | None = None) -> None:
         """End the session at once; what was running or waiting is dropped."""
         if self.closed:

@@ -13,11 +13,17 @@ State = tuple[bytes, ...]  # one row of each of the cell's state tensors
 class Stepper(Protocol):
     """Keeps the states of all slots, and moves them on."""
 
+    def stride_of(self, steps: int) -> int:
+        """Return the longest stride it makes of no more than so many steps."""
+
     def step(self, batch: StepBatch) -> StepResult:
-        """Make a stride; StepFailed if it cannot be done, with the arena's rows then undefined."""
+        """Make a stride; StepFailed if it cannot be done, with the arena's rows then undefined.
+
+        NotCompiled if it cannot be begun, and all rows are as they were.
+        """
 
     def search(self, batch: SearchBatch) -> SearchResult:
-        """Take searches some steps on; StepFailed as above."""
+        """Take searches some steps on; StepFailed, NotCompiled as above."""
 
     def read_state(self, slot: int) -> State:
         """Return a copy of the state in a slot."""

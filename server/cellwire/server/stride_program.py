@@ -16,19 +16,45 @@ and gives:
 Programs with more of a sampler (see sampler.py) have more inputs, and those that rank also give
 
     best_token, best_log_probability            [steps, batch, limit], the likeliest first
+
+A program for a fixed number of steps, and of likeliest tokens to rank, has no loop and no input of
+either number. It takes the columns of a batch packed into two arrays, so that they reach a device
+in two copies:
+
+    whole_numbers          int64[rows, batch]
+    numbers                float32[rows, batch]
+
+Each holds its columns one below the other, in the order of COLUMNS; those of each step have a row
+for each.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
 from onnx import TensorProto
 
 from cellwire.server import sampler as of_sampler
 from cellwire.server.cell import NEXT_STATE, SCORES, STATE, Cell
 from cellwire.server.graph import OWN, Collected, Graph, Shape, Value
-from cellwire.server.program import KEPT, NEXT_TOKEN, NUMBER, Parts, assemble, step_of
+from cellwire.server.program import (
+    FIRST_TOKEN,
+    KEPT,
+    NEXT_TOKEN,
+    NUMBER,
+    READ_SLOT,
+    WRITE_SLOT,
+    Parts,
+    assemble,
+    step_of,
+)
 from cellwire.server.sampler import Sampler, add_sampler, take_what_is_forced
 
 COUNT = f"{OWN}count"
+WHOLE_NUMBERS = f"{OWN}whole_numbers"
+NUMBERS = f"{OWN}numbers"
 CHOSEN = f"{OWN}chosen"
 LOG_PROBABILITY = f"{OWN}log_probability"
 BEST_TOKEN = f"{OWN}best_token"
@@ -39,17 +65,95 @@ _INT64, _FLOAT32 = TensorProto.INT64, TensorProto.FLOAT
 _ROWS: Shape = ("batch", 1)
 
 
-def compose_stride(cell: Cell, sampler: Sampler) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A number of every row, or one of every row and step."""
+
+    field: str  # of a StepBatch
+    name: str
+    dtype: type[np.generic]
+    each_step: bool = False
+    flat: bool = False  # [batch]; the others are [batch, 1]
+
+
+COLUMNS = (
+    Column("token", FIRST_TOKEN, np.int64, flat=True),
+    Column("read_slot", READ_SLOT, np.int64, flat=True),
+    Column("write_slot", WRITE_SLOT, np.int64, flat=True),
+    Column("count", COUNT, np.int64),
+    Column("forced", of_sampler.FORCED, np.int64, each_step=True),
+    Column("uniform", of_sampler.UNIFORM, np.float32, each_step=True),
+    Column("inverse_temperature", of_sampler.INVERSE_TEMPERATURE, np.float32),
+    Column("top_k", of_sampler.TOP_K, np.int64),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """What a program without a loop is made for."""
+
+    steps: int
+    limit: int  # of the likeliest tokens to rank; 0 if the sampler ranks none
+
+
+def columns_of(cell: Cell, sampler: Sampler) -> tuple[Column, ...]:
+    """Return the columns that a program takes."""
+    left_out = set()
+    if not (cell.writes and sampler.samples):
+        left_out |= {of_sampler.UNIFORM, of_sampler.INVERSE_TEMPERATURE}
+    if not (cell.writes and sampler.ranks):
+        left_out.add(of_sampler.TOP_K)
+    return tuple(column for column in COLUMNS if column.name not in left_out)
+
+
+def compose_stride(cell: Cell, sampler: Sampler, fixed: Fixed | None = None) -> bytes:
     """Return a serialized program for a cell; ValueError if the cell takes our names."""
-    step = step_of(cell)
+    step, around = step_of(cell), Graph("around")
     if cell.writes:
         add_sampler(step, sampler, NUMBER, cell.manifest.vocabulary.size)
     else:
         take_what_is_forced(step, NUMBER)
     step.add("Squeeze", of_sampler.CHOSEN, step.axes(1), name=NEXT_TOKEN)
     _stay_where_done(step, cell)
-    inputs = [Value(COUNT, _INT64, _ROWS), *_asked(cell, sampler)]
-    return assemble(cell, Parts(step, Graph("around"), inputs, (), _collected(cell, sampler)))
+    asked = _asked(cell, sampler)
+    if fixed is None:
+        inputs = [Value(COUNT, _INT64, _ROWS), *asked]
+    else:
+        columns = columns_of(cell, sampler)
+        inputs = [
+            *_unpacked(around, WHOLE_NUMBERS, np.int64, columns, fixed.steps),
+            *_unpacked(around, NUMBERS, np.float32, columns, fixed.steps),
+        ]
+        given = {of_sampler.LIMIT, *(column.name for column in columns)}
+        inputs += [value for value in asked if value.name not in given]
+        around.constant([fixed.limit], np.int64, name=of_sampler.LIMIT)
+    parts = Parts(step, around, inputs, (), _collected(cell, sampler))
+    return assemble(cell, parts, fixed.steps if fixed else None)
+
+
+def rows_of(columns: Sequence[Column], steps: int) -> list[int]:
+    """Return how many rows each column has where they are packed."""
+    return [steps if column.each_step else 1 for column in columns]
+
+
+def _unpacked(
+    around: Graph, packed: str, dtype: type[np.generic], columns: Sequence[Column], steps: int
+) -> list[Value]:
+    """Take the columns of one type out of what they are packed in; return that as an input."""
+    columns = [column for column in columns if column.dtype is dtype]
+    if not columns:
+        return []
+    rows = rows_of(columns, steps)
+    around.split(packed, rows, [f"{packed}.{column.field}" for column in columns])
+    for column in columns:
+        shape = [-1] if column.flat else [*([steps] if column.each_step else []), -1, 1]
+        around.add(
+            "Reshape",
+            f"{packed}.{column.field}",
+            around.constant(shape, np.int64),
+            name=column.name,
+        )
+    return [Value(packed, _INT64 if dtype is np.int64 else _FLOAT32, [sum(rows), "batch"])]
 
 
 def _stay_where_done(step: Graph, cell: Cell) -> None:

@@ -1,4 +1,4 @@
-"""Makes a cell's strides on its arenas.
+"""Makes a cell's strides on its arenas, of any size: on the CPU, where every row costs.
 
 The arrays of a stride are buffers that every stride fills again, from their beginning; for each
 size of stride there is a binding to so much of them.
@@ -12,26 +12,13 @@ import numpy as np
 
 from cellwire.server import program, sampler
 from cellwire.server import stride_program as names
-from cellwire.server.compiled import Array, Binding, Compiled
+from cellwire.server.cell import Cell
+from cellwire.server.compiled import Array, Binding, Buffer, Compiled
 from cellwire.server.recent import Recent
 from cellwire.server.sampler import Sampler
 from cellwire.server.step import MAX_STEPS, SAMPLED, Shaping, StepBatch, StepResult
 
 _KEPT_BINDINGS = 512
-
-# The columns of a StepBatch, and the inputs they go to.
-_COLUMNS: dict[str, tuple[str, type[np.generic]]] = {
-    "token": (program.FIRST_TOKEN, np.int64),
-    "read_slot": (program.READ_SLOT, np.int64),
-    "write_slot": (program.WRITE_SLOT, np.int64),
-    "count": (names.COUNT, np.int64),
-    "forced": (sampler.FORCED, np.int64),
-    "uniform": (sampler.UNIFORM, np.float32),
-    "inverse_temperature": (sampler.INVERSE_TEMPERATURE, np.float32),
-    "top_k": (sampler.TOP_K, np.int64),
-}
-_OF_EACH_STEP = ("forced", "uniform")
-_PLAIN = ("token", "read_slot", "write_slot")  # [batch]; the others are [batch, 1]
 
 # No change at all, for a stride that has none: a graph's input may not be empty.
 _NO_CHANGE: dict[str, Array] = {
@@ -50,25 +37,22 @@ class Strider:
     def __init__(
         self,
         compiled: Callable[[Sampler], Compiled],
-        arenas: Mapping[str, Array],
-        *,
-        vocabulary: int,
-        labels: int,
-        writes: bool,
+        arenas: Mapping[str, Buffer],
+        cell: Cell,
         max_batch: int,
     ) -> None:
-        """`compiled` gives the program for a sampler; `writes`: whether the cell has logits."""
+        """`compiled` gives the program for a sampler."""
         self._compiled = compiled
         self._arenas = arenas
-        self._vocabulary = vocabulary
-        self._labels = labels
-        self._writes = writes
+        self._cell = cell
+        self._vocabulary = vocabulary = cell.manifest.vocabulary.size
+        self._labels = labels = len(cell.labels)
         self._bindings = Recent[_Key, Binding](_KEPT_BINDINGS)
         self._steps = np.zeros((), np.int64)
         self._limit = np.ones(1, np.int64)
         self._inputs = {
-            column: np.zeros(max_batch * (MAX_STEPS if column in _OF_EACH_STEP else 1), dtype)
-            for column, (_, dtype) in _COLUMNS.items()
+            column.field: np.zeros(max_batch * (MAX_STEPS if column.each_step else 1), column.dtype)
+            for column in names.COLUMNS
         }
         # The outputs: [steps, batch], [batch, limit], ...
         self._chosen = np.zeros(MAX_STEPS * max_batch, np.int64)
@@ -77,10 +61,14 @@ class Strider:
         self._best_log_probability = np.zeros(max_batch * vocabulary, np.float32)
         self._scores = np.zeros(MAX_STEPS * max_batch * labels, np.float32)
 
+    def stride_of(self, steps: int) -> int:
+        """Return the longest stride it makes of no more than so many steps."""
+        return steps
+
     def step(self, batch: StepBatch) -> StepResult:
-        """Make a stride; StepFailed if the runtime refuses."""
+        """Make a stride; NotCompiled, StepFailed if the runtime refuses."""
         rows, steps = len(batch), batch.steps
-        asked, limit = self._sampler_for(batch)
+        asked, limit = needed(batch, self._cell)
         self._fill(self._compiled(asked), batch, limit)
         binding = self._binding(asked, steps, rows, limit)
         if batch.shaping is not None:
@@ -88,34 +76,12 @@ class Strider:
         binding.run()
         return self._result(steps, rows, limit if batch.best else 0)
 
-    def _sampler_for(self, batch: StepBatch) -> tuple[Sampler, int]:
-        """Return what sampler a batch needs, and how many of the likeliest tokens it must rank.
-
-        That number is a power of two, so that there are few different bindings.
-        """
-        if not self._writes:
-            return Sampler.PLAIN, 0
-        most = max(min(int(batch.top_k.max()), self._vocabulary), batch.best)
-        if batch.shaping is not None and (batch.shaping.top_p < 1).any():
-            most = self._vocabulary
-        limit = min(self._vocabulary, 1 << max(0, most - 1).bit_length())
-        if batch.shaping is not None:
-            return Sampler.SHAPING, limit
-        sampled = (batch.forced == SAMPLED).any(axis=0)  # [batch]
-        if not sampled.any():
-            return Sampler.FORCED, 0
-        if most == 0:
-            return Sampler.PLAIN, 0
-        if batch.best or (sampled & (batch.top_k == 0)).any():
-            return Sampler.RANKING, limit
-        return Sampler.TOP_K, limit
-
     def _fill(self, compiled: Compiled, batch: StepBatch, limit: int) -> None:
         """Put a batch into the inputs of a program."""
-        for column, (name, _) in _COLUMNS.items():
-            if name in compiled.inputs:
-                values = getattr(batch, column)
-                self._inputs[column][: values.size] = values.reshape(-1)
+        for column in names.COLUMNS:
+            if column.name in compiled.inputs:
+                values = getattr(batch, column.field)
+                self._inputs[column.field][: values.size] = values.reshape(-1)
         if limit:
             top_k = self._inputs["top_k"][: len(batch)]
             np.minimum(top_k, self._vocabulary, out=top_k)
@@ -141,13 +107,14 @@ class Strider:
 
     def _bind(self, asked: Sampler, steps: int, rows: int, limit: int) -> Binding:
         compiled = self._compiled(asked)
-        binding = Binding(compiled, self._arenas)
+        binding = Binding(compiled)
+        binding.move(self._arenas)
         binding.input(program.STEPS, self._steps)
-        for column, (name, _) in _COLUMNS.items():
-            shape = (rows,) if column in _PLAIN else (rows, 1)
-            shape = (steps, *shape) if column in _OF_EACH_STEP else shape
-            if name in compiled.inputs:
-                binding.input(name, self._inputs[column], shape)
+        for column in names.COLUMNS:
+            shape = (rows,) if column.flat else (rows, 1)
+            shape = (steps, *shape) if column.each_step else shape
+            if column.name in compiled.inputs:
+                binding.input(column.name, self._inputs[column.field], shape)
         each = (steps, rows, 1)
         binding.output(names.CHOSEN, self._chosen, each)
         binding.output(names.LOG_PROBABILITY, self._log_probability, each)
@@ -160,6 +127,30 @@ class Strider:
         if self._labels:
             binding.output(names.ALL_SCORES, self._scores, (steps, rows, self._labels))
         return binding
+
+
+def needed(batch: StepBatch, cell: Cell) -> tuple[Sampler, int]:
+    """Return what sampler a batch needs, and how many of the likeliest tokens it must rank.
+
+    That number is a power of two, so that there are few different ones.
+    """
+    if not cell.writes:
+        return Sampler.PLAIN, 0
+    vocabulary = cell.manifest.vocabulary.size
+    most = max(min(int(batch.top_k.max()), vocabulary), batch.best)
+    if batch.shaping is not None and (batch.shaping.top_p < 1).any():
+        most = vocabulary
+    limit = min(vocabulary, 1 << max(0, most - 1).bit_length())
+    if batch.shaping is not None:
+        return Sampler.SHAPING, limit
+    sampled = (batch.forced == SAMPLED).any(axis=0)  # [batch]
+    if not sampled.any():
+        return Sampler.FORCED, 0
+    if most == 0:
+        return Sampler.PLAIN, 0
+    if batch.best or (sampled & (batch.top_k == 0)).any():
+        return Sampler.RANKING, limit
+    return Sampler.TOP_K, limit
 
 
 def _bind_shaping(binding: Binding, shaping: Shaping) -> None:

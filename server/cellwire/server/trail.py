@@ -10,8 +10,8 @@ For a rewind window of w tokens a state is kept every sqrt(w) tokens, but no mor
 stride is long: some sqrt(w) slots, and a replay of less than sqrt(w) steps. No state is ever
 copied: a head that must be kept is left where it is, and the next stride writes another slot.
 
-A trail can be parked: then it holds no slots, only a copy of its oldest state, in the host's memory.
-Where it goes on from there, it is behind.
+A trail can be parked: then it holds no slots, only a copy of its oldest state, in the host's
+memory. Where it goes on from there, it is behind.
 """
 
 from __future__ import annotations
@@ -54,7 +54,16 @@ def slots_for(window: int) -> int:
 class Trail:
     """A text with its states. Holds its slots until `release`."""
 
-    __slots__ = ("_arena", "_floor", "_interval", "_kept", "_parked", "_writing", "history", "window")
+    __slots__ = (
+        "_arena",
+        "_floor",
+        "_interval",
+        "_kept",
+        "_parked",
+        "_writing",
+        "history",
+        "window",
+    )
 
     def __init__(
         self,
@@ -159,6 +168,11 @@ class Trail:
         assert self._writing is not None
         self._arena.release(self._writing)
         self._writing = None
+
+    def cancel_write(self) -> None:
+        """Give back the slot of a stride that has not been made."""
+        if self._writing is not None:
+            self.stay()
 
     def settle(self, tokens: Iterable[int]) -> None:
         """Add tokens to the text."""

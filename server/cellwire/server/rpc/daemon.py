@@ -14,6 +14,7 @@ from cellwire.server.config import MAX_MESSAGE_BYTES, Config
 from cellwire.server.errors import CannotListen
 from cellwire.server.events import Event
 from cellwire.server.loop import EngineLoop
+from cellwire.server.placement import place
 from cellwire.server.registry import Registry
 from cellwire.server.rpc.generation_service import GenerationService
 from cellwire.server.rpc.live_sessions import LiveSessions
@@ -43,6 +44,8 @@ class Daemon:
     """
 
     def __init__(self, config: Config) -> None:
+        """Choose the device to run on; NoCuda if one is asked for that cannot be used."""
+        self.placement = place(config.provider, config.device)
         self.address = config.listen
         self.crashed: asyncio.Future[BaseException]
         self.registry: Registry
@@ -53,7 +56,7 @@ class Daemon:
         """Load the models and listen; BadModel or CannotListen if that is impossible."""
         self._loop = asyncio.get_running_loop()
         self.crashed = self._loop.create_future()
-        self.registry = Registry(self._config, self._deliver, self._on_crash)
+        self.registry = Registry(self._config, self.placement, self._deliver, self._on_crash)
         self._sessions = LiveSessions(self.registry)
         self._generation = GenerationService(self._sessions)
         self._health = health.aio.HealthServicer()

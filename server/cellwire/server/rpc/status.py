@@ -25,6 +25,7 @@ from cellwire.server.errors import (
     Forbidden,
     Full,
     InvalidRequest,
+    NotCompiled,
     NotFound,
     OutOfRange,
     StepFailed,
@@ -46,6 +47,7 @@ _CODES: dict[type[CellwireError], grpc.StatusCode] = {
     Ended: grpc.StatusCode.ABORTED,
     Draining: grpc.StatusCode.UNAVAILABLE,
     StepFailed: grpc.StatusCode.INTERNAL,
+    NotCompiled: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Fault: grpc.StatusCode.INTERNAL,
 }
 
