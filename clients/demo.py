@@ -29,12 +29,15 @@ def daemon() -> Iterator[str]:
     started_s = time.perf_counter()
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603  # ours
         assert process.stderr is not None  # noqa: S101  # a pipe was asked for
-        line = process.stderr.readline()
-        ready = re.search(r"ready on (\S+);", line)
-        if ready is None:
-            sys.exit(line + process.stderr.read())
+        said, ready = "", None
+        while ready is None:
+            line = process.stderr.readline()
+            if not line:
+                sys.exit(said)
+            said += line
+            ready = re.search(r"ready on (\S+);", line)
         took_s = time.perf_counter() - started_s
-        _console.print(f"[dim]$ {' '.join(['cellwire', *command[1:]])}\n{line.strip()}")
+        _console.print(f"[dim]$ {' '.join(['cellwire', *command[1:]])}\n{said.strip()}")
         _console.print(f"[dim](ready after {took_s:.1f} s)\n")
         try:
             yield ready[1]

@@ -22,6 +22,7 @@ class Served:
     """A daemon that is ready."""
 
     process: subprocess.Popen[str]
+    placed_line: str
     ready_line: str
     address: str
 
@@ -38,10 +39,10 @@ def served(*arguments: str) -> Iterator[Served]:
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     try:
-        line = process.stderr.readline()
+        placed, line = process.stderr.readline(), process.stderr.readline()
         ready = re.search(r"ready on (\S+);", line)
-        assert ready, line + process.stderr.read()
-        yield Served(process, line, ready[1])
+        assert ready, placed + line + process.stderr.read()
+        yield Served(process, placed, line, ready[1])
     finally:
         process.kill()
         process.communicate()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,38 @@ from cellwire.client import Unavailable, connect
 
 def test_the_ready_line_names_models_and_provider(daemon: Served) -> None:
     assert "tiny on CPUExecutionProvider, verse on CPUExecutionProvider" in daemon.ready_line
+
+
+def test_the_line_before_says_what_it_runs_on(model: Path) -> None:
+    with served("--model", str(model), "--provider", "cpu") as daemon:
+        assert daemon.placed_line == "cellwire: on the CPU, as asked for\n"
+
+
+def test_a_card_that_is_not_there_is_refused(model: Path) -> None:
+    done = run("serve", "--model", str(model), "--provider", "cuda", "--device", "99")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("cellwire: ")
+    assert len(done.stderr.splitlines()) == 1
+    assert "NVIDIA driver" in done.stderr or "no CUDA device 99" in done.stderr
+
+
+async def sentences(daemon: Served, count: int) -> list[str]:
+    """Open so many sessions, let each read and rest, and then each write."""
+    async with connect(daemon.address) as client, AsyncExitStack() as stack:
+        sessions = [await stack.enter_async_context(client.session(seed=n)) for n in range(count)]
+        for session in sessions:
+            await session.append("the ")
+        return [await session.generate(max_chars=30).text() for session in sessions]
+
+
+def test_parked_and_padded_sessions_write_what_they_would_anywhere(model: Path) -> None:
+    """With slots for three sessions at once, and all batches filled up to one size."""
+    with (
+        served("--model", str(model)) as roomy,
+        served("--model", str(model), "--slots", "24", "--max-batch", "4", "--one-size") as narrow,
+    ):
+        assert asyncio.run(sentences(roomy, 12)) == asyncio.run(sentences(narrow, 12))
 
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])

@@ -41,19 +41,20 @@ def try_cuda(number: int) -> None:
         [helper.make_node("Add", ["one", "one"], ["two"])], "try", [one], [two]
     )
     model = helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 21)])
-    compiled = Compiled(model.SerializeToString(), device=Device("cuda", number))
+    ort.set_default_logger_severity(_SILENT)  # it is our error that tells what is wrong
     try:
+        compiled = Compiled(model.SerializeToString(), device=Device("cuda", number))
         compiled.session.run(None, {"one": np.ones(1, np.float32)})
     except Exception as error:  # of onnxruntime: see below
         raise ValueError(str(error)) from error
+    finally:
+        ort.set_default_logger_severity(_QUIET)
 
 
-def preload_cuda() -> str:
-    """Load the CUDA libraries that came with pip packages; return what was said of it."""
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said):  # it prints what it did not find
+def preload_cuda() -> None:
+    """Load the CUDA libraries that came with pip packages, if they did."""
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints what it did not find
         ort.preload_dlls()
-    return said.getvalue().strip()
 
 
 class Compiled:
@@ -80,7 +81,7 @@ class Compiled:
         except Exception as error:
             raise ValueError(str(error)) from error
         if not device.is_host and self.provider != _CUDA:
-            raise ValueError("the CUDA provider could not be had")
+            raise ValueError("its CUDA provider cannot be loaded")
         self.inputs = frozenset(value.name for value in self.session.get_inputs())
         self._captured = captured
         self._bindings = 0

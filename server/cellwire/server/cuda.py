@@ -35,13 +35,10 @@ def find_card(number: int) -> Card:
             f"x86-64 and for Windows, from {_INSTALL}"
         )
     name = _name_of(number)
-    said = compiled.preload_cuda()
+    compiled.preload_cuda()
     for library, what in _libraries():
         if not _loads(library):
-            raise NoCuda(
-                f"{what} is missing ({library} cannot be loaded); {_INSTALL}"
-                + (f". ONNX Runtime says: {said.splitlines()[0]}" if said else "")
-            )
+            raise NoCuda(f"{what} is missing ({library} cannot be loaded): {_INSTALL}")
     try:
         compiled.try_cuda(number)
     except ValueError as error:
@@ -59,6 +56,7 @@ def _libraries() -> list[tuple[str, str]]:
         (f"libcudart.so.{major}", f"the CUDA {major} runtime"),
         (f"libcublasLt.so.{major}", f"cuBLAS for CUDA {major}"),
         (f"libcublas.so.{major}", f"cuBLAS for CUDA {major}"),
+        ("libcurand.so.10", f"cuRAND for CUDA {major}"),
         ("libcudnn.so.9", "cuDNN 9"),
     ]
 

@@ -1,0 +1,171 @@
+"""More sessions than the arena has room for: those that rest are parked, and nobody can tell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from tests.server.plain_stepper import PlainStepper
+
+from cellwire.server.arena import Arena
+from cellwire.server.engine import Engine
+from cellwire.server.errors import Full, NotCompiled
+from cellwire.server.events import Closed, Event, Rejected, Written
+from cellwire.server.operations import Append, Complete, Generate, Rewind
+from cellwire.server.sampling import Sampling
+from cellwire.server.step import StepBatch, StepResult
+from cellwire.server.trail import slots_for
+from cellwire.server.waiting import Limits
+
+WINDOW = 20
+EACH = slots_for(WINDOW)
+
+
+def engine_with(sessions: int, slots: int, stepper: PlainStepper | None = None) -> Engine:
+    """An engine, and sessions that have read a little and rest."""
+    limits = Limits(read_ahead_chars=1_000)
+    stepper = stepper or PlainStepper()
+    engine = Engine(stepper, Arena(slots), limits, max_sessions=99, max_batch=8)
+    for n in range(sessions):
+        engine.open(str(n), 0, n, WINDOW)
+        engine.submit(str(n), Append(1, np.arange(n + 2, dtype=np.uint32) % 10))
+        run(engine)
+    return engine
+
+
+def run(engine: Engine) -> list[Event]:
+    events = engine.take_events()
+    while not engine.idle:
+        events += engine.step()
+    engine.check_integrity()
+    return events
+
+
+def written(events: list[Event]) -> dict[str, list[int]]:
+    texts: dict[str, list[int]] = {}
+    for event in events:
+        if isinstance(event, Written):
+            texts.setdefault(event.session_id, []).extend(event.tokens)
+    return texts
+
+
+def parked(engine: Engine) -> list[str]:
+    return [name for name, session in engine._sessions.items() if session.trail.parked]
+
+
+def life(engine: Engine, sessions: int) -> dict[str, list[int]]:
+    """Each in turn writes, goes back, is completed, and writes again."""
+    events = []
+    for operation in (
+        lambda n: Generate(2, 30, Sampling(seed=n)),
+        lambda _: Rewind(3, chars=7),
+        lambda _: Complete(4, 3, 2, 4),
+        lambda n: Generate(5, 9, Sampling(seed=n)),
+    ):
+        for n in range(sessions):
+            engine.submit(str(n), operation(n))
+            events += run(engine)
+    assert not any(isinstance(event, Rejected | Closed) for event in events)
+    return written(events)
+
+
+def test_parked_sessions_go_on_as_if_they_had_not_been() -> None:
+    roomy, narrow = engine_with(12, 1_000), engine_with(12, 3 * EACH)
+    assert parked(roomy) == []
+    assert len(parked(narrow)) >= 9
+    assert life(narrow, 12) == life(roomy, 12)
+
+
+def test_who_has_rested_longest_is_parked_first() -> None:
+    engine = engine_with(3, 3 * EACH)
+    engine.submit("0", Generate(2, 1, Sampling()))
+    run(engine)
+    engine.open("3", 0, 3, WINDOW)
+    assert parked(engine) == ["1"]
+
+
+def test_those_at_work_keep_their_slots_and_newcomers_are_told_to_wait() -> None:
+    engine = engine_with(3, 3 * EACH)
+    for n in range(3):
+        engine.submit(str(n), Generate(2, 10**6, Sampling()))
+    engine.take_events()
+    engine.open("3", 0, 3, WINDOW)
+    (event,) = engine.take_events()
+    assert isinstance(event, Closed)
+    assert isinstance(event.error, Full)
+    assert parked(engine) == []
+
+
+def test_a_parked_session_that_finds_no_room_lives_on() -> None:
+    engine = engine_with(4, 3 * EACH)
+    (away,) = parked(engine)
+    others = {"0", "1", "2", "3"} - {away}
+    for other in others:
+        engine.submit(other, Generate(2, 10**6, Sampling()))
+    engine.take_events()
+    engine.submit(away, Generate(2, 5, Sampling()))
+    (event,) = engine.take_events()
+    assert isinstance(event, Rejected)
+    assert isinstance(event.error, Full)
+    engine.close(next(iter(others)))
+    engine.submit(away, Generate(3, 5, Sampling()))
+    events = [event for _ in range(9) for event in engine.step()]
+    assert len(written(events)[away]) == 5
+
+
+def test_a_parked_session_is_exported_described_and_forked() -> None:
+    roomy, narrow = engine_with(4, 1_000), engine_with(4, 3 * EACH)
+    (away,) = parked(narrow)
+    assert narrow.freeze(away) == roomy.freeze(away)
+    assert narrow.describe(away) == roomy.describe(away)
+    assert parked(narrow) == [away]
+    narrow.fork(away, "fork", 1)
+    roomy.fork(away, "fork", 1)
+    for engine in (narrow, roomy):
+        engine.submit("fork", Generate(2, 20, Sampling()))
+    assert written(run(narrow)) == written(run(roomy))
+
+
+def test_a_parked_session_can_be_closed() -> None:
+    engine = engine_with(4, 3 * EACH)
+    (away,) = parked(engine)
+    engine.close(away)
+    engine.check_integrity()
+    assert engine.sessions == 3
+
+
+class Uncompiled(PlainStepper):
+    """Cannot begin what it is asked for, once."""
+
+    refuses = False
+
+    def step(self, batch: StepBatch) -> StepResult:
+        self.refuse()
+        return super().step(batch)
+
+    def refuse(self) -> None:
+        if self.refuses:
+            self.refuses = False
+            raise NotCompiled("no memory for another program")
+
+
+@pytest.mark.parametrize(
+    "before", [lambda _: None, lambda engine: engine.submit("0", Rewind(7, chars=3))]
+)
+def test_a_program_that_cannot_be_made_fails_the_operation_alone(
+    before: Callable[[Engine], None],
+) -> None:
+    stepper = Uncompiled()
+    engine, plain = engine_with(1, 99, stepper), engine_with(1, 99)
+    for each in (engine, plain):
+        each.submit("0", Append(6, np.arange(8, dtype=np.uint32)))
+        run(each)
+        before(each)
+    stepper.refuses = True
+    engine.submit("0", Generate(8, 5, Sampling()))
+    engine.submit("0", Generate(9, 5, Sampling()))
+    plain.submit("0", Generate(9, 5, Sampling()))
+    events = run(engine)
+    assert [e.operation_id for e in events if isinstance(e, Rejected)] == [8]
+    assert written(events) == written(run(plain))
