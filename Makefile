@@ -6,7 +6,7 @@ TORCH := torch==2.13.0
 PROTOS := $(wildcard protos/cellwire/v1/*.proto)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test format lint types protos protos-check protos-release bench bench-report model clean
+.PHONY: help demo serve test format lint types protos protos-check protos-release bench bench-report gpu model clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -25,6 +25,10 @@ help:  ## list the targets
 
 .venv/.bench: .venv/.dev
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[server,train,dev,bench]'
+	@touch $@
+
+.venv/.gpu: .venv/.dev
+	$(BIN)/pip install -q --disable-pip-version-check -e '.[server,train,dev,gpu]'
 	@touch $@
 
 demo: .venv/.server  ## start the daemon on its built-in model and stream text from it
@@ -66,8 +70,17 @@ bench: .venv/.bench  ## run every benchmark (a quarter of an hour) into runs/ben
 	@mkdir -p runs
 	$(BIN)/cellwire bench all --out runs/bench.json
 
-bench-report: .venv/.bench  ## write the figures and plots of runs/bench.json into docs/
+# Where python and cellwire are: an environment of another name is taken as it is, without network.
+GPU_BIN ?= $(BIN)
+
+gpu: $(if $(filter $(BIN),$(GPU_BIN)),.venv/.gpu)  ## test and measure on a CUDA card, into runs/gpu.json
+	@mkdir -p runs
+	$(GPU_BIN)/python -m pytest -m gpu
+	$(GPU_BIN)/cellwire bench gpu --out runs/gpu.json
+
+bench-report: .venv/.bench  ## write the figures and plots of runs/bench.json and gpu.json into docs/
 	$(BIN)/python -m tests.bench.report runs/bench.json
+	@test ! -f runs/gpu.json || $(BIN)/python -m tests.bench.report runs/gpu.json
 
 model: .venv/.dev  ## train and export the built-in model (an hour and a half on two cores)
 	$(BIN)/cellwire train exporter/corpora/austen.txt --out runs/austen-1 \

@@ -34,6 +34,7 @@ def _at_most(value: float) -> Bound:
 
 
 BOUNDS: dict[str, Bound] = {
+    "gpu.chars_per_s.L.512": Bound(500_000),
     "raw.cell_ratio.L.64": Bound(0.93),
     "raw.cell_ratio.M.64": Bound(0.90),
     "raw.cell_ratio.S.64": Bound(0.70),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -11,6 +12,9 @@ from pathlib import Path
 
 from tests.bench.child import ROOT
 from tests.bench.models import SIZES, VOCABULARY
+
+from cellwire.server.cuda import find_card
+from cellwire.server.errors import NoCuda
 
 _PACKAGES = ("onnxruntime", "grpcio", "protobuf", "numpy", "torch", "litserve")
 _OTHER_BUILDS = {"onnxruntime": "onnxruntime-gpu"}
@@ -21,6 +25,7 @@ def described(threads: int) -> dict[str, str | int]:
     return {
         "cpu": _cpu(),
         "cores": usable_cores(),
+        **_gpu(),
         "memory_gib": round(memory_bytes("MemTotal") / 2**30),
         "os": platform.platform(),
         "python": platform.python_version(),
@@ -56,6 +61,16 @@ def _cpu() -> str:
         if name.strip() == "model name":
             return value.strip()
     return platform.processor()
+
+
+def _gpu() -> dict[str, str]:
+    """Return the card and its driver, if there is one."""
+    try:
+        card = find_card(0)
+    except NoCuda:
+        return {}
+    driver = re.search(r"[0-9]+[.][0-9.]+", Path("/proc/driver/nvidia/version").read_text())
+    return {"gpu": card.name, "driver": driver[0] if driver else "unknown"}
 
 
 def _version(package: str) -> str:

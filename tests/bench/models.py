@@ -46,6 +46,7 @@ SIZES: dict[str, Size] = {
     "S": Size(1, 128),
     "M": Size(2, 256),
     "L": Size(2, 512),
+    "XL": Size(2, 1024),
     "tiny": Size(1, 16),  # for tests of the benchmarks themselves
 }
 

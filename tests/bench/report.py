@@ -1,9 +1,11 @@
 """Figures as tables and plots: from the JSON of `cellwire bench` into docs/benchmarks.md.
 
     python -m tests.bench.report runs/bench.json
+    python -m tests.bench.report runs/gpu.json
 
-The tables go between the two marks in the page, which is made if it is not there; the plots lie
-beside it in docs/benchmarks/. What else the page says is for people to write, and stays.
+The tables go between the two marks in the page, which is made if it is not there, those of a GPU
+between marks of their own; the plots lie beside it in docs/benchmarks/. What else the page says is
+for people to write, and stays.
 """
 
 from __future__ import annotations
@@ -15,13 +17,15 @@ from pathlib import Path
 from typing import cast
 
 from tests.bench.child import ROOT
-from tests.bench.cli import NAMES, Result, number
+from tests.bench.cli import BY_NAME_ONLY, NAMES, Result, number
 from tests.bench.figures import BOUNDS, HIGH, LOW
 
 PAGE = ROOT / "docs" / "benchmarks.md"
 PLOTS = PAGE.with_suffix("")
-BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
+MARKS = "<!-- figures -->", "<!-- end of figures -->"
+GPU_MARKS = "<!-- figures of a GPU -->", "<!-- end of figures of a GPU -->"
 COMMAND = "cellwire bench all --out runs/bench.json"
+GPU_COMMAND = "cellwire bench gpu --out runs/gpu.json"
 
 
 def write_report(result: Result, page: Path = PAGE, plots: Path = PLOTS) -> None:
@@ -30,20 +34,27 @@ def write_report(result: Result, page: Path = PAGE, plots: Path = PLOTS) -> None
 
     plots.mkdir(parents=True, exist_ok=True)
     drawn = draw(result, plots)
-    text = page.read_text() if page.exists() else f"# Benchmarks\n\n{BEGIN}\n{END}\n"
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    first, last = marks = GPU_MARKS if of_gpu(result) else MARKS
+    lines = "\n".join(marks)
+    text = page.read_text() if page.exists() else f"# Benchmarks\n\n{lines}\n"
+    before, begin, rest = text.partition(first)
+    _, end, after = rest.partition(last)
     if not (begin and end):
-        raise ValueError(f"{page} has not both of {BEGIN} and {END}")
+        raise ValueError(f"{page} has not both of {first} and {last}")
     body = markdown(result, [f"{plots.name}/{path.name}" for path in drawn])
-    page.write_text(f"{before}{BEGIN}\n{body}{END}{after}")
+    page.write_text(f"{before}{first}\n{body}{last}{after}")
+
+
+def of_gpu(result: Result) -> bool:
+    """Whether these are a GPU's figures."""
+    return any(name.startswith("gpu.") for name in result)
 
 
 def markdown(result: Result, plots: Sequence[str] = ()) -> str:
     """Return the machine, the figures that have a bound, the plots, and every figure."""
     numbers = numbers_of(result)
     parts = [
-        f"Made by `{COMMAND}` on this machine:\n",
+        f"Made by `{GPU_COMMAND if of_gpu(result) else COMMAND}` on this machine:\n",
         _table(("", ""), [(name, str(value)) for name, value in _machine(result).items()]),
         "The figures that have a bound, with the least and the greatest of their rounds:\n",
         _table(
@@ -51,7 +62,7 @@ def markdown(result: Result, plots: Sequence[str] = ()) -> str:
             [_bounded(numbers, name) for name in BOUNDS if name in numbers],
         ),
         *(f"![{Path(plot).stem}]({plot})\n" for plot in plots),
-        *(_all_of(numbers, name) for name in NAMES),
+        *(_all_of(numbers, name) for name in (*NAMES, *BY_NAME_ONLY)),
     ]
     return "\n" + "\n".join(part for part in parts if part) + "\n"
 

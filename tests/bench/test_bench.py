@@ -7,13 +7,15 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.bench import cli, raw
+from tests.bench import cli, gpu, raw
 from tests.bench.cli import NAMES, Result
 from tests.bench.figures import BOUNDS, Bound
 from tests.bench.machine import described
 from tests.bench.models import Models, symbols_of, text_of
 from tests.bench.report import markdown
 from tests.bench.setting import QUICK, Effort, Setting
+
+from cellwire.server.device import Device
 
 _AT_ONCE = Effort(
     rounds=2,
@@ -34,7 +36,7 @@ _VERSIONS = {"onnxruntime", "grpcio", "protobuf", "numpy", "torch", "litserve"}
 def _declared() -> dict[str, str]:
     return {
         figure: name
-        for name in NAMES
+        for name in (*NAMES, *cli.BY_NAME_ONLY)
         for figure in importlib.import_module(f"tests.bench.{name}").FIGURES
     }
 
@@ -61,6 +63,14 @@ def test_raw_measures_a_tiny_model(tmp_path: Path) -> None:
     assert {f"raw.cell_ratio.tiny.{batch}" for batch in (1, 4)} <= figures.keys()
     assert all(value > 0 for value in figures.values())
     assert said == ["raw: tiny, batch 1", "raw: tiny, batch 4"]
+
+
+def test_gpu_measures_a_tiny_model_where_there_is_none(tmp_path: Path) -> None:
+    setting = Setting(Models(tmp_path), 1, _AT_ONCE, lambda _: None)
+    figures = gpu.run(setting, ("tiny",), (1, 4), (1,), device=Device())
+    assert {f"gpu.step_us.tiny.{batch}" for batch in (1, 4)} <= figures.keys()
+    assert figures["gpu.same_bits.tiny.4"] == 1
+    assert figures["gpu.served_chars_per_s.tiny.1"] > 0
 
 
 def test_the_machine_is_described() -> None:

@@ -164,7 +164,7 @@ def _renamed(node: onnx.NodeProto, names: Mapping[str, str]) -> onnx.NodeProto:
     """Return a copy of a node, with other names for what it reads and makes."""
     copy = onnx.NodeProto()
     copy.CopyFrom(node)
-    copy.name = names.get(node.name, node.name)
+    copy.ClearField("name")  # no two nodes may have one name
     copy.input[:] = [names.get(name, name) for name in node.input]
     copy.output[:] = [names.get(name, name) for name in node.output]
     for attribute in copy.attribute:

@@ -1,0 +1,66 @@
+"""The bare loop of a padded program: what the daemon runs on a card, with nothing around it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from cellwire.server.arena import RESERVED, ZERO
+from cellwire.server.cell import read_cell
+from cellwire.server.device import Execution
+from cellwire.server.padded_strider import LENGTHS, PaddedStrider
+from cellwire.server.row import Row, batch_of
+from cellwire.server.runtime import Runtime
+from cellwire.server.sampler import Sampler
+from cellwire.server.step import StepBatch
+from cellwire.server.stride_program import CHOSEN, Fixed
+
+_STEPS = max(LENGTHS)
+
+
+class PaddedStepping:
+    """Runs strides of the greatest length, all rows drawing at temperature 1."""
+
+    def __init__(self, model: Path, execution: Execution, rows: int) -> None:
+        cell = read_cell(model)
+        self._symbols = cell.manifest.vocabulary.size
+        self._rows = rows
+        self._runtime = Runtime(cell, RESERVED + rows, rows, execution)
+        strider = self._runtime._strider
+        assert isinstance(strider, PaddedStrider)
+        self._padded = strider._padded_to((Sampler.PLAIN, Fixed(_STEPS, 0), rows, 0))
+        self._padded.fill(self._batch(range(rows), first=False))
+
+    def stride(self) -> None:
+        """Make a stride: what was drawn last goes up, what is drawn comes down."""
+        self._padded.run()
+        chosen = self._padded._outputs[CHOSEN].download()
+        self._padded._columns["token"][0] = chosen[-1, :, 0]
+
+    def replay(self) -> None:
+        """Run the program on what is there already."""
+        self._padded.binding.run()
+
+    def log_probabilities(self, *rows: int) -> npt.NDArray[np.float32]:
+        """Return those of some rows' first stride, or all rows': `[steps, rows]`."""
+        batch = self._batch(rows or range(self._rows), first=True)
+        return self._runtime.step(batch).log_probability
+
+    def _batch(self, rows: range | tuple[int, ...], *, first: bool) -> StepBatch:
+        """Return a stride of rows that each have a number, from their beginning or their slots."""
+        slots = [RESERVED + place for place in range(len(rows))]
+        return batch_of(
+            [
+                Row(
+                    token=row % self._symbols,
+                    read_slot=ZERO if first else slot,
+                    write_slot=slot,
+                    steps=_STEPS,
+                    key=row,
+                )
+                for row, slot in zip(rows, slots, strict=True)
+            ],
+            _STEPS,
+        )
