@@ -43,11 +43,12 @@ def serving(command: Sequence[str]) -> Iterator[Server]:
     )
     assert process.stderr is not None
     said: list[str] = []
+    reader = threading.Thread(target=said.extend, args=(process.stderr,), daemon=True)
     try:
         address = _address(process.stderr, said)
         ready_s = time.monotonic() - start
         # Somebody must read what it says, or it would wait for that.
-        threading.Thread(target=said.extend, args=(process.stderr,), daemon=True).start()
+        reader.start()
         yield Server(process, address, ready_s)
     except BaseException as error:
         error.add_note(f"the server said:\n{''.join(said)}")
@@ -59,6 +60,9 @@ def serving(command: Sequence[str]) -> Iterator[Server]:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        if reader.ident is not None:
+            reader.join()
+        process.stderr.close()
 
 
 def _address(stderr: Iterable[str], said: list[str]) -> str:

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from cellwire.server.errors import NoCuda
+
 _CHECKOUT = Path(__file__).parents[3]
 _FAILED = 1
 
@@ -44,7 +46,7 @@ def bench(
         if (error.name or "").partition(".")[0] in {"cellwire", "tests"}:
             raise
         _fail(f"{error.name} is missing: pip install torch==2.13.0; pip install -e '.[bench]'")
-    except ValueError as error:
+    except (ValueError, NoCuda) as error:
         _fail(str(error))
 
 
