@@ -9,9 +9,9 @@ from pathlib import Path
 import onnx
 import pytest
 import typer
+from cellwire.exporter.cli import export, train
 from typer.testing import CliRunner, Result
 
-from cellwire.exporter.cli import export, train
 from cellwire.exporter.run import Progress, Run
 
 from .conftest import TEXT

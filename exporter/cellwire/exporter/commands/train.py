@@ -1,29 +1,22 @@
-"""`cellwire train` and `cellwire export`.
+"""`cellwire train`.
 
-torch takes seconds to import, so it is imported inside the commands: `cellwire --help` stays quick.
+torch takes seconds to import, so it is imported inside the command: `cellwire --help` stays quick.
 """
 
 from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
-from cellwire.exporter.errors import ExporterError
+from cellwire.exporter.commands.console import console, one_line_errors
 
 if TYPE_CHECKING:
     from cellwire.exporter.corpus import Corpus
     from cellwire.exporter.run import Run
-
-# Nothing printed is markup: a file's name may well hold brackets.
-_console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def _finite(value: float) -> float:
@@ -31,22 +24,6 @@ def _finite(value: float) -> float:
     if not math.isfinite(value):
         raise typer.BadParameter(f"{value} is not a finite number.")
     return value
-
-
-@contextmanager
-def _one_line_errors() -> Iterator[None]:
-    """Turn what the user can mend into one line and exit status 2; Ctrl-C into 130."""
-    try:
-        yield
-    except ExporterError as error:
-        _console.print(Text.assemble(("cellwire:", "red"), f" {error}"))
-        raise typer.Exit(2) from error
-    except ModuleNotFoundError as error:
-        _console.print(f"cellwire: {error.name} is missing; pip install 'cellwire[train]'")
-        raise typer.Exit(2) from error
-    except KeyboardInterrupt as error:
-        _console.print("cellwire: stopped")
-        raise typer.Exit(130) from error
 
 
 def train(
@@ -106,7 +83,7 @@ def train(
     ] = False,
 ) -> None:
     """Train a character model on a text file; shows bits per character on held-out text."""
-    with _one_line_errors():
+    with one_line_errors():
         from cellwire.exporter.corpus import Corpus, Split
         from cellwire.exporter.plan import Plan
         from cellwire.exporter.run import Run, RunConfig
@@ -147,7 +124,7 @@ def train(
             _train(run, text)
         except KeyboardInterrupt as error:
             again = shlex.join(["cellwire", "train", str(corpus), "--out", str(out), "--resume"])
-            _console.print(f"stopped; go on from the last validation with: {again}")
+            console.print(f"stopped; go on from the last validation with: {again}")
             raise typer.Exit(130) from error
 
 
@@ -162,7 +139,7 @@ def _train(run: Run, corpus: Corpus) -> None:
     split = Split.of(ids, config.validation_share, config.last_chars)
     training = Training(run, config, split)
     parameters = sum(p.numel() for p in training.model.parameters())
-    _console.print(
+    console.print(
         f"{corpus.name}: {len(config.symbols):,} symbols, {len(split.train):,} characters to learn "
         f"from, {len(split.validation):,} held out\n"
         f"{config.layers} x {config.hidden} LSTM, {parameters:,} parameters: {training.steps:,} "
@@ -170,38 +147,8 @@ def _train(run: Run, corpus: Corpus) -> None:
     )
     training.resume()
     if training.step:
-        _console.print(f"going on after step {training.step:,} of {training.steps:,}")
-    with TrainingDisplay(_console, training.steps) as display:
+        console.print(f"going on after step {training.step:,} of {training.steps:,}")
+    with TrainingDisplay(console, training.steps) as display:
         training.run(display.show)
     again = shlex.join(["cellwire", "export", str(run.path), "MODEL.onnx"])
-    _console.print(f"best validation: {training.best_bpc:.4f} bits per character. Next: {again}")
-
-
-def export(
-    run: Annotated[Path, typer.Argument(help="A run folder that cellwire train wrote.")],
-    model: Annotated[Path, typer.Argument(help="The .onnx file to write.")],
-    *,
-    int8: Annotated[
-        bool,
-        typer.Option(
-            "--int8",
-            help="Round weights to 8 bits: smaller, faster, a little worse.",
-        ),
-    ] = False,
-) -> None:
-    """Export a run's best model as one file that `cellwire serve` can serve."""
-    with _one_line_errors():
-        from cellwire.exporter.export import export_run
-        from cellwire.exporter.run import Run
-
-        written = export_run(Run.open(run), model, int8=int8)
-        facts = written.manifest.training
-        rounded = ""
-        if int8:
-            rounded = f"; rounding costs {facts.rounding_bits_per_character:.4f} more"
-        _console.print(
-            f"{model}: {written.size_bytes / 1e6:.1f} MB, at most {facts.parity_error:.1e} from "
-            f"the model in torch{' before rounding' * int8}, "
-            f"{facts.validation_bits_per_character:.4f} bits per character{rounded}\n"
-            f"Next: {shlex.join(['cellwire', 'serve', '--model', str(model)])}"
-        )
+    console.print(f"best validation: {training.best_bpc:.4f} bits per character. Next: {again}")
