@@ -2,6 +2,7 @@
 
 ExporterError
     CorpusError     the text cannot be trained on (empty, not UTF-8, too short, one symbol)
+    VectorsError    a file of word vectors is broken, or lacks a word
     RunError        the run folder is missing, half written, or already taken
     TrainingError   training cannot go on (the loss is no longer a number)
     ParityError     the exported cell does not compute what the trained model does
@@ -17,6 +18,10 @@ class ExporterError(Exception):
 
 class CorpusError(ExporterError):
     """The text cannot be trained on."""
+
+
+class VectorsError(ExporterError):
+    """The word vectors cannot be used as asked."""
 
 
 class RunError(ExporterError):
