@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from cellwire.exporter.errors import CorpusError
-
-Ids = npt.NDArray[np.int64]
+from cellwire.exporter.vocabulary import Ids
 
 _SHORTEST_PART = 2  # a character, and the one it predicts
 

@@ -2,6 +2,7 @@
 
 ExporterError
     CorpusError     the text cannot be trained on (empty, not UTF-8, too short, one symbol)
+    RecipeError     a recipe is not TOML, or has a setting that is not allowed
     VectorsError    a file of word vectors is broken, or lacks a word
     RunError        the run folder is missing, half written, or already taken
     TrainingError   training cannot go on (the loss is no longer a number)
@@ -18,6 +19,10 @@ class ExporterError(Exception):
 
 class CorpusError(ExporterError):
     """The text cannot be trained on."""
+
+
+class RecipeError(ExporterError):
+    """A recipe cannot be followed."""
 
 
 class VectorsError(ExporterError):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import one_hot
+from torch.nn.functional import dropout
 
 from cellwire.exporter.cells import CellShape, Kind, State, make_cell
 
@@ -20,8 +20,10 @@ class NetworkShape:
     embedding: int | None  # numbers in a symbol's embedding; None: one-hot
     hidden: int
     layers: int
-    dropout: float = 0.0
+    dropout: float = 0.0  # between layers
     labels: int = 0  # of a network that classifies; 0: it predicts the next symbol
+    dropout_inputs: float = 0.0  # of what the first layer reads
+    dropout_outputs: float = 0.0  # of what the last layer gives
 
 
 class Network(nn.Module):
@@ -45,10 +47,16 @@ class Network(nn.Module):
         )
         self.head = nn.Linear(shape.hidden, shape.labels or shape.vocabulary)
 
+    @property
+    def parameters_count(self) -> int:
+        """How many numbers it has learnt, or was given."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
     def read(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Return the last layer's outputs `[batch, time, hidden]`, and the state after them."""
-        outputs, after = self.cell(self.embedding(tokens), state)
-        return outputs, after
+        inputs = dropout(self.embedding(tokens), self.shape.dropout_inputs, self.training)
+        outputs, after = self.cell(inputs, state)
+        return dropout(outputs, self.shape.dropout_outputs, self.training), after
 
     def forward(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Read tokens int64 `[batch, time]`; return `[batch, time, vocabulary or labels]`.
@@ -70,4 +78,5 @@ class OneHot(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Return `[..., vocabulary]` for int64 `[...]`."""
-        return one_hot(tokens, self._vocabulary).to(self.get_buffer("one").dtype)
+        zeros = self.get_buffer("one").new_zeros(*tokens.shape, self._vocabulary)
+        return zeros.scatter_(-1, tokens.unsqueeze(-1), 1.0)
