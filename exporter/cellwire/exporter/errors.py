@@ -5,6 +5,7 @@ ExporterError
     RecipeError     a recipe is not TOML, or has a setting that is not allowed
     VectorsError    a file of word vectors is broken, or lacks a word
     RunError        the run folder is missing, half written, or already taken
+    DeviceError     the device or the precision asked for is not there
     TrainingError   training cannot go on (the loss is no longer a number)
     ParityError     the exported cell does not compute what the trained model does
     WeightsError    the cell's weights cannot be rounded as asked
@@ -32,6 +33,10 @@ class VectorsError(ExporterError):
 
 class RunError(ExporterError):
     """The run folder cannot be used as asked."""
+
+
+class DeviceError(ExporterError):
+    """The machine cannot compute as asked."""
 
 
 class TrainingError(ExporterError):

@@ -105,7 +105,7 @@ class RunSettings(Settings, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     validate_every: Count | None = None  # steps; each validation writes a checkpoint
     keep_every: CountOrNone = 0  # every so many checkpoints, one is kept for good; 0: none
     sample_every: CountOrNone | None = None  # epochs; 0: never
-    sample_prefixes: tuple[str, ...] = ()  # none: how the held-out text begins
+    sample_prefixes: tuple[str, ...] = ()  # none: how the text begins
     sample_chars: Count = 200
     sample_temperature: Number = 0.8  # 0: always the most likely symbol
     seed: Annotated[int, Meta(ge=0, lt=2**32)] = 1
