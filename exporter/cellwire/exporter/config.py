@@ -46,6 +46,11 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return vocabulary_of(data.symbols, self.symbols, lower_case=data.lower_case)
 
     @property
+    def unit(self) -> str:
+        """What one prediction is of."""
+        return "text" if self.labels else self.recipe.data.symbols.removesuffix("s")
+
+    @property
     def tables(self) -> dict[str, dict[str, object]]:
         """The recipe as tables of plain values; of files and runs it names, only the last part."""
         tables = builtins_of(self.recipe)

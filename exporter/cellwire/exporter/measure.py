@@ -30,3 +30,10 @@ class Measure:
     def finite(self) -> bool:
         """Whether it is a number at all."""
         return math.isfinite(self.nats)
+
+    def described(self, unit: str) -> str:
+        """Return it in words; `unit` is what one prediction is of, such as a character."""
+        if self.accuracy is not None:
+            return f"{self.accuracy:.2%} right, {self.nats:.4f} nats per {unit}"
+        bits = f"{self.bits:.4f} bits per {unit}"
+        return f"{self.nats:.4f} nats, perplexity {self.perplexity:,.2f}, {bits}"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from cellwire.exporter.errors import VectorsError
+from cellwire.exporter.recipe import Recipe
 from cellwire.exporter.vectors import Vectors
 from cellwire.exporter.vocabulary import Vocabulary
 
@@ -21,6 +23,15 @@ class Pretrained:
 
     table: Tensor  # float32 [vocabulary, width]
     found: int
+
+    @classmethod
+    def for_recipe(cls, recipe: Recipe, vocabulary: Vocabulary) -> Pretrained | None:
+        """Read the file that a recipe names; None if it names none."""
+        settings = recipe.network
+        if settings.vectors is None:
+            return None
+        vectors = Vectors.read(Path(settings.vectors))
+        return cls.of(vectors, vocabulary, None if settings.freeze_vectors else recipe.run.seed)
 
     @classmethod
     def of(cls, vectors: Vectors, vocabulary: Vocabulary, seed: int | None) -> Pretrained:

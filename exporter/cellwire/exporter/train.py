@@ -35,11 +35,11 @@ class Training:
     def __init__(
         self, run: Run, config: RunConfig, dataset: Dataset, compute: Compute = CPU
     ) -> None:
-        self._run = run
-        self._config = config
+        self.run_folder = run
+        self.config = config
         self._settings = config.recipe.run
         self._compute = compute
-        self._held_out = dataset.validation
+        self.dataset = dataset
         self._batches = batches_of(dataset, config.recipe)
         self.steps = total_steps(self._settings, self._batches.epoch_steps)
         self._sampler = Sampler(
@@ -66,7 +66,7 @@ class Training:
         The optimizer starts afresh. Raises RunError when the weights do not fit.
         """
         other = run.config
-        if (other.symbols, other.labels) != (self._config.symbols, self._config.labels):
+        if (other.symbols, other.labels) != (self.config.symbols, self.config.labels):
             raise RunError(f"{run.path} has learnt other symbols or labels than this text has")
         network, _ = run.best_model()
         try:
@@ -76,13 +76,13 @@ class Training:
 
     def resume(self) -> None:
         """Go on from the run's last checkpoint."""
-        checkpoint = self._run.load(LAST)
+        checkpoint = self.run_folder.load(LAST)
         try:
             self.network.load_state_dict(checkpoint.model)
             self._optimizer.load_state_dict(checkpoint.optimizer)
         except (RuntimeError, ValueError) as error:
-            raise self._run.mismatch(LAST) from error
-        self._run.cut_logs(checkpoint.log_bytes)
+            raise self.run_folder.mismatch(LAST) from error
+        self.run_folder.cut_logs(checkpoint.log_bytes)
         self.step = self._saved = checkpoint.step
         self.best_loss = checkpoint.best_loss
 
@@ -126,7 +126,7 @@ class Training:
 
     def _train_on(self, batch: Batch, state: State | None, leg: Leg) -> State:
         """Take one optimizer step; return the state after it, detached."""
-        settings = self._config.recipe.optimizer
+        settings = self.config.recipe.optimizer
         batch = batch.to(self._compute.device)
         with self._compute.autocast():
             outcome = attempt(self.network, batch, state)
@@ -142,7 +142,7 @@ class Training:
 
     def _learning_rate(self) -> float:
         """Return the learning rate of the next step."""
-        settings = self._config.recipe.optimizer
+        settings = self.config.recipe.optimizer
         share = rate_share(settings, self.step, self.steps, self._batches.epoch_steps)
         return settings.learning_rate * share
 
@@ -151,8 +151,10 @@ class Training:
         if measure.finite:
             return measure
         good = "there is no checkpoint from before it happened"
-        if self._run.has(LAST):
-            good = f"the last good checkpoint is {self._run.path / LAST} (step {self._saved:,})"
+        if self.run_folder.has(LAST):
+            good = (
+                f"the last good checkpoint is {self.run_folder.path / LAST} (step {self._saved:,})"
+            )
         raise TrainingError(
             f"the loss is {measure.nats} at step {self.step:,}: training diverged. {good}. Start "
             "again with a lower --learning-rate"
@@ -161,18 +163,18 @@ class Training:
     def _sample(self, tell: Callable[[str], None]) -> None:
         """Have the network write, and keep it."""
         for text in self._sampler.write(self.network, self.step, self._compute.device):
-            self._run.log(SAMPLES, f"--- step {self.step:,}\n{text}\n\n")
+            self.run_folder.log(SAMPLES, f"--- step {self.step:,}\n{text}\n\n")
             tell(text)
 
     def _validate_and_save(self, leg: Leg) -> Progress:
         """Measure the held-out loss; write a line of metrics, and the checkpoint."""
         train = self._checked(leg.whole)
-        validation = validated(self.network, self._held_out, self._compute.device)
+        validation = validated(self.network, self.dataset.validation, self._compute.device)
         counts = self._checked(validation or train)
         self.best_loss = min(counts.nats, math.inf if self.best_loss is None else self.best_loss)
         progress = self._progress(leg, train, validation, checkpoint=True)
-        self._run.log(METRICS, json.dumps(progress.line()) + "\n")
-        self._run.save(
+        self.run_folder.log(METRICS, json.dumps(progress.line()) + "\n")
+        self.run_folder.save(
             Checkpoint(
                 step=self.step,
                 loss=counts.nats,
@@ -181,7 +183,7 @@ class Training:
                 held_out=validation is not None,
                 model=self.network.state_dict(),
                 optimizer=self._optimizer.state_dict(),
-                log_bytes=self._run.log_bytes(),
+                log_bytes=self.run_folder.log_bytes(),
             ),
             keep=self._is_kept(),
         )
