@@ -8,6 +8,7 @@ ExporterError
     DeviceError     the device or the precision asked for is not there
     TrainingError   training cannot go on (the loss is no longer a number)
     ParityError     the exported cell does not compute what the trained model does
+    WeightsError    the cell's weights cannot be rounded as asked
     FileError       a file cannot be written (no such folder, not allowed, disk full)
 
 Each message says what was wrong and what to do next; the command line prints it and exits with 2.
@@ -44,6 +45,10 @@ class TrainingError(ExporterError):
 
 class ParityError(ExporterError):
     """The exported cell does not compute what the trained model does."""
+
+
+class WeightsError(ExporterError):
+    """The cell's weights cannot be rounded as asked."""
 
 
 class FileError(ExporterError):

@@ -5,7 +5,8 @@
      "cell": {"kind": "lstm", "layers": 2, "hidden": 256, "weights": "float32"},
      "training": {"corpus": "austen.txt", "corpus_sha256": "...", "steps": 7000,
                   "validation_bits_per_character": 1.6, "parity_error": 3e-06,
-                  "rounding_bits_per_character": 0.0, "recipe": {"network": {...}, ...}},
+                  "rounding_error": 0.0, "rounding_bits": 0.0,
+                  "recipe": {"network": {...}, ...}},
      "labels": []}
 
 Of the measures, there are those that the model has: bits per character if it writes characters,
@@ -20,6 +21,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from cellwire.exporter.config import RunConfig
+from cellwire.exporter.graph import Weights
+from cellwire.exporter.parity import Parity, Rounding
 from cellwire.exporter.run import Checkpoint
 
 METADATA_KEY = "cellwire.manifest"
@@ -44,7 +47,7 @@ class CellFacts:
     kind: str
     layers: int
     hidden: int
-    weights: str = "float32"  # or "int8", "float16"
+    weights: Weights = "float32"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,8 @@ class TrainingFacts:
     steps: int
     validation_bits_per_character: float | None
     parity_error: float  # greatest difference from torch, before rounding; see parity.py
-    rounding_bits_per_character: float  # what rounding the weights costs; see parity.py
+    rounding_error: float  # likewise, of what rounding the weights left
+    rounding_bits: float  # what rounding costs: a symbol; a text, if the model classifies
     recipe: dict[str, Any]  # its tables
     validation_perplexity: float | None = None
     validation_accuracy: float | None = None
@@ -88,9 +92,9 @@ class Manifest:
         cls,
         config: RunConfig,
         checkpoint: Checkpoint,
-        parity_error: float,
-        weights: str,
-        rounding: float,
+        parity: Parity,
+        weights: Weights,
+        rounding: Rounding,
     ) -> Manifest:
         """Describe the cell exported from `checkpoint`."""
         vocabulary, network = config.vocabulary, config.recipe.network
@@ -111,8 +115,9 @@ class Manifest:
                 validation_bits_per_character=(
                     checkpoint.measure.bits if writes and vocabulary.kind == "characters" else None
                 ),
-                parity_error=parity_error,
-                rounding_bits_per_character=rounding,
+                parity_error=parity.error,
+                rounding_error=rounding.error,
+                rounding_bits=rounding.loss_bits,
                 recipe=config.tables,
                 validation_perplexity=checkpoint.measure.perplexity if writes else None,
                 validation_accuracy=checkpoint.accuracy,

@@ -166,10 +166,14 @@ class Run:
 
     def best_model(self) -> tuple[Network, Checkpoint]:
         """Return the network of the best checkpoint, ready to evaluate, and the checkpoint."""
-        checkpoint = self.load(BEST)
+        return self.model(BEST)
+
+    def model(self, name: str) -> tuple[Network, Checkpoint]:
+        """Return the network of a checkpoint, likewise."""
+        checkpoint = self.load(name)
         network = Network(self.config.shape)
         try:
             network.load_state_dict(checkpoint.model)
         except RuntimeError as error:
-            raise self.mismatch(BEST) from error
+            raise self.mismatch(name) from error
         return network.eval(), checkpoint
