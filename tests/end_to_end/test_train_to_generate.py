@@ -17,7 +17,7 @@ def test_two_texts_become_two_models_of_one_daemon(tmp_path: Path) -> None:
     for name, text in (("english", ENGLISH), ("chinese", CHINESE)):
         corpus, trained = tmp_path / f"{name}.txt", tmp_path / f"{name}.run"
         corpus.write_text(text, encoding="utf-8", newline="")
-        size = ("--layers", "1", "--hidden", "32", "--epochs", "3", "--lanes", "4")
+        size = ("--layers", "1", "--hidden", "32", "--epochs", "3", "--set", "batches.lanes=4")
         training = run("train", str(corpus), "--out", str(trained), *size)
         assert training.returncode == 0, training.stderr
         assert "bits per character" in training.stderr

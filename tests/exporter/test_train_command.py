@@ -76,10 +76,10 @@ def test_a_short_chinese_text_trains_with_what_is_chosen_for_it(tmp_path: Path) 
 
 
 def test_options_stand_for_settings_of_a_recipe(text: Path, tmp_path: Path) -> None:
-    options = "--smoke --layers 1 --hidden 9 --dropout 0.1 --learning-rate 0.01 --seed 5".split()
+    options = ["--smoke", "--layers", "1", "--hidden", "9", "--dropout", "0.1", "--seed", "5"]
     recipe = RECIPES / "austen-2.toml"
-    given = ("--recipe", recipe, *options, *sets("batches.window=8", "batches.lanes=2"))
-    result = cellwire_train(text, "--out", tmp_path / "run", *given)
+    options += ["--learning-rate", "0.01", *sets("batches.window=8", "batches.lanes=2")]
+    result = cellwire_train(text, "--recipe", recipe, "--out", tmp_path / "run", *options)
     assert result.exit_code == 0, result.output
     asked = Run.open(tmp_path / "run").config.recipe
     assert (asked.network.hidden, asked.network.layers, asked.network.dropout) == (9, 1, 0.1)
