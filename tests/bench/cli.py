@@ -33,6 +33,7 @@ NAMES = (
     "start",
     "growth",
     "int8",
+    "trainer",
 )
 
 Result = dict[str, "float | dict[str, str | int]"]

@@ -16,7 +16,8 @@ def bench(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            help="raw served keystroke idle slots alternatives prefill start growth, or all."
+            help="raw served keystroke idle slots alternatives prefill start growth int8 trainer, "
+            "or all."
         ),
     ] = None,
     *,
