@@ -15,7 +15,6 @@ from cellwire.exporter.plan import settled_for_examples, settled_for_text
 from cellwire.exporter.pretrained import Pretrained
 from cellwire.exporter.recipe import Recipe
 from cellwire.exporter.run import LAST, Run
-from cellwire.exporter.sample import prefixes_for
 from cellwire.exporter.train import Training
 
 
@@ -29,7 +28,6 @@ def begin(
     dataset = Dataset.of(corpus, recipe.data)
     pretrained = Pretrained.for_recipe(recipe, dataset.vocabulary)
     recipe = _settled(recipe, dataset, pretrained)
-    prefixes_for(recipe.run, dataset)
     config = RunConfig(
         recipe=recipe,
         corpus=corpus.name,
@@ -38,10 +36,10 @@ def begin(
         labels=dataset.labels,
         start_from=str(start_from) if start_from else None,
     )
-    if start_from:
-        Run.open(start_from)
-    training = Training(Run.create(out, config), config, dataset, compute)
-    return training, _first_weights(training, config, pretrained)
+    training = Training(Run(out), config, dataset, compute)
+    how = _first_weights(training, config, pretrained)
+    Run.create(out, config)
+    return training, how
 
 
 def go_on(run: Run, corpus: Corpus, compute: Compute) -> tuple[Training, str]:
