@@ -8,7 +8,9 @@ import torch
 from tests.exporter.trainings import (
     LABELLED,
     assert_same_weights,
+    corpus,
     new_training,
+    recipe,
     reviews,
     trained_run,
 )
@@ -20,7 +22,6 @@ from cellwire.exporter.errors import RunError, TrainingError
 from cellwire.exporter.measure import Measure
 from cellwire.exporter.progress import Progress
 from cellwire.exporter.run import Run
-from tests.exporter.trainings import corpus, recipe
 
 
 def test_it_learns_a_text_that_repeats_itself(tmp_path: Path) -> None:

@@ -82,7 +82,8 @@ class Fused(Cell):
     def forward(self, inputs: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """As of every cell."""
         if isinstance(self.layers, nn.LSTM):
-            return self.layers(inputs, state)
+            outputs, after = self.layers(inputs, state)
+            return outputs, after
         outputs, h = self.layers(inputs, None if state is None else state[0])
         return outputs, (h,)
 
