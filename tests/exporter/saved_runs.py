@@ -32,8 +32,13 @@ def labels_config(kind: Kind = "gru", layers: int = 1, *, one_hot: bool = False)
 
 
 def _network(kind: Kind, layers: int, *, one_hot: bool) -> NetworkSettings:
-    how = "one_hot" if one_hot else "embedding"
-    return NetworkSettings(cell=kind, layers=layers, hidden=HIDDEN, input=how, embedding=5)
+    return NetworkSettings(
+        cell=kind,
+        layers=layers,
+        hidden=HIDDEN,
+        input="one_hot" if one_hot else "embedding",
+        embedding=5,
+    )
 
 
 def random_network(config: RunConfig, seed: int = 0) -> Network:

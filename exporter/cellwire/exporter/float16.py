@@ -1,9 +1,13 @@
 """Weights in half precision: half the size, and a mantissa of 11 bits.
 
 What a matrix is multiplied with is rounded likewise, so that a processor that has products of half
-precision can use them; one that has none computes them in float32. Bias, gates and states stay
-float32. ONNX Runtime's CPU provider leaves such roundings of rows out, and multiplies in float32
-by the rounded weights: a row gets the same bits in any batch, as it does without rounding.
+precision uses them. Bias, gates and states stay float32.
+
+ONNX Runtime's CPU provider has no such products: it leaves the rows as they are, and multiplies in
+float32. Of a cell alone it widens the weights once, and each row gets the same bits in any batch.
+In a loop, and so in the daemon, it widens them anew at every step: that takes longer than float32
+weights do, and a row that is alone in its batch may differ from the same row in company by a
+rounding of float32.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ class Table:
     @property
     def width(self) -> int:
         """How many numbers a symbol comes to."""
-        return self.rows.shape[1]
+        return int(self.rows.shape[1])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -175,14 +175,9 @@ def _gru(source: _Source, number: int) -> GruLayer:
 
 
 def _mingru(source: _Source, number: int) -> MinGruLayer:
+    parts = [f"cell.layers.{number}.{part}" for part in ("gate", "candidate")]
     weights, bias = (
-        np.concatenate(
-            [
-                source.transposed(f"cell.layers.{number}.{part}.{name}")
-                for part in ("gate", "candidate")
-            ],
-            axis=-1,
-        )
+        np.concatenate([source.transposed(f"{part}.{name}") for part in parts], axis=-1)
         for name in ("weight", "bias")
     )
     if number:
