@@ -83,14 +83,12 @@ bench-report: .venv/.bench  ## write the figures and plots of runs/bench.json an
 	@test ! -f runs/gpu.json || $(BIN)/python -m tests.bench.report runs/gpu.json
 
 model: .venv/.dev  ## train and export the built-in model (an hour and a half on two cores)
-	$(BIN)/cellwire train exporter/corpora/austen.txt --out runs/austen-1 \
-	  --layers 2 --hidden 256 --epochs 15 --learning-rate 0.006 --validate-every 500
-	$(BIN)/cellwire train exporter/corpora/austen.txt --out runs/austen-2 \
-	  --start-from runs/austen-1 --layers 2 --hidden 256 --epochs 8 --learning-rate 0.002 \
-	  --dropout 0.05 --weight-decay 0.05 --validate-every 466
-	$(BIN)/cellwire train exporter/corpora/austen.txt --out runs/austen-3 \
-	  --start-from runs/austen-2 --layers 2 --hidden 256 --epochs 3 --learning-rate 0.0005 \
-	  --dropout 0.05 --weight-decay 0.05 --last-chars 800000 --lanes 64 --validate-every 97
+	$(BIN)/cellwire train exporter/corpora/austen.txt --recipe exporter/recipes/austen-1.toml \
+	  --out runs/austen-1
+	$(BIN)/cellwire train exporter/corpora/austen.txt --recipe exporter/recipes/austen-2.toml \
+	  --start-from runs/austen-1 --out runs/austen-2
+	$(BIN)/cellwire train exporter/corpora/austen.txt --recipe exporter/recipes/austen-3.toml \
+	  --start-from runs/austen-2 --out runs/austen-3
 	$(BIN)/cellwire export runs/austen-3 server/cellwire/server/models/austen.onnx
 
 clean:  ## remove the environment and every cache

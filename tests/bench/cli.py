@@ -34,6 +34,7 @@ NAMES = (
     "start",
     "growth",
     "int8",
+    "trainer",
 )
 
 Result = dict[str, "float | dict[str, str | int]"]

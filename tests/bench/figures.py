@@ -55,6 +55,9 @@ BOUNDS: dict[str, Bound] = {
     "slots.rewind_ratio": _at_most(2),
     "prefill.gap_ratio": _at_most(3),
     "growth.topk_ratio.3000": _at_most(1.3),
+    "trainer.speed_ratio.S": Bound(1),
+    "trainer.speed_ratio.M": Bound(1),
+    "trainer.speed_ratio.L": Bound(1),
     "start.ready_s": _at_most(1.5),
     "start.first_char_s": _at_most(2),
 }

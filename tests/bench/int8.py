@@ -1,6 +1,7 @@
 """int8: the program around a cell of 8-bit integers, against the same in float32, in bare loops.
 
-What rounding costs in bits per character depends on the weights; `cellwire export --int8` says it.
+What rounding costs in bits per character depends on the weights; `cellwire export --weights int8`
+says it.
 
 int8.speed_ratio.<model>.<batch>    int8 / float32, in characters a second, in strides
 int8.chars_per_s.<model>.<batch>    of the cell of integers
@@ -31,7 +32,8 @@ def run(
     """Measure every model at every batch."""
     figures: dict[str, float] = {}
     for size in sizes:
-        whole, rounded = (setting.models.path(size, int8=int8) for int8 in (False, True))
+        whole = setting.models.path(size)
+        rounded = setting.models.path(size, weights="int8")
         figures[f"int8.size_ratio.{size}"] = rounded.stat().st_size / whole.stat().st_size
         loops = [Stepping(path, setting.threads, max(batches)) for path in (whole, rounded)]
         for batch in batches:

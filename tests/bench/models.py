@@ -9,9 +9,8 @@ from pathlib import Path
 import onnx
 import torch
 
-from cellwire.exporter.cells import CellShape, CharacterLstm
-from cellwire.exporter.fold import FoldedLstm
-from cellwire.exporter.graph import lstm_cell
+from cellwire.exporter.fold import fold
+from cellwire.exporter.graph import Weights, cell_graph
 from cellwire.exporter.manifest import (
     METADATA_KEY,
     CellFacts,
@@ -19,6 +18,7 @@ from cellwire.exporter.manifest import (
     TrainingFacts,
     VocabularyFacts,
 )
+from cellwire.exporter.network import Network, NetworkShape
 
 VOCABULARY = 83  # of the built-in model
 _EMBEDDING = 64  # folds into the table, so that it makes no difference
@@ -63,12 +63,11 @@ def text_of(chars: int) -> str:
     return (words * (chars // len(words) + 1))[:chars]
 
 
-def network(size: str, vocabulary: int = VOCABULARY) -> CharacterLstm:
+def network(size: str, vocabulary: int = VOCABULARY) -> Network:
     """Return a model in torch."""
-    shape = SIZES[size]
+    layers, hidden = SIZES[size].layers, SIZES[size].hidden
     torch.manual_seed(_SEED)
-    model = CharacterLstm(CellShape(vocabulary, _EMBEDDING, shape.hidden, shape.layers))
-    return model.eval()
+    return Network(NetworkShape("lstm", vocabulary, _EMBEDDING, hidden, layers)).eval()
 
 
 class Models:
@@ -77,11 +76,14 @@ class Models:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def path(self, size: str, vocabulary: int = VOCABULARY, *, int8: bool = False) -> Path:
-        """Return the file of a model; its stem is the size and the vocabulary."""
-        path = self._folder / f"{size}-{vocabulary}{'-int8' * int8}.onnx"
+    def path(
+        self, size: str, vocabulary: int = VOCABULARY, *, weights: Weights = "float32"
+    ) -> Path:
+        """Return the file of a model; its stem is the size, the vocabulary, and what is rounded."""
+        rounded = "" if weights == "float32" else f"-{weights}"
+        path = self._folder / f"{size}-{vocabulary}{rounded}.onnx"
         if not path.exists():
-            cell = lstm_cell(FoldedLstm.of(network(size, vocabulary)), int8=int8)
+            cell = cell_graph(fold(network(size, vocabulary)), weights)
             manifest = _manifest(SIZES[size], symbols_of(vocabulary))
             onnx.helper.set_model_props(cell, {METADATA_KEY: manifest.json()})
             onnx.save(cell, path)
@@ -98,7 +100,8 @@ def _manifest(size: Size, symbols: str) -> Manifest:
             steps=0,
             validation_bits_per_character=0.0,
             parity_error=0.0,
-            rounding_bits_per_character=0.0,
+            rounding_error=0.0,
+            rounding_bits=0.0,
             recipe={"seed": _SEED},
         ),
     )

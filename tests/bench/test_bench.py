@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.bench import cli, gpu, raw
+from tests.bench import cli, gpu, raw, trainer
 from tests.bench.cli import NAMES, Result
 from tests.bench.figures import BOUNDS, Bound
 from tests.bench.machine import described
@@ -71,6 +71,13 @@ def test_gpu_measures_a_tiny_model_where_there_is_none(tmp_path: Path) -> None:
     assert {f"gpu.step_us.tiny.{batch}" for batch in (1, 4)} <= figures.keys()
     assert figures["gpu.same_bits.tiny.4"] == 1
     assert figures["gpu.served_chars_per_s.tiny.1"] > 0
+
+
+def test_the_trainer_is_measured_against_a_plain_loop(tmp_path: Path) -> None:
+    setting = Setting(Models(tmp_path), 1, _AT_ONCE, lambda _: None)
+    figures = trainer.run(setting, sizes=("tiny",))
+    assert {"trainer.speed_ratio.tiny", "trainer.chars_per_s.tiny"} <= figures.keys()
+    assert all(value > 0 for value in figures.values())
 
 
 def test_the_machine_is_described() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from cellwire.exporter.corpus import Corpus, Split
 from cellwire.exporter.errors import CorpusError
+from cellwire.exporter.recipe import Data
 
 
 @pytest.mark.parametrize(
@@ -53,6 +54,17 @@ def test_learning_may_keep_to_the_end_of_the_training_part() -> None:
     assert split.train.tolist() == list(range(75, 95))
     assert split.validation.tolist() == list(range(95, 100))
     assert len(Split.of(np.arange(100), 0.05, last_chars=500).train) == 95
+
+
+def test_nothing_need_be_held_out() -> None:
+    split = Split.of(np.arange(10), 0)
+    assert (len(split.train), len(split.validation)) == (10, 0)
+
+
+def test_a_recipe_may_want_the_first_part_and_no_line_ends() -> None:
+    corpus = Corpus("text.txt", "ab\ncd\nef", "")
+    assert corpus.prepared(Data()) == "ab\ncd\nef"
+    assert corpus.prepared(Data(first_chars=4, newlines="spaces")) == "ab c"
 
 
 @pytest.mark.parametrize("length", [2, 10, 29])

@@ -1,137 +1,174 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
+import torch
+from tests.exporter.networks import random_tokens
+from tests.exporter.saved_runs import (
+    CHARACTERS,
+    WORDS,
+    labels_config,
+    random_network,
+    save,
+    saved_run,
+    text_config,
+)
+from tests.foreign.running import run_cell
 
-from cellwire.exporter.cells import CharacterLstm
-from cellwire.exporter.errors import FileError, ParityError, RunError
+from cellwire.exporter.cells import KINDS, Kind
+from cellwire.exporter.config import RunConfig
+from cellwire.exporter.errors import FileError, ParityError, RunError, WeightsError
 from cellwire.exporter.export import export_run
-from cellwire.exporter.fold import FoldedLstm
-from cellwire.exporter.graph import lstm_cell
-from cellwire.exporter.parity import Parity, measure_loss, measure_parity
-from cellwire.exporter.run import Run, RunConfig
+from cellwire.exporter.graph import Weights
+from cellwire.exporter.parity import Parity
+from cellwire.exporter.run import Run
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return saved_run(tmp_path / "run", text_config(layers=2))
+
+
+def manifest_of(path: Path) -> Any:  # noqa: ANN401  # what JSON holds
+    metadata = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
+    return json.loads(metadata["cellwire.manifest"])
 
 
 def test_the_manifest_says_what_the_model_is_and_where_it_comes_from(
-    trained: Run, tmp_path: Path
+    run: Run, tmp_path: Path
 ) -> None:
-    written = export_run(trained, tmp_path / "fox.onnx")
-    cell = onnx.load(written.path)
-    metadata = {entry.key: entry.value for entry in cell.metadata_props}
-    manifest = json.loads(metadata["cellwire.manifest"])
-    checkpoint = trained.load("best.pt")
-    parity_error = manifest["training"].pop("parity_error")
-    assert 0 < parity_error <= 1e-5
-    assert manifest == {
-        "version": 1,
-        "vocabulary": {"kind": "characters", "symbols": list(trained.config.symbols)},
-        "cell": {"kind": "lstm", "layers": 2, "hidden": 32, "weights": "float32"},
-        "training": {
-            "corpus": "fox.txt",
-            "corpus_sha256": "0" * 64,
-            "steps": checkpoint.step,
-            "validation_bits_per_character": checkpoint.validation_bpc,
-            "rounding_bits_per_character": 0.0,
-            "recipe": {
-                "layers": 2,
-                "hidden": 32,
-                "embedding": 8,
-                "dropout": 0.1,
-                "lanes": 4,
-                "window": 16,
-                "epochs": 5,
-                "learning_rate": 0.02,
-                "weight_decay": 0.01,
-                "clip_norm": 1.0,
-                "validation_share": 0.1,
-                "validate_every": 50,
-                "start_from": None,
-                "last_chars": None,
-                "seed": 1,
-            },
-        },
+    written = export_run(run, tmp_path / "text.onnx")
+    manifest = manifest_of(written.path)
+    assert 0 < manifest["training"].pop("parity_error") <= 1e-5
+    assert manifest["version"] == 1
+    assert manifest["vocabulary"]["symbols"] == list(CHARACTERS)
+    assert manifest["cell"] == {"kind": "lstm", "layers": 2, "hidden": 19, "weights": "float32"}
+    assert manifest["labels"] == []
+    assert manifest["training"] == {
+        "corpus": "text.txt",
+        "corpus_sha256": "0" * 64,
+        "steps": 100,
+        "validation_bits_per_character": pytest.approx(1 / math.log(2)),
+        "validation_perplexity": pytest.approx(math.e),
+        "rounding_error": 0,
+        "rounding_bits": 0,
+        "recipe": json.loads(json.dumps(run.config.tables)),
     }
     assert written.size_bytes == written.path.stat().st_size
 
 
-def test_rounding_makes_a_model_smaller_and_a_little_worse(trained: Run, tmp_path: Path) -> None:
-    whole = export_run(trained, tmp_path / "whole.onnx")
-    rounded = export_run(trained, tmp_path / "rounded.onnx", int8=True)
-    assert rounded.manifest.cell.weights == "int8"
-    assert rounded.size_bytes < whole.size_bytes
-    assert 0 < rounded.manifest.training.rounding_bits_per_character < 0.05
-    model, _ = trained.best_model()
-    assert abs(measure_loss(onnx.load(whole.path), model)) < 1e-9  # nothing was rounded
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_cell_is_proven_and_written(kind: Kind, tmp_path: Path) -> None:
+    for config in (text_config(kind, 2, one_hot=True), labels_config(kind)):
+        run = saved_run(tmp_path / config.corpus, config)
+        manifest = manifest_of(export_run(run, tmp_path / "model.onnx").path)
+        assert manifest["cell"]["kind"] == kind
+        assert 0 < manifest["training"]["parity_error"] <= 1e-5
 
 
-def test_a_cell_that_differs_from_the_model_is_noticed(
-    model: Callable[[int], CharacterLstm],
+def test_a_model_of_labels_says_its_words_and_labels(tmp_path: Path) -> None:
+    run = saved_run(tmp_path / "run", labels_config())
+    manifest = manifest_of(export_run(run, tmp_path / "reviews.onnx").path)
+    assert manifest["labels"] == ["negative", "positive"]
+    assert manifest["vocabulary"]["kind"] == "words"
+    assert manifest["vocabulary"]["symbols"] == list(WORDS)
+    assert manifest["training"]["validation_accuracy"] == 0.75
+
+
+@pytest.mark.parametrize("config", [text_config("gru", 2), labels_config("lstm", 2)])
+def test_rounding_makes_a_model_smaller_and_a_little_worse(
+    config: RunConfig, tmp_path: Path
 ) -> None:
-    lstm = model(2)
-    cell = lstm_cell(FoldedLstm.of(lstm))
-    assert measure_parity(cell, lstm).holds
-    for tensor in cell.graph.initializer:
-        if tensor.name == "layer1.input.bias":
-            spoiled = numpy_helper.to_array(tensor) + np.float32(1e-4)
-            tensor.CopyFrom(numpy_helper.from_array(spoiled, tensor.name))
-    assert not measure_parity(cell, lstm).holds
+    run = saved_run(tmp_path / "run", config)
+    limits: dict[Weights, float] = {"float32": 0.0, "float16": 1e-4, "int8": 0.05}
+    sizes: dict[Weights, int] = {}
+    for weights, limit in limits.items():
+        written = export_run(run, tmp_path / "model.onnx", weights=weights)
+        facts = written.manifest.training
+        assert written.manifest.cell.weights == weights
+        assert 0 <= facts.rounding_bits <= limit
+        assert (facts.rounding_error > 1e-5) is (weights != "float32")
+        sizes[weights] = sum(
+            len(tensor.raw_data) for tensor in onnx.load(written.path).graph.initializer
+        )
+    assert sizes["float32"] > 1.5 * sizes["float16"]
+    assert sizes["float32"] > 1.5 * sizes["int8"]
 
 
-@pytest.mark.parametrize(
-    ("error", "rounding", "holds"),
-    [
-        (9e-6, 1e-7, True),
-        (2e-5, 1e-7, False),
-        (2e-5, 1e-5, True),
-        (float("nan"), 1e-7, False),
-        (float("nan"), float("nan"), False),
-    ],
-)
-def test_a_model_is_held_to_the_limit_or_to_its_own_rounding(
-    error: float,
-    rounding: float,
-    holds: bool,  # noqa: FBT001  # a column of the table above
-) -> None:
-    assert Parity(error, rounding).holds is holds
+@pytest.mark.parametrize("kind", ["rnn_relu", "mingru"])
+def test_states_without_bounds_are_not_rounded_to_integers(kind: Kind, tmp_path: Path) -> None:
+    run = saved_run(tmp_path / "run", text_config(kind))
+    with pytest.raises(WeightsError, match=rf"its {kind} cell have no bounds.*--weights float16"):
+        export_run(run, tmp_path / "model.onnx", weights="int8")
+    assert not (tmp_path / "model.onnx").exists()
+
+
+def test_weights_beyond_half_precision_are_refused(tmp_path: Path) -> None:
+    network = random_network(text_config())
+    with torch.no_grad():
+        network.head.weight[3] = 1e5
+    run = saved_run(tmp_path / "run", text_config(), network)
+    with pytest.raises(WeightsError, match="cannot be float16: some are beyond its range"):
+        export_run(run, tmp_path / "model.onnx", weights="float16")
+
+
+def test_a_checkpoint_that_was_kept_can_be_chosen(run: Run, tmp_path: Path) -> None:
+    other = random_network(run.config, seed=1)
+    save(run, other, step=200, keep=True)
+    save(run, random_network(run.config, seed=2), step=1000)
+    written = export_run(run, tmp_path / "text.onnx", checkpoint="step-200")
+    assert written.manifest.training.steps == 200
+    tokens = random_tokens(steps=1, batch=4)
+    found = run_cell(written.path, tokens)["logits"]
+    with torch.no_grad():
+        expected, _ = other(torch.from_numpy(tokens.T.copy()))
+    np.testing.assert_allclose(found[0], expected[:, 0], rtol=0, atol=1e-5)
+    assert (
+        export_run(run, tmp_path / "text.onnx", checkpoint="last").manifest.training.steps == 1000
+    )
+    with pytest.raises(RunError, match=r"no checkpoint 'step-3'; it has: best, last, step-200$"):
+        export_run(run, tmp_path / "text.onnx", checkpoint="step-3")
 
 
 def test_a_cell_that_differs_is_not_written(
-    trained: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = tmp_path / "fox.onnx"
+    path = tmp_path / "text.onnx"
     path.write_bytes(b"what was there")
     monkeypatch.setattr(
         "cellwire.exporter.export.measure_parity", lambda _cell, _model: Parity(2e-5, 1e-7)
     )
     with pytest.raises(ParityError, match=r"2\.0e-05 apart"):
-        export_run(trained, path)
+        export_run(run, path)
     assert path.read_bytes() == b"what was there"
 
 
 def test_a_path_that_cannot_be_written_is_named_and_nothing_is_left(
-    trained: Run, tmp_path: Path
+    run: Run, tmp_path: Path
 ) -> None:
-    with pytest.raises(FileError, match=r"none/fox\.onnx cannot be written: No such file"):
-        export_run(trained, tmp_path / "none" / "fox.onnx")
+    with pytest.raises(FileError, match=r"none/text\.onnx cannot be written: No such file"):
+        export_run(run, tmp_path / "none" / "text.onnx")
     folder = tmp_path / "folder.onnx"
     folder.mkdir()
     with pytest.raises(FileError, match="directory"):
-        export_run(trained, folder)
+        export_run(run, folder)
     assert {path.name for path in tmp_path.iterdir()} == {"run", "folder.onnx"}
 
 
-def test_a_run_without_a_whole_checkpoint_is_refused(tmp_path: Path, config: RunConfig) -> None:
-    run = Run.create(tmp_path / "run", config)
+def test_a_run_without_a_whole_checkpoint_is_refused(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run", text_config())
     with pytest.raises(RunError, match="has not reached its first validation"):
-        export_run(run, tmp_path / "fox.onnx")
+        export_run(run, tmp_path / "text.onnx")
+    with pytest.raises(RunError, match=r"no checkpoint 'last'; it has: none yet"):
+        export_run(run, tmp_path / "text.onnx", checkpoint="last")
     (run.path / "best.pt").write_bytes(b"PK\x03\x04 and then nothing")
     with pytest.raises(RunError, match="not a whole checkpoint"):
-        export_run(run, tmp_path / "fox.onnx")
+        export_run(run, tmp_path / "text.onnx")
     with pytest.raises(RunError, match="not a run folder"):
         Run.open(tmp_path)

@@ -1,46 +1,17 @@
-"""Windows follow each other; plans fit the text."""
+"""Plans fit the text, and keep what was asked for."""
 
 from __future__ import annotations
 
-from itertools import pairwise
-
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cellwire.exporter.corpus import Windows
-from cellwire.exporter.errors import CorpusError
-from cellwire.exporter.plan import Plan
+from cellwire.exporter.plan import Plan, settled_for_examples, settled_for_text, total_steps
+from cellwire.exporter.recipe import RunSettings
+from cellwire.exporter.recipe_file import read_recipe
+from cellwire.exporter.windows import Windows
 
 sizes = st.integers(1, 40)
-
-
-@given(st.integers(2, 600), sizes, sizes)
-def test_windows_follow_each_other_and_use_nothing_twice(
-    chars: int, lanes: int, window: int
-) -> None:
-    if chars <= window:
-        with pytest.raises(CorpusError, match="fewer than one window"):
-            Windows.fitting(chars, lanes, window)
-        return
-    windows = Windows.fitting(chars, lanes, window)
-    cut = list(windows.cut(np.arange(chars)))
-    assert len(cut) == windows.count(chars) >= 1
-    for inputs, targets in cut:
-        assert inputs.shape == (windows.lanes, window)
-        assert (targets == inputs + 1).all()
-    for (before, _), (after, _) in pairwise(cut):
-        assert (after[:, 0] == before[:, -1] + 1).all()
-    used = np.concatenate([inputs.flatten() for inputs, _ in cut])
-    assert len(np.unique(used)) == len(used)
-
-
-def test_cutting_can_begin_at_any_window() -> None:
-    windows = Windows(lanes=3, window=4)
-    ids = np.arange(100)
-    whole = [inputs.tolist() for inputs, _ in windows.cut(ids)]
-    assert [inputs.tolist() for inputs, _ in windows.cut(ids, 5)] == whole[5:]
 
 
 @given(st.integers(2, 10**7))
@@ -74,3 +45,32 @@ def test_short_texts_get_fewer_lanes_and_more_epochs() -> None:
     assert (lyrics.windows, lyrics.epochs) == (Windows(8, 128), 19)
     page = Plan.fitting(475)
     assert (page.windows, page.steps) == (Windows(8, 29), 1_000)
+
+
+@pytest.mark.parametrize(
+    ("settings", "steps"),
+    [
+        (RunSettings(epochs=3), 30),
+        (RunSettings(steps=17), 17),
+        (RunSettings(epochs=3, steps=17), 17),
+        (RunSettings(epochs=1, steps=17), 10),
+    ],
+)
+def test_a_training_ends_with_its_steps_or_its_epochs(settings: RunSettings, steps: int) -> None:
+    assert total_steps(settings, epoch_steps=10) == steps
+
+
+@given(st.integers(2, 10**6))
+def test_settling_leaves_nothing_open_and_changes_nothing_when_repeated(chars: int) -> None:
+    recipe = settled_for_text(read_recipe(None), chars)
+    run, batches = recipe.run, recipe.batches
+    assert None not in {run.epochs, run.validate_every, run.sample_every}
+    assert None not in {batches.lanes, batches.window}
+    assert settled_for_text(recipe, chars) == recipe
+
+
+def test_steps_alone_settle_the_epochs() -> None:
+    recipe = read_recipe(None, ["run.steps=25", "batches.lanes=4"])
+    settled = settled_for_examples(recipe, 41)
+    assert (settled.run.epochs, settled.run.steps, settled.run.sample_every) == (3, 25, 0)
+    assert settled_for_examples(read_recipe(None), 5).batches.lanes == 5

@@ -18,11 +18,14 @@ from cellwire.server.rpc.daemon import Daemon
 Array = npt.NDArray[Any]
 
 
-def run_cell(path: Path, tokens: Array) -> dict[str, Array]:
-    """Run the bare cell over tokens `[steps, batch]`; return its outputs `[steps, batch, ...]`."""
+def run_cell(model: Path | bytes, tokens: Array) -> dict[str, Array]:
+    """Run the bare cell over tokens `[steps, batch]`; return its outputs `[steps, batch, ...]`.
+
+    It is given as a file, or as what is in one.
+    """
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
-    session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     names = [value.name for value in session.get_outputs()]
     states = {
         value.name: np.zeros((tokens.shape[1], *value.shape[1:]), np.float32)
@@ -37,11 +40,11 @@ def run_cell(path: Path, tokens: Array) -> dict[str, Array]:
     return {name: np.stack([outputs[name] for outputs in steps]) for name in names}
 
 
-def check_rows_by_themselves(path: Path, tokens: Array) -> None:
+def check_rows_by_themselves(model: Path | bytes, tokens: Array) -> None:
     """Raise AssertionError unless every row gives alone, bit for bit, what it does in the batch."""
-    together = run_cell(path, tokens)
+    together = run_cell(model, tokens)
     for row in range(tokens.shape[1]):
-        alone = run_cell(path, tokens[:, [row]])
+        alone = run_cell(model, tokens[:, [row]])
         for name, found in alone.items():
             np.testing.assert_array_equal(found[:, 0], together[name][:, row])
 

@@ -1,20 +1,16 @@
-"""A text to learn from: read, split into training and validation parts, cut into windows."""
+"""A text to learn from: read, prepared, split into training and validation parts."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
 from cellwire.exporter.errors import CorpusError
+from cellwire.exporter.recipe import Data
+from cellwire.exporter.vocabulary import Ids
 
-Ids = npt.NDArray[np.int64]
-
-_SHORTEST_PART = 2  # a character, and the one it predicts
+_SHORTEST_PART = 2  # a symbol, and the one it predicts
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +42,18 @@ class Corpus:
             raise CorpusError(f"{path}: a model needs at least two different symbols to learn from")
         return cls(path.name, text, hashlib.sha256(raw).hexdigest())
 
+    def prepared(self, data: Data) -> str:
+        """Return the part of the text that a recipe asks for, its line ends as it asks."""
+        text = self.text[: data.first_chars]
+        return text.replace("\n", " ") if data.newlines == "spaces" else text
+
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """The first part of a corpus to train on, the last part held out."""
+    """The first part of a text to train on, the last part held out."""
 
     train: Ids  # [n]
-    validation: Ids  # [m]
+    validation: Ids  # [m], 0 if nothing is held out
 
     @classmethod
     def of(cls, ids: Ids, validation_share: float, last_chars: int | None = None) -> Split:
@@ -61,46 +62,10 @@ class Split:
         Of what comes before it, only the `last_chars` are to be learnt from, unless that is None.
         """
         cut = len(ids) - round(len(ids) * validation_share)
-        if min(cut, len(ids) - cut) < _SHORTEST_PART:
+        held_out = len(ids) - cut
+        if cut < _SHORTEST_PART or (validation_share and held_out < _SHORTEST_PART):
             raise CorpusError(
-                f"{len(ids)} characters are too few: {cut} to learn from and {len(ids) - cut} held "
+                f"{len(ids)} symbols are too few: {cut} to learn from and {held_out} held "
                 f"out, and each part needs at least {_SHORTEST_PART}; give a longer text"
             )
         return cls(ids[max(0, cut - (last_chars or cut)) : cut], ids[cut:])
-
-
-@dataclass(frozen=True, slots=True)
-class Windows:
-    """Consecutive windows in `lanes` parallel lanes: window k+1 of a lane goes on where k ended.
-
-    So the recurrent state can be carried from each window to the next, as it is when serving.
-    """
-
-    lanes: int
-    window: int
-
-    @classmethod
-    def fitting(cls, chars: int, lanes: int, window: int) -> Windows:
-        """Return fewer lanes if the text is too short for all; CorpusError if it has no window."""
-        fitting = min(lanes, (chars - 1) // window)
-        if fitting < 1:
-            raise CorpusError(
-                f"the training part has {chars} characters, fewer than one window of {window} + 1; "
-                "give a longer text or a smaller --window"
-            )
-        return cls(fitting, window)
-
-    def count(self, chars: int) -> int:
-        """How many windows a lane has in `chars` characters."""
-        return (chars - 1) // self.lanes // self.window
-
-    def cut(self, ids: Ids, first: int = 0) -> Iterator[tuple[Ids, Ids]]:
-        """Yield inputs and targets (the inputs one character on), each int64 `[lanes, window]`.
-
-        `first` is the window to begin with.
-        """
-        lane_length = (len(ids) - 1) // self.lanes
-        starts = np.arange(self.lanes) * lane_length
-        for k in range(first, self.count(len(ids))):
-            places = (starts + k * self.window)[:, None] + np.arange(self.window)
-            yield ids[places], ids[places + 1]

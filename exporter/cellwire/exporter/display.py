@@ -1,4 +1,4 @@
-"""A training on the terminal: a progress bar, and a line for each validation."""
+"""A training on the terminal: a progress bar, a line for each checkpoint, and the samples."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from cellwire.exporter.run import Progress
+from cellwire.exporter.progress import Progress
 
 
 class TrainingDisplay:
-    """Shows progress on a console; where the console is no terminal, only the validations."""
+    """Shows progress on a console; where that is no terminal, only checkpoints and samples."""
 
-    def __init__(self, console: Console, steps: int) -> None:
+    def __init__(self, console: Console, steps: int, unit: str) -> None:
         self._bar = Bar(
             TextColumn("training"),
             BarColumn(),
@@ -26,6 +26,7 @@ class TrainingDisplay:
             disable=not console.is_terminal,
         )
         self._console = console
+        self._unit = unit
         self._task = self._bar.add_task("training", total=steps, figures="")
 
     def __enter__(self) -> Self:
@@ -41,16 +42,21 @@ class TrainingDisplay:
         self._bar.stop()
 
     def show(self, progress: Progress) -> None:
-        """Show a step or, where it has one, a validation."""
-        figures = f"{progress.train_bpc:.3f} bits/char, {progress.chars_per_s:,.0f} chars/s"
-        if progress.best_bpc is not None:
-            figures += f", best {progress.best_bpc:.4f}"
+        """Show how it goes or, of a checkpoint, how it went."""
+        figures = f"{progress.train.described(self._unit)}, {progress.symbols_per_s:,.0f} symbols/s"
         self._bar.update(self._task, completed=progress.step, figures=figures)
-        if progress.validation_bpc is not None:
-            star = " *" if progress.validation_bpc == progress.best_bpc else ""
-            self._console.print(
-                f"step {progress.step:>6,} of {progress.steps:,}  "
-                f"train {progress.train_bpc:.4f}  "
-                f"validation {progress.validation_bpc:.4f} bits per character{star}",
-                highlight=False,
-            )
+        if progress.checkpoint:
+            self._console.print(self._line(progress), highlight=False)
+
+    def tell(self, sample: str) -> None:
+        """Show a text that the network wrote."""
+        indented = sample.replace("\n", "\n    ")
+        self._console.print(f"  it writes:\n    {indented}", highlight=False, markup=False)
+
+    def _line(self, progress: Progress) -> str:
+        line = f"step {progress.step:>6,} of {progress.steps:,}"
+        line += f"  train {progress.train.described(self._unit)}"
+        if progress.validation is not None:
+            line += f"; validation {progress.validation.described(self._unit)}"
+        counts = progress.validation or progress.train
+        return line + " *" * (counts.nats == progress.best_loss)

@@ -1,10 +1,10 @@
 """The proof that an exported cell computes what the trained model does.
 
-Both run in float32 from zero states through the same text, which the model itself makes up, and
-each carries its own state, so that an error that grows from step to step shows. The difference of a
-tensor is the greatest of its elements' differences, in units of the tensor's greatest value where
-that is above 1: a trained cell state can count to 200, where neighbouring float32 numbers are
-1.5e-5 apart.
+Both run in float32 from zero states through the same text, which the model itself makes up (random
+symbols, if it only classifies), and each carries its own state, so that an error that grows from
+step to step shows. The difference of a tensor is the greatest of its elements' differences, in
+units of the tensor's greatest value where that is above 1: a trained cell state can count to 200,
+where neighbouring float32 numbers are 1.5e-5 apart.
 
 At most 1e-5 is allowed. Some models amplify rounding so much that torch in float32 is further than
 that from torch in float64; such a model can only be held to a few times torch's own error.
@@ -24,7 +24,8 @@ import onnx
 import onnxruntime as ort
 import torch
 
-from cellwire.exporter.cells import CharacterLstm, LstmState
+from cellwire.exporter.cells import STATES, State
+from cellwire.exporter.network import Network
 
 STEPS = 200
 BATCHES = (1, 2, 33)
@@ -32,9 +33,9 @@ LOSS_TEXTS = 64
 LIMIT = 1e-5
 LIMIT_IN_ROUNDINGS = 4
 
-Outputs = dict[
-    str, npt.NDArray[np.floating[Any]]
-]  # logits [batch, vocabulary], states [batch, hidden]
+# logits [batch, vocabulary] or scores [batch, labels], and states [batch, hidden], as the cell
+# names them.
+Outputs = dict[str, npt.NDArray[np.floating[Any]]]
 Tokens = npt.NDArray[np.int64]  # [steps, batch]
 
 
@@ -51,49 +52,71 @@ class Parity:
         return self.error <= max(LIMIT, LIMIT_IN_ROUNDINGS * self.rounding)
 
 
-def measure_parity(cell: onnx.ModelProto, model: CharacterLstm) -> Parity:
+def measure_parity(cell: onnx.ModelProto, model: Network) -> Parity:
     """Compare the cell with the model over 200 steps, in batches of 1, 2 and 33."""
     exact = copy.deepcopy(model).double()
-    random = np.random.default_rng(0)
+    tokens = _made_up_text(model, sum(BATCHES), np.random.default_rng(0))
+    parts = np.split(tokens, np.cumsum(BATCHES)[:-1], axis=1)
     errors, roundings = [], []
-    for batch in BATCHES:
-        tokens = _made_up_text(model, batch, random)
-        steps = (
-            _cell_steps(cell, tokens),
-            _torch_steps(model, tokens),
-            _torch_steps(exact, tokens),
-        )
-        for found, expected, true in zip(*steps, strict=True):
-            errors.append(_difference(found, expected))
-            roundings.append(_difference(expected, true))
+    for expected, true, *found in zip(
+        _torch_steps(model, tokens),
+        _torch_steps(exact, tokens),
+        *(_cell_steps(cell, part) for part in parts),
+        strict=True,
+    ):
+        whole = {name: np.concatenate([part[name] for part in found]) for name in expected}
+        errors.append(_difference(whole, expected))
+        roundings.append(_difference(expected, true))
     # np.max, unlike max, lets a NaN through.
     return Parity(float(np.max(errors)), float(np.max(roundings)))
 
 
-def measure_loss(cell: onnx.ModelProto, model: CharacterLstm) -> float:
-    """Return what a cell that rounds costs, in bits per character of text the model makes up.
+@dataclass(frozen=True, slots=True)
+class Rounding:
+    """What it costs a cell that its weights are rounded; NaN if its outputs are no numbers."""
 
-    That is the mean Kullback-Leibler divergence of the cell's distribution from the model's: what
-    the cell would need more of to write down such a text. NaN if the cell's output is.
+    error: float  # the cell from torch in float32, as of Parity
+    loss_bits: float  # a character; a text, if the cell classifies
+
+
+def measure_rounding(cell: onnx.ModelProto, model: Network) -> Rounding:
+    """Compare a cell of rounded weights with the model.
+
+    The loss is the mean Kullback-Leibler divergence of the cell's distribution from the model's. Of
+    the next symbol, that is what the cell would need more of to write down a text that the model
+    makes up. Of labels, every beginning of a text counts as a text.
     """
     tokens = _made_up_text(model, LOSS_TEXTS, np.random.default_rng(1))
-    losses = []
-    for found, expected in zip(_cell_steps(cell, tokens), _torch_steps(model, tokens), strict=True):
-        its, theirs = _log_softmax(found["logits"]), _log_softmax(expected["logits"])
-        losses.append((np.exp(theirs) * (theirs - its)).sum(axis=1).mean())
-    return float(np.mean(losses)) / math.log(2)
+    errors, losses = [], []
+    with np.errstate(invalid="ignore"):  # infinite logits come out as NaN, which is told
+        for found, expected in zip(
+            _cell_steps(cell, tokens), _torch_steps(model, tokens), strict=True
+        ):
+            its, theirs = _log_probabilities(found), _log_probabilities(expected)
+            errors.append(_difference(found, expected))
+            losses.append((np.exp(theirs) * (theirs - its)).sum(axis=1).mean())
+    return Rounding(float(np.max(errors)), float(np.mean(losses)) / math.log(2))
 
 
-def _log_softmax(logits: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    result: npt.NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+def _log_probabilities(outputs: Outputs) -> npt.NDArray[np.float64]:
+    """Return those of symbols or of labels."""
+    result: npt.NDArray[np.float64]
+    if "scores" in outputs:
+        scores = np.maximum(outputs["scores"].astype(np.float64), np.finfo(np.float32).tiny)
+        result = np.log(scores / scores.sum(axis=1, keepdims=True))  # float32's add up to about 1
+    else:
+        logits = outputs["logits"].astype(np.float64)
+        shifted = logits - logits.max(axis=1, keepdims=True)
+        result = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     return result
 
 
-def _made_up_text(model: CharacterLstm, batch: int, random: np.random.Generator) -> Tokens:
-    """Sample `batch` texts of 200 symbols from the model."""
+def _made_up_text(model: Network, batch: int, random: np.random.Generator) -> Tokens:
+    """Sample `batch` texts of 200 symbols from the model, if it writes."""
+    if model.shape.labels:
+        return random.integers(model.shape.vocabulary, size=(STEPS, batch))
     symbols = random.integers(model.shape.vocabulary, size=batch)
-    state: LstmState | None = None
+    state: State | None = None
     rows = []
     for _ in range(STEPS):
         rows.append(symbols)
@@ -136,17 +159,19 @@ def _cell_steps(cell: onnx.ModelProto, tokens: Tokens) -> Iterator[Outputs]:
         states = {name: outputs[f"next_{name}"] for name in states}
 
 
-def _torch_steps(model: CharacterLstm, tokens: Tokens) -> Iterator[Outputs]:
+def _torch_steps(model: Network, tokens: Tokens) -> Iterator[Outputs]:
     """Yield the model's outputs after every step, named as the cell names them."""
-    state: LstmState | None = None
+    state: State | None = None
     for row in tokens:
         with torch.no_grad():
-            logits, state = model(torch.from_numpy(row)[:, None], state)
+            answers, state = model(torch.from_numpy(row)[:, None], state)
+            if model.shape.labels:
+                answers = answers.softmax(dim=2)
         yield {
-            "logits": logits[:, 0].numpy(),
+            "scores" if model.shape.labels else "logits": answers[:, 0].numpy(),
             **{
                 f"next_state.{part}{layer}": rows.numpy()
-                for part, tensor in zip("hc", state, strict=True)
+                for part, tensor in zip(STATES[model.shape.cell], state, strict=True)
                 for layer, rows in enumerate(tensor)
             },
         }

@@ -1,4 +1,4 @@
-"""How a training goes through its text: lanes, windows, epochs, and so the number of steps.
+"""How long a training takes, and what of a recipe is fitted to its text.
 
 What was not asked for is fitted to the length of the text. A short text gets fewer lanes, so that
 an epoch has enough steps, and more epochs, so that the training has; a very short one gets shorter
@@ -10,7 +10,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from cellwire.exporter.corpus import Windows
+import msgspec
+
+from cellwire.exporter.recipe import Recipe, RunSettings
+from cellwire.exporter.windows import Windows
 
 LANES, WINDOW, EPOCHS = 64, 128, 10
 
@@ -19,11 +22,12 @@ _FEWEST_WINDOWS = 16
 _STEPS_PER_EPOCH = 100
 _FEWEST_STEPS = 1_000
 _VALIDATE_EVERY = 250
+_SAMPLES = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The way through a training text of `chars` characters."""
+    """The way through a training text of `chars` symbols."""
 
     chars: int
     windows: Windows
@@ -47,13 +51,13 @@ class Plan:
 
     @property
     def jitter(self) -> int:
-        """At how many different characters an epoch may start, so that windows fall differently."""
+        """At how many different symbols an epoch may start, so that windows fall differently."""
         window = self.windows.window
         return min(window, max(1, self.chars - window - 1))
 
     @property
     def epoch_chars(self) -> int:
-        """The length of an epoch's text, whichever character it starts at."""
+        """The length of an epoch's text, whichever symbol it starts at."""
         return self.chars - self.jitter + 1
 
     @property
@@ -66,7 +70,38 @@ class Plan:
         """The steps of the whole training."""
         return self.epoch_steps * self.epochs
 
-    @property
-    def validate_every(self) -> int:
-        """How many steps to train between validations, unless something else was asked for."""
-        return min(_VALIDATE_EVERY, max(1, self.steps // 10))
+
+def settled_for_text(recipe: Recipe, chars: int) -> Recipe:
+    """Return a recipe in which everything is chosen for a text of `chars` symbols."""
+    asked = recipe.batches
+    plan = Plan.fitting(chars, asked.lanes, asked.window, recipe.run.epochs)
+    batches = msgspec.structs.replace(asked, lanes=plan.windows.lanes, window=plan.windows.window)
+    run = _settled(recipe.run, plan.epoch_steps, plan.epochs, _SAMPLES)
+    return msgspec.structs.replace(recipe, batches=batches, run=run)
+
+
+def settled_for_examples(recipe: Recipe, examples: int) -> Recipe:
+    """Return a recipe in which everything is chosen for so many labelled texts."""
+    lanes = min(recipe.batches.lanes or LANES, examples)
+    batches = msgspec.structs.replace(recipe.batches, lanes=lanes)
+    run = _settled(recipe.run, -(-examples // lanes), recipe.run.epochs or EPOCHS, samples=0)
+    return msgspec.structs.replace(recipe, batches=batches, run=run)
+
+
+def total_steps(run: RunSettings, epoch_steps: int) -> int:
+    """Return the steps of a whole training: those asked for, or those of its epochs, if fewer."""
+    of_epochs = epoch_steps * run.epochs if run.epochs else math.inf
+    return int(min(run.steps or math.inf, of_epochs))
+
+
+def _settled(run: RunSettings, epoch_steps: int, epochs: int, samples: int) -> RunSettings:
+    if run.steps and not run.epochs:
+        epochs = -(-run.steps // epoch_steps)
+    run = msgspec.structs.replace(run, epochs=epochs)
+    every = min(_VALIDATE_EVERY, max(1, total_steps(run, epoch_steps) // 10))
+    sample_every = run.sample_every
+    if sample_every is None:
+        sample_every = max(1, epochs // samples) if samples else 0
+    return msgspec.structs.replace(
+        run, validate_every=run.validate_every or every, sample_every=sample_every
+    )

@@ -2,102 +2,62 @@
 
 What lies in it:
 
-    config.json      what was asked for, and what was read
-    metrics.jsonl    one line per validation: step, losses in bits per character, speed
+    config.json      the recipe, and what was read
+    metrics.jsonl    one line per validation: step, losses, speed
+    samples.txt      texts the network wrote on the way
+    curves.png       the losses, drawn at the end
     last.pt          the newest checkpoint, to resume from
-    best.pt          the one with the lowest validation loss, which `cellwire export` takes
+    best.pt          the one with the lowest loss, which `cellwire export` takes
+    step-N.pt        those that were to be kept for good
 """
 
 from __future__ import annotations
 
 import json
+import os
 import pickle
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 
-from cellwire.exporter.cells import CellShape, CharacterLstm
-from cellwire.exporter.corpus import Corpus
+from cellwire.exporter.config import RunConfig
 from cellwire.exporter.errors import FileError, RunError
 from cellwire.exporter.files import write_whole
-from cellwire.exporter.vocabulary import Vocabulary
+from cellwire.exporter.measure import Measure
+from cellwire.exporter.network import Network
+from cellwire.exporter.progress import Progress
 
-CONFIG, METRICS, LAST, BEST = "config.json", "metrics.jsonl", "last.pt", "best.pt"
+CONFIG, METRICS, SAMPLES, CURVES = "config.json", "metrics.jsonl", "samples.txt", "curves.png"
+LAST, BEST = "last.pt", "best.pt"
 
-
-@dataclass(frozen=True, slots=True)
-class RunConfig:
-    """What a training run was asked for."""
-
-    corpus: str
-    corpus_sha256: str
-    symbols: tuple[str, ...]
-    layers: int
-    hidden: int
-    embedding: int
-    dropout: float
-    lanes: int
-    window: int
-    epochs: int
-    learning_rate: float
-    weight_decay: float
-    clip_norm: float
-    validation_share: float
-    validate_every: int  # steps; training state starts afresh there, so it is part of the recipe
-    seed: int
-    start_from: str | None = None  # another run, whose best weights were the first of this one
-    last_chars: int | None = None  # of the training part; None for all of it
-
-    @property
-    def shape(self) -> CellShape:
-        """The size of the model."""
-        return CellShape(len(self.symbols), self.embedding, self.hidden, self.layers, self.dropout)
-
-    @property
-    def recipe(self) -> dict[str, int | float | str | None]:
-        """What the text was trained with: every option, without the text itself."""
-        text = ("corpus", "corpus_sha256", "symbols")
-        return {name: value for name, value in asdict(self).items() if name not in text}
-
-    def check_corpus(self, corpus: Corpus) -> None:
-        """Raise RunError unless `corpus` is the text the run was started with."""
-        if corpus.sha256 != self.corpus_sha256:
-            raise RunError(
-                f"{corpus.name} is not the text this run was started with ({self.corpus}, "
-                f"sha256 {self.corpus_sha256[:12]})"
-            )
-
-    @property
-    def vocabulary(self) -> Vocabulary:
-        """The symbols of the model."""
-        return Vocabulary(self.symbols)
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Where a training stands; losses in bits per character, None until first known."""
-
-    step: int
-    steps: int
-    train_bpc: float
-    validation_bpc: float | None
-    best_bpc: float | None
-    chars_per_s: float
+LOGS = (METRICS, SAMPLES)
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A training at one step: all that going on needs."""
+    """A training at one step: all that going on needs.
+
+    What counts is the loss of what is held out or, where nothing is, of the training.
+    """
 
     step: int
-    validation_bpc: float
-    best_bpc: float
+    loss: float  # nats
+    best_loss: float  # the lowest so far
+    accuracy: float | None  # of labels
+    held_out: bool  # whether the loss is of what is held out
     model: dict[str, Any]
     optimizer: dict[str, Any]
-    schedule: dict[str, Any]
+    log_bytes: dict[str, int]  # how long the logs were
+
+    @property
+    def measure(self) -> Measure:
+        """Loss and accuracy."""
+        return Measure(self.loss, self.accuracy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +77,8 @@ class Run:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise FileError(f"{path} cannot be made a run folder: {error.strerror}") from error
-        text = json.dumps(asdict(config), ensure_ascii=False, indent=2)
-        write_whole(path / CONFIG, f"{text}\n".encode())
+        text = msgspec.json.format(msgspec.json.encode(config), indent=2)
+        write_whole(path / CONFIG, text + b"\n")
         return cls(path)
 
     @classmethod
@@ -134,34 +94,61 @@ class Run:
     def config(self) -> RunConfig:
         """The configuration the run was started with."""
         try:
-            fields = json.loads((self.path / CONFIG).read_text(encoding="utf-8"))
-            return RunConfig(**{**fields, "symbols": tuple(fields["symbols"])})
-        except (OSError, ValueError, TypeError, KeyError) as error:
+            return msgspec.json.decode((self.path / CONFIG).read_bytes(), type=RunConfig)
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise RunError(f"{self.path / CONFIG} cannot be read: {error}") from error
 
-    def log(self, progress: Progress) -> None:
-        """Append one line of metrics."""
-        path = self.path / METRICS
+    def log(self, name: str, text: str) -> None:
+        """Append to metrics or samples; FileError if that cannot be done."""
+        path = self.path / name
         try:
-            with path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(asdict(progress)) + "\n")
+            with path.open("ab") as file:
+                file.write(text.encode())
         except OSError as error:
             raise FileError(f"{path} cannot be written: {error.strerror}") from error
 
-    def save(self, checkpoint: Checkpoint) -> None:
-        """Write the last checkpoint, and the best one if it is; FileError leaves the old ones."""
+    def log_bytes(self) -> dict[str, int]:
+        """Return how long the logs are."""
+        paths = (self.path / name for name in LOGS)
+        return {path.name: path.stat().st_size for path in paths if path.exists()}
+
+    def cut_logs(self, log_bytes: dict[str, int]) -> None:
+        """Cut off what the logs say of steps after a checkpoint, which will be taken again."""
+        for name in LOGS:
+            path = self.path / name
+            if path.exists() and path.stat().st_size > log_bytes.get(name, 0):
+                os.truncate(path, log_bytes.get(name, 0))
+
+    def progress(self) -> Iterator[Progress]:
+        """Yield the validations so far; RunError where a line is broken."""
+        path = self.path / METRICS
+        if not path.exists():
+            return
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                yield Progress.of(json.loads(line))
+            except (ValueError, KeyError, TypeError) as error:
+                raise RunError(f"{path} has a broken line: {error}") from error
+
+    def save(self, checkpoint: Checkpoint, *, keep: bool = False) -> None:
+        """Write the last checkpoint, and the best one if it is; FileError leaves the old ones.
+
+        With `keep`, it is also written to a file of its own.
+        """
         data = BytesIO()
         torch.save({field: getattr(checkpoint, field) for field in Checkpoint.__slots__}, data)
-        if checkpoint.validation_bpc <= checkpoint.best_bpc:
+        if keep:
+            write_whole(self.path / f"step-{checkpoint.step}.pt", data.getvalue())
+        if checkpoint.loss <= checkpoint.best_loss:
             write_whole(self.path / BEST, data.getvalue())
         write_whole(self.path / LAST, data.getvalue())
 
     def has(self, name: str) -> bool:
-        """Whether the checkpoint `best.pt` or `last.pt` is there."""
+        """Whether there is such a file."""
         return (self.path / name).is_file()
 
     def load(self, name: str) -> Checkpoint:
-        """Read `best.pt` or `last.pt`; RunError if it is not there or broken."""
+        """Read a checkpoint; RunError if it is not there or broken."""
         path = self.path / name
         if not self.has(name):
             raise RunError(
@@ -177,12 +164,16 @@ class Run:
         """Return the error for a checkpoint whose weights are of another shape."""
         return RunError(f"{self.path / name} does not fit {self.path / CONFIG}")
 
-    def best_model(self) -> tuple[CharacterLstm, Checkpoint]:
-        """Return the model of the best checkpoint, ready to evaluate, and the checkpoint."""
-        checkpoint = self.load(BEST)
-        model = CharacterLstm(self.config.shape)
+    def best_model(self) -> tuple[Network, Checkpoint]:
+        """Return the network of the best checkpoint, ready to evaluate, and the checkpoint."""
+        return self.model(BEST)
+
+    def model(self, name: str) -> tuple[Network, Checkpoint]:
+        """Return the network of a checkpoint, likewise."""
+        checkpoint = self.load(name)
+        network = Network(self.config.shape)
         try:
-            model.load_state_dict(checkpoint.model)
+            network.load_state_dict(checkpoint.model)
         except RuntimeError as error:
-            raise self.mismatch(BEST) from error
-        return model.eval(), checkpoint
+            raise self.mismatch(name) from error
+        return network.eval(), checkpoint

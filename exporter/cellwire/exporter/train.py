@@ -1,211 +1,215 @@
-"""The training loop: consecutive windows, state carried across them, AdamW, one cosine cycle."""
+"""The training loop: steps and, now and then, a sample, a validation, a checkpoint."""
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
-import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
-from torch.optim import AdamW
-from torch.optim.lr_scheduler import LambdaLR
+from torch import Tensor, autograd
 
-from cellwire.exporter.cells import CharacterLstm, LstmState
-from cellwire.exporter.corpus import Ids, Split, Windows
+from cellwire.exporter.batches import Batch, batches_of
+from cellwire.exporter.cells import State
+from cellwire.exporter.compute import CPU, Compute
+from cellwire.exporter.config import RunConfig
+from cellwire.exporter.dataset import Dataset
 from cellwire.exporter.errors import RunError, TrainingError
-from cellwire.exporter.plan import Plan
-from cellwire.exporter.run import LAST, Checkpoint, Progress, Run, RunConfig
+from cellwire.exporter.leg import Leg
+from cellwire.exporter.measure import Measure
+from cellwire.exporter.network import Network
+from cellwire.exporter.objective import attempt, validated
+from cellwire.exporter.optimizer import clip_gradients, make_optimizer, rate_share
+from cellwire.exporter.plan import total_steps
+from cellwire.exporter.progress import Progress
+from cellwire.exporter.run import LAST, METRICS, SAMPLES, Checkpoint, Run
+from cellwire.exporter.sample import Sampler, prefixes_for
 
-WARM_UP_SHARE = 0.05
-FINAL_RATE_SHARE = 0.01
-VALIDATION_WINDOWS = Windows(lanes=4, window=256)
-
-
-def learning_rate_share(step: int, steps: int) -> float:
-    """Return the share of the peak rate at `step`: a linear warm-up, then half a cosine."""
-    warm_up = max(1, round(steps * WARM_UP_SHARE))
-    if step < warm_up:
-        return (step + 1) / warm_up
-    done = (step - warm_up) / max(1, steps - warm_up)
-    return FINAL_RATE_SHARE + (1 - FINAL_RATE_SHARE) * 0.5 * (1 + math.cos(math.pi * done))
-
-
-def validation_bpc(model: CharacterLstm, ids: Ids) -> float:
-    """Return the bits per character of `ids` int64 `[n]`, the state carried from start to end.
-
-    The text is cut into four lanes that each start from a zero state, so the figure is, if
-    anything, a little worse than that of one unbroken pass.
-    """
-    windows = Windows.fitting(
-        len(ids), VALIDATION_WINDOWS.lanes, min(VALIDATION_WINDOWS.window, len(ids) - 1)
-    )
-    state: LstmState | None = None
-    nats, chars = 0.0, 0
-    model.eval()
-    with torch.no_grad():
-        for inputs, targets in windows.cut(ids):
-            logits, state = model(torch.from_numpy(inputs), state)
-            flat = torch.from_numpy(targets).flatten()
-            nats += cross_entropy(logits.flatten(0, 1), flat, reduction="sum").item()
-            chars += targets.size
-    model.train()
-    return nats / chars / math.log(2)
+REPORT_EVERY_S = 0.1
 
 
 class Training:
-    """One training run: model, optimizer, schedule and the place in the text."""
+    """One training run: network, optimizer, and the place in the text."""
 
-    def __init__(self, run: Run, config: RunConfig, split: Split) -> None:
-        self._run = run
-        self._config = config
-        self._split = split
-        self._plan = Plan.fitting(len(split.train), config.lanes, config.window, config.epochs)
-        torch.manual_seed(config.seed)
-        self.model = CharacterLstm(config.shape)
-        self._optimizer = AdamW(
-            self.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+    def __init__(
+        self, run: Run, config: RunConfig, dataset: Dataset, compute: Compute = CPU
+    ) -> None:
+        self.run_folder = run
+        self.config = config
+        self._settings = config.recipe.run
+        self._compute = compute
+        self.dataset = dataset
+        self._batches = batches_of(dataset, config.recipe)
+        self.steps = total_steps(self._settings, self._batches.epoch_steps)
+        self._sampler = Sampler(
+            dataset.vocabulary, prefixes_for(self._settings, dataset), self._settings
         )
-        self.steps = self._plan.steps
-        self._schedule = LambdaLR(
-            self._optimizer, lambda step: learning_rate_share(step, self.steps)
-        )
+        torch.manual_seed(self._settings.seed)
+        self.network = Network(config.shape).to(self._compute.device)
+        if config.recipe.network.input == "vectors" and config.recipe.network.freeze_vectors:
+            self.network.embedding.requires_grad_(requires_grad=False)
+        self._learning = [p for p in self.network.parameters() if p.requires_grad]
+        self._optimizer = make_optimizer(config.recipe.optimizer, self._learning)
         self.step = 0
-        self.best_bpc: float | None = None
+        self.best_loss: float | None = None
+        self._saved = 0
+
+    def start_with(self, table: Tensor) -> None:
+        """Begin with an embedding float32 `[vocabulary, width]`."""
+        with torch.no_grad():
+            next(self.network.embedding.parameters()).copy_(table)
 
     def start_from(self, run: Run) -> None:
-        """Begin with the best weights of another run, of the same symbols and size.
+        """Begin with the best weights of another run, of the same symbols, labels and size.
 
-        Optimizer and schedule start afresh. Raises RunError when the weights do not fit.
+        The optimizer starts afresh. Raises RunError when the weights do not fit.
         """
-        if run.config.symbols != self._config.symbols:
-            raise RunError(f"{run.path} has learnt other symbols than this text has")
-        model, _ = run.best_model()
+        other = run.config
+        if (other.symbols, other.labels) != (self.config.symbols, self.config.labels):
+            raise RunError(f"{run.path} has learnt other symbols or labels than this text has")
+        network, _ = run.best_model()
         try:
-            self.model.load_state_dict(model.state_dict())
+            self.network.load_state_dict(network.state_dict())
         except RuntimeError as error:
-            raise RunError(f"{run.path} holds a model of another size") from error
+            raise RunError(f"{run.path} holds a network of another size") from error
 
     def resume(self) -> None:
-        """Go on from the run's last checkpoint; from the start if it has none yet."""
-        if not self._run.has(LAST):
-            if self._config.start_from is not None:
-                self.start_from(Run.open(Path(self._config.start_from)))
-            return
-        checkpoint = self._run.load(LAST)
+        """Go on from the run's last checkpoint."""
+        checkpoint = self.run_folder.load(LAST)
         try:
-            self.model.load_state_dict(checkpoint.model)
+            self.network.load_state_dict(checkpoint.model)
             self._optimizer.load_state_dict(checkpoint.optimizer)
-            self._schedule.load_state_dict(checkpoint.schedule)
         except (RuntimeError, ValueError) as error:
-            raise self._run.mismatch(LAST) from error
-        self.step, self.best_bpc = checkpoint.step, checkpoint.best_bpc
+            raise self.run_folder.mismatch(LAST) from error
+        self.run_folder.cut_logs(checkpoint.log_bytes)
+        self.step = self._saved = checkpoint.step
+        self.best_loss = checkpoint.best_loss
 
-    def run(self, report: Callable[[Progress], None]) -> None:
-        """Train to the end; validate and save a checkpoint as often as the run's config says.
+    def run(
+        self, report: Callable[[Progress], None], tell: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """Train to the end; sample, validate and save as often as the recipe says.
 
-        Raises TrainingError when a loss is no longer a number, RunError or FileError when the run
-        folder cannot be written; the checkpoints before that stay.
+        `report` is told of every checkpoint and, ten times a second, of how it goes; `tell` is
+        given every sample. Raises TrainingError when a loss is no longer a number, RunError or
+        FileError when the run folder cannot be written; the checkpoints before that stay.
         """
-        state: LstmState | None = None
-        leg = Leg(self._config.seed, self.step)
-        for inputs, targets, starts_epoch in self._batches():
-            loss, state = self._train_on(inputs, targets, None if starts_epoch else state)
-            leg.add(loss, inputs.numel())
-            report(self._progress(leg.recent_bpc, leg.chars_per_s, None))
-            if self.step % self._config.validate_every == 0 or self.step == self.steps:
+        state: State | None = None
+        leg, reported_s = Leg(self._settings.seed, self.step), time.perf_counter()
+        for batch in self._steps():
+            state = self._train_on(batch, state if batch.goes_on else None, leg)
+            if self._at_end_of(self._batches.epoch_steps * (self._settings.sample_every or 0)):
+                self._sample(tell)
+            if self._at_end_of(self._settings.validate_every or 1):
                 report(self._validate_and_save(leg))
                 # State and dropout start afresh after every checkpoint, so that a resumed run
                 # goes through the same numbers as one that was never stopped.
-                state, leg = None, Leg(self._config.seed, self.step)
+                state, leg = None, Leg(self._settings.seed, self.step)
+            elif time.perf_counter() - reported_s >= REPORT_EVERY_S:
+                report(self._progress(leg, self._checked(leg.recent)))
+                reported_s = time.perf_counter()
 
-    def _batches(self) -> Iterator[tuple[Tensor, Tensor, bool]]:
-        """Yield inputs, targets `[lanes, window]` and whether an epoch starts, from `step` on."""
-        plan = self._plan
-        first_epoch, first_window = divmod(self.step, plan.epoch_steps)
-        for epoch in range(first_epoch, plan.epochs):
-            start = np.random.default_rng((self._config.seed, epoch)).integers(plan.jitter)
-            ids = self._split.train[start : start + plan.epoch_chars]
-            for inputs, targets in plan.windows.cut(ids, first_window):
-                yield torch.from_numpy(inputs), torch.from_numpy(targets), first_window == 0
-                first_window = -1
-            first_window = 0
+    def _at_end_of(self, steps: int) -> bool:
+        """Whether so many steps have just ended, or the training; never, if they are none."""
+        return bool(steps) and (self.step % steps == 0 or self.step == self.steps)
 
-    def _train_on(
-        self, inputs: Tensor, targets: Tensor, state: LstmState | None
-    ) -> tuple[float, LstmState]:
-        """Take one optimizer step; return the loss in nats and the state after, detached."""
-        logits, (h, c) = self.model(inputs, state)
-        loss = cross_entropy(logits.flatten(0, 1), targets.flatten())
-        self._check_finite(loss.item())
+    def _steps(self) -> Iterator[Batch]:
+        """Yield the batches from `step` on, to the last step."""
+        epoch, first = divmod(self.step, self._batches.epoch_steps)
+        while self.step < self.steps:
+            for batch in self._batches.epoch(epoch, first):
+                yield batch
+                if self.step == self.steps:
+                    return
+            epoch, first = epoch + 1, 0
+
+    def _train_on(self, batch: Batch, state: State | None, leg: Leg) -> State:
+        """Take one optimizer step; return the state after it, detached."""
+        settings = self.config.recipe.optimizer
+        batch = batch.to(self._compute.device)
+        with self._compute.autocast():
+            outcome = attempt(self.network, batch, state)
         self._optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        nn.utils.clip_grad_norm_(self.model.parameters(), self._config.clip_norm)
+        autograd.backward(outcome.loss)
+        clip_gradients(settings, self._learning)
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._learning_rate()
         self._optimizer.step()
-        self._schedule.step()
         self.step += 1
-        return loss.item(), (h.detach(), c.detach())
+        leg.add(outcome, batch.inputs.numel())
+        return tuple(part.detach() for part in outcome.state)
 
-    def _check_finite(self, loss: float) -> None:
-        if not math.isfinite(loss):
-            raise TrainingError(
-                f"the loss is {loss} at step {self.step}: training diverged. "
-                f"Start again with a lower --learning-rate; checkpoints in {self._run.path}, if "
-                "there are any, are from before it happened"
+    def _learning_rate(self) -> float:
+        """Return the learning rate of the next step."""
+        settings = self.config.recipe.optimizer
+        share = rate_share(settings, self.step, self.steps, self._batches.epoch_steps)
+        return settings.learning_rate * share
+
+    def _checked(self, measure: Measure) -> Measure:
+        """Return `measure`; TrainingError if it is not a number."""
+        if measure.finite:
+            return measure
+        good = "there is no checkpoint from before it happened"
+        if self.run_folder.has(LAST):
+            good = (
+                f"the last good checkpoint is {self.run_folder.path / LAST} (step {self._saved:,})"
             )
+        raise TrainingError(
+            f"the loss is {measure.nats} at step {self.step:,}: training diverged. {good}. Start "
+            "again with a lower --learning-rate"
+        )
+
+    def _sample(self, tell: Callable[[str], None]) -> None:
+        """Have the network write, and keep it."""
+        for text in self._sampler.write(self.network, self.step, self._compute.device):
+            self.run_folder.log(SAMPLES, f"--- step {self.step:,}\n{text}\n\n")
+            tell(text)
 
     def _validate_and_save(self, leg: Leg) -> Progress:
-        """Measure the held-out loss, write the checkpoint and a line of metrics."""
-        validation = validation_bpc(self.model, self._split.validation)
-        self._check_finite(validation)
-        self.best_bpc = validation if self.best_bpc is None else min(validation, self.best_bpc)
-        progress = self._progress(leg.mean_bpc, leg.chars_per_s, validation)
-        self._run.save(
+        """Measure the held-out loss; write a line of metrics, and the checkpoint."""
+        train = self._checked(leg.whole)
+        validation = validated(self.network, self.dataset.validation, self._compute.device)
+        counts = self._checked(validation or train)
+        self.best_loss = min(counts.nats, math.inf if self.best_loss is None else self.best_loss)
+        progress = self._progress(leg, train, validation, checkpoint=True)
+        self.run_folder.log(METRICS, json.dumps(progress.line()) + "\n")
+        self.run_folder.save(
             Checkpoint(
                 step=self.step,
-                validation_bpc=validation,
-                best_bpc=self.best_bpc,
-                model=self.model.state_dict(),
+                loss=counts.nats,
+                best_loss=self.best_loss,
+                accuracy=counts.accuracy,
+                held_out=validation is not None,
+                model=self.network.state_dict(),
                 optimizer=self._optimizer.state_dict(),
-                schedule=self._schedule.state_dict(),
-            )
+                log_bytes=self.run_folder.log_bytes(),
+            ),
+            keep=self._is_kept(),
         )
-        self._run.log(progress)
+        self._saved = self.step
         return progress
 
-    def _progress(self, train_bpc: float, chars_per_s: float, validation: float | None) -> Progress:
-        return Progress(self.step, self.steps, train_bpc, validation, self.best_bpc, chars_per_s)
+    def _is_kept(self) -> bool:
+        """Whether this checkpoint is one of those to be kept for good."""
+        every = (self._settings.validate_every or 1) * self._settings.keep_every
+        return bool(every) and self.step % every == 0
 
-
-class Leg:
-    """The stretch of training from one checkpoint to the next, and its running figures."""
-
-    def __init__(self, seed: int, step: int) -> None:
-        torch.manual_seed(seed * 1_000_003 + step)
-        self._losses: list[float] = []
-        self._chars = 0
-        self._started_s = time.perf_counter()
-
-    def add(self, loss: float, chars: int) -> None:
-        """Count one step with its loss in nats."""
-        self._losses.append(loss)
-        self._chars += chars
-
-    @property
-    def mean_bpc(self) -> float:
-        """Bits per character over the whole leg."""
-        return sum(self._losses) / len(self._losses) / math.log(2)
-
-    @property
-    def recent_bpc(self) -> float:
-        """Bits per character over the last few steps."""
-        recent = self._losses[-20:]
-        return sum(recent) / len(recent) / math.log(2)
-
-    @property
-    def chars_per_s(self) -> float:
-        """Characters trained on per second since the leg began."""
-        return self._chars / (time.perf_counter() - self._started_s)
+    def _progress(
+        self,
+        leg: Leg,
+        train: Measure,
+        validation: Measure | None = None,
+        *,
+        checkpoint: bool = False,
+    ) -> Progress:
+        return Progress(
+            step=self.step,
+            steps=self.steps,
+            train=train,
+            validation=validation,
+            best_loss=self.best_loss,
+            symbols_per_s=leg.symbols_per_s,
+            learning_rate=self._optimizer.param_groups[0]["lr"],
+            checkpoint=checkpoint,
+        )

@@ -18,8 +18,8 @@ def bench(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            help="raw served keystroke idle slots alternatives prefill start growth int8, or all; "
-            "and gpu, where there is one."
+            help="raw served keystroke idle slots alternatives prefill start growth int8 trainer, "
+            "or all; and gpu, where there is one."
         ),
     ] = None,
     *,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,7 @@ from cellwire.server.cell import Cell
 from cellwire.server.compiled import Compiled
 from cellwire.server.device import Execution
 from cellwire.server.errors import BadModel, InvalidRequest, NotCompiled
+from cellwire.server.half import widened
 from cellwire.server.padded_strider import LENGTHS, PaddedStrider
 from cellwire.server.sampler import Sampler
 from cellwire.server.search import SearchBatch, SearchResult
@@ -33,9 +35,9 @@ class Runtime:
 
         `slots` is the number of rows of each arena; a stride has up to `max_batch` rows.
         """
-        self._cell = cell
         self._execution = execution or Execution()
         device = self._execution.device
+        self._cell = replace(cell, graph=widened(cell.graph)) if device.is_host else cell
         self._states = (States if device.is_host else DeviceStates)(cell, slots, device)
         self._programs: dict[object, Compiled] = {}
         self._strider = self._make_strider(max_batch)

@@ -1,0 +1,140 @@
+"""trainer: `cellwire train` against a plain loop of torch.nn, on the same text with the same model.
+
+Both take the same steps: consecutive windows whose state is carried, the loss of every character,
+AdamW on a cosine, gradients clipped by their global norm. Neither validates nor saves.
+
+trainer.speed_ratio.<model>    ours / the plain loop, in characters a second, in turns
+trainer.chars_per_s.<model>    of ours
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from tests.bench.figures import names
+from tests.bench.models import SIZES as MODELS
+from tests.bench.models import symbols_of
+from tests.bench.pace import figure, in_turns, ratios, runs_per_s
+from tests.bench.setting import Setting
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from cellwire.exporter.begin import begin
+from cellwire.exporter.cells import State
+from cellwire.exporter.compute import CPU
+from cellwire.exporter.corpus import Corpus
+from cellwire.exporter.leg import Leg
+from cellwire.exporter.optimizer import cosine_share
+from cellwire.exporter.recipe_file import read_recipe
+
+SIZES = ("S", "M", "L")
+LANES, WINDOW, EMBEDDING = 16, 64, 64
+STEPS = 1_000_000  # more than are ever taken, so that the schedule is at its beginning
+_CHARS = 400_000
+_SEED = 5
+
+FIGURES = names("trainer", ("speed_ratio", "chars_per_s"), SIZES)
+
+
+def run(setting: Setting, sizes: Sequence[str] = SIZES) -> dict[str, float]:
+    """Measure every model, with as many threads as the daemon computes with."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(setting.threads)
+    try:
+        figures: dict[str, float] = {}
+        for size in sizes:
+            setting.say(f"trainer: {size}")
+            with tempfile.TemporaryDirectory(prefix="cellwire-bench-") as folder:
+                figures |= _figures(setting, size, Path(folder) / "run")
+        return figures
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _figures(setting: Setting, size: str, folder: Path) -> dict[str, float]:
+    text = _text()
+    ours, plain = Ours(text, size, folder), PlainLoop(text, size)
+    slice_s = setting.effort.slice_s
+    paces = in_turns(
+        {
+            "ours": lambda: runs_per_s(ours.step, slice_s) * LANES * WINDOW,
+            "plain": lambda: runs_per_s(plain.step, slice_s) * LANES * WINDOW,
+        },
+        setting.effort.rounds,
+    )
+    return {
+        **figure(f"trainer.speed_ratio.{size}", ratios(paces["ours"], paces["plain"])),
+        **figure(f"trainer.chars_per_s.{size}", paces["ours"]),
+    }
+
+
+def _text() -> str:
+    symbols = symbols_of(83)
+    places = np.random.default_rng(_SEED).integers(len(symbols), size=_CHARS)
+    return "".join(symbols[place] for place in places)
+
+
+class Ours:
+    """A training as the command makes it, step by step."""
+
+    def __init__(self, text: str, size: str, folder: Path) -> None:
+        settings = [
+            f"network.layers={MODELS[size].layers}",
+            f"network.hidden={MODELS[size].hidden}",
+            f"network.embedding={EMBEDDING}",
+            f"batches.lanes={LANES}",
+            f"batches.window={WINDOW}",
+            f"run.steps={STEPS}",
+        ]
+        corpus = Corpus("random.txt", text, "")
+        self._training, _ = begin(corpus, read_recipe(None, settings), folder, None, CPU)
+        self._batches = self._training._steps()
+        self._leg = Leg(_SEED, 0)
+        self._state: State | None = None
+
+    def step(self) -> None:
+        batch = next(self._batches)
+        state = self._state if batch.goes_on else None
+        self._state = self._training._train_on(batch, state, self._leg)
+
+
+class PlainLoop:
+    """What somebody writes who needs one model once."""
+
+    def __init__(self, text: str, size: str) -> None:
+        model = MODELS[size]
+        symbols = {symbol: i for i, symbol in enumerate(sorted(set(text)))}
+        ids = torch.tensor([symbols[symbol] for symbol in text])
+        length = len(ids) // LANES
+        self._lanes = ids[: LANES * length].reshape(LANES, length)
+        self._embedding = nn.Embedding(len(symbols), EMBEDDING)
+        self._lstm = nn.LSTM(EMBEDDING, model.hidden, model.layers, batch_first=True)
+        self._head = nn.Linear(model.hidden, len(symbols))
+        modules = nn.ModuleList([self._embedding, self._lstm, self._head])
+        self._parameters = list(modules.parameters())
+        self._optimizer = torch.optim.AdamW(self._parameters, lr=4e-3, weight_decay=0.01)
+        self._schedule = torch.optim.lr_scheduler.LambdaLR(
+            self._optimizer, lambda step: cosine_share(step, STEPS)
+        )
+        self._state: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._place = 0
+
+    def step(self) -> None:
+        if self._place + WINDOW >= self._lanes.shape[1]:
+            self._place, self._state = 0, None
+        here = slice(self._place, self._place + WINDOW)
+        there = slice(self._place + 1, self._place + WINDOW + 1)
+        outputs, (h, c) = self._lstm(self._embedding(self._lanes[:, here]), self._state)
+        logits = self._head(outputs)
+        loss = cross_entropy(logits.flatten(0, 1), self._lanes[:, there].flatten())
+        self._optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        nn.utils.clip_grad_norm_(self._parameters, 1.0)
+        self._optimizer.step()
+        self._schedule.step()
+        self._state = h.detach(), c.detach()
+        self._place += WINDOW

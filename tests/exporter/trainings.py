@@ -1,0 +1,73 @@
+"""Trainings of a second: a small recipe, texts, and what a run leaves behind."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import torch
+
+from cellwire.exporter.begin import begin, go_on
+from cellwire.exporter.compute import CPU
+from cellwire.exporter.corpus import Corpus
+from cellwire.exporter.recipe import Recipe
+from cellwire.exporter.recipe_file import read_recipe
+from cellwire.exporter.run import Run
+from cellwire.exporter.train import Training
+
+TEXT = "the quick brown fox jumps over the lazy dog. " * 40
+SMALL = (
+    "network.layers=1",
+    "network.hidden=24",
+    "network.embedding=8",
+    "batches.lanes=4",
+    "batches.window=16",
+    "optimizer.learning_rate=0.02",
+    "data.validation_share=0.1",
+    "run.epochs=3",
+    "run.validate_every=20",
+    "run.sample_every=0",
+    "run.sample_chars=9",
+)
+LABELLED = ("data.kind=labelled", "data.symbols=words", "data.lower_case=true")
+
+
+def recipe(*settings: str) -> Recipe:
+    return read_recipe(None, [*SMALL, *settings])
+
+
+def corpus(text: str = TEXT) -> Corpus:
+    return Corpus("fox.txt", text, "0" * 64)
+
+
+def new_training(path: Path, *settings: str, text: str = TEXT) -> Training:
+    return begin(corpus(text), recipe(*settings), path, None, CPU)[0]
+
+
+def resumed_training(path: Path, text: str = TEXT) -> Training:
+    return go_on(Run.open(path), corpus(text), CPU)[0]
+
+
+def trained_run(path: Path, *settings: str, text: str = TEXT) -> Run:
+    new_training(path, *settings, text=text).run(lambda _: None)
+    return Run.open(path)
+
+
+def reviews(path: Path, rows: int = 60, source: str = "imdb") -> Path:
+    """Write a CSV of reviews that one word tells apart, no two of them the same."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "label", "source"])
+        for row in range(rows):
+            word = ("Bad", "Good")[row % 2]
+            padding = "very " * (row % 7)
+            writer.writerow([f"The film, no. {row},<br />is {padding}{word}", str(row % 2), source])
+    return path
+
+
+def assert_same_weights(a: Run, b: Run, name: str = "last.pt") -> None:
+    one, other = a.load(name), b.load(name)
+    assert one.step == other.step
+    assert one.model.keys() == other.model.keys()
+    for key, tensor in one.model.items():
+        assert torch.equal(tensor, other.model[key]), key
