@@ -4,10 +4,7 @@ What a matrix is multiplied with is rounded likewise, so that a processor that h
 precision uses them. Bias, gates and states stay float32.
 
 ONNX Runtime's CPU provider has no such products: it leaves the rows as they are, and multiplies in
-float32. Of a cell alone it widens the weights once, and each row gets the same bits in any batch.
-In a loop, and so in the daemon, it widens them anew at every step: that takes longer than float32
-weights do, and a row that is alone in its batch may differ from the same row in company by a
-rounding of float32.
+float32. There the daemon widens the weights when it loads the model.
 """
 
 from __future__ import annotations

@@ -77,7 +77,10 @@ def _load_to_list(command: EntryPoint) -> Callable[..., None]:
 
 def _need(command: EntryPoint, error: ModuleNotFoundError) -> str | None:
     """Say which extra brings the missing package; None if the mistake is our own."""
-    extra = _EXTRAS.get(command.module.rpartition(".")[0])
+    extras = (
+        extra for part, extra in _EXTRAS.items() if f"{command.module}.".startswith(f"{part}.")
+    )
+    extra = next(extras, None)
     if extra is None or (error.name or "").partition(".")[0] == "cellwire":
         return None
     return f"needs the {extra} extra: pip install 'cellwire[{extra}]'"
