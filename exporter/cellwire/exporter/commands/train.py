@@ -53,7 +53,7 @@ def train(
         int | None, typer.Option(help="Of weights, order and dropout: --set run.seed.")
     ] = None,
     smoke: Annotated[
-        bool, typer.Option("--smoke", help="Apply the recipe's [smoke] table: a run of seconds.")
+        bool, typer.Option("--smoke", help="Apply the recipe's own table for it: a run of seconds.")
     ] = False,
     start_from: Annotated[
         Path | None,
