@@ -95,6 +95,22 @@ async def test_complete_shows_scores_if_asked(fake: FakeDaemon) -> None:
     assert asked.end == operations_pb2.COMPLETION_END_WORD
 
 
+async def test_classify_tells_the_scores_of_every_label(fake: FakeDaemon) -> None:
+    ended = await run(
+        "classify", "-", "--model", "untrained", "--target", fake.target, stdin="abc\n"
+    )
+    assert ended == Ended(0, "good 0.7500  bad 0.2500\n", "")
+
+
+async def test_classify_tells_them_word_by_word(fake: FakeDaemon) -> None:
+    ended = await run(
+        "classify", "ab  c\nd", "--as-it-grows", "--model", "untrained", "--target", fake.target
+    )
+    told = "good 0.7500  bad 0.2500"
+    assert ended == Ended(0, f"{told}\tab\n{told}\tc\n{told}\td\n", "")
+    assert [r.append.text for r in fake.requests if r.HasField("append")] == ["ab", "  c", "\nd"]
+
+
 async def test_complete_says_what_the_daemon_refuses(fake: FakeDaemon) -> None:
     ended = await run("complete", "--prompt", "B", "--target", fake.target)
     assert ended == Ended(1, "", "cellwire: the model does not know 'B' (offset 0)\n")

@@ -1,14 +1,15 @@
-"""`cellwire generate`, `cellwire complete`, `cellwire models` and `cellwire chat`."""
+"""`cellwire generate`, `complete`, `classify`, `models` and `chat`."""
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Annotated
 
 import typer
 
-from cellwire.client.client import DEFAULT_TARGET, connect
-from cellwire.client.options import CompletionEnd
+from cellwire.client.client import DEFAULT_TARGET, Client, connect
+from cellwire.client.options import CompletionEnd, UnknownSymbols
 from cellwire.client.terminal import on_one_line, run, show
 
 _REWIND_CHARS = 1024
@@ -130,6 +131,35 @@ def complete(
     run(search(), target)
 
 
+def classify(
+    text: Annotated[str, typer.Argument(help="What to read; - reads stdin.")],
+    *,
+    as_it_grows: Annotated[
+        bool, typer.Option("--as-it-grows", help="Say it after every word, not only at the end.")
+    ] = False,
+    model: _Model = None,
+    target: _Target = DEFAULT_TARGET,
+) -> None:
+    """Show what a model makes of a text: a score for each of its labels.
+
+    What the model does not know is read as its unknown symbol, or left out if it has none.
+    """
+    given = _given(text)
+    pieces = re.findall(r"\s*\S+", given) if as_it_grows and given.strip() else [given]
+
+    async def tell() -> None:
+        async with connect(target) as daemon:
+            unknown = await _unknown(daemon, model)
+            async with daemon.session(model=model, unknown_symbols=unknown) as session:
+                for piece in pieces:
+                    await session.append(piece)
+                    scores = (await session.classify()).scores
+                    told = "  ".join(f"{score.label} {score.score:.4f}" for score in scores)
+                    show(f"{told}\t{on_one_line(piece.strip())}\n" if as_it_grows else f"{told}\n")
+
+    run(tell(), target)
+
+
 def models(*, target: _Target = DEFAULT_TARGET) -> None:
     """List the models that the daemon serves."""
 
@@ -166,6 +196,14 @@ def chat(
             )
 
     run(talk(), target)
+
+
+async def _unknown(daemon: Client, model: str | None) -> UnknownSymbols:
+    """Say what to do with symbols that a model, or the default, does not know."""
+    for served in await daemon.models():
+        if model in {None, served.name}:
+            return "skip" if served.vocabulary.unknown is None else "replace"
+    return "reject"  # as the daemon will reject the model
 
 
 def _given(prompt: str) -> str:
