@@ -15,7 +15,7 @@ from cellwire.server.row import Row, batch_of
 from cellwire.server.runtime import Runtime
 from cellwire.server.sampler import Sampler
 from cellwire.server.step import StepBatch
-from cellwire.server.stride_program import CHOSEN, Fixed
+from cellwire.server.stride_program import Fixed
 
 _STEPS = max(LENGTHS)
 
@@ -31,13 +31,14 @@ class PaddedStepping:
         strider = self._runtime._strider
         assert isinstance(strider, PaddedStrider)
         self._padded = strider._padded_to((Sampler.PLAIN, Fixed(_STEPS, 0), rows, 0))
-        self._padded.fill(self._batch(range(rows), first=False))
+        self._next = self._batch(range(rows), first=False)
+        self._padded.fill(self._next)
 
     def stride(self) -> None:
         """Make a stride: what was drawn last goes up, what is drawn comes down."""
+        self._padded.fill(self._next)
         self._padded.run()
-        chosen = self._padded._outputs[CHOSEN].download()
-        self._padded._columns["token"][0] = chosen[-1, :, 0]
+        self._next.token[:] = self._padded.result(self._rows, best=False).chosen[-1]
 
     def replay(self) -> None:
         """Run the program on what is there already."""

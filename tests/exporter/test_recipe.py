@@ -45,11 +45,11 @@ def test_settings_come_on_top_of_the_file_and_the_last_counts(tmp_path: Path) ->
         "network.hidden=16",
         'network.cell="rnn"',
         "network.hidden = 32",
-        "data.source=imdb",
+        "data.symbols=words",
     ]
     recipe = read_recipe(path, settings)
     assert (recipe.network.hidden, recipe.network.layers) == (32, 3)
-    assert (recipe.network.cell, recipe.data.source) == ("rnn", "imdb")
+    assert (recipe.network.cell, recipe.data.symbols) == ("rnn", "words")
 
 
 def test_smoke_changes_what_its_table_says_and_only_if_asked(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_smoke_changes_what_its_table_says_and_only_if_asked(tmp_path: Path) -> 
 def test_files_are_found_from_where_the_recipe_lies(tmp_path: Path) -> None:
     text = '[data]\nsymbols = "words"\n[network]\ninput = "vectors"\nvectors = "../vectors.txt"\n'
     path = written(tmp_path / "mine.toml", text)
-    assert read_recipe(path).network.vectors == f"{tmp_path}/../vectors.txt"
+    assert read_recipe(path).network.vectors == str(tmp_path.parent / "vectors.txt")
 
 
 @pytest.mark.parametrize(
@@ -114,3 +114,13 @@ def test_settings_that_are_none_are_refused() -> None:
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     assert refusal(tmp_path / "none.toml").endswith("none.toml: No such file or directory")
+
+
+@pytest.mark.parametrize(
+    ("kind", "setting"),
+    [("labelled", "data.first_chars=100"), ("text", "data.source=imdb"), ("text", "data.length=9")],
+)
+def test_a_setting_that_would_be_ignored_is_refused(kind: str, setting: str) -> None:
+    name = setting.partition("=")[0]
+    with pytest.raises(RecipeError, match=f"{name} means nothing for data.kind = .{kind}"):
+        read_recipe(None, [f"data.kind={kind}", "data.symbols=words", setting])

@@ -6,7 +6,7 @@ from torch import nn
 from cellwire.exporter.network import Network, NetworkShape
 from cellwire.exporter.recipe import RunSettings
 from cellwire.exporter.sample import Sampler
-from cellwire.exporter.vocabulary import Characters
+from cellwire.exporter.vocabulary import Characters, Words
 
 CPU = torch.device("cpu")
 LETTERS = Characters(tuple("abcd"))
@@ -14,7 +14,7 @@ LETTERS = Characters(tuple("abcd"))
 
 def sampler(temperature: float, chars: int = 12) -> Sampler:
     settings = RunSettings(sample_temperature=temperature, sample_chars=chars)
-    return Sampler(LETTERS, ("ab", "c"), settings)
+    return Sampler(LETTERS, (LETTERS.encode("ab"), LETTERS.encode("c")), settings)
 
 
 def network() -> Network:
@@ -54,3 +54,11 @@ def test_symbols_come_as_often_as_the_network_expects() -> None:
     text = sampler(1.0, chars=2_000).write(model, 1, CPU)[0]
     for letter, share in zip("abcd", (0.1, 0.2, 0.3, 0.4), strict=True):
         assert abs(text.count(letter) / 2_000 - share) < 0.05
+
+
+def test_a_text_of_words_begins_with_its_own_even_those_that_are_unknown() -> None:
+    words = Words.of(["a b a b a"], most=1)
+    text = Sampler(words, (words.encode("a b a"),), RunSettings(sample_chars=1)).write(
+        Network(NetworkShape("gru", len(words), 3, hidden=5, layers=1)), 1, CPU
+    )[0]
+    assert text.split()[:3] == ["a", "<unk>", "a"]

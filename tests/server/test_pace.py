@@ -35,3 +35,12 @@ def test_no_stride_says_nothing() -> None:
     pace.note(5, 0.020)
     pace.note(0, 5.0)
     assert pace.steps == 5
+
+
+def test_one_slow_stride_says_nothing_two_do() -> None:
+    pace = Pace()
+    pace.note(16, 0.001)
+    pace.note(16, 3.0)
+    assert pace.steps == MAX_STEPS
+    pace.note(16, 3.0)
+    assert pace.steps == 4

@@ -10,11 +10,12 @@ from tests.server.plain_stepper import PlainStepper
 
 from cellwire.server.arena import Arena
 from cellwire.server.engine import Engine
-from cellwire.server.errors import Full, NotCompiled
+from cellwire.server.errors import Full, NotCompiled, StepFailed
 from cellwire.server.events import Closed, Event, Rejected, Written
-from cellwire.server.operations import Append, Complete, Generate, Rewind
+from cellwire.server.operations import Append, Close, Complete, Generate, Rewind
 from cellwire.server.sampling import Sampling
 from cellwire.server.step import StepBatch, StepResult
+from cellwire.server.stepper import State
 from cellwire.server.trail import slots_for
 from cellwire.server.waiting import Limits
 
@@ -127,6 +128,38 @@ def test_a_parked_session_is_exported_described_and_forked() -> None:
     assert written(run(narrow)) == written(run(roomy))
 
 
+def test_what_waits_behind_a_failed_operation_does_not_park_its_own_session() -> None:
+    stepper = Uncompiled()
+    engine = engine_with(2, 2 * EACH + 2, stepper)
+    engine.submit("1", Generate(2, 10**6, Sampling()))
+    engine.take_events()
+    engine.submit("0", Generate(3, 5, Sampling()))
+    engine.submit("0", Complete(4, 3, 2, 4))  # for which there is no room
+    stepper.refuses = True
+    engine.step()
+    engine.check_integrity()
+    assert "0" not in parked(engine)
+
+
+def test_a_state_that_cannot_be_put_back_stays_parked() -> None:
+    stepper = Uncompiled()
+    engine, plain = engine_with(4, 3 * EACH, stepper), engine_with(4, 3 * EACH)
+    for each in (engine, plain):
+        for n in range(4):  # beyond the window, so that there is a state to keep
+            each.submit(str(n), Append(6, np.arange(40, dtype=np.uint32) % 10))
+            run(each)
+    (away,) = parked(engine)
+    stepper.refuses_states = True
+    engine.submit(away, Generate(2, 5, Sampling()))
+    (event,) = engine.take_events()
+    assert isinstance(event, Rejected)
+    assert away in parked(engine)
+    stepper.refuses_states = False
+    for each in (engine, plain):
+        each.submit(away, Generate(3, 5, Sampling()))
+    assert written(run(engine)) == written(run(plain))
+
+
 def test_a_parked_session_can_be_closed() -> None:
     engine = engine_with(4, 3 * EACH)
     (away,) = parked(engine)
@@ -135,10 +168,28 @@ def test_a_parked_session_can_be_closed() -> None:
     assert engine.sessions == 3
 
 
+def test_a_parked_session_can_be_closed_where_there_is_no_room() -> None:
+    engine = engine_with(4, 3 * EACH)
+    (away,) = parked(engine)
+    for other in {"0", "1", "2", "3"} - {away}:
+        engine.submit(other, Generate(2, 10**6, Sampling()))
+    engine.take_events()
+    engine.submit(away, Close(9))
+    (event,) = engine.take_events()
+    assert isinstance(event, Closed)
+    engine.check_integrity()
+
+
 class Uncompiled(PlainStepper):
     """Cannot begin what it is asked for, once."""
 
     refuses = False
+    refuses_states = False
+
+    def write_state(self, slot: int, state: State) -> None:
+        if self.refuses_states:
+            raise StepFailed("the card has gone")
+        super().write_state(slot, state)
 
     def step(self, batch: StepBatch) -> StepResult:
         self.refuse()

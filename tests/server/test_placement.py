@@ -141,8 +141,8 @@ def test_nobody_looks_for_a_card_that_is_not_wanted(monkeypatch: pytest.MonkeyPa
     assert place("cpu", 0).why == "on the CPU, as asked for"
 
 
-def test_models_share_half_of_the_cards_free_memory() -> None:
+def test_models_share_a_quarter_of_the_cards_free_memory() -> None:
     placement = Placement(Device("cuda"), "", Card(0, "A Card", 8 * GIB, 8 * GIB))
-    assert placement.slots(10**9, state_bytes=1024, models=2) == 2 * GIB // 1024
+    assert placement.slots(10**9, state_bytes=1024, models=2) == GIB // 1024
     assert placement.slots(50, state_bytes=1024, models=2) == 50
     assert Placement(CPU, "").slots(10**9, state_bytes=1024, models=2) == 10**9

@@ -34,7 +34,7 @@ def begin(
         corpus_sha256=corpus.sha256,
         symbols=dataset.vocabulary.symbols,
         labels=dataset.labels,
-        start_from=str(start_from) if start_from else None,
+        start_from=str(start_from.resolve()) if start_from else None,
     )
     training = Training(Run(out), config, dataset, compute)
     how = _first_weights(training, config, pretrained)

@@ -68,6 +68,11 @@ class NetworkSettings(Settings, frozen=True, forbid_unknown_fields=True, kw_only
     dropout_inputs: Share = 0.0  # of what the first layer reads
     dropout_outputs: Share = 0.0  # of what the last layer gives
 
+    @property
+    def drops(self) -> bool:
+        """Whether there is dropout anywhere."""
+        return any((self.dropout, self.dropout_inputs, self.dropout_outputs))
+
     def __post_init__(self) -> None:
         """Refuse vectors without a file, and a file that nothing reads."""
         super().__post_init__()
@@ -78,7 +83,7 @@ class NetworkSettings(Settings, frozen=True, forbid_unknown_fields=True, kw_only
 class Batches(Settings, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What one step of the optimizer sees. Of labelled texts, only `lanes` counts."""
 
-    order: Order = "carried"  # see batches.py
+    order: Order = "carried"  # see windows.py
     lanes: Count | None = None  # batch size
     window: Count | None = None  # symbols in each lane
     loss: Literal["all", "last"] = "all"  # of which symbols of a window
@@ -90,7 +95,7 @@ class OptimizerSettings(Settings, frozen=True, forbid_unknown_fields=True, kw_on
     kind: Optimizing = "adamw"
     learning_rate: Number = 4e-3  # of "cosine", its peak
     weight_decay: Number = 0.01
-    schedule: Schedule = "cosine"  # see rate.py
+    schedule: Schedule = "cosine"  # see optimizer.py
     step_epochs: Count = 1  # of "step": after every so many epochs,
     step_factor: Number = 0.5  # the rate is multiplied by this
     clip: Clip = "global_norm"
@@ -111,6 +116,9 @@ class RunSettings(Settings, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     seed: Annotated[int, Meta(ge=0, lt=2**32)] = 1
 
 
+_OF_TEXTS, _OF_LABELLED = ("first_chars", "last_chars", "newlines"), ("length", "source")
+
+
 class Recipe(Settings, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Every setting of a training."""
 
@@ -123,6 +131,10 @@ class Recipe(Settings, frozen=True, forbid_unknown_fields=True, kw_only=True):
     def __post_init__(self) -> None:
         """Refuse what does not go together across tables."""
         super().__post_init__()
+        ignored = _OF_TEXTS if self.data.kind == "labelled" else _OF_LABELLED
+        for name in ignored:
+            if getattr(self.data, name) != getattr(Data(), name):
+                raise ValueError(f'data.{name} means nothing for data.kind = "{self.data.kind}"')
         if self.data.kind == "labelled":
             if self.run.sample_every:
                 raise ValueError("run.sample_every: a network that classifies writes no text")

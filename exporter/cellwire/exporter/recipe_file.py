@@ -59,7 +59,7 @@ def _read(path: Path) -> Tables:
         raise RecipeError(f"{path}: not TOML: {error}") from error
     network = tables.get("network")
     if isinstance(network, dict) and isinstance(network.get("vectors"), str):
-        network["vectors"] = str(path.parent / network["vectors"])
+        network["vectors"] = str((path.parent / network["vectors"]).resolve())
     return tables
 
 

@@ -15,32 +15,31 @@ from cellwire.exporter.errors import CorpusError, RecipeError
 from cellwire.exporter.labelled import Examples
 from cellwire.exporter.network import Network
 from cellwire.exporter.recipe import RunSettings
-from cellwire.exporter.vocabulary import Vocabulary
+from cellwire.exporter.vocabulary import Ids, Vocabulary
 
 _PREFIX_SYMBOLS = 16  # of the prefix that is taken from the text where none was asked for
 
 
-def prefixes_for(run: RunSettings, dataset: Dataset) -> tuple[str, ...]:
-    """Return what samples begin with; RecipeError if the network cannot read it."""
+def prefixes_for(run: RunSettings, dataset: Dataset) -> tuple[Ids, ...]:
+    """Return what samples begin with, int64 `[n]`; RecipeError if the network cannot read it."""
     if not run.sample_every or isinstance(dataset.train, Examples):
         return ()
+    prefixes = []
     for prefix in run.sample_prefixes:
         try:
-            ids = dataset.vocabulary.encode(prefix)
+            prefixes.append(dataset.vocabulary.encode(prefix))
         except CorpusError as error:
             raise RecipeError(f"run.sample_prefixes: {prefix!r}: {error}") from error
-        if not len(ids):
+        if not len(prefixes[-1]):
             raise RecipeError(f"run.sample_prefixes: {prefix!r} has no symbol to begin with")
-    if run.sample_prefixes:
-        return run.sample_prefixes
-    return (dataset.vocabulary.decode(dataset.train[:_PREFIX_SYMBOLS]),)
+    return tuple(prefixes) or (dataset.train[:_PREFIX_SYMBOLS],)
 
 
 class Sampler:
     """Goes on with each prefix, in the same way for the same weights and step."""
 
     def __init__(
-        self, vocabulary: Vocabulary, prefixes: tuple[str, ...], settings: RunSettings
+        self, vocabulary: Vocabulary, prefixes: tuple[Ids, ...], settings: RunSettings
     ) -> None:
         self._vocabulary = vocabulary
         self._prefixes = prefixes
@@ -56,9 +55,9 @@ class Sampler:
         return texts
 
     def _go_on(
-        self, network: Network, prefix: str, generator: torch.Generator, device: torch.device
+        self, network: Network, prefix: Ids, generator: torch.Generator, device: torch.device
     ) -> str:
-        read = torch.from_numpy(self._vocabulary.encode(prefix))[None]
+        read = torch.from_numpy(prefix)[None]
         state: State | None = None
         written: list[int] = []
         for _ in range(self._settings.sample_chars):
@@ -66,7 +65,7 @@ class Sampler:
             symbol = self._chosen(network.head(outputs[0, -1]).cpu(), generator)
             written.append(symbol)
             read = torch.tensor([[symbol]])
-        return prefix + self._vocabulary.decode(written)
+        return self._vocabulary.decode([*prefix.tolist(), *written])
 
     def _chosen(self, logits: Tensor, generator: torch.Generator) -> int:
         temperature = self._settings.sample_temperature

@@ -66,8 +66,10 @@ class Training:
         The optimizer starts afresh. Raises RunError when the weights do not fit.
         """
         other = run.config
-        if (other.symbols, other.labels) != (self.config.symbols, self.config.labels):
+        if (other.vocabulary, other.labels) != (self.config.vocabulary, self.config.labels):
             raise RunError(f"{run.path} has learnt other symbols or labels than this text has")
+        if other.recipe.network.cell != self.config.recipe.network.cell:
+            raise RunError(f"{run.path} holds another kind of cell: {other.recipe.network.cell}")
         network, _ = run.best_model()
         try:
             self.network.load_state_dict(network.state_dict())

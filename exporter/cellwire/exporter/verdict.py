@@ -24,9 +24,12 @@ class Losses:
     last: float  # and that at the end
     before: float  # and that after four fifths of the checkpoints
     chance: float
+    dropout: bool = False  # whether the training loss is of a network that lacks units
 
     @classmethod
-    def of(cls, checkpoints: Sequence[Progress], choices: int) -> Losses | None:
+    def of(
+        cls, checkpoints: Sequence[Progress], choices: int, *, dropout: bool = False
+    ) -> Losses | None:
         """Return those of a training with so many choices; None if nothing is held out."""
         held_out = [(p.validation.nats, p.step) for p in checkpoints if p.validation]
         if not held_out:
@@ -39,6 +42,7 @@ class Losses:
             last=held_out[-1][0],
             before=held_out[(len(held_out) * 4) // 5 - 1][0],
             chance=math.log(choices),
+            dropout=dropout,
         )
 
 
@@ -71,7 +75,7 @@ _RULES: tuple[tuple[Callable[[Losses], bool], str], ...] = (
         "Underfitting: the loss was still falling at the end. Train longer (run.epochs).",
     ),
     (
-        lambda losses: losses.best < 1.03 * losses.train,
+        lambda losses: losses.best < 1.03 * losses.train and not losses.dropout,
         (
             "Underfitting: it does as well on what is held out as on what it has learnt from, so "
             "it could learn more. Raise network.hidden or run.epochs, or lower network.dropout."
@@ -80,7 +84,7 @@ _RULES: tuple[tuple[Callable[[Losses], bool], str], ...] = (
     (
         lambda _: True,
         (
-            "A good fit: a little better on what it has learnt from than on what is held out, and "
+            "A good fit: not much better on what it has learnt from than on what is held out, and "
             "no longer improving. Only a larger network with more text would do much better."
         ),
     ),

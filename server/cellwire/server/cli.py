@@ -40,10 +40,10 @@ def serve(
     slots: Annotated[
         int | None,
         typer.Option(
-            min=1,
-            help="Most states of each model that are kept ready, a dozen a session; beyond, "
-            "sessions that rest are parked in the host's memory. Default: enough for all, or as "
-            "many as half of the card's free memory holds.",
+            min=7,
+            help="Most states of each model that are kept ready, seven a session at the usual "
+            "rewind window; beyond, sessions that rest are parked in the host's memory. Default: "
+            "enough for all, or as many as a quarter of the card's free memory holds.",
         ),
     ] = None,
     max_batch: Annotated[int, typer.Option(min=1, help="Most sessions in one step.")] = 256,
@@ -58,7 +58,7 @@ def serve(
         typer.Option(
             "--one-size",
             help="Fill every batch up to --max-batch: slower, but on CUDA a seed then gives the "
-            "same text at any load.",
+            "same text at any load, but for completions.",
         ),
     ] = False,
     threads: Annotated[
@@ -109,6 +109,9 @@ async def _serve(config: Config) -> BaseException | None:
     daemon = Daemon(config)
     _say(daemon.placement.why)
     async with daemon:
+        for model in daemon.registry:
+            if model.note:
+                _say(model.note)
         _say(_ready(daemon, config))
         daemon.crashed.add_done_callback(lambda _: stop.set())
         await stop.wait()

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -27,6 +28,21 @@ _CUDA = "CUDAExecutionProvider"
 _QUIET, _SILENT = 3, 4  # errors only, not even those
 _NO_CAPTURE = -1
 
+# While one thread captures a CUDA graph, no other may allocate, copy or wait on a card, or the
+# capture is lost; and there is a thread for each model.
+_CARD = threading.RLock()
+
+
+@contextlib.contextmanager
+def _on(device: Device) -> Iterator[None]:
+    """Have a card to oneself; the CPU is anybody's. StepFailed for whatever onnxruntime refuses."""
+    with contextlib.nullcontext() if device.is_host else _CARD:
+        try:
+            yield
+        # onnxruntime's exceptions have no common base but Exception.
+        except Exception as error:
+            raise StepFailed(f"the model could not be run: {error}") from error
+
 
 def has_cuda() -> bool:
     """Whether this build of ONNX Runtime has the CUDA provider; that says nothing of a GPU."""
@@ -45,7 +61,7 @@ def try_cuda(number: int) -> None:
     try:
         compiled = Compiled(model.SerializeToString(), device=Device("cuda", number))
         compiled.session.run(None, {"one": np.ones(1, np.float32)})
-    except Exception as error:  # of onnxruntime: see below
+    except Exception as error:  # of onnxruntime: as above
         raise ValueError(str(error)) from error
     finally:
         ort.set_default_logger_severity(_QUIET)
@@ -74,15 +90,19 @@ class Compiled:
         if captured:
             options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         try:
-            self.session = ort.InferenceSession(
-                serialized, options, providers=[_provider(device, captured=captured)]
-            )
-        # onnxruntime's exceptions have no common base but Exception.
-        except Exception as error:
-            raise ValueError(str(error)) from error
+            with _on(device):
+                self.session = ort.InferenceSession(
+                    serialized,
+                    options,
+                    providers=[_provider(device, captured=captured)],
+                    enable_fallback=0,  # it would try the CPU instead, and print that
+                )
+        except StepFailed as error:
+            raise ValueError(str(error.__cause__)) from error
         if not device.is_host and self.provider != _CUDA:
             raise ValueError("its CUDA provider cannot be loaded")
         self.inputs = frozenset(value.name for value in self.session.get_inputs())
+        self.device = device
         self._captured = captured
         self._bindings = 0
 
@@ -120,9 +140,10 @@ class Buffer:
         self._value = None
         if not device.is_host:
             try:
-                self._value = ort.OrtValue.ortvalue_from_numpy(host, device.kind, device.number)
-            except Exception as error:  # as above
-                raise MemoryError(str(error)) from error
+                with _on(device):
+                    self._value = ort.OrtValue.ortvalue_from_numpy(host, device.kind, device.number)
+            except StepFailed as error:
+                raise MemoryError(str(error.__cause__)) from error
 
     @property
     def address(self) -> int:
@@ -130,20 +151,22 @@ class Buffer:
         return int(self._value.data_ptr()) if self._value is not None else self.host.ctypes.data
 
     def upload(self) -> None:
-        """Copy `host` to the device."""
+        """Copy `host` to the device; StepFailed if that cannot be done."""
         if self._value is not None:
-            self._value.update_inplace(self.host)
+            with _on(self.device):
+                self._value.update_inplace(self.host)
 
     def download(self) -> Array:
-        """Copy it to `host`, and return that."""
+        """Copy it to `host`, and return that; StepFailed if that cannot be done."""
         if self._value is not None:
-            self.host = self._value.numpy()
+            with _on(self.device):
+                self.host = self._value.numpy()
         return self.host
 
     def leave_host(self) -> None:
         """Forget the host's copy, of what is never moved as a whole."""
         if self._value is not None:
-            self.host = self.host[:0]
+            self.host = np.empty((0, *self.shape[1:]), self.element)
 
 
 class Binding:
@@ -152,11 +175,15 @@ class Binding:
     They must stay alive, and stay where they are, as long as the binding. A program that is
     captured becomes a CUDA graph in a binding's first run, of this size of its arrays; that run
     is more than one in truth, so it must not do anything that counts.
+
+    All methods raise StepFailed if the runtime refuses.
     """
 
     def __init__(self, compiled: Compiled) -> None:
+        self._device = compiled.device
         self._session = compiled.session
         self._binding = compiled.session.io_binding()
+        self._of_host: list[tuple[str, Array, tuple[int, ...]]] = []
         self._options = ort.RunOptions()
         self._options.add_run_config_entry("gpu_graph_id", str(compiled.next_graph()))
 
@@ -168,15 +195,23 @@ class Binding:
 
     def read(self, name: str, buffer: Buffer) -> None:
         """Bind what the program reads."""
-        _bind(self._binding.bind_input, name, buffer)
+        with _on(self._device):
+            _bind(self._binding.bind_input, name, buffer)
 
     def write(self, name: str, buffer: Buffer) -> None:
         """Bind what it writes."""
-        _bind(self._binding.bind_output, name, buffer)
+        with _on(self._device):
+            _bind(self._binding.bind_output, name, buffer)
 
     def input(self, name: str, array: Array, shape: tuple[int, ...] | None = None) -> None:
         """Bind an array of the host's, or its beginning as an array of `shape`."""
         shape = array.shape if shape is None else shape
+        if self._device.is_host:
+            self._bind_input(name, array, shape)
+        else:  # what is the host's goes to a card when it is bound, and not again
+            self._of_host.append((name, array, shape))
+
+    def _bind_input(self, name: str, array: Array, shape: tuple[int, ...]) -> None:
         self._binding.bind_input(name, "cpu", 0, array.dtype.type, shape, array.ctypes.data)
 
     def output(self, name: str, array: Array, shape: tuple[int, ...] | None = None) -> None:
@@ -185,11 +220,11 @@ class Binding:
         self._binding.bind_output(name, "cpu", 0, array.dtype.type, shape, array.ctypes.data)
 
     def run(self) -> None:
-        """Run the program; StepFailed if the runtime refuses."""
-        try:
+        """Run the program."""
+        with _on(self._device):
+            for name, array, shape in self._of_host:
+                self._bind_input(name, array, shape)
             self._session.run_with_iobinding(self._binding, self._options)
-        except Exception as error:  # as above
-            raise StepFailed(f"the model could not be run: {error}") from error
 
 
 class _Binder(Protocol):

@@ -16,7 +16,7 @@ from cellwire.server.arena import Arena
 from cellwire.server.errors import CellwireError, Full, NotCompiled, NotFound, StepFailed
 from cellwire.server.events import Closed, Event, Forked, NotRecalled, Opened, Rejected
 from cellwire.server.history import History
-from cellwire.server.operations import Fork, Operation
+from cellwire.server.operations import Close, Fork, Operation
 from cellwire.server.row import batch_of, outcomes_of
 from cellwire.server.scheduler import Scheduler
 from cellwire.server.session import Session
@@ -92,6 +92,7 @@ class Engine:
                     self._stride(sessions, self._stepper.stride_of(min(steps, max_steps)))
             except NotCompiled as error:
                 for session in sessions:
+                    self._busy = session
                     session.fail(error)
             except StepFailed as error:
                 # It may have spoiled the states of these, and no others.
@@ -154,8 +155,9 @@ class Engine:
 
     def _submit(self, session: Session, operation: Operation) -> None:
         try:
-            session.trail.unpark(self._stepper.write_state)
-        except Full as error:
+            if not isinstance(operation, Close):
+                session.trail.unpark(self._stepper.write_state)
+        except CellwireError as error:
             self._report(Rejected(session.id, operation.id or 0, error))
         else:
             session.submit(operation)
@@ -264,7 +266,10 @@ class Engine:
             if self._arena.unreserved >= wanted:
                 break
             if session.resting and session is not self._busy:
-                session.trail.park(self._stepper.read_state)
+                try:
+                    session.trail.park(self._stepper.read_state)
+                except StepFailed:  # whoever wants room is told that there is none
+                    break
 
     def _find(self, session_id: str) -> Session:
         session = self._sessions.get(session_id)

@@ -20,7 +20,7 @@ from cellwire.server.arena import TRASH, ZERO
 from cellwire.server.cell import Cell
 from cellwire.server.compiled import Array, Binding, Buffer, Compiled
 from cellwire.server.device import Execution
-from cellwire.server.recent import Recent
+from cellwire.server.errors import NotCompiled, StepFailed
 from cellwire.server.sampler import Sampler
 from cellwire.server.step import Shaping, StepBatch, StepResult
 from cellwire.server.stride_program import Column, Fixed, columns_of, rows_of
@@ -28,7 +28,7 @@ from cellwire.server.strider import needed
 
 LENGTHS = (1, 4, 16)  # of strides, in steps
 
-_KEPT = 256  # sizes
+_LIMITS = (0, 1, 16)  # of the likeliest tokens to rank; beyond, all are
 _PADDING: dict[str, float] = {"read_slot": ZERO, "write_slot": TRASH, "inverse_temperature": 1.0}
 
 _Size = tuple[Sampler, Fixed, int, int]  # rows, changes of single logits
@@ -50,8 +50,9 @@ class PaddedStrider:
         self._arenas = arenas
         self._cell = cell
         self._execution = execution
-        self._least_rows = max_batch if execution.one_size else 1
-        self._padded = Recent[_Size, _Padded](_KEPT)
+        self._only_size = max_batch if execution.one_size else None
+        # There are not many: three lengths, three limits, powers of two.
+        self._padded: dict[_Size, _Padded] = {}
 
     def stride_of(self, steps: int) -> int:
         """Return the longest stride it makes of no more than so many steps."""
@@ -60,8 +61,10 @@ class PaddedStrider:
     def step(self, batch: StepBatch) -> StepResult:
         """Make a stride of one of the lengths; NotCompiled, StepFailed if the runtime refuses."""
         asked, limit = needed(batch, self._cell)
+        vocabulary = self._cell.manifest.vocabulary.size
+        limit = next((each for each in _LIMITS if limit <= each <= vocabulary), vocabulary)
         changes = 0 if batch.shaping is None else _power_of_two(len(batch.shaping.row))
-        rows = max(self._least_rows, _power_of_two(len(batch)))
+        rows = self._only_size or _power_of_two(len(batch))
         padded = self._padded_to((asked, Fixed(batch.steps, limit), rows, changes))
         padded.fill(batch)
         padded.run()
@@ -71,7 +74,11 @@ class PaddedStrider:
         """Return the arrays for a size, made on first use."""
         if size not in self._padded:
             compiled = self._compiled(*size[:2])
-            self._padded[size] = _Padded(compiled, self._arenas, self._cell, size, self._execution)
+            try:
+                padded = _Padded(compiled, self._arenas, self._cell, size, self._execution)
+            except (MemoryError, StepFailed) as error:  # so far, nothing but the trash is written
+                raise NotCompiled(f"no room for {size[2]} rows: {error}") from error
+            self._padded[size] = padded
         return self._padded[size]
 
 

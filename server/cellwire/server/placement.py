@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from cellwire.server.cuda import Card, find_card
 from cellwire.server.device import CPU, Device, Provider
 from cellwire.server.errors import NoCuda
+from cellwire.server.trail import DEFAULT_WINDOW, slots_for
 
 _GIB = 2**30
-_STATES_SHARE = 0.5  # of a card's free memory; the rest is for weights, and whoever else is there
+# Of a card's free memory. The rest is for weights, CUDA graphs, and ONNX Runtime's way to ask for
+# twice as much memory as the last time.
+_STATES_SHARE = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,7 @@ class Placement:
         if self.card is None:
             return wanted
         room = int(self.card.free_bytes * _STATES_SHARE / models)
-        return max(1, min(wanted, room // state_bytes))
+        return max(slots_for(DEFAULT_WINDOW), min(wanted, room // state_bytes))
 
 
 def place(provider: Provider, number: int) -> Placement:

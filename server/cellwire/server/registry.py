@@ -27,6 +27,7 @@ class ServedModel:
 
     cell: Cell
     provider: str
+    note: str  # why it is not where the others are
     vocabulary: Vocabulary
     loop: EngineLoop
 
@@ -131,13 +132,13 @@ class Registry:
         cell = read_cell(path)
         slots = self._placement.slots(config.slots, cell.state_bytes, len(config.models))
         arena = Arena(slots)
-        device = self._placement.device
+        device, note = self._placement.device, ""
         try:
             runtime = self._runtime(cell, arena.slots, device)
-        except BadModel:
+        except BadModel as error:
             if device.is_host or config.provider != "auto":
                 raise
-            runtime = self._runtime(cell, arena.slots, CPU)
+            runtime, note = self._runtime(cell, arena.slots, CPU), f"not on CUDA: {error}"
         engine = Engine(
             runtime,
             arena,
@@ -148,6 +149,7 @@ class Registry:
         return ServedModel(
             cell=cell,
             provider=runtime.provider,
+            note=note,
             vocabulary=Vocabulary.of(cell.manifest.vocabulary),
             loop=EngineLoop(engine, self._deliver, self._on_crash, cell.name),
         )
@@ -156,10 +158,4 @@ class Registry:
         """Return what runs a cell; BadModel if nothing can."""
         config = self._config
         execution = Execution.on(device, config.threads, one_size=config.one_size)
-        try:
-            return Runtime(cell, slots, config.max_batch, execution)
-        except (MemoryError, ValueError) as error:  # the latter for more than can be addressed
-            raise BadModel(
-                f"{cell.path}: there is no memory for {slots:,} states of "
-                f"{cell.state_bytes:,} bytes each; start the daemon with fewer --slots"
-            ) from error
+        return Runtime(cell, slots, config.max_batch, execution)

@@ -38,7 +38,7 @@ class Runtime:
         self._execution = execution or Execution()
         device = self._execution.device
         self._cell = replace(cell, graph=widened(cell.graph)) if device.is_host else cell
-        self._states = (States if device.is_host else DeviceStates)(cell, slots, device)
+        self._states = self._make_states(slots)
         self._programs: dict[object, Compiled] = {}
         self._strider = self._make_strider(max_batch)
         symbols = cell.manifest.vocabulary.size
@@ -51,6 +51,17 @@ class Runtime:
                 )
         except NotCompiled as error:
             raise BadModel(str(error)) from error
+
+    def _make_states(self, slots: int) -> States:
+        cell, device = self._cell, self._execution.device
+        kind = States if device.is_host else DeviceStates
+        try:
+            return kind(cell, slots, device)
+        except (MemoryError, ValueError) as error:  # the latter for more than can be addressed
+            raise BadModel(
+                f"{cell.path}: there is no memory for {slots:,} states of "
+                f"{cell.state_bytes:,} bytes each; start the daemon with fewer --slots"
+            ) from error
 
     def _make_strider(self, max_batch: int) -> Strider | PaddedStrider:
         program, arenas, cell = self._stride_program, self._states.arenas, self._cell

@@ -9,6 +9,7 @@ import numpy as np
 from cellwire.server import program
 from cellwire.server import search_program as names
 from cellwire.server.compiled import Array, Binding, Buffer, Compiled
+from cellwire.server.errors import NotCompiled, StepFailed
 from cellwire.server.operations import Ending
 from cellwire.server.recent import Recent
 from cellwire.server.search import Bools, Ended, SearchBatch, SearchResult
@@ -46,7 +47,10 @@ class Searcher:
         """Return the arrays for a size of batch, made on first use."""
         if size not in self._bound:
             compiled = self._compiled(size[0])
-            self._bound[size] = _Bound(compiled, self._arenas, size, self._vocabulary)
+            try:
+                self._bound[size] = _Bound(compiled, self._arenas, size, self._vocabulary)
+            except (MemoryError, StepFailed) as error:
+                raise NotCompiled(f"there is no room for searches: {error}") from error
         return self._bound[size]
 
     def _masks_of(self, ending: Ending) -> tuple[Bools, Bools]:

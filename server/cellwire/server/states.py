@@ -9,6 +9,7 @@ from cellwire.server import transfer_program as names
 from cellwire.server.cell import Cell
 from cellwire.server.compiled import Array, Binding, Buffer, Compiled
 from cellwire.server.device import Device
+from cellwire.server.errors import BadModel
 from cellwire.server.stepper import State
 
 
@@ -16,7 +17,7 @@ class States:
     """Arenas `[slots, ...]`, and their rows as bytes."""
 
     def __init__(self, cell: Cell, slots: int, device: Device) -> None:
-        """Begin with zeros; MemoryError if there is no room, ValueError if it cannot be."""
+        """Begin with zeros; MemoryError or ValueError if there is no room."""
         self._cell = cell
         self.arenas = {
             state.name: Buffer(np.zeros((slots, *state.shape), np.float32), device)
@@ -55,7 +56,10 @@ class DeviceStates(States):
             self._writing.write(program.NEXT_ARENA + name, arena)
 
     def _binding(self, serialized: bytes, device: Device) -> Binding:
-        binding = Binding(Compiled(serialized, device=device))
+        try:
+            binding = Binding(Compiled(serialized, device=device))
+        except ValueError as error:
+            raise BadModel(f"{self._cell.path}: cannot be run: {error}") from error
         binding.input(names.SLOT, self._slot)
         return binding
 

@@ -22,7 +22,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from cellwire.server.arena import ZERO, Arena
-from cellwire.server.errors import OutOfRange
+from cellwire.server.errors import CellwireError, OutOfRange
 from cellwire.server.history import History
 from cellwire.server.step import MAX_STEPS
 from cellwire.server.stepper import State
@@ -225,15 +225,20 @@ class Trail:
         self._parked = oldest
 
     def unpark(self, write_state: Callable[[int, State], None]) -> None:
-        """Put the state back, and be behind; Full if there is no room, and nothing has changed."""
+        """Put the state back, and be behind; Full, without room, or another error: stay parked."""
         if self._parked is None:
             return
-        self._arena.reserve(slots_for(self.window))
         read, state = self._parked
-        self._parked = None
+        self._arena.reserve(slots_for(self.window))
         self._kept = [Kept(read, self._arena.allocate()) if read else _NOTHING_READ]
-        if read:
-            write_state(self.head.slot, state)
+        self._parked = None
+        try:
+            if read:
+                write_state(self.head.slot, state)
+        except CellwireError:
+            self.release()
+            self._parked = read, state
+            raise
 
     def release(self) -> None:
         """Let go of all slots; but for being parked, the trail must not be used afterwards."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from rich.table import Table
 
-from cellwire.client.model import Model
+from cellwire.client.model import Model, Training
 
 
 def table_of(models: Iterable[Model]) -> Table:
@@ -19,13 +19,18 @@ def table_of(models: Iterable[Model]) -> Table:
     table.add_column("bits/char", justify="right")
     table.add_column("provider")
     for index, model in enumerate(models):
-        training = model.training
         table.add_row(
             f"{model.name} (default)" if index == 0 else model.name,
             model.cell,
             f"{model.layers} x {model.hidden}",
             str(len(model.vocabulary)),
-            f"{training.validation_bits_per_character:.3f}" if training else "-",
+            _bits(model.training),
             model.provider.removesuffix("ExecutionProvider"),
         )
     return table
+
+
+def _bits(training: Training | None) -> str:
+    """Return the bits per character, if they were measured."""
+    bits = training.validation_bits_per_character if training else 0
+    return f"{bits:.3f}" if bits else "-"

@@ -157,7 +157,8 @@ def _conclude(training: Training) -> None:
     write_png(checkpoints, config.unit, run.path / CURVES)
     best = run.load(BEST)
     kind = "validation" if best.held_out else "training"
-    console.print(verdict(Losses.of(checkpoints, len(config.labels or config.symbols))))
+    choices, dropout = len(config.labels or config.symbols), config.recipe.network.drops
+    console.print(verdict(Losses.of(checkpoints, choices, dropout=dropout)))
     again = shlex.join(["cellwire", "export", str(run.path), "MODEL.onnx"])
     console.print(
         f"best {kind}: {best.measure.described(config.unit)}, at step {best.step:,}. Next: {again}"
