@@ -1,0 +1,83 @@
+"""torch and the daemon's runtime on one card: the same numbers; and trainings there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from tests.server.program_runs import batch_of
+
+from cellwire.server.cell import read_cell
+from cellwire.server.device import Device, Execution
+from cellwire.server.runtime import Runtime
+
+torch = pytest.importorskip("torch")
+
+from cellwire.exporter.cells import KINDS, Kind  # noqa: E402  # without torch there is nothing here
+from cellwire.exporter.compute import Compute, Precision  # noqa: E402
+from cellwire.exporter.fold import fold  # noqa: E402
+from cellwire.exporter.graph import Weights, cell_graph  # noqa: E402
+from cellwire.exporter.network import Network, NetworkShape  # noqa: E402
+
+pytestmark = pytest.mark.gpu
+
+SYMBOLS = "abcdefghijklmnopqrstuvwxyz .,"
+STEPS, ROWS = 16, 9
+CLOSE = {"float32": 1e-5, "float16": 2e-2}
+
+
+@pytest.mark.parametrize("weights", ["float32", "float16"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_daemon_computes_what_torch_does(
+    tmp_path: Path, cuda: Device, kind: Kind, weights: Weights
+) -> None:
+    torch.manual_seed(1)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    network = Network(NetworkShape(kind, len(SYMBOLS), 16, hidden=64, layers=2)).eval()
+    cell = cell_graph(fold(network), weights)
+    vocabulary = {"kind": "characters", "symbols": list(SYMBOLS)}
+    manifest = json.dumps({"version": 1, "vocabulary": vocabulary})
+    onnx.helper.set_model_props(cell, {"cellwire.manifest": manifest})
+    onnx.save(cell, tmp_path / "cell.onnx")
+    runtime = Runtime(read_cell(tmp_path / "cell.onnx"), 40, 16, Execution.on(cuda, threads=1))
+    tokens = np.random.default_rng(1).integers(0, len(SYMBOLS), (STEPS + 1, ROWS))
+    found = runtime.step(
+        batch_of(
+            ROWS,
+            token=tokens[0],
+            count=np.full(ROWS, STEPS),
+            forced=tokens[1:],
+            uniform=np.zeros((STEPS, ROWS)),
+        )
+    ).log_probability
+    with torch.inference_mode():
+        on_card = network.to(f"cuda:{cuda.number}")
+        logits, _ = on_card(torch.from_numpy(tokens[:-1].T.copy()).to(f"cuda:{cuda.number}"))
+        logs = torch.log_softmax(logits, -1).cpu().numpy()
+    expected = np.take_along_axis(logs, tokens[1:].T[..., None], -1)[..., 0].T
+    assert np.abs(found - expected).max() <= CLOSE[weights]
+
+
+@pytest.mark.usefixtures("card")
+@pytest.mark.parametrize("precision", ["float32", "mixed"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_training_learns_on_a_card_and_resumes(
+    tmp_path: Path, kind: Kind, precision: Precision
+) -> None:
+    from tests.exporter.trainings import corpus, recipe
+
+    from cellwire.exporter.begin import begin, go_on
+    from cellwire.exporter.run import Run
+
+    compute = Compute.chosen("cuda", precision)
+    asked = recipe(f"network.cell={kind}", "run.steps=60", "run.validate_every=30")
+    training, _ = begin(corpus(), asked, tmp_path / "run", None, compute)
+    losses: list[float] = []
+    training.run(lambda progress: losses.append(progress.train.nats))
+    assert losses[-1] < losses[0]
+    again, said = go_on(Run.open(tmp_path / "run"), corpus(), compute)
+    assert again.step == 60
+    assert "60" in said

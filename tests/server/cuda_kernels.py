@@ -1,0 +1,92 @@
+"""What ONNX Runtime's CUDA provider has kernels for, of the operators that are used here.
+
+From ONNX Runtime's docs/OperatorKernels.md. What is not in it runs on the CPU, and a program with
+such a detour cannot be captured.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+import onnxruntime as ort
+from onnx import TensorProto
+
+FLOATS = {TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16}
+NUMBERS = FLOATS | {TensorProto.INT64}
+BOOL = {TensorProto.BOOL}
+ANY = NUMBERS | BOOL
+
+KERNELS = {
+    **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Mod", "Min", "ReduceSum", "CumSum"), NUMBERS),
+    **dict.fromkeys(("Less", "LessOrEqual", "Greater", "GreaterOrEqual", "TopK", "Range"), NUMBERS),
+    **dict.fromkeys(("ArgMax", "ArgMin", "Exp", "Gemm", "MatMul"), FLOATS),
+    **dict.fromkeys(("LogSoftmax", "Softmax", "Sigmoid", "Tanh", "Relu"), FLOATS),
+    **dict.fromkeys(("Cast", "Concat", "Expand", "Gather", "GatherElements", "Identity"), ANY),
+    **dict.fromkeys(("Reshape", "ScatterElements", "ScatterND", "Shape", "Split"), ANY),
+    **dict.fromkeys(("Squeeze", "Unsqueeze", "GatherND", "Loop"), ANY),
+    "And": BOOL,
+    "Where": NUMBERS,  # of what is chosen, its second input
+}
+# Inputs that a kernel reads in the host's memory: they must be known when a graph is captured.
+OF_THE_HOST = {
+    "TopK": 1,
+    "Reshape": 1,
+    "Expand": 1,
+    "CumSum": 1,
+    "ReduceSum": 1,
+    "Unsqueeze": 1,
+    "Squeeze": 1,
+    "Split": 1,
+}
+
+
+def all_nodes(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
+    nodes = []
+    for node in graph.node:
+        nodes.append(node)
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                nodes += all_nodes(attribute.g)
+    return nodes
+
+
+def types_of(graph: onnx.GraphProto) -> dict[str, int]:
+    values = [*graph.input, *graph.value_info, *graph.output]
+    types = {value.name: value.type.tensor_type.elem_type for value in values}
+    types |= {tensor.name: tensor.data_type for tensor in graph.initializer}
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                types |= types_of(attribute.g)
+    return types
+
+
+def optimized(serialized: bytes, folder: Path) -> onnx.ModelProto:
+    """The program as ONNX Runtime leaves it before any provider takes it: constants are folded."""
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(folder / "optimized.onnx")
+    options.log_severity_level = 3
+    ort.InferenceSession(serialized, options, providers=["CPUExecutionProvider"])
+    return onnx.shape_inference.infer_shapes(onnx.load(folder / "optimized.onnx"))
+
+
+def check_kernels(model: onnx.ModelProto) -> None:
+    types = types_of(model.graph)
+    for node in all_nodes(model.graph):
+        assert node.op_type in KERNELS, f"{node.op_type}: is there a kernel for CUDA?"
+        told = node.input[1 if node.op_type == "Where" else 0]
+        if told:
+            assert types[told] in KERNELS[node.op_type], f"{node.op_type} of {types[told]}"
+
+
+def check_capturable(model: onnx.ModelProto) -> None:
+    """Check that all of a program runs on a card, and that nothing is worked out on the host."""
+    check_kernels(model)
+    constants = {tensor.name for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        assert not any(a.HasField("g") for a in node.attribute), "control flow"
+        assert node.op_type not in {"Shape", "Range"}, "worked out on the host"
+        if (place := OF_THE_HOST.get(node.op_type)) and len(node.input) > place:
+            assert node.input[place] in constants, f"{node.op_type} takes what is not constant"
