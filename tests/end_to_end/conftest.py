@@ -18,10 +18,8 @@ CELLWIRE = Path(sys.executable).parent / "cellwire"
 GUARD_S = 60
 
 if importlib.util.find_spec("torch") is None:
-    collect_ignore = [
-        "test_every_cell.py",
-        "test_cuda_cells.py",
-    ]  # it compares with torch, of the train extra
+    # They make their cells with torch, of the train extra.
+    collect_ignore = ["test_every_cell.py", "test_cuda_cells.py"]
 
 
 @dataclass(frozen=True, slots=True)
