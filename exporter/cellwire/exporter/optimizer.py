@@ -22,9 +22,13 @@ FINAL_RATE_SHARE = 0.01
 
 def make_optimizer(settings: OptimizerSettings, parameters: Sequence[Tensor]) -> optim.Optimizer:
     """Return the optimizer of `parameters`."""
-    kinds = {"adamw": optim.AdamW, "adam": optim.Adam, "sgd": optim.SGD, "rmsprop": optim.RMSprop}
+    rate, decay = settings.learning_rate, settings.weight_decay
+    if settings.kind == "rmsprop":
+        return optim.RMSprop(parameters, lr=rate, weight_decay=decay)
+    # Fused, each parameter is read and written once a step.
+    kinds = {"adamw": optim.AdamW, "adam": optim.Adam, "sgd": optim.SGD}
     optimizer: optim.Optimizer = kinds[settings.kind](
-        parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay
+        parameters, lr=rate, weight_decay=decay, fused=True
     )
     return optimizer
 
