@@ -9,12 +9,13 @@ import sys
 import threading
 from asyncio.subprocess import PIPE
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
 from cellwire import client
 from cellwire.client import FinishReason, sync
+from cellwire.client.sync.background import Background
 
 from .fake_daemon import FakeDaemon
 
@@ -259,6 +260,30 @@ async def test_ctrl_c_interrupts_a_call_and_not_the_session(fake: FakeDaemon) ->
     out, err = await asyncio.wait_for(process.communicate(), GUARD_S)
     assert (out, err) == (b"|4\n", b"")
     assert "cancel" in fake.log
+
+
+def test_a_call_that_is_interrupted_while_it_starts_does_not_go_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    background = Background()
+    send = background._loop.call_soon_threadsafe
+
+    def interrupted(*call: Any) -> None:  # noqa: ANN401  # a callback and its arguments
+        send(*call)
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    async def others() -> int:
+        for _ in range(3):  # a task that is cancelled ends in the next rounds of the loop
+            await asyncio.sleep(0)
+        return len(asyncio.all_tasks()) - 1
+
+    alone = background.run(others())
+    monkeypatch.setattr(background._loop, "call_soon_threadsafe", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        background.run(asyncio.sleep(GUARD_S))
+    assert background.run(others()) == alone
+    background.close()
 
 
 async def test_a_program_that_forgets_to_close_still_ends(fake: FakeDaemon) -> None:

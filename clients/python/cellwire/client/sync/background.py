@@ -7,6 +7,7 @@ import concurrent.futures
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
 
 from cellwire.client.errors import Cancelled
@@ -31,18 +32,43 @@ class Background:
 
         A caller who is interrupted cancels it. Raises Cancelled if the loop is closed.
         """
-        with self._lock:
-            if not self._open.is_set():
-                coroutine.close()
-                raise Cancelled("the client is closed")
-            future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        # Made before anything is started, so that an interruption at any point can cancel it;
+        # asyncio.run_coroutine_threadsafe may be interrupted between starting and returning one.
+        future: concurrent.futures.Future[_Value] = concurrent.futures.Future()
         try:
+            self._send(coroutine, future)
             return future.result()
         except concurrent.futures.CancelledError:
             raise Cancelled("the client is closed") from None
         except BaseException:
             future.cancel()
             raise
+
+    def _send(
+        self, coroutine: Coroutine[Any, Any, _Value], future: concurrent.futures.Future[_Value]
+    ) -> None:
+        """Have the loop's thread start the coroutine; Cancelled if the loop is closed."""
+        with self._lock:
+            if not self._open.is_set():
+                coroutine.close()
+                raise Cancelled("the client is closed")
+            self._loop.call_soon_threadsafe(self._start, coroutine, future)
+
+    def _start(
+        self, coroutine: Coroutine[Any, Any, _Value], future: concurrent.futures.Future[_Value]
+    ) -> None:
+        """Run the coroutine for a caller who waits for the future, and may cancel it."""
+        if future.cancelled():
+            coroutine.close()
+            return
+        task = self._loop.create_task(coroutine)
+        task.add_done_callback(partial(_settle, future))
+
+        def cancel(_: object) -> None:
+            if future.cancelled():
+                self.post(task.cancel)
+
+        future.add_done_callback(cancel)
 
     def iterate(self, items: AsyncGenerator[_Value, None]) -> Generator[_Value, None, None]:
         """Iterate over what an asynchronous generator yields; leaving the loop closes it."""
@@ -54,7 +80,7 @@ class Background:
                     self.run(items.aclose())
                 raise
 
-    def post(self, callback: Callable[[], None]) -> None:
+    def post(self, callback: Callable[[], object]) -> None:
         """Call back in the loop, soon, unless it is closed."""
         with self._lock:
             if self._open.is_set():
@@ -75,6 +101,18 @@ class Background:
         self._closing = asyncio.Event()
         self._open.set()
         await self._closing.wait()
+
+
+def _settle(future: concurrent.futures.Future[_Value], task: asyncio.Task[_Value]) -> None:
+    """Give the caller what came of a task; one who has cancelled it wants nothing."""
+    error = None if task.cancelled() else task.exception()
+    with suppress(concurrent.futures.InvalidStateError):
+        if task.cancelled():
+            future.cancel()
+        elif error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(task.result())
 
 
 async def _next(items: AsyncGenerator[_Value, None]) -> _Value | None:
