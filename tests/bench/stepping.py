@@ -52,7 +52,7 @@ class Stepping:
         strider = self._runtime._strider
         assert isinstance(strider, Strider)
         batch = batch_of(self._rows(rows, steps, Sampling()), steps)
-        strider._fill(strider._compiled(Sampler.PLAIN), batch, _NONE_RANKED)
+        strider._fill(Sampler.PLAIN, batch, _NONE_RANKED)
         bound = strider._binding(Sampler.PLAIN, steps, rows, _NONE_RANKED)
         run, binding = bound._session.run_with_iobinding, bound._binding
         token = strider._inputs["token"][:rows]

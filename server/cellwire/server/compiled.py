@@ -101,7 +101,6 @@ class Compiled:
             raise ValueError(str(error.__cause__)) from error
         if not device.is_host and self.provider != _CUDA:
             raise ValueError("its CUDA provider cannot be loaded")
-        self.inputs = frozenset(value.name for value in self.session.get_inputs())
         self.device = device
         self._captured = captured
         self._bindings = 0
@@ -183,7 +182,7 @@ class Binding:
         self._device = compiled.device
         self._session = compiled.session
         self._binding = compiled.session.io_binding()
-        self._of_host: list[tuple[str, Array, tuple[int, ...]]] = []
+        self._of_host: list[tuple[str, Array, tuple[int, ...] | None]] = []
         self._options = ort.RunOptions()
         self._options.add_run_config_entry("gpu_graph_id", str(compiled.next_graph()))
 
@@ -205,25 +204,20 @@ class Binding:
 
     def input(self, name: str, array: Array, shape: tuple[int, ...] | None = None) -> None:
         """Bind an array of the host's, or its beginning as an array of `shape`."""
-        shape = array.shape if shape is None else shape
         if self._device.is_host:
-            self._bind_input(name, array, shape)
+            _bind_host(self._binding.bind_input, name, array, shape)
         else:  # what is the host's goes to a card when it is bound, and not again
             self._of_host.append((name, array, shape))
 
-    def _bind_input(self, name: str, array: Array, shape: tuple[int, ...]) -> None:
-        self._binding.bind_input(name, "cpu", 0, array.dtype.type, shape, array.ctypes.data)
-
     def output(self, name: str, array: Array, shape: tuple[int, ...] | None = None) -> None:
         """Likewise, for what the program writes."""
-        shape = array.shape if shape is None else shape
-        self._binding.bind_output(name, "cpu", 0, array.dtype.type, shape, array.ctypes.data)
+        _bind_host(self._binding.bind_output, name, array, shape)
 
     def run(self) -> None:
         """Run the program."""
         with _on(self._device):
             for name, array, shape in self._of_host:
-                self._bind_input(name, array, shape)
+                _bind_host(self._binding.bind_input, name, array, shape)
             self._session.run_with_iobinding(self._binding, self._options)
 
 
@@ -242,3 +236,8 @@ class _Binder(Protocol):
 def _bind(binder: _Binder, name: str, buffer: Buffer) -> None:
     device = buffer.device
     binder(name, device.kind, device.number, buffer.element, buffer.shape, buffer.address)
+
+
+def _bind_host(binder: _Binder, name: str, array: Array, shape: tuple[int, ...] | None) -> None:
+    shape = array.shape if shape is None else shape
+    binder(name, CPU.kind, CPU.number, array.dtype.type, shape, array.ctypes.data)

@@ -45,6 +45,7 @@ class Strider:
         self._compiled = compiled
         self._arenas = arenas
         self._cell = cell
+        self._columns = {sampler: names.columns_of(cell, sampler) for sampler in Sampler}
         self._vocabulary = vocabulary = cell.manifest.vocabulary.size
         self._labels = labels = len(cell.labels)
         self._bindings = Recent[_Key, Binding](_KEPT_BINDINGS)
@@ -69,19 +70,18 @@ class Strider:
         """Make a stride; NotCompiled, StepFailed if the runtime refuses."""
         rows, steps = len(batch), batch.steps
         asked, limit = needed(batch, self._cell)
-        self._fill(self._compiled(asked), batch, limit)
+        self._fill(asked, batch, limit)
         binding = self._binding(asked, steps, rows, limit)
         if batch.shaping is not None:
             _bind_shaping(binding, batch.shaping)
         binding.run()
         return self._result(steps, rows, limit if batch.best else 0)
 
-    def _fill(self, compiled: Compiled, batch: StepBatch, limit: int) -> None:
+    def _fill(self, asked: Sampler, batch: StepBatch, limit: int) -> None:
         """Put a batch into the inputs of a program."""
-        for column in names.COLUMNS:
-            if column.name in compiled.inputs:
-                values = getattr(batch, column.field)
-                self._inputs[column.field][: values.size] = values.reshape(-1)
+        for column in self._columns[asked]:
+            values = getattr(batch, column.field)
+            self._inputs[column.field][: values.size] = values.reshape(-1)
         if limit:
             top_k = self._inputs["top_k"][: len(batch)]
             np.minimum(top_k, self._vocabulary, out=top_k)
@@ -106,15 +106,13 @@ class Strider:
         return self._bindings[key]
 
     def _bind(self, asked: Sampler, steps: int, rows: int, limit: int) -> Binding:
-        compiled = self._compiled(asked)
-        binding = Binding(compiled)
+        binding = Binding(self._compiled(asked))
         binding.move(self._arenas)
         binding.input(program.STEPS, self._steps)
-        for column in names.COLUMNS:
+        for column in self._columns[asked]:
             shape = (rows,) if column.flat else (rows, 1)
             shape = (steps, *shape) if column.each_step else shape
-            if column.name in compiled.inputs:
-                binding.input(column.name, self._inputs[column.field], shape)
+            binding.input(column.name, self._inputs[column.field], shape)
         each = (steps, rows, 1)
         binding.output(names.CHOSEN, self._chosen, each)
         binding.output(names.LOG_PROBABILITY, self._log_probability, each)
