@@ -52,8 +52,7 @@ class DeviceStates(States):
             self._writing.input(names.ROW + name, rows)
         for name, arena in self.arenas.items():
             self._reading.read(program.ARENA + name, arena)
-            self._writing.read(program.ARENA + name, arena)
-            self._writing.write(program.NEXT_ARENA + name, arena)
+        self._writing.move(self.arenas)
 
     def _binding(self, serialized: bytes, device: Device) -> Binding:
         try:
