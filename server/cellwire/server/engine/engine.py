@@ -127,7 +127,7 @@ class Engine:
         rows = len(searches) * len(searches[0].token)
         batch = search.batch_of(searches, min(steps, search.beam_steps_for(rows)))
         self.beam_steps += batch.steps
-        founds = search.beam_results(self._stepper.search(batch))
+        founds = search.beam_results(self._stepper.step_beams(batch))
         for session, found in zip(sessions, founds, strict=True):
             self._busy = session
             if found.broken:
