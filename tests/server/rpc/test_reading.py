@@ -65,7 +65,7 @@ def test_as_much_as_there_may_be_is_read(reader: Reader) -> None:
     biases = [bias(chr(code)) for code in range(128)]
     message = operations_pb2.Generate(
         max_tokens=1,
-        stop=["a" * 64] * 16,
+        stop_strings=["a" * 64] * 16,
         sampling=operations_pb2.Sampling(logit_bias=biases),
     )
     generate = reader.generate(1, message)

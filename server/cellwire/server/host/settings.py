@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 from cellwire.model_file.vocabulary import Unknown, Vocabulary
 from cellwire.server.errors import InvalidArgument
-from cellwire.server.state.state_history import DEFAULT_WINDOW, MAX_WINDOW
+from cellwire.server.state.rewind_window import DEFAULT_WINDOW, MAX_WINDOW
 from cellwire.v1 import operations_pb2
 from cellwire.v1.operations_pb2 import OnDisconnect, UnknownSymbols
 

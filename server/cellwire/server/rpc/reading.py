@@ -29,7 +29,7 @@ from cellwire.server.session.operations import (
     Score,
     check_stops,
 )
-from cellwire.server.state.state_history import MAX_WINDOW
+from cellwire.server.state.rewind_window import MAX_WINDOW
 from cellwire.v1 import operations_pb2
 from cellwire.v1.generation_pb2 import SessionRequest
 
