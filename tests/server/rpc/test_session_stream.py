@@ -58,7 +58,7 @@ async def test_open_append_generate_close(open_stream: OpenStream) -> None:
         assert len(answer.chunk.log_probabilities) == len(answer.chunk.text)
         offset += len(answer.chunk.text)
     finished = answers[-1].finished
-    assert finished.reason == operations_pb2.FINISH_REASON_MAX_CHARS
+    assert finished.reason == operations_pb2.FINISH_REASON_MAX_TOKENS
     assert (finished.offset, offset, finished.usage.generated_tokens) == (35, 35, 30)
     await stream.send(3, close={})
     assert (await stream.receive()).WhichOneof("answer") == "closed"
@@ -262,7 +262,7 @@ async def test_a_close_that_is_refused_closes_nothing(open_stream: OpenStream) -
 
 
 async def test_bytes_that_are_no_message_end_the_stream(channel: aio.Channel) -> None:
-    method: Any = channel.stream_stream("/cellwire.v1.GenerationService/Session")
+    method: Any = channel.stream_stream("/cellwire.v1.GenerationService/StreamSession")
     not_utf_8 = b"\x1a\x04\x0a\x02\xff\xfe"
     for messages in ([not_utf_8], [b"\x12\x00", not_utf_8]):
         call = method()

@@ -9,7 +9,7 @@ Layout: MAGIC, the SHA-256 of the rest, and the rest: a MessagePack map with a v
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -75,7 +75,7 @@ class Snapshot(msgspec.Struct, frozen=True):
 
     version: int
     model_sha256: str
-    settings: dict[str, int]  # what its open asked for, beyond what concerns the engine
+    settings: Mapping[str, str | float]  # by name; those that do not concern the engine
     session: SessionSnapshot
 
 
