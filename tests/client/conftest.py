@@ -7,7 +7,7 @@ import pytest
 
 from cellwire.client import Client, connect
 
-from .fake_daemon import FakeDaemon
+from tests.client.fake.daemon import FakeDaemon
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import pytest
 from cellwire import client
 from cellwire.client import Client, FinishReason
 
-from .fake_daemon import FakeDaemon
-from .fake_text import letters
+from tests.client.fake.daemon import FakeDaemon
+from tests.client.fake.text import letters
 
 GUARD_S = 20
 

@@ -8,7 +8,7 @@ import pytest
 from cellwire import client
 from cellwire.client import Client, FinishReason, Usage
 
-from .fake_daemon import FakeDaemon
+from tests.client.fake.daemon import FakeDaemon
 
 GUARD_S = 20
 
@@ -123,7 +123,7 @@ async def test_nothing_at_the_target_is_unreachable() -> None:
 
 
 async def test_a_silent_target_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cellwire.client.channel.CONNECT_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("cellwire.client.wire.channel.CONNECT_TIMEOUT_S", 0.05)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()

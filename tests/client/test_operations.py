@@ -17,11 +17,11 @@ from cellwire.client import (
     Forked,
     LabelScore,
 )
-from cellwire.client.inbox import Inbox
+from cellwire.client.wire.inbox import Inbox
 from cellwire.client.values import Completing
 from cellwire.v1 import operations_pb2
 
-from .fake_daemon import FakeDaemon
+from tests.client.fake.daemon import FakeDaemon
 
 GUARD_S = 20
 

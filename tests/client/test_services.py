@@ -8,7 +8,7 @@ from cellwire import client
 from cellwire.client import Client, Completion, Forked, LabelScore
 from cellwire.v1 import operations_pb2
 
-from .fake_daemon import FakeDaemon
+from tests.client.fake.daemon import FakeDaemon
 
 
 async def test_generate_takes_what_a_session_takes(daemon: Client, fake: FakeDaemon) -> None:

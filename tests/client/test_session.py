@@ -6,10 +6,10 @@ import pytest
 
 from cellwire import client
 from cellwire.client import Client, FinishReason, Usage
-from cellwire.client.inbox import ROOM_CHARS
+from cellwire.client.wire.inbox import ROOM_CHARS
 
-from .fake_daemon import FakeDaemon
-from .fake_text import letters
+from tests.client.fake.daemon import FakeDaemon
+from tests.client.fake.text import letters
 
 GUARD_S = 20
 

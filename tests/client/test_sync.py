@@ -17,7 +17,7 @@ from cellwire import client
 from cellwire.client import FinishReason, sync
 from cellwire.client.sync.background import Background
 
-from .fake_daemon import FakeDaemon
+from tests.client.fake.daemon import FakeDaemon
 
 GUARD_S = 60
 _Value = TypeVar("_Value")

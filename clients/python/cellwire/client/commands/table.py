@@ -21,9 +21,9 @@ def table_of(models: Iterable[Model]) -> Table:
     for index, model in enumerate(models):
         table.add_row(
             f"{model.name} (default)" if index == 0 else model.name,
-            model.cell,
-            f"{model.layers} x {model.hidden}",
-            str(len(model.vocabulary)),
+            model.cell_kind,
+            f"{model.layer_count} x {model.hidden_size}",
+            str(model.vocabulary.size),
             _bits(model.training),
             model.provider.removesuffix("ExecutionProvider"),
         )
@@ -31,6 +31,6 @@ def table_of(models: Iterable[Model]) -> Table:
 
 
 def _bits(training: Training | None) -> str:
-    """Return the bits per character, if they were measured."""
+    """Return the bits per character, or "-" if they were not measured."""
     bits = training.validation_bits_per_character if training else 0
     return f"{bits:.3f}" if bits else "-"

@@ -13,11 +13,11 @@ from prompt_toolkit.output import DummyOutput
 
 from cellwire import client
 from cellwire.client import Client
-from cellwire.client.chat import chat
-from cellwire.client.editor import Editor
-from cellwire.client.screen import SHOWN_CHARS, status_of, text_of
+from cellwire.client.commands.chat import chat
+from cellwire.client.commands.editor import Editor
+from cellwire.client.commands.screen import SHOWN_CHARS, status_of, text_of
 
-from .fake_daemon import FakeDaemon
+from tests.client.fake.daemon import FakeDaemon
 
 GUARD_S = 20
 
@@ -64,7 +64,7 @@ class Terminal:
 def terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[Terminal]:
-    monkeypatch.setattr("cellwire.client.chat._in_terminal", lambda: True)
+    monkeypatch.setattr("cellwire.client.commands.chat._in_terminal", lambda: True)
     with create_pipe_input() as keys:
         yield Terminal(keys, Drawing(), capsys)
 

@@ -1,4 +1,4 @@
-"""How a command of this client ends: quietly, or with one line on stderr."""
+"""What the commands share: running, output, and errors as one line on stderr."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import typer
 from cellwire.client.errors import CellwireError, Unavailable, Unreachable
 
 INTERRUPTED = 130
-"""The exit code of what Ctrl-C ended, as shells count: 128 + SIGINT."""
+"""The exit code after Ctrl-C, as in shells: 128 + SIGINT."""
 
 
 def run(command: Coroutine[None, None, None], target: str) -> None:
-    """Run a command that speaks to the daemon at target; ends it with the right exit code."""
+    """Run a command that talks to the daemon at target; an error exits with its code."""
     try:
         asyncio.run(command)
     except Unreachable as error:
@@ -29,32 +29,32 @@ def run(command: Coroutine[None, None, None], target: str) -> None:
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
     except BrokenPipeError:
-        # Whoever read our output has enough. Python would complain when it flushes at exit.
+        # The reader of the output has closed it. Without this, Python's flush at exit would fail.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def show(text: str) -> None:
-    """Put text on stdout at once."""
+    """Write text to stdout at once."""
     sys.stdout.write(text)
     sys.stdout.flush()
 
 
 def on_one_line(text: str) -> str:
-    """Return text with its backslashes, and what is not printable, as in Python's strings."""
+    """Return text with backslashes and non-printable characters escaped as in Python's strings."""
     return "".join(
-        symbol.encode("unicode_escape").decode()
-        if symbol == "\\" or not symbol.isprintable()
-        else symbol
-        for symbol in text
+        character.encode("unicode_escape").decode()
+        if character == "\\" or not character.isprintable()
+        else character
+        for character in text
     )
 
 
 def say(message: str) -> None:
-    """Show one line on stderr; stdout is for text alone."""
+    """Write one line to stderr; stdout is for text alone."""
     sys.stderr.write(f"cellwire: {' '.join(message.split())}\n")
 
 
 def fail(message: str) -> NoReturn:
-    """Say what is wrong and exit with code 1."""
+    """Write a message to stderr and exit with code 1."""
     say(message)
     raise typer.Exit(1)

@@ -1,8 +1,7 @@
 """The `cellwire` script.
 
-Each part of Cellwire brings its commands as entry points of the group `cellwire.commands`: a name,
-and a function for typer. The command that was asked for is loaded, and no other; all of them only
-to list them.
+Each part of Cellwire registers its commands as entry points of the group `cellwire.commands`: a
+name, and a function for typer. Only the command in the arguments is loaded; the help loads all.
 """
 
 from __future__ import annotations
@@ -17,26 +16,26 @@ import typer
 
 GROUP = "cellwire.commands"
 
-# Which extra brings what a package needs.
+# The extra that installs a package's dependencies.
 _EXTRAS = {"cellwire.server": "server", "cellwire.exporter": "train"}
 
 
 def main() -> None:
     """Run the command line; ends the process with the command's exit code."""
-    # gRPC tells of every connection that ends, on stderr, which is ours; we say what matters.
+    # gRPC logs every connection that ends to stderr, which is for this program's own messages.
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     commands = {command.name: command for command in entry_points(group=GROUP)}
-    asked = commands.get(sys.argv[1]) if len(sys.argv) > 1 else None
-    if asked is None:
+    command = commands.get(sys.argv[1]) if len(sys.argv) > 1 else None
+    if command is None:
         _app(commands.values(), _load_to_list)()
         return
     try:
-        _app([asked], EntryPoint.load)()
+        _app([command], EntryPoint.load)()
     except ModuleNotFoundError as error:
-        need = _need(asked, error)
+        need = _need(command, error)
         if need is None:
             raise
-        typer.echo(f"cellwire {asked.name} {need}", err=True)
+        typer.echo(f"cellwire {command.name} {need}", err=True)
         sys.exit(2)
 
 
@@ -63,7 +62,7 @@ def _cellwire(
 
 
 def _load_to_list(command: EntryPoint) -> Callable[..., None]:
-    """Load a command for its help; one that cannot be loaded says why, and hides no other."""
+    """Load a command for the help; if it cannot be loaded, its help says why."""
     try:
         function: Callable[..., None] = command.load()
     except (ImportError, AttributeError) as error:
@@ -76,7 +75,7 @@ def _load_to_list(command: EntryPoint) -> Callable[..., None]:
 
 
 def _need(command: EntryPoint, error: ModuleNotFoundError) -> str | None:
-    """Say which extra brings the missing package; None if the mistake is our own."""
+    """Return which extra the command needs; None if the missing module is one of Cellwire's."""
     extras = (
         extra for part, extra in _EXTRAS.items() if f"{command.module}.".startswith(f"{part}.")
     )

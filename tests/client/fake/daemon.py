@@ -31,9 +31,9 @@ from cellwire.v1.models_pb2_grpc import add_ModelsServiceServicer_to_server
 from cellwire.v1.operations_pb2 import Chunk, Forked, Generate
 from cellwire.v1.sessions_pb2_grpc import add_SessionsServiceServicer_to_server
 
-from .fake_services import Models, Sessions, answer
-from .fake_session import FakeSession, FakeStream
-from .fake_text import ALPHABET, UNTRAINED, FakeText, Refused
+from tests.client.fake.services import Models, Sessions, answer
+from tests.client.fake.session import FakeSession, FakeStream
+from tests.client.fake.text import ALPHABET, UNTRAINED, FakeText, Refused
 
 if TYPE_CHECKING:
     _SessionContext = grpc.aio.ServicerContext[SessionRequest, SessionResponse]

@@ -1,4 +1,4 @@
-"""Calls of their own, without a session."""
+"""Calls without a session."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 import grpc.aio
 
-from cellwire.client.answers import finished_of, piece_of
-from cellwire.client.errors import Cancelled, Internal, error_of_rpc
+from cellwire.client.errors import Cancelled, Internal
 from cellwire.client.values import Finished, FinishReason, Piece, Usage
+from cellwire.client.wire.answers import finished_of, piece_of
+from cellwire.client.wire.status import error_of_rpc
 from cellwire.v1.generation_pb2 import GenerateRequest, GenerateResponse
 
 if TYPE_CHECKING:
@@ -19,14 +20,15 @@ if TYPE_CHECKING:
 _Response = TypeVar("_Response")
 
 
-async def reply(call: Awaitable[_Response]) -> _Response:
-    """Return what comes of a call, or raise the CellwireError that stands for its status."""
+async def response_of(call: Awaitable[_Response]) -> _Response:
+    """Return the response of a call, or raise the CellwireError for its status."""
     try:
         return await call
     except grpc.aio.AioRpcError as error:
         raise error_of_rpc(error) from None
     except asyncio.CancelledError:
-        # grpc.aio raises this in whoever waits for a call that is cancelled, by whatever task.
+        # grpc.aio raises this in a task that awaits a cancelled call, even if the task itself has
+        # not been cancelled.
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise
@@ -34,33 +36,33 @@ async def reply(call: Awaitable[_Response]) -> _Response:
 
 
 class CallSource:
-    """The pieces of one Generate call, which begins with the first read.
+    """The pieces of one Generate call. The first read starts the call.
 
-    The call is read only as far as its reader asks, so a slow reader pauses the daemon.
+    A response is received only when it is read, so a slow reader pauses the daemon.
     """
 
     def __init__(self, stub: GenerationServiceAsyncStub, request: GenerateRequest) -> None:
         self._stub = stub
         self._request = request
         self._call: grpc.aio.UnaryStreamCall[GenerateRequest, GenerateResponse] | None = None
-        self._answers: AsyncIterator[GenerateResponse]
+        self._responses: AsyncIterator[GenerateResponse]
         self._begin = self._end = 0
         self._cancelled = False
 
     async def read(self) -> Piece | Finished:
         """Return the next piece, or the end."""
         if self._cancelled:
-            return self._stopped()
+            return self._finished_here()
         if self._call is None:
             self._call = self._stub.Generate(self._request)
-            self._answers = aiter(self._call)
+            self._responses = aiter(self._call)
         try:
-            return self._receive(await reply(anext(self._answers)))
+            return self._receive(await response_of(anext(self._responses)))
         except StopAsyncIteration:
-            raise Internal("the daemon ended the text without saying why") from None
+            raise Internal("the daemon ended the call without finished") from None
         except Cancelled:
             if self._cancelled:
-                return self._stopped()
+                return self._finished_here()
             raise
 
     def cancel(self) -> None:
@@ -81,9 +83,9 @@ class CallSource:
             case "finished":
                 return finished_of(response.finished)
             case _:
-                raise Internal("the daemon answered with something newer than this client")
+                raise Internal("the daemon sent an answer that this client does not know")
 
-    def _stopped(self) -> Finished:
-        """Tell what has been read: a cancelled call says no more."""
-        usage = Usage(appended_chars=self._begin, generated_chars=self._end - self._begin)
+    def _finished_here(self) -> Finished:
+        """Return the end of a cancelled call: the daemon sends none, so it tells what was read."""
+        usage = Usage(appended_tokens=self._begin, generated_tokens=self._end - self._begin)
         return Finished(reason=FinishReason.CANCELLED, offset=self._end, usage=usage)

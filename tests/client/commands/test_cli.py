@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cellwire.client import cli
+from cellwire.client.commands import cli
 
 
 def script(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -98,7 +98,7 @@ def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
 def test_a_command_loads_nothing_of_the_others() -> None:
     program = (
         "import sys\n"
-        "from cellwire.client import cli\n"
+        "from cellwire.client.commands import cli\n"
         "sys.argv = ['cellwire', 'generate', '--max-chars', 'none']\n"
         "try:\n    cli.main()\n"
         "except SystemExit:\n    print(*sys.modules)\n"

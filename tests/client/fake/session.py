@@ -13,10 +13,10 @@ from cellwire.v1 import operations_pb2
 from cellwire.v1.generation_pb2 import SessionRequest, SessionResponse
 from cellwire.v1.operations_pb2 import Attach, Attached, Completed, Finished
 
-from .fake_text import FakeText, Refused
+from tests.client.fake.text import FakeText, Refused
 
 if TYPE_CHECKING:
-    from .fake_daemon import FakeDaemon
+    from tests.client.fake.daemon import FakeDaemon
 
     _Context = grpc.aio.ServicerContext[SessionRequest, SessionResponse]
 

@@ -7,7 +7,7 @@ import grpc
 import grpc.aio
 
 from cellwire.client import Aborted, CellwireError
-from cellwire.client.ending import Ending
+from cellwire.client.wire.call_status import Ending
 
 
 class Call:

@@ -33,10 +33,10 @@ from cellwire.v1.sessions_pb2 import (
 )
 from cellwire.v1.sessions_pb2_grpc import SessionsServiceServicer
 
-from .fake_text import FakeText, Refused
+from tests.client.fake.text import FakeText, Refused
 
 if TYPE_CHECKING:
-    from .fake_daemon import FakeDaemon
+    from tests.client.fake.daemon import FakeDaemon
 
     _Context = grpc.aio.ServicerContext[Any, Any]
 

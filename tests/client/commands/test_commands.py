@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from cellwire.v1 import operations_pb2
 
-from .fake_daemon import FakeDaemon
+from tests.client.fake.daemon import FakeDaemon
 
 GUARD_S = 60
-SCRIPT = "from cellwire.client.cli import main; main()"
+SCRIPT = "from cellwire.client.commands.cli import main; main()"
 
 
 @dataclass

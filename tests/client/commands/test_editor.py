@@ -10,11 +10,11 @@ import pytest
 
 from cellwire import client
 from cellwire.client import Client
-from cellwire.client.editor import Editor
-from cellwire.client.inbox import ROOM_CHARS
+from cellwire.client.commands.editor import Editor
+from cellwire.client.wire.inbox import ROOM_CHARS
 
-from .fake_daemon import FakeDaemon
-from .fake_text import letters
+from tests.client.fake.daemon import FakeDaemon
+from tests.client.fake.text import letters
 
 GUARD_S = 20
 

@@ -10,45 +10,45 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.keys import Keys
 from prompt_toolkit.layout import FormattedTextControl, HSplit, Layout, Window
 
-from cellwire.client.editor import Editor
+from cellwire.client.commands.editor import Editor
 
-SHOWN_CHARS = 4096
-"""How much of a text is drawn: more than a screen holds."""
+MAX_DRAWN_CHARACTERS = 4096
+"""How many characters of a text are drawn: more than a screen holds."""
 
-_KEYS = "Tab: accept  Enter: go on  Alt-Enter: new line  Ctrl-C: stop, then leave"
+_KEYS = "Tab: accept  Enter: continue  Alt-Enter: new line  Ctrl-C: stop, then leave"
 
 
 async def edit(editor: Editor) -> None:
-    """Let somebody type until they leave; raises what the editor's `run` does."""
+    """Show the editor until the user leaves; raises what the editor's `run` does."""
     application: Application[None] = Application(
         layout=Layout(_windows(editor)), key_bindings=_bindings(editor), erase_when_done=True
     )
     editor.changed = application.invalidate
-    showing = asyncio.create_task(application.run_async())
-    showing.add_done_callback(lambda _: editor.leave())  # the terminal may be closed
+    drawing = asyncio.create_task(application.run_async())
+    drawing.add_done_callback(lambda _: editor.leave())  # the terminal may be closed
     try:
         await editor.run()
     finally:
-        showing.cancel()
-        await asyncio.wait([showing])
+        drawing.cancel()
+        await asyncio.wait([drawing])
 
 
 def text_of(editor: Editor) -> StyleAndTextTuples:
-    """Return the text, the cursor, and after it, in grey, the completion."""
-    # There has to be something on the cursor's line for it to stand on.
+    """Return the text, the cursor, and the completion in grey."""
+    # The cursor needs a character to stand on.
     completion = editor.completion.replace("\n", "↵") or " "
     return [
-        ("", editor.text[-SHOWN_CHARS:]),
+        ("", editor.text[-MAX_DRAWN_CHARACTERS:]),
         ("[SetCursorPosition]", ""),
         ("fg:ansibrightblack", completion),
     ]
 
 
 def status_of(editor: Editor) -> StyleAndTextTuples:
-    """Return the line below: what is wrong, or else which keys there are."""
+    """Return the status line: the notice, or else the keys."""
     if editor.notice:
         return [("fg:ansired", editor.notice)]
-    return [("fg:ansibrightblack", "Ctrl-C: stop" if editor.writing else _KEYS)]
+    return [("fg:ansibrightblack", "Ctrl-C: stop" if editor.generating else _KEYS)]
 
 
 def _windows(editor: Editor) -> HSplit:
@@ -76,7 +76,7 @@ def _bindings(editor: Editor) -> KeyBindings:
 
     @bindings.add(Keys.Any)
     def _(event: KeyPressEvent) -> None:
-        if event.data == event.key_sequence[0].key:  # an arrow has a name for a key
+        if event.data == event.key_sequence[0].key:  # a special key has a name as its key
             editor.type(event.data)
 
     @bindings.add(Keys.BracketedPaste)

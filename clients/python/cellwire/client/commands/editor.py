@@ -1,4 +1,4 @@
-"""One text that a person and the model write in turns; what `cellwire chat` is in a terminal."""
+"""One text that a person and the model write in turns: the editor behind `cellwire chat`."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ _Action = Callable[[], Awaitable[None]]
 
 
 class Editor:
-    """Keys go in, the session's operations come out, and so does what there is to show.
+    """Turns keys into operations of a session, and keeps what is to be shown.
 
-    It knows no terminal. The methods named for what a key does return at once; `run` carries them
-    out in order. Whenever there is something else to show, it calls `changed`.
+    It is independent of the terminal. The methods for keys return at once; `run` carries them out
+    in order. It calls `changed` whenever there is something else to show.
 
-    Whenever the text rests, a search for its completion begins; the next key ends it.
+    Whenever the text rests, a search for its completion begins; the next key ends the search.
     """
 
     def __init__(self, session: Session, options: GenerateOptions) -> None:
         self.text = ""
         """The session's text."""
         self.completion = ""
-        """How it could go on."""
+        """The best completion of the text."""
         self.notice = ""
-        """What was wrong with the last key."""
+        """The error of the last key."""
         self.changed: Callable[[], None] = lambda: None
         self._session = session
         self._options = options
         self._actions: asyncio.Queue[_Action | None] = asyncio.Queue()
         self._generations: list[Generation] = []
         self._search: asyncio.Task[None] | None = None
-        # Places to go back to: how much text is shown there, and the session's offset.
+        # Places to go back to: how many characters are shown there, and the session's offset.
         self._places = [(0, session.offset)]
 
     @property
-    def writing(self) -> bool:
-        """Whether the model is writing."""
+    def generating(self) -> bool:
+        """Whether the model is generating."""
         return bool(self._generations)
 
     async def run(self) -> None:
@@ -64,17 +64,17 @@ class Editor:
             self._queue(partial(self._accept, self.completion))
 
     def go_back(self) -> None:
-        """Take back the last character, whoever wrote it."""
+        """Remove the last character, typed or generated."""
         self._queue(self._rewind)
 
     def go_on(self) -> None:
-        """Let the model write."""
+        """Let the model continue the text."""
         generation = self._session.generate(**self._options)
         self._generations.append(generation)
-        self._queue(partial(self._write, generation))
+        self._queue(partial(self._generate, generation))
 
     def interrupt(self) -> None:
-        """Stop the model; if it does not write, leave."""
+        """Stop the model; leave if it is not generating."""
         if not self._generations:
             self.leave()
         for generation in self._generations:
@@ -87,7 +87,7 @@ class Editor:
         self._actions.put_nowait(None)
 
     def _queue(self, action: _Action) -> None:
-        # What is shown must be what accept accepts, and that is over with any other key.
+        # Accept takes the completion that is shown, and any key makes that one out of date.
         self.completion = ""
         self._actions.put_nowait(action)
 
@@ -120,7 +120,7 @@ class Editor:
         self._places.pop()
         self.text = self.text[:shown]
 
-    async def _write(self, generation: Generation) -> None:
+    async def _generate(self, generation: Generation) -> None:
         try:
             async for piece in generation.pieces():
                 self._show(piece.text, piece.end_offset)
@@ -129,7 +129,7 @@ class Editor:
             self._generations.remove(generation)
 
     async def _complete(self) -> None:
-        # It may be superseded, or there is no room for it. Worse is told by the next key.
+        # It may be superseded, or the daemon has no room. The next key shows anything worse.
         with suppress(CellwireError):
             completed = await self._session.complete(end="word")
             if completed.completions:
@@ -143,10 +143,10 @@ class Editor:
     def _show(self, text: str, end_offset: int) -> None:
         """Add text that has taken the session to an offset."""
         shown, offset = self._places[-1]
-        # A character is one symbol of the model's, or as many as it has bytes.
-        for sizes in ([1] * len(text), [len(character.encode()) for character in text]):
-            if sum(sizes) == end_offset - offset:
-                places = enumerate(accumulate(sizes, initial=offset), shown)
+        # A character is one token, or one for each of its bytes.
+        for token_counts in ([1] * len(text), [len(character.encode()) for character in text]):
+            if sum(token_counts) == end_offset - offset:
+                places = enumerate(accumulate(token_counts, initial=offset), shown)
                 self._places.extend(list(places)[1:])
                 break
         else:
