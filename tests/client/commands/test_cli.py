@@ -99,7 +99,7 @@ def test_a_command_loads_nothing_of_the_others() -> None:
     program = (
         "import sys\n"
         "from cellwire.client.commands import cli\n"
-        "sys.argv = ['cellwire', 'generate', '--max-chars', 'none']\n"
+        "sys.argv = ['cellwire', 'generate', '--max-tokens', 'none']\n"
         "try:\n    cli.main()\n"
         "except SystemExit:\n    print(*sys.modules)\n"
     )

@@ -50,7 +50,7 @@ async def read(process: Process, count: int) -> bytes:
 
 async def test_generate_prints_the_text_and_nothing_else(fake: FakeDaemon) -> None:
     options = [
-        "--max-chars",
+        "--max-tokens",
         "5",
         "--temperature",
         "0.5",
@@ -80,11 +80,11 @@ async def test_complete_shows_the_best_first_one_a_line(fake: FakeDaemon) -> Non
     ended = await run("complete", "--prompt", "a", "--target", fake.target)
     assert ended == Ended(0, "b\\n\nb\\\\n\né \nd\n", "")
     asked = fake.requests[-1].complete
-    assert (asked.beam_width, asked.completions, asked.max_chars) == (5, 5, 32)
+    assert (asked.beam_width, asked.completions, asked.max_tokens) == (5, 5, 32)
 
 
 async def test_complete_shows_scores_if_asked(fake: FakeDaemon) -> None:
-    options = ["--beam-width", "3", "--completions", "2", "--max-chars", "2", "--end", "word"]
+    options = ["--beam-width", "3", "--completions", "2", "--max-tokens", "2", "--end", "word"]
     more = ["--length-penalty", "0.5", "--scores", "--model", "alphabet"]
     ended = await run(
         "complete", "--prompt", "-", *options, *more, "--target", fake.target, stdin="x\n"
@@ -96,15 +96,13 @@ async def test_complete_shows_scores_if_asked(fake: FakeDaemon) -> None:
 
 
 async def test_classify_tells_the_scores_of_every_label(fake: FakeDaemon) -> None:
-    ended = await run(
-        "classify", "-", "--model", "untrained", "--target", fake.target, stdin="abc\n"
-    )
+    ended = await run("classify", "-", "--model", "judge", "--target", fake.target, stdin="abc\n")
     assert ended == Ended(0, "good 0.7500  bad 0.2500\n", "")
 
 
 async def test_classify_tells_them_word_by_word(fake: FakeDaemon) -> None:
     ended = await run(
-        "classify", "ab  c\nd", "--as-it-grows", "--model", "untrained", "--target", fake.target
+        "classify", "ab  c\nd", "--as-it-grows", "--model", "judge", "--target", fake.target
     )
     told = "good 0.7500  bad 0.2500"
     assert ended == Ended(0, f"{told}\tab\n{told}\tc\n{told}\td\n", "")
@@ -117,7 +115,7 @@ async def test_complete_says_what_the_daemon_refuses(fake: FakeDaemon) -> None:
 
 
 async def test_generate_reads_the_prompt_from_stdin(fake: FakeDaemon) -> None:
-    arguments = ("generate", "--prompt", "-", "--max-chars", "2", "--target", fake.target)
+    arguments = ("generate", "--prompt", "-", "--max-tokens", "2", "--target", fake.target)
     assert await run(*arguments, stdin="x\n") == Ended(0, "yz", "")
 
 
@@ -127,9 +125,9 @@ async def test_generate_says_what_the_daemon_refuses_in_one_line(fake: FakeDaemo
 
 
 async def test_bad_arguments_exit_with_2(fake: FakeDaemon) -> None:
-    ended = await run("generate", "--max-chars", "none", "--target", fake.target)
+    ended = await run("generate", "--max-tokens", "none", "--target", fake.target)
     assert (ended.code, ended.out) == (2, "")
-    assert "--max-chars" in ended.err
+    assert "--max-tokens" in ended.err
 
 
 async def test_no_daemon_is_said_plainly(fake: FakeDaemon) -> None:
@@ -164,9 +162,9 @@ async def test_ctrl_c_ends_generate_quietly(fake: FakeDaemon) -> None:
 
 
 async def test_a_closed_pipe_ends_generate_quietly(fake: FakeDaemon) -> None:
-    fake.chunk_chars = 1000
+    fake.chunk_tokens = 1000
     process = await start(
-        "generate", "--prompt", "a", "--max-chars", "1000000", "--target", fake.target
+        "generate", "--prompt", "a", "--max-tokens", "1000000", "--target", fake.target
     )
     await read(process, 10)
     process._transport.get_pipe_transport(1).close()  # type: ignore[attr-defined]
@@ -177,7 +175,7 @@ async def test_a_closed_pipe_ends_generate_quietly(fake: FakeDaemon) -> None:
 async def test_models_lists_what_is_served(fake: FakeDaemon) -> None:
     ended = await run("models", "--target", fake.target)
     assert (ended.code, ended.err) == (0, "")
-    header, alphabet, untrained = ended.out.splitlines()
+    header, alphabet, judge = ended.out.splitlines()
     assert header.split() == ["model", "cell", "size", "symbols", "bits/char", "provider"]
     assert alphabet.split() == [
         "alphabet",
@@ -190,12 +188,12 @@ async def test_models_lists_what_is_served(fake: FakeDaemon) -> None:
         "0.125",
         "CPU",
     ]
-    assert untrained.split() == ["untrained", "gru", "1", "x", "4", "256", "-", "Other"]
+    assert judge.split() == ["judge", "gru", "1", "x", "4", "256", "-", "Other"]
 
 
 async def test_chat_remembers_and_survives_unknown_symbols(fake: FakeDaemon) -> None:
     ended = await run(
-        "chat", "--max-chars", "2", "--seed", "7", "--target", fake.target, stdin="a\n\nB\nx\n"
+        "chat", "--max-tokens", "2", "--seed", "7", "--target", fake.target, stdin="a\n\nB\nx\n"
     )
     assert (ended.code, ended.out) == (0, "bc\nde\nyz\n")
     greeting, keys, complaint = ended.err.splitlines()
@@ -207,13 +205,13 @@ async def test_chat_remembers_and_survives_unknown_symbols(fake: FakeDaemon) -> 
 
 
 async def test_quit_leaves_the_chat(fake: FakeDaemon) -> None:
-    ended = await run("chat", "--max-chars", "1", "--target", fake.target, stdin="a\n/quit\nb\n")
+    ended = await run("chat", "--max-tokens", "1", "--target", fake.target, stdin="a\n/quit\nb\n")
     assert (ended.code, ended.out) == (0, "b\n")
 
 
 async def test_ctrl_c_stops_the_model_and_not_the_chat(fake: FakeDaemon) -> None:
     fake.pause_at = 3
-    process = await start("chat", "--max-chars", "9", "--target", fake.target)
+    process = await start("chat", "--max-tokens", "9", "--target", fake.target)
     assert process.stdin is not None
     process.stdin.write(b"a\n")
     assert await read(process, 3) == b"bcd"
@@ -225,7 +223,7 @@ async def test_ctrl_c_stops_the_model_and_not_the_chat(fake: FakeDaemon) -> None
 
 
 async def test_ctrl_c_between_turns_leaves_the_chat(fake: FakeDaemon) -> None:
-    process = await start("chat", "--max-chars", "1", "--target", fake.target)
+    process = await start("chat", "--max-tokens", "1", "--target", fake.target)
     assert process.stdin is not None
     process.stdin.write(b"a\n")
     assert await read(process, 2) == b"b\n"

@@ -11,10 +11,10 @@ import pytest
 from cellwire import client
 from cellwire.client import Client
 from cellwire.client.commands.editor import Editor
-from cellwire.client.wire.inbox import ROOM_CHARS
+from cellwire.client.wire.inbox import MAX_WAITING_CHARACTERS
 
 from tests.client.fake.daemon import FakeDaemon
-from tests.client.fake.text import letters
+from tests.client.fake.models import letters
 
 GUARD_S = 20
 
@@ -43,7 +43,7 @@ class Desk:
 @asynccontextmanager
 async def desk(daemon: Client, model: str | None = None) -> AsyncIterator[Desk]:
     async with daemon.session(model=model) as session:
-        desk = Desk(Editor(session, {"max_chars": 3}))
+        desk = Desk(Editor(session, {"max_tokens": 3}))
         try:
             yield desk
             if not desk.running.done():
@@ -82,7 +82,7 @@ async def test_a_completion_that_is_shown_can_be_accepted(daemon: Client, fake: 
 async def test_the_last_character_can_be_taken_back_whoever_wrote_it(
     daemon: Client, fake: FakeDaemon
 ) -> None:
-    fake.chunk_chars = 2
+    fake.chunk_tokens = 2
     async with desk(daemon) as at:
         at.editor.type("ab")
         at.editor.go_on()
@@ -102,7 +102,7 @@ async def test_the_last_character_can_be_taken_back_whoever_wrote_it(
 async def test_a_character_of_many_bytes_is_taken_back_whole(
     daemon: Client, fake: FakeDaemon
 ) -> None:
-    async with desk(daemon, "untrained") as at:
+    async with desk(daemon, "judge") as at:
         at.editor.type("né")
         at.editor.go_back()
         await at.sees("n")
@@ -112,7 +112,7 @@ async def test_a_character_of_many_bytes_is_taken_back_whole(
 
 async def test_what_cannot_go_further_back_says_so(daemon: Client) -> None:
     async with daemon.session(rewind_window=1) as session:
-        at = Desk(Editor(session, {"max_chars": 1}))
+        at = Desk(Editor(session, {"max_tokens": 1}))
         at.editor.type("abc")
         at.editor.go_back()
         at.editor.go_back()
@@ -200,12 +200,12 @@ async def test_a_search_holds_nobody_up(daemon: Client, fake: FakeDaemon) -> Non
 
 
 async def test_much_text_is_shown_whole(daemon: Client, fake: FakeDaemon) -> None:
-    fake.chunk_chars = 1000
+    fake.chunk_tokens = 1000
     async with daemon.session() as session:
-        at = Desk(Editor(session, {"max_chars": 3 * ROOM_CHARS}))
+        at = Desk(Editor(session, {"max_tokens": 3 * MAX_WAITING_CHARACTERS}))
         at.editor.type("a")
         at.editor.go_on()
-        await at.sees("a" + letters("a", 3 * ROOM_CHARS))
+        await at.sees("a" + letters("a", 3 * MAX_WAITING_CHARACTERS))
         at.editor.leave()
         await at.running
 

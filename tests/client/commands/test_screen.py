@@ -15,7 +15,7 @@ from cellwire import client
 from cellwire.client import Client
 from cellwire.client.commands.chat import chat
 from cellwire.client.commands.editor import Editor
-from cellwire.client.commands.screen import SHOWN_CHARS, status_of, text_of
+from cellwire.client.commands.screen import MAX_DRAWN_CHARACTERS, status_of, text_of
 
 from tests.client.fake.daemon import FakeDaemon
 
@@ -56,7 +56,7 @@ class Terminal:
         self.keys.send_text(keys)
         with create_app_session(input=self.keys, output=self.drawing):
             async with daemon.session(model=model) as session:
-                await asyncio.wait_for(chat(session, {"max_chars": 3}), GUARD_S)
+                await asyncio.wait_for(chat(session, {"max_tokens": 3}), GUARD_S)
         return self.capture.readouterr().out
 
 
@@ -84,7 +84,7 @@ async def test_a_paste_is_one_append(daemon: Client, terminal: Terminal, fake: F
 
 async def test_a_new_line_is_a_character(daemon: Client, terminal: Terminal) -> None:
     keys = "a\n\x1b\r\x1b[200~b\r\nc\x1b[201~\x04"
-    assert await terminal.chat(daemon, keys, model="untrained") == "a\n\nb\nc\n"
+    assert await terminal.chat(daemon, keys, model="judge") == "a\n\nb\nc\n"
 
 
 async def test_tab_accepts_what_is_drawn(
@@ -100,7 +100,7 @@ async def test_tab_accepts_what_is_drawn(
 async def test_ctrl_c_stops_the_model_and_then_leaves(
     daemon: Client, terminal: Terminal, fake: FakeDaemon
 ) -> None:
-    fake.pause_at = fake.chunk_chars = 2
+    fake.pause_at = fake.chunk_tokens = 2
     chatting = asyncio.create_task(terminal.chat(daemon, "a\r"))
     await terminal.drawing.shows("bc")
     terminal.drawing.forget()
@@ -147,10 +147,10 @@ async def test_a_model_of_words_gets_lines(
 
 async def test_what_is_drawn(daemon: Client) -> None:
     async with daemon.session() as session:
-        editor = Editor(session, {"max_chars": 3})
-        editor.text, editor.completion = "a" * SHOWN_CHARS + "b", "cd"
+        editor = Editor(session, {"max_tokens": 3})
+        editor.text, editor.completion = "a" * MAX_DRAWN_CHARACTERS + "b", "cd"
         assert text_of(editor) == [
-            ("", "a" * (SHOWN_CHARS - 1) + "b"),
+            ("", "a" * (MAX_DRAWN_CHARACTERS - 1) + "b"),
             ("[SetCursorPosition]", ""),
             ("fg:ansibrightblack", "cd"),
         ]

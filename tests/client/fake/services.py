@@ -7,8 +7,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
 import grpc.aio
+from tests.client.fake.models import ALPHABET, basic
+from tests.client.fake.refused import Refused
 
+from cellwire.v1 import models_pb2
 from cellwire.v1.models_pb2 import (
+    GetModelRequest,
+    GetModelResponse,
     ListModelsRequest,
     ListModelsResponse,
     LoadModelRequest,
@@ -30,49 +35,73 @@ from cellwire.v1.sessions_pb2 import (
     GetSessionResponse,
     ImportSessionRequest,
     ImportSessionResponse,
+    Session,
 )
 from cellwire.v1.sessions_pb2_grpc import SessionsServiceServicer
 
-from tests.client.fake.text import FakeText, Refused
-
 if TYPE_CHECKING:
     from tests.client.fake.daemon import FakeDaemon
+    from tests.client.fake.session import FakeSession
 
     _Context = grpc.aio.ServicerContext[Any, Any]
 
 _Response = TypeVar("_Response")
+_SNAPSHOT = b"snapshot:"
 
 
 async def answer(context: _Context, do: Callable[[], _Response]) -> _Response:
-    """Return what do returns, or end the call with what it refuses."""
+    """Return what do returns, or end the call with its refusal."""
     try:
         return do()
     except Refused as error:
-        await context.abort(error.code, str(error))
-        raise
+        await error.abort(context)
 
 
 class Models(ModelsServiceServicer):
     def __init__(self, daemon: FakeDaemon) -> None:
         self._daemon = daemon
 
+    async def GetModel(  # noqa: N802  # the contract's name
+        self, request: GetModelRequest, context: _Context
+    ) -> GetModelResponse:
+        def do() -> GetModelResponse:
+            model = self._daemon.text(Open(model=request.name)).model
+            return GetModelResponse(model=_viewed(model, request.view))
+
+        return await answer(context, do)
+
     async def ListModels(  # noqa: N802  # the contract's name
         self,
-        request: ListModelsRequest,  # noqa: ARG002  # grpc passes it
-        context: _Context,  # noqa: ARG002  # likewise
+        request: ListModelsRequest,
+        context: _Context,  # noqa: ARG002  # grpc passes it
     ) -> ListModelsResponse:
-        return ListModelsResponse(models=self._daemon.models)
+        models = self._daemon.models
+        begin = int(request.page_token or 0)
+        end = begin + min(request.page_size or self._daemon.page_size, self._daemon.page_size)
+        return ListModelsResponse(
+            models=[_viewed(model, request.view) for model in models[begin:end]],
+            next_page_token=str(end) if end < len(models) else "",
+        )
 
     async def LoadModel(  # noqa: N802  # the contract's name
         self, request: LoadModelRequest, context: _Context
     ) -> LoadModelResponse:
         def do() -> LoadModelResponse:
             if request.name in self._served():
-                raise Refused(grpc.StatusCode.ALREADY_EXISTS, f"{request.name} is being served")
+                raise Refused(
+                    grpc.StatusCode.ALREADY_EXISTS,
+                    f"a model named {request.name!r} is being served",
+                )
             if request.name != "spare":
-                raise Refused(grpc.StatusCode.NOT_FOUND, f"there is no {request.name}.onnx")
-            self._daemon.models.append(Model(name="spare"))
-            return LoadModelResponse(model=self._daemon.models[-1])
+                raise Refused(
+                    grpc.StatusCode.NOT_FOUND,
+                    f"there is no {request.name}.onnx in the daemon's model folder",
+                )
+            spare = Model()
+            spare.CopyFrom(ALPHABET)
+            spare.name = "spare"
+            self._daemon.models.append(spare)
+            return LoadModelResponse(model=basic(spare))
 
         return await answer(context, do)
 
@@ -82,24 +111,31 @@ class Models(ModelsServiceServicer):
         def do() -> UnloadModelResponse:
             served = self._served()
             if request.name not in served:
-                raise Refused(grpc.StatusCode.NOT_FOUND, f"no model is called {request.name!r}")
+                raise Refused(grpc.StatusCode.NOT_FOUND, f"no model is named {request.name!r}")
             if request.name == served[0]:
-                raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "it is the default")
+                raise Refused(
+                    grpc.StatusCode.FAILED_PRECONDITION,
+                    f"{request.name!r} is the default model, and stays",
+                )
             sessions = [
                 session
                 for session in self._daemon.sessions.values()
                 if session.text.model.name == request.name
             ]
             for session in sessions:
-                session.end()
+                session.end(f"the model {request.name!r} was unloaded")
             del self._daemon.models[served.index(request.name)]
-            return UnloadModelResponse(sessions=len(sessions))
+            return UnloadModelResponse(ended_session_count=len(sessions))
 
         return await answer(context, do)
 
     def _served(self) -> list[str]:
         if not self._daemon.model_folder:
-            raise Refused(grpc.StatusCode.PERMISSION_DENIED, "the daemon has no model folder")
+            raise Refused(
+                grpc.StatusCode.PERMISSION_DENIED,
+                "the daemon was started without a folder to load models from; start it with "
+                "--model-folder",
+            )
         return [model.name for model in self._daemon.models]
 
 
@@ -112,13 +148,7 @@ class Sessions(SessionsServiceServicer):
     ) -> GetSessionResponse:
         def do() -> GetSessionResponse:
             session = self._daemon.session(request.session_id)
-            return GetSessionResponse(
-                model=session.text.model,
-                offset=len(session.text.data),
-                tail=session.text.data.decode()[-1024:],
-                attached=session.stream is not None,
-                operation_ids=session.operation_ids,
-            )
+            return GetSessionResponse(session=_described(session))
 
         return await answer(context, do)
 
@@ -127,8 +157,8 @@ class Sessions(SessionsServiceServicer):
     ) -> ForkSessionResponse:
         def do() -> ForkSessionResponse:
             session = self._daemon.session(request.session_id)
-            seed = request.fork.seed if request.fork.HasField("seed") else None
-            return ForkSessionResponse(forked=self._daemon.fork(session, seed))
+            seed = request.seed if request.HasField("seed") else None
+            return ForkSessionResponse(session=_described(self._daemon.fork(session, seed)))
 
         return await answer(context, do)
 
@@ -137,7 +167,7 @@ class Sessions(SessionsServiceServicer):
     ) -> ExportSessionResponse:
         def do() -> ExportSessionResponse:
             session = self._daemon.session(request.session_id)
-            return ExportSessionResponse(snapshot=b"snapshot:" + session.text.data)
+            return ExportSessionResponse(snapshot=_SNAPSHOT + session.text.data)
 
         return await answer(context, do)
 
@@ -145,14 +175,13 @@ class Sessions(SessionsServiceServicer):
         self, request: ImportSessionRequest, context: _Context
     ) -> ImportSessionResponse:
         def do() -> ImportSessionResponse:
-            if not request.snapshot.startswith(b"snapshot:"):
-                raise Refused(grpc.StatusCode.INVALID_ARGUMENT, "these bytes are no session")
-            text = FakeText(Open())
-            text.append(Append(data=request.snapshot.removeprefix(b"snapshot:")))
-            session = self._daemon.add(text)
-            return ImportSessionResponse(
-                session_id=session.id, model=text.model, offset=len(text.data)
-            )
+            if not request.snapshot.startswith(_SNAPSHOT):
+                raise Refused(
+                    grpc.StatusCode.INVALID_ARGUMENT, "the bytes are no snapshot of a session"
+                )
+            text = self._daemon.text(Open())
+            text.append(Append(data=request.snapshot.removeprefix(_SNAPSHOT)))
+            return ImportSessionResponse(session=_described(self._daemon.add(text)))
 
         return await answer(context, do)
 
@@ -164,3 +193,19 @@ class Sessions(SessionsServiceServicer):
             return DeleteSessionResponse()
 
         return await answer(context, do)
+
+
+def _described(session: FakeSession) -> Session:
+    return Session(
+        session_id=session.id,
+        model=session.text.model.name,
+        seed=session.text.seed(),
+        offset=len(session.text.data),
+        tail=session.text.data[-1024:].decode(),
+        attached=session.stream is not None,
+        operation_ids=session.operation_ids,
+    )
+
+
+def _viewed(model: Model, view: models_pb2.ModelView.ValueType) -> Model:
+    return model if view == models_pb2.MODEL_VIEW_FULL else basic(model)

@@ -1,15 +1,26 @@
-"""What the fake daemon's model knows: the alphabet.
+"""A session's text in the fake daemon, and what the operations do to it.
 
-It goes on from a text's last letter: after `c` come `d`, `e`, ... and after `z` comes `a`. It knows
-the letters a to z and the space. Every symbol has log-probability -0.5.
+The models continue a text with the alphabet: after `c` come `d`, `e`, ... and after `z` comes `a`.
+They know the letters a to z and the space; `judge` reads any bytes, and only classifies.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from string import ascii_lowercase
+import math
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import grpc
+from google.rpc.error_details_pb2 import BadRequest
+from tests.client.fake.models import (
+    LABELS,
+    SCORES,
+    SYMBOLS,
+    basic,
+    letters,
+    log_probability,
+)
+from tests.client.fake.refused import Refused
 
 from cellwire.v1 import models_pb2, operations_pb2
 from cellwire.v1.operations_pb2 import (
@@ -36,96 +47,73 @@ from cellwire.v1.operations_pb2 import (
     Usage,
 )
 
-ALPHABET = models_pb2.Model(
-    name="alphabet",
-    cell="lstm",
-    layers=2,
-    hidden=26,
-    vocabulary=models_pb2.Vocabulary(
-        characters=models_pb2.Characters(symbols=[*ascii_lowercase, " "])
-    ),
-    state_bytes=416,
-    provider="CPUExecutionProvider",
-    training=models_pb2.Training(corpus="primer", steps=3, validation_bits_per_character=0.125),
-    writes=True,
-)
-UNTRAINED = models_pb2.Model(
-    name="untrained",
-    cell="gru",
-    layers=1,
-    hidden=4,
-    vocabulary=models_pb2.Vocabulary(bytes=models_pb2.Bytes()),
-    provider="Other",
-    labels=["good", "bad"],
-)
-WORDS = models_pb2.Model(
-    name="words",
-    vocabulary=models_pb2.Vocabulary(words=models_pb2.Words(symbols=[*ascii_lowercase, " "])),
-    writes=True,
-)
-REMEMBERED = 65_536
-
-
-def letters(after: str, count: int) -> str:
-    """Return what the alphabet's model writes."""
-    start = ascii_lowercase.find(after) + 1
-    return (ascii_lowercase * (count // 26 + 2))[start : start + count]
-
-
-class Refused(Exception):  # a word of the contract
-    def __init__(self, code: grpc.StatusCode, message: str) -> None:
-        super().__init__(message)
-        self.code = code
+KEPT = 65_536
+_DRAWN_SEED = 42
+_FORKED_SEED = 43
 
 
 class FakeText:
-    """A session's text, and what the operations do to it; a symbol is a byte."""
+    """A token is a byte, and for the models that generate, a character."""
 
-    def __init__(self, opened: Open) -> None:
-        models = {"": ALPHABET} | {model.name: model for model in (ALPHABET, UNTRAINED, WORDS)}
-        if opened.model not in models:
-            raise Refused(grpc.StatusCode.NOT_FOUND, f"no model is called {opened.model!r}")
-        self.model = models[opened.model]
+    def __init__(self, opened: Open, models: Sequence[models_pb2.Model]) -> None:
+        named = {"": models[0]} | {model.name: model for model in models}
+        if opened.model not in named:
+            raise Refused(
+                grpc.StatusCode.NOT_FOUND,
+                f"no model is named {opened.model!r}; this daemon serves: "
+                f"{', '.join(model.name for model in models)}",
+            )
+        self.model = named[opened.model]
         self.opened = opened
         self.data = b""
-        self.written = 0
+        self.generated = 0
         self._furthest = 0
-        self._found: tuple[int, list[Completion]] | None = None
+        self._found: list[Completion] | None = None
 
     def copy(self) -> FakeText:
-        copy = FakeText(self.opened)
+        opened = Open()
+        opened.CopyFrom(self.opened)
+        copy = FakeText(opened, [self.model])
         copy.data = self.data
         return copy
 
     def append(self, message: Append) -> Appended:
         added = message.data or self._read(message.text).encode()
-        self.data += added
-        return Appended(offset=len(self.data), log_probability=-0.5 * len(added))
+        if not added:
+            raise Refused(grpc.StatusCode.INVALID_ARGUMENT, "the text to append is empty")
+        total = sum(self._log_probabilities(added))
+        self._replace(self.data + added)
+        return Appended(offset=len(self.data), log_probability=total)
 
     def plan(self, message: Generate) -> str:
         """Return what a generation writes if nothing ends it before."""
-        self._need_text()
-        text = letters(chr(self.data[-1]), message.max_chars)
-        self.written = 0
-        self._planned_end = Finished(reason=operations_pb2.FINISH_REASON_MAX_CHARS)
-        if stops := [stop for stop in message.stop if stop in text]:
-            stop = min(stops, key=text.index)
-            self._planned_end = Finished(reason=operations_pb2.FINISH_REASON_STOP, stop=stop)
+        self._must_generate()
+        self._must_have_text()
+        text = letters(chr(self.data[-1]), message.max_tokens)
+        self.generated = 0
+        self._planned_end = Finished(reason=operations_pb2.FINISH_REASON_MAX_TOKENS)
+        if found := [stop for stop in message.stop_strings if stop in text]:
+            stop = min(found, key=text.index)
+            self._planned_end = Finished(reason=operations_pb2.FINISH_REASON_STOP, stop_string=stop)
             text = text[: text.index(stop)]
         return text
 
     def write(self, piece: str, message: Generate) -> Chunk:
         chunk = self.chunk(len(self.data), piece)
-        if message.log_probabilities:
-            chunk.log_probabilities.extend([-0.5] * len(piece))
-        for symbol in piece if message.top_alternatives else "":
-            likely = [
-                Alternative(symbol=letter, log_probability=-0.5 - rank)
-                for rank, letter in enumerate([symbol, letters(symbol, 1)])
-            ]
-            chunk.alternatives.append(Alternatives(alternatives=likely[: message.top_alternatives]))
-        self.data += piece.encode()
-        self.written += len(piece)
+        before = chr(self.data[-1])
+        for symbol in piece:
+            if message.log_probabilities:
+                chunk.log_probabilities.append(log_probability(before, symbol))
+            if message.top_alternatives:
+                ranked = letters(before, message.top_alternatives)
+                likely = [
+                    Alternative(symbol=one, log_probability=log_probability(before, one))
+                    for one in ranked
+                ]
+                chunk.alternatives.append(Alternatives(alternatives=likely))
+            before = symbol
+        self._replace(self.data + piece.encode())
+        self.generated += len(piece)
         return chunk
 
     def chunk(self, offset: int, piece: str) -> Chunk:
@@ -135,100 +123,157 @@ class FakeText:
         """Return how an operation has ended: as planned, or otherwise."""
         finished = finished or self._planned_end
         finished.offset = len(self.data)
-        finished.usage.CopyFrom(Usage(generated_chars=self.written))
+        finished.usage.CopyFrom(Usage(generated_tokens=self.generated))
         return finished
 
     def search(self, message: Complete, scripted: list[str]) -> Iterator[Completed]:
-        """Yield the best so far, a symbol longer each time; those at the end are final."""
-        self._need_text()
-        length = message.max_chars or 32
-        texts = scripted or [
-            letters(chr(self.data[-1] + rank), length) for rank in range(message.completions or 1)
-        ]
-        completions: list[Completion] = []
-        for chars in range(1, max(map(len, texts)) + 1):
-            completions = [
+        """Yield the best so far, a token longer each time; those at the end are final."""
+        self._must_generate()
+        self._must_have_text()
+        before = chr(self.data[-1])
+        count, length = message.completion_count or 1, message.max_tokens or 32
+        firsts = letters(before, count)
+        texts = scripted or [first + letters(first, length - 1) for first in firsts]
+        for reached in range(1, max(map(len, texts)) + 1):
+            found = [
                 Completion(
-                    text=text[:chars],
-                    log_probability=-0.5 * len(text[:chars]) - rank,
-                    chars=len(text[:chars]),
-                    ended=text.endswith(" ") and chars >= len(text),
+                    text=text[:reached],
+                    log_probability=-0.5 * reached
+                    if scripted
+                    else log_probability(before, text[0]),
+                    token_count=len(text[:reached]),
+                    ended=_ended(message, text[:reached]),
                 )
-                for rank, text in enumerate(texts)
+                for text in texts[:count]
             ]
-            yield Completed(offset=len(self.data), completions=completions)
-        self._found = (len(self.data), completions)
+            yield Completed(offset=len(self.data), completions=found)
+        self._found = found
 
     def accept(self, message: Accept) -> Appended:
-        if self._found is None or self._found[0] != len(self.data):
-            raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "the session has moved")
-        if message.index >= len(self._found[1]):
-            raise Refused(grpc.StatusCode.NOT_FOUND, "there is no such completion")
-        text = self._found[1][message.index].text
-        return self.append(Append(text=text[: message.chars or None]))
+        if self._found is None:
+            raise Refused(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                "there are no completions of the text as it is now; complete it first",
+            )
+        if message.index >= len(self._found):
+            raise Refused(grpc.StatusCode.NOT_FOUND, f"there is no completion {message.index}")
+        text = self._found[message.index].text
+        if message.tokens > len(text):
+            raise Refused(grpc.StatusCode.OUT_OF_RANGE, f"the completion has {len(text)} tokens")
+        return self.append(Append(text=text[: message.tokens or None]))
 
     def rewind(self, message: Rewind) -> Rewound:
-        to = message.offset if message.HasField("offset") else len(self.data) - message.chars
+        to = message.offset if message.HasField("offset") else len(self.data) - message.tokens
         window = self.opened.rewind_window if self.opened.HasField("rewind_window") else 64
         self._furthest = max(self._furthest, len(self.data))
-        back = min(window - self._furthest + len(self.data), len(self.data))
-        if not len(self.data) - back <= to <= len(self.data):
-            reason = f"the session can go back {back} characters"
-            raise Refused(grpc.StatusCode.OUT_OF_RANGE, reason)
-        self.data = self.data[:to]
+        floor = max(self._furthest - window, 0)
+        if not floor <= to <= len(self.data):
+            raise Refused(
+                grpc.StatusCode.OUT_OF_RANGE,
+                f"the session is at offset {len(self.data)} and can be rewound to {floor} at the "
+                f"earliest, not to {to}",
+            )
+        self._replace(self.data[:to])
         return Rewound(offset=to)
 
     def score(self, message: Score) -> Scored:
-        count = len(message.data or self._read(message.text))
-        scored = count if self.data else max(count - 1, 0)
-        each = [-0.5] * count if message.log_probabilities else []
+        self._must_generate()
+        added = message.data or self._read(message.text, "score").encode()
+        each = self._log_probabilities(added)
+        scored = len(each) if self.data else len(each) - 1
+        total = sum(each)
         return Scored(
-            log_probability=-0.5 * scored,
-            scored_chars=scored,
-            bits_per_character=0.75,
-            perplexity=1.5,
-            log_probabilities=each,
+            log_probability=total,
+            scored_tokens=scored,
+            bits_per_token=-total / scored / math.log(2) if scored else 0,
+            perplexity=math.exp(-total / scored) if scored else 1,
+            log_probabilities=each if message.log_probabilities else [],
         )
 
     def classify(self) -> Classified:
-        self._need_text()
         if not self.model.labels:
-            raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "the model has no labels")
-        scores = [LabelScore(label="good", score=0.75), LabelScore(label="bad", score=0.25)]
+            raise Refused(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                f"the model {self.model.name!r} has no labels to classify with",
+            )
+        self._must_have_text()
+        scores = [
+            LabelScore(label=label, score=score)
+            for label, score in zip(LABELS, SCORES, strict=True)
+        ]
         return Classified(offset=len(self.data), scores=scores)
 
     def seed(self) -> int:
-        return self.opened.seed if self.opened.HasField("seed") else 42
+        return self.opened.seed if self.opened.HasField("seed") else _DRAWN_SEED
 
     def opening(self, session_id: str) -> Opened:
-        return Opened(session_id=session_id, model=self.model, seed=self.seed())
+        return Opened(session_id=session_id, model=basic(self.model), seed=self.seed())
 
     def forking(self, session_id: str, seed: int | None) -> Forked:
         """Become the session that a fork makes."""
-        self.opened.seed = 43 if seed is None else seed
+        self.opened.seed = _FORKED_SEED if seed is None else seed
         return Forked(session_id=session_id, seed=self.opened.seed, offset=len(self.data))
 
     def since(self, offset: int | None) -> str:
-        """Return the text that somebody who attaches has missed."""
+        """Return the text that a client that attaches has missed."""
         if offset is None:
             return ""
-        if not len(self.data) - REMEMBERED <= offset <= len(self.data):
-            reason = f"the session's text ends at {len(self.data)}"
-            raise Refused(grpc.StatusCode.OUT_OF_RANGE, reason)
+        if not len(self.data) - KEPT <= offset <= len(self.data):
+            raise Refused(
+                grpc.StatusCode.OUT_OF_RANGE, f"the session's text ends at {len(self.data)}"
+            )
         return self.data[offset:].decode()
 
-    def _read(self, text: str) -> str:
-        if self.model is UNTRAINED:
+    def _replace(self, data: bytes) -> None:
+        self.data = data
+        self._found = None
+
+    def _log_probabilities(self, added: bytes) -> list[float]:
+        """Return the log-probability of each token if it is added to the text."""
+        if not self.model.generates:
+            return [0.0] * len(added)
+        text = (self.data + added)[-len(added) - 1 :].decode()
+        each = [log_probability(*pair) for pair in pairwise(text)]
+        return each if self.data else [0.0, *each]
+
+    def _read(self, text: str, operation: str = "append") -> str:
+        if not text:
+            raise Refused(grpc.StatusCode.INVALID_ARGUMENT, f"the text to {operation} is empty")
+        if self.model.vocabulary.HasField("bytes"):
             return text
-        known = ALPHABET.vocabulary.characters.symbols
         if self.opened.unknown_symbols == operations_pb2.UNKNOWN_SYMBOLS_SKIP:
-            return "".join(symbol for symbol in text if symbol in known)
+            return "".join(symbol for symbol in text if symbol in SYMBOLS)
         for offset, symbol in enumerate(text):
-            if symbol not in known:
-                reason = f"the model does not know {symbol!r} (offset {offset})"
-                raise Refused(grpc.StatusCode.INVALID_ARGUMENT, reason)
+            if symbol not in SYMBOLS:
+                raise _unknown_symbol(symbol, offset)
         return text
 
-    def _need_text(self) -> None:
+    def _must_have_text(self) -> None:
         if not self.data:
-            raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "the session has no text yet")
+            raise Refused(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                "the session has no text to go on from; append some first",
+            )
+
+    def _must_generate(self) -> None:
+        if not self.model.generates:
+            raise Refused(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                f"the model {self.model.name!r} only classifies; it cannot write",
+            )
+
+
+def _ended(message: Complete, text: str) -> bool:
+    if message.end == operations_pb2.COMPLETION_END_WORD:
+        return text.endswith(" ")
+    return len(text) == (message.max_tokens or 32)
+
+
+def _unknown_symbol(symbol: str, offset: int) -> Refused:
+    reason = (
+        f"the model does not know the symbol {symbol!r} (U+{ord(symbol):04X}) at offset {offset} "
+        "of the text"
+    )
+    violation = BadRequest.FieldViolation(field="text", description=reason, reason="UNKNOWN_SYMBOL")
+    details = BadRequest(field_violations=[violation])
+    return Refused(grpc.StatusCode.INVALID_ARGUMENT, reason, details)
