@@ -26,13 +26,13 @@ from tests.server.plain_session import beam_search
 from tests.server.program_runs import batch_of
 
 from cellwire.client.sync import Client, connect
-from cellwire.exporter import parity
-from cellwire.exporter.cells import KINDS, Kind
-from cellwire.exporter.config import RunConfig
-from cellwire.exporter.export import export_run
-from cellwire.exporter.fold import fold
-from cellwire.exporter.graph import Weights, cell_graph
-from cellwire.exporter.network import Network, NetworkShape
+from cellwire.exporter.export import parity
+from cellwire.exporter.export.export_run import export_run
+from cellwire.exporter.export.fold import fold
+from cellwire.exporter.export.graph import Weights, cell_graph
+from cellwire.exporter.network.cells import KINDS, Kind
+from cellwire.exporter.network.network import Network, NetworkShape
+from cellwire.exporter.runs.run_config import RunConfig
 from cellwire.server.cell import read_cell
 from cellwire.server.operations import Complete
 from cellwire.server.runtime import Runtime

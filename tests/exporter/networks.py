@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from cellwire.exporter.cells import STATES, Kind
-from cellwire.exporter.network import Network, NetworkShape
+from cellwire.exporter.network.cells import STATES, Kind
+from cellwire.exporter.network.network import Network, NetworkShape
 
 VOCABULARY, EMBEDDING, HIDDEN = 11, 5, 19  # no multiples of any vector width
 
