@@ -24,7 +24,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from cellwire.exporter.data.corpus import Corpus
-from cellwire.exporter.network.cells import State
+from cellwire.exporter.network.cell import State
 from cellwire.exporter.recipe.recipe_file import read_recipe
 from cellwire.exporter.training.checkpoint_span import Leg
 from cellwire.exporter.training.compute import CPU

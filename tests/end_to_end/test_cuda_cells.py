@@ -11,7 +11,7 @@ from tests.server.cuda_kernels import check_capturable, optimized
 
 from cellwire.exporter.export.fold import fold
 from cellwire.exporter.export.graph import Weights, cell_graph
-from cellwire.exporter.network.cells import KINDS, Kind
+from cellwire.exporter.network.kinds import KINDS, Kind
 from cellwire.exporter.network.network import Network, NetworkShape
 from cellwire.server.cell import read_cell
 from cellwire.server.sampler import Sampler

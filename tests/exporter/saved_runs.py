@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from cellwire.exporter.data.vocabulary import UNKNOWN
-from cellwire.exporter.network.cells import Kind
+from cellwire.exporter.network.kinds import Kind
 from cellwire.exporter.network.network import Network
 from cellwire.exporter.recipe.recipe import Data, NetworkSettings, Recipe
 from cellwire.exporter.runs.run_config import RunConfig

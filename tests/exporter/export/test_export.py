@@ -25,7 +25,7 @@ from cellwire.exporter.errors import FileError, ParityError, RunError, WeightsEr
 from cellwire.exporter.export.export_run import export_run
 from cellwire.exporter.export.graph import Weights
 from cellwire.exporter.export.parity import Parity
-from cellwire.exporter.network.cells import KINDS, Kind
+from cellwire.exporter.network.kinds import KINDS, Kind
 from cellwire.exporter.runs.run_config import RunConfig
 from cellwire.exporter.runs.run_folder import Run
 

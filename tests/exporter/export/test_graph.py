@@ -20,17 +20,18 @@ from tests.exporter.networks import (
 )
 from tests.foreign.running import check_rows_by_themselves, run_cell
 
-from cellwire.exporter.export.fold import Affine, FoldedNetwork, LstmLayer, Table, fold
+from cellwire.exporter.export.fold import FoldedNetwork, fold
 from cellwire.exporter.export.graph import WEIGHTS, Weights, cell_graph
 from cellwire.exporter.export.int8 import (
-    BOUNDED,
     HIDDEN_LEVELS,
-    HIDDEN_ZERO,
+    HIDDEN_ZERO_POINT,
     WEIGHT_LEVELS,
     Int8Weights,
 )
-from cellwire.exporter.network.cells import KINDS, STATES, Kind
+from cellwire.exporter.network.cells.lstm import FoldedLstmLayer
+from cellwire.exporter.network.kinds import KINDS, Kind, cell_kind
 from cellwire.exporter.network.network import Network
+from cellwire.exporter.network.weights import Affine, Table
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
 every_depth = pytest.mark.parametrize("layers", [1, 2, 3])
@@ -40,7 +41,7 @@ every_rounding = pytest.mark.parametrize(
         (kind, weights)
         for kind in KINDS
         for weights in WEIGHTS
-        if weights != "int8" or kind in BOUNDED
+        if weights != "int8" or cell_kind(kind).bounded
     ],
 )
 
@@ -89,21 +90,23 @@ def test_probabilities_of_labels_add_up_to_1() -> None:
     np.testing.assert_allclose(scores.sum(axis=2), 1, rtol=1e-6)
 
 
-@every_kind
+@pytest.mark.parametrize(
+    ("kind", "products_of_h"),
+    [("rnn", 1), ("rnn_relu", 1), ("rnn_by_hand", 1), ("lstm", 1), ("gru", 2), ("mingru", 0)],
+)
 @every_depth
-def test_a_symbol_costs_no_product(kind: Kind, layers: int) -> None:
-    """Of h come one product in each layer, none or two; and one for all but the first, of below."""
-    of_state = {"mingru": 0, "gru": 2}.get(kind, 1)
+def test_a_token_costs_no_product(kind: Kind, products_of_h: int, layers: int) -> None:
     cell = cell_graph(fold(small_network(kind, layers)))
     counts = Counter(node.op_type for node in cell.graph.node)
-    assert counts["Gemm"] == layers * of_state + (layers - 1) + 1
+    input_projections, heads = layers - 1, 1
+    assert counts["Gemm"] == layers * products_of_h + input_projections + heads
     assert counts["Gather"] == 1
     assert not {"MatMul", "OneHot"} & counts.keys()
 
 
 def test_the_table_holds_embedding_projection_and_both_biases() -> None:
     network = small_network("lstm")
-    table = fold(network).layers[0].below
+    table = fold(network).layers[0].input_projection
     weights = network.state_dict()
     rows = weights["embedding.weight"] @ weights["cell.layers.weight_ih_l0"].T
     rows += weights["cell.layers.bias_ih_l0"] + weights["cell.layers.bias_hh_l0"]
@@ -114,7 +117,7 @@ def test_the_table_holds_embedding_projection_and_both_biases() -> None:
 
 @every_kind
 def test_names_types_and_shapes_keep_the_contract(kind: Kind) -> None:
-    names = [f"{part}{layer}" for layer in range(3) for part in STATES[kind]]
+    names = [f"{part}{layer}" for layer in range(3) for part in cell_kind(kind).state_names]
     for labels, answer in ((0, ("logits", VOCABULARY)), (3, ("scores", 3))):
         cell = cell_graph(fold(small_network(kind, 3, labels=labels)))
         onnx.checker.check_model(cell, full_check=True)
@@ -187,13 +190,13 @@ def rounded_logits(network: FoldedNetwork, tokens: Array) -> Array:
     for row in tokens:
         h, new = zeros, []
         for layer, (h_before, c_before) in zip(network.layers, states, strict=True):
-            assert isinstance(layer, LstmLayer)
-            match layer.below:
+            assert isinstance(layer, FoldedLstmLayer)
+            match layer.input_projection:
                 case Table(rows):
                     below = rows[row].astype(np.float64)
                 case Affine(weights, bias):
                     below = product(h, weights) + bias
-            i, f, o, g = np.split(below + product(h_before, layer.recurrent), 4, axis=1)
+            i, f, o, g = np.split(below + product(h_before, layer.recurrent_weights), 4, axis=1)
             c = opened(f) * c_before + opened(i) * np.tanh(g)
             h = opened(o) * np.tanh(c)
             new.append((h, c))
@@ -203,7 +206,7 @@ def rounded_logits(network: FoldedNetwork, tokens: Array) -> Array:
 
 
 def test_no_sum_of_two_products_leaves_sixteen_bits() -> None:
-    assert 2 * (HIDDEN_ZERO + HIDDEN_LEVELS) * WEIGHT_LEVELS < 2**15
+    assert 2 * (HIDDEN_ZERO_POINT + HIDDEN_LEVELS) * WEIGHT_LEVELS < 2**15
 
 
 def test_a_column_of_zeros_stays_zero() -> None:

@@ -8,7 +8,7 @@ from tests.exporter.networks import small_network
 from cellwire.exporter.export.fold import fold
 from cellwire.exporter.export.graph import cell_graph
 from cellwire.exporter.export.parity import Parity, measure_parity, measure_rounding
-from cellwire.exporter.network.cells import KINDS, Kind
+from cellwire.exporter.network.kinds import KINDS, Kind
 
 
 def spoil(cell: onnx.ModelProto, constant: str) -> None:
@@ -24,7 +24,7 @@ def test_a_cell_that_differs_from_the_model_is_noticed(kind: Kind, labels: int) 
     network = small_network(kind, 2, labels=labels)
     cell = cell_graph(fold(network))
     assert measure_parity(cell, network).holds
-    spoil(cell, "layer1.below.bias")
+    spoil(cell, "layer1.input_projection.bias")
     assert not measure_parity(cell, network).holds
 
 

@@ -64,5 +64,5 @@ def test_vectors_of_another_language_are_refused() -> None:
 
 def test_what_it_has_learnt_is_counted() -> None:
     network = Network(NetworkShape("rnn", vocabulary=6, embedding=3, hidden=4, layers=1))
-    assert network.parameters_count == 6 * 3 + (4 * 3 + 4 * 4 + 4 + 4) + (6 * 4 + 6)
+    assert network.parameter_count == 6 * 3 + (4 * 3 + 4 * 4 + 4 + 4) + (6 * 4 + 6)
     assert isinstance(network.embedding, nn.Embedding)

@@ -10,7 +10,7 @@ import torch
 
 from cellwire.exporter.data.batches import Batch
 from cellwire.exporter.data.labelled import Examples
-from cellwire.exporter.network.cells import KINDS, Kind
+from cellwire.exporter.network.kinds import KINDS, Kind
 from cellwire.exporter.network.network import Network, NetworkShape
 from cellwire.exporter.runs.measure import Measure
 from cellwire.exporter.training.loss import attempt, validated

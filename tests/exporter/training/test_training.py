@@ -17,6 +17,7 @@ from tests.exporter.trainings import (
 
 from cellwire.exporter.data.corpus import Corpus
 from cellwire.exporter.errors import RunError, TrainingError
+from cellwire.exporter.network.kinds import KINDS
 from cellwire.exporter.runs.measure import Measure
 from cellwire.exporter.runs.progress import Progress
 from cellwire.exporter.runs.run_folder import Run
@@ -34,7 +35,7 @@ def test_it_learns_a_text_that_repeats_itself(tmp_path: Path) -> None:
     assert last.validation.bits < 0.5
 
 
-@pytest.mark.parametrize("cell", ["rnn", "rnn_relu", "rnn_by_hand", "gru", "mingru"])
+@pytest.mark.parametrize("cell", KINDS)
 def test_every_cell_learns(tmp_path: Path, cell: str) -> None:
     run = trained_run(tmp_path, f"network.cell={cell}", "optimizer.learning_rate=0.01")
     validations = [p.validation.nats for p in run.progress() if p.validation]

@@ -126,7 +126,7 @@ def introduction(training: Training) -> str:
     else:
         amount = symbols
         batch = f"{settings.batches.lanes} x {settings.batches.window} {settings.data.symbols}"
-    parameters = training.network.parameters_count
+    parameters = training.network.parameter_count
     size = f"{settings.network.layers} x {settings.network.hidden} {settings.network.cell}"
     labels = f"; labels: {', '.join(config.labels)}" if config.labels else ""
     return (

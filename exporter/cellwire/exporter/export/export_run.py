@@ -11,9 +11,9 @@ import onnx
 from cellwire.exporter.errors import ParityError, RunError, WeightsError
 from cellwire.exporter.export.fold import FoldedNetwork, fold
 from cellwire.exporter.export.graph import Weights, cell_graph
-from cellwire.exporter.export.int8 import BOUNDED
 from cellwire.exporter.export.manifest import METADATA_KEY, Manifest
 from cellwire.exporter.export.parity import Parity, Rounding, measure_parity, measure_rounding
+from cellwire.exporter.network.kinds import cell_kind
 from cellwire.exporter.network.network import Network
 from cellwire.exporter.runs.files import write_whole
 from cellwire.exporter.runs.run_folder import Checkpoint, Run
@@ -43,7 +43,7 @@ def export_run(
     """
     model, trained = _model(run, checkpoint)
     network = fold(model)
-    if weights == "int8" and network.kind not in BOUNDED:
+    if weights == "int8" and not cell_kind(network.kind).bounded:
         raise WeightsError(
             f"weights of {run.path} cannot be int8: the states of its {network.kind} cell have no "
             "bounds, so that they cannot be rounded; use --weights float16"

@@ -1,12 +1,12 @@
-"""The single-step cell as an ONNX graph.
+"""One step of the network as an ONNX graph.
 
     token                int64[batch]            logits                float32[batch, vocabulary]
     state.h0, state.c0   float32[batch, hidden]  next_state.h0, next_state.c0  the same
     state.h1, ...                                next_state.h1, ...
 
-Only an LSTM has a c. A cell that classifies has, instead of logits, `scores` float32[batch,
-labels], which are probabilities. Built node by node and not traced, so that every name and every
-operator is ours.
+The names of a state depend on the kind of cell; only an LSTM has a c. A classifier has, instead of
+logits, `scores` float32[batch, labels], which are probabilities. The graph is built node by node
+instead of traced, which fixes every name and every operator.
 """
 
 from __future__ import annotations
@@ -19,15 +19,17 @@ from onnx import TensorProto, helper
 from cellwire.exporter.export.float16 import Float16Nodes
 from cellwire.exporter.export.fold import FoldedNetwork
 from cellwire.exporter.export.int8 import Int8Nodes
-from cellwire.exporter.export.steps import add_step
-from cellwire.exporter.network.cells import STATES
+from cellwire.exporter.network.folding import FoldedLayer
+from cellwire.exporter.network.kinds import cell_kind
 from cellwire.exporter.network.nodes import Nodes
+from cellwire.exporter.network.weights import Table
 
-# What the numbers of tables and matrices are.
 Weights = Literal["float32", "float16", "int8"]
+"""The number format of tables and matrices."""
+
 WEIGHTS: tuple[Weights, ...] = get_args(Weights)
 
-# The newest that both ends read: ONNX Runtime 1.31 stops at 13 and 26, older ones earlier.
+# ONNX Runtime 1.31 reads up to 13 and 26; these are older, so that earlier releases read the files.
 IR_VERSION = 10
 OPSET = 21
 
@@ -39,18 +41,17 @@ _NODES: dict[Weights, type[Nodes]] = {
 
 
 def cell_graph(network: FoldedNetwork, weights: Weights = "float32") -> onnx.ModelProto:
-    """Return the cell that computes one step of the network, without metadata.
+    """Return a model that computes one step of the network, without metadata.
 
-    int8 is only for cells of `int8.BOUNDED`.
+    int8 requires a cell kind that is `bounded`.
     """
-    nodes, below = _NODES[weights](), "token"
-    for number, layer in enumerate(network.layers):
-        below = add_step(nodes, number, layer, below)
-    if network.classifies:
-        answer = nodes.add("Softmax", nodes.affine("head", below, network.head), out="scores")
-    else:
-        answer = nodes.affine("logits", below, network.head)
-    states = [f"{part}{n}" for n in range(len(network.layers)) for part in STATES[network.kind]]
+    nodes = _NODES[weights]()
+    answer = _add_nodes(nodes, network)
+    states = [
+        f"{name}{layer}"
+        for layer in range(len(network.layers))
+        for name in cell_kind(network.kind).state_names
+    ]
     graph = helper.make_graph(
         nodes.nodes,
         network.kind,
@@ -59,7 +60,7 @@ def cell_graph(network: FoldedNetwork, weights: Weights = "float32") -> onnx.Mod
             *(_rows(f"state.{name}", network.hidden) for name in states),
         ],
         outputs=[
-            _rows(answer, len(network.head.bias)),
+            _rows(answer, network.head.width),
             *(_rows(f"next_state.{name}", network.hidden) for name in states),
         ],
         initializer=nodes.constants,
@@ -70,6 +71,25 @@ def cell_graph(network: FoldedNetwork, weights: Weights = "float32") -> onnx.Mod
         ir_version=IR_VERSION,
         opset_imports=[helper.make_opsetid("", OPSET)],
     )
+
+
+def _add_nodes(nodes: Nodes, network: FoldedNetwork) -> str:
+    """Add all layers and the head; return the name of the logits or scores."""
+    layer_input = "token"
+    for number, layer in enumerate(network.layers):
+        projected = _add_input_projection(nodes, number, layer, layer_input)
+        layer_input = layer.add_step(nodes, number, projected)
+    if not network.classifies:
+        return nodes.affine("logits", layer_input, network.head)
+    return nodes.add("Softmax", nodes.affine("head", layer_input, network.head), out="scores")
+
+
+def _add_input_projection(nodes: Nodes, number: int, layer: FoldedLayer, layer_input: str) -> str:
+    """Project the token `[batch]`, or the h of the layer before `[batch, hidden]`."""
+    out = f"layer{number}.input_projection"
+    if isinstance(layer.input_projection, Table):
+        return nodes.look_up(out, layer.input_projection.rows, layer_input)
+    return nodes.affine(out, layer_input, layer.input_projection)
 
 
 def _rows(name: str, width: int) -> onnx.ValueInfoProto:

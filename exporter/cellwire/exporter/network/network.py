@@ -1,4 +1,4 @@
-"""The network that is trained: symbols in, a cell, and logits or scores out."""
+"""The network that is trained: token embedding, recurrent cell, linear head."""
 
 from __future__ import annotations
 
@@ -7,30 +7,37 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout
+from typing_extensions import override
 
-from cellwire.exporter.network.cells import CellShape, Kind, State, make_cell
+from cellwire.exporter.network.cell import CellSize, State
+from cellwire.exporter.network.kinds import Kind, cell_kind
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkShape:
-    """The size of a network."""
+    """The size of a network, and where it has dropout."""
 
     cell: Kind
     vocabulary: int
-    embedding: int | None  # numbers in a symbol's embedding; None: one-hot
+    embedding: int | None  # width of the embedding; None: one-hot
     hidden: int
     layers: int
     dropout: float = 0.0  # between layers
-    labels: int = 0  # of a network that classifies; 0: it predicts the next symbol
-    dropout_inputs: float = 0.0  # of what the first layer reads
-    dropout_outputs: float = 0.0  # of what the last layer gives
+    labels: int = 0  # of a classifier; 0: the network predicts the next symbol
+    dropout_inputs: float = 0.0  # of the first layer's input
+    dropout_outputs: float = 0.0  # of the last layer's output
+
+    @property
+    def input_width(self) -> int:
+        """The width of the first layer's input."""
+        return self.vocabulary if self.embedding is None else self.embedding
 
 
 class Network(nn.Module):
-    """Symbols, embedded or one-hot; a stack of recurrent layers; a linear layer.
+    """An embedding or one-hot vectors, a stack of recurrent layers, a linear head.
 
-    At export the embedding and the first layer's input projection fold into one table, so that
-    neither kind of input costs anything when serving.
+    At export, the embedding and the first layer's input projection fold into one table, so that
+    neither kind of input costs anything when it is served.
     """
 
     def __init__(self, shape: NetworkShape) -> None:
@@ -41,41 +48,45 @@ class Network(nn.Module):
             if shape.embedding is None
             else nn.Embedding(shape.vocabulary, shape.embedding)
         )
-        width = shape.vocabulary if shape.embedding is None else shape.embedding
-        self.cell = make_cell(
-            CellShape(shape.cell, width, shape.hidden, shape.layers, shape.dropout)
+        self.cell = cell_kind(shape.cell).make_module(
+            CellSize(shape.input_width, shape.hidden, shape.layers, shape.dropout)
         )
         self.head = nn.Linear(shape.hidden, shape.labels or shape.vocabulary)
 
     @property
-    def parameters_count(self) -> int:
-        """How many numbers it has learnt, or was given."""
+    def parameter_count(self) -> int:
+        """The number of weights, frozen ones included."""
         return sum(parameter.numel() for parameter in self.parameters())
 
     def read(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """Return the last layer's outputs `[batch, time, hidden]`, and the state after them."""
-        inputs = dropout(self.embedding(tokens), self.shape.dropout_inputs, self.training)
-        outputs, after = self.cell(inputs, state)
-        return dropout(outputs, self.shape.dropout_outputs, self.training), after
+        """Return the last layer's outputs `[batch, time, hidden]`, and the state after them.
 
-    def forward(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """Read tokens int64 `[batch, time]`; return `[batch, time, vocabulary or labels]`.
-
-        Of a network that classifies, these are its scores before the softmax.
+        `tokens` are int64 `[batch, time]`; a state of None stands for zeros.
         """
-        outputs, after = self.read(tokens, state)
-        return self.head(outputs), after
+        inputs = dropout(self.embedding(tokens), self.shape.dropout_inputs, self.training)
+        outputs, next_state = self.cell(inputs, state)
+        return dropout(outputs, self.shape.dropout_outputs, self.training), next_state
+
+    @override
+    def forward(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Return the logits `[batch, time, vocabulary or labels]`, and the state after them.
+
+        `tokens` are int64 `[batch, time]`; a state of None stands for zeros.
+        """
+        outputs, next_state = self.read(tokens, state)
+        return self.head(outputs), next_state
 
 
 class OneHot(nn.Module):
-    """Symbols as vectors of zeros with a single one."""
+    """Tokens as one-hot vectors."""
 
     def __init__(self, vocabulary: int) -> None:
         super().__init__()
-        # What a network's numbers are, it is told by `.double()` and `.to()`.
+        # A buffer follows the network's `.double()` and `.to()`, so it knows dtype and device.
         self.register_buffer("one", torch.ones(()), persistent=False)
         self._vocabulary = vocabulary
 
+    @override
     def forward(self, tokens: Tensor) -> Tensor:
         """Return `[..., vocabulary]` for int64 `[...]`."""
         zeros = self.get_buffer("one").new_zeros(*tokens.shape, self._vocabulary)

@@ -12,7 +12,7 @@ from cellwire.exporter.data.batches import Batch, sorted_batches
 from cellwire.exporter.data.labelled import Examples
 from cellwire.exporter.data.vocabulary import Ids
 from cellwire.exporter.data.windows import Windows
-from cellwire.exporter.network.cells import State
+from cellwire.exporter.network.cell import State
 from cellwire.exporter.network.network import Network
 from cellwire.exporter.runs.measure import Measure
 

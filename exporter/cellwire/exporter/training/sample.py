@@ -13,7 +13,7 @@ from cellwire.exporter.data.dataset import Dataset
 from cellwire.exporter.data.labelled import Examples
 from cellwire.exporter.data.vocabulary import Ids, Vocabulary
 from cellwire.exporter.errors import CorpusError, RecipeError
-from cellwire.exporter.network.cells import State
+from cellwire.exporter.network.cell import State
 from cellwire.exporter.network.network import Network
 from cellwire.exporter.recipe.recipe import RunSettings
 

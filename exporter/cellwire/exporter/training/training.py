@@ -14,7 +14,7 @@ from cellwire.exporter.data.batches import Batch, batches_of
 from cellwire.exporter.data.dataset import Dataset
 from cellwire.exporter.data.plan import total_steps
 from cellwire.exporter.errors import RunError, TrainingError
-from cellwire.exporter.network.cells import State
+from cellwire.exporter.network.cell import State
 from cellwire.exporter.network.network import Network
 from cellwire.exporter.runs.measure import Measure
 from cellwire.exporter.runs.progress import Progress
