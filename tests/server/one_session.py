@@ -7,12 +7,12 @@ from typing import TypeVar
 import numpy as np
 from tests.server.plain_stepper import PlainStepper, Text
 
-from cellwire.server.arena import Arena
-from cellwire.server.engine import Engine
-from cellwire.server.events import Event, Written
-from cellwire.server.operations import Append, Operation
-from cellwire.server.step import SAMPLED, StepBatch, StepResult
-from cellwire.server.waiting import Limits
+from cellwire.server.batch.step import SAMPLED, StepBatch, StepResult
+from cellwire.server.engine.engine import Engine
+from cellwire.server.session.events import Event, Written
+from cellwire.server.session.operation_queue import Limits
+from cellwire.server.session.operations import Append, Operation
+from cellwire.server.state.arena import Arena
 
 Kind = TypeVar("Kind", bound=Event)
 UNLIMITED = Limits()

@@ -10,12 +10,12 @@ from tests.server.plain_checks import LIMITS, PlainChecks
 from tests.server.plain_session import PlainSession
 from tests.server.plain_stepper import PlainStepper
 
-from cellwire.server.arena import Arena
-from cellwire.server.engine import Engine
-from cellwire.server.errors import Full
-from cellwire.server.events import Closed, Event, Finished, FinishReason, Opened, Written
-from cellwire.server.operations import Append, Operation
-from cellwire.server.step import MAX_STEPS
+from cellwire.server.batch.step import MAX_STEPS
+from cellwire.server.engine.engine import Engine
+from cellwire.server.errors import ResourceExhausted
+from cellwire.server.session.events import Closed, Event, Finished, FinishReason, Opened, Written
+from cellwire.server.session.operations import Append, Operation
+from cellwire.server.state.arena import Arena
 
 SLOTS = 24  # too few for all: sessions that rest are parked
 ATTACH_ID = 9_998
@@ -48,11 +48,11 @@ class PlainMachine(PlainChecks, RuleBasedStateMachine):
 
     def open_with(self, seed: int, window: int, tokens: list[int]) -> None:
         session_id = f"session {self.fresh_id()}"
-        self.plain[session_id] = PlainSession(seed, window, granted=LIMITS.read_ahead_chars)
+        self.plain[session_id] = PlainSession(seed, window, granted=LIMITS.read_ahead_tokens)
         self.engine.open(session_id, 0, seed, window)
         event = next(event for event in self.take() if event.session_id == session_id)
         assert isinstance(event, Opened | Closed)
-        assert isinstance(event, Opened) or isinstance(event.error, Full)
+        assert isinstance(event, Opened) or isinstance(event.error, ResourceExhausted)
         if tokens:
             self.submit(session_id, Append(self.fresh_id(), np.array(tokens, np.uint32)))
         for _ in tokens:
@@ -62,7 +62,7 @@ class PlainMachine(PlainChecks, RuleBasedStateMachine):
         """Expect a copy, and count it as closed until it is there."""
         new_id = f"session {self.fresh_id()}"
         self.plain[new_id] = PlainSession(
-            seed, self.plain[session_id].window, granted=LIMITS.read_ahead_chars, closed=True
+            seed, self.plain[session_id].window, granted=LIMITS.read_ahead_tokens, closed=True
         )
         return new_id
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
@@ -56,7 +57,7 @@ CELL = CellKind(("h",), True, lambda size: StackedCell(size, LeakyLayer), fold)
 '''
 
 
-def commands(*calls: list[str | Path]) -> str:
+def commands(*calls: Sequence[object]) -> str:
     """Return a script that runs commands of the exporter in turn."""
     return f"""
 from typer import Typer

@@ -21,7 +21,7 @@ async def busy(stream: Stream) -> str:
     """Open a session whose next operations wait until GENERATE is cancelled; return its id."""
     session_id = (await stream.open(seed=1)).opened.session_id
     await stream.ask(append={"text": "hello "})
-    await stream.send(GENERATE, generate={"max_chars": 1_000_000})
+    await stream.send(GENERATE, generate={"max_tokens": 1_000_000})
     return session_id
 
 
