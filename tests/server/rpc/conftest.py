@@ -109,7 +109,7 @@ async def answer_of(model: ServedModel, question: Callable[[Engine], Any]) -> An
     def ask(engine: Engine) -> None:
         loop.call_soon_threadsafe(answer.set_result, question(engine))
 
-    model.loop.post(ask)
+    model.loop.call(ask)
     return await answer
 
 
@@ -163,7 +163,7 @@ def holding_up(model: ServedModel) -> Iterator[None]:
     def wait(_: Engine) -> None:
         go_on.wait(GUARD_S)
 
-    assert model.loop.post(wait)
+    assert not model.loop.call(wait).cancelled()
     try:
         yield
     finally:

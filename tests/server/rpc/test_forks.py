@@ -79,7 +79,7 @@ async def test_a_fork_whose_parent_is_deleted_meanwhile_is_closed(
         await stream.send(FORK, fork={})
         await stream.send(7)
         await stream.until("rejected")  # by the stream, which has passed on the fork before
-        model.loop.post(lambda engine: made.append(engine.sessions == 2))
+        model.loop.call(lambda engine: made.append(engine.sessions == 2))
         request = DeleteSessionRequest(session_id=session_id)
         await SessionsServiceStub(channel).DeleteSession(request)
     assert await stream.call.code() is grpc.StatusCode.ABORTED

@@ -15,6 +15,7 @@ from cellwire.server.batch import beam_step as search
 from cellwire.server.batch.row import batch_of, row_results
 from cellwire.server.batch.step import MAX_STEPS
 from cellwire.server.batch.stepper import Stepper
+from cellwire.server.engine import commands
 from cellwire.server.engine.scheduler import Scheduler
 from cellwire.server.errors import (
     CellwireError,
@@ -134,6 +135,29 @@ class Engine:
                 session.close(None, StepFailed(_NO_NUMBER))
             else:
                 session.commit_beam(found)
+
+    def handle(self, command: commands.Command) -> None:  # one case a command
+        """Carry a command out; what comes of it is among the events."""
+        session_id = command.session_id
+        match command:
+            case commands.OpenSession():
+                self.open(session_id, command.operation_id, command.seed, command.rewind_window)
+            case commands.SubmitOperation():
+                self.submit(session_id, command.operation)
+            case commands.FinishSession():
+                self.finish(session_id, keep=command.keep)
+            case commands.CancelOperation():
+                self.cancel(session_id, command.operation_id, command.target)
+            case commands.CancelAll():
+                self.cancel_all(session_id)
+            case commands.GrantTokens():
+                self.grant(session_id, command.tokens)
+            case commands.HoldSession():
+                self.hold(session_id)
+            case commands.AttachReader():
+                self.attach(session_id, command.operation_id, command.offset)
+            case commands.CloseSession():
+                self.close(session_id, command.error)
 
     def open(self, session_id: str, operation_id: int, seed: int, window: int) -> None:
         """Start a session; closed at once, saying why, if there is no room for it."""

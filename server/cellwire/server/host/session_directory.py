@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from cellwire.server.engine import commands
 from cellwire.server.errors import CellwireError, NotFound, Unavailable
 from cellwire.server.host.loop import EngineLoop
 from cellwire.server.host.registry import Registry, ServedModel
@@ -38,7 +39,7 @@ class SessionDirectory:
         settings = settings_of(message, model.vocabulary)
         live = self.adopt(new_session_id(), model, seed_of(message), settings)
         window = settings.rewind_window
-        live.post(lambda e: e.open(live.id, operation_id, live.seed, window))
+        live.post(commands.OpenSession(live.id, operation_id, live.seed, window))
         return live
 
     def adopt(
@@ -66,7 +67,7 @@ class SessionDirectory:
     def _adopt_fork(self, fork: Forked, parent: SessionHandle | None, source: EngineLoop) -> None:
         """Keep what a fork made, before its client hears of it; close it if nobody will."""
         if parent is None or self.draining:
-            source.post(lambda e: e.close(fork.new_session_id))
+            source.post(commands.CloseSession(fork.new_session_id))
         else:
             new = self.adopt(fork.new_session_id, parent.model, fork.seed, parent.settings)
             new.expire_later()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
-from cellwire.server.engine.engine import Engine
+from cellwire.server.engine import commands
 from cellwire.server.errors import Aborted, CellwireError, FailedPrecondition
 from cellwire.server.host.outbox import Outbox
 from cellwire.server.host.registry import ServedModel
@@ -78,26 +78,26 @@ class SessionHandle:
 
     def submit(self, operation: Operation) -> None:
         """Let the session carry out an operation after those before it."""
-        self.post(lambda e: e.submit(self.id, operation))
+        self.post(commands.SubmitOperation(self.id, operation))
 
     def finish(self) -> None:
         """Let go of the session after the operations it has; it ends unless it is to be kept."""
         kept = self.settings.on_disconnect != OnDisconnect.ON_DISCONNECT_UNSPECIFIED
         keep = kept and not self._home.draining
-        self.post(lambda e: e.finish(self.id, keep=keep))
+        self.post(commands.FinishSession(self.id, keep))
 
     def cancel(self, operation_id: int, target: int) -> None:
         """End an operation."""
-        self.post(lambda e: e.cancel(self.id, operation_id, target))
+        self.post(commands.CancelOperation(self.id, operation_id, target))
 
     def grant_again(self, written: Sequence[Written]) -> None:
         """Let the session generate as much more as has been written to the client."""
         self._grant(sum(len(event.tokens) for event in written))
 
-    def _grant(self, chars: int) -> None:
-        self.post(lambda e: e.grant(self.id, chars))
+    def _grant(self, tokens: int) -> None:
+        self.post(commands.GrantTokens(self.id, tokens))
 
-    def post(self, command: Callable[[Engine], None]) -> None:
+    def post(self, command: commands.Command) -> None:
         """Let the engine's thread carry out a command."""
         self.model.loop.post(command)
 
@@ -135,9 +135,9 @@ class SessionHandle:
         """Do what is to be done when a stream breaks; False if the session is to end."""
         match self.settings.on_disconnect:
             case OnDisconnect.ON_DISCONNECT_STOP:
-                self.post(lambda e: e.cancel_all(self.id))
+                self.post(commands.CancelAll(self.id))
             case OnDisconnect.ON_DISCONNECT_PAUSE:
-                self.post(lambda e: e.hold(self.id))
+                self.post(commands.HoldSession(self.id))
             case OnDisconnect.ON_DISCONNECT_CONTINUE:
                 self._grant(REMEMBERED)
             case _:
@@ -156,7 +156,7 @@ class SessionHandle:
 
     def end(self, error: CellwireError | None = None) -> None:
         """Close the session at once, and forget it; a call that reads it hears why."""
-        self.post(lambda e: e.close(self.id))
+        self.post(commands.CloseSession(self.id))
         if error is not None:
             self.outbox.put(Closed(self.id, None, error))
         self.mark_closed()

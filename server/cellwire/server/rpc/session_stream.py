@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 
 from grpc import aio
 
+from cellwire.server.engine import commands
 from cellwire.server.errors import CellwireError, Internal, NotFound, Unavailable
 from cellwire.server.host.session_handle import SessionHandle
 from cellwire.server.rpc.models import model_message
@@ -83,7 +84,7 @@ class SessionStream:
             self._took_over = self._session.take(self, takeover=attach.takeover)
             number = self._attach = next(_attaches)
             offset = attach.offset if attach.HasField("offset") else None
-            self._session.post(lambda e: e.attach(self._session.id, number, offset))
+            self._session.post(commands.AttachReader(self._session.id, number, offset))
         else:
             self._session.take(self)
         self._receiving = asyncio.create_task(self._receive())
