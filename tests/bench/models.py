@@ -9,16 +9,16 @@ from pathlib import Path
 import onnx
 import torch
 
-from cellwire.exporter.fold import fold
-from cellwire.exporter.graph import Weights, cell_graph
-from cellwire.exporter.manifest import (
+from cellwire.exporter.export.fold import fold
+from cellwire.exporter.export.graph import Weights, cell_graph
+from cellwire.exporter.export.manifest import (
     METADATA_KEY,
     CellFacts,
     Manifest,
     TrainingFacts,
     VocabularyFacts,
 )
-from cellwire.exporter.network import Network, NetworkShape
+from cellwire.exporter.network.network import Network, NetworkShape
 
 VOCABULARY = 83  # of the built-in model
 _EMBEDDING = 64  # folds into the table, so that it makes no difference

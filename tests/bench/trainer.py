@@ -23,13 +23,13 @@ from tests.bench.setting import Setting
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from cellwire.exporter.begin import begin
-from cellwire.exporter.cells import State
-from cellwire.exporter.compute import CPU
-from cellwire.exporter.corpus import Corpus
-from cellwire.exporter.leg import Leg
-from cellwire.exporter.optimizer import cosine_share
-from cellwire.exporter.recipe_file import read_recipe
+from cellwire.exporter.data.corpus import Corpus
+from cellwire.exporter.network.cell import State
+from cellwire.exporter.recipe.recipe_file import read_recipe
+from cellwire.exporter.training.checkpoint_span import Leg
+from cellwire.exporter.training.compute import CPU
+from cellwire.exporter.training.optimizer import cosine_share
+from cellwire.exporter.training.start import begin
 
 SIZES = ("S", "M", "L")
 LANES, WINDOW, EMBEDDING = 16, 64, 64
