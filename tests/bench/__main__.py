@@ -1,8 +1,7 @@
-"""`cellwire bench`: the benchmarks, which come with the source checkout only."""
+"""`python -m tests.bench NAMES`: measure how fast Cellwire is on this machine."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -10,34 +9,27 @@ import typer
 
 from cellwire.server.errors import NoCuda
 
-_CHECKOUT = Path(__file__).parents[3]
 _FAILED = 1
 
 
-def bench(
+def main(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            help="raw served keystroke idle slots alternatives prefill start growth int8 trainer, "
-            "or all; and gpu, where there is one."
+            help="raw served mixed keystroke idle slots alternatives prefill start growth int8 "
+            "trainer, or all (the default); gpu by name only."
         ),
     ] = None,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     out: Annotated[
-        Path | None, typer.Option(dir_okay=False, help="Write the JSON to a file, too.")
+        Path | None, typer.Option(dir_okay=False, help="Write the JSON to a file as well.")
     ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="A few minutes, and less steady figures.")
     ] = False,
 ) -> None:
     """Measure how fast Cellwire is on this machine."""
-    if not (_CHECKOUT / "tests" / "bench").is_dir():
-        _fail(
-            "the benchmarks come with the source checkout; clone the repository and run "
-            "`make bench` there"
-        )
-    sys.path.insert(0, str(_CHECKOUT))
     try:
         from tests.bench import cli
 
@@ -50,6 +42,10 @@ def bench(
         _fail(str(error))
 
 
-def _fail(why: str) -> None:
-    typer.echo(f"cellwire bench: {why}", err=True)
+def _fail(reason: str) -> None:
+    typer.echo(f"tests.bench: {reason}", err=True)
     raise typer.Exit(_FAILED)
+
+
+if __name__ == "__main__":
+    typer.run(main)
