@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from tests.bench.figures import names
 from tests.bench.models import SIZES as MODELS
-from tests.bench.models import symbols_of
 from tests.bench.pace import figure, in_turns, ratios, runs_per_s
 from tests.bench.setting import Setting
+from tests.bench.texts import symbols_of
 from torch import nn
 from torch.nn.functional import cross_entropy
 

@@ -6,12 +6,11 @@ import asyncio
 from contextlib import suppress
 
 import pytest
+from tests.client.fake.daemon import FakeDaemon
+from tests.client.fake.models import letters
 
 from cellwire import client
 from cellwire.client import Client, FinishReason
-
-from tests.client.fake.daemon import FakeDaemon
-from tests.client.fake.models import letters
 
 GUARD_S = 20
 

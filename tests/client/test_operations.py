@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from tests.client.fake.daemon import FakeDaemon
 
 from cellwire import client
 from cellwire.client import (
@@ -17,11 +18,9 @@ from cellwire.client import (
     Forked,
     LabelScore,
 )
-from cellwire.client.wire.inbox import Inbox
 from cellwire.client.values import Completing
+from cellwire.client.wire.inbox import Inbox
 from cellwire.v1 import operations_pb2
-
-from tests.client.fake.daemon import FakeDaemon
 
 GUARD_S = 20
 

@@ -3,13 +3,12 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from tests.client.fake.daemon import FakeDaemon
+from tests.client.fake.models import letters
 
 from cellwire import client
 from cellwire.client import Client, FinishReason, Usage
 from cellwire.client.wire.inbox import MAX_WAITING_CHARACTERS
-
-from tests.client.fake.daemon import FakeDaemon
-from tests.client.fake.models import letters
 
 GUARD_S = 20
 
