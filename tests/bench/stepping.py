@@ -36,8 +36,8 @@ class StepTask:
             cell, RESERVED_SLOTS + max_rows, max_rows, Execution(threads=threads)
         )
 
-    def chars_per_s(self, rows: int, seconds: float, steps: int = MAX_STEPS) -> float:
-        """Return how many characters a second the bare loop draws."""
+    def tokens_per_s(self, rows: int, seconds: float, steps: int = MAX_STEPS) -> float:
+        """Return how many tokens a second the bare loop draws."""
         return runs_per_s(self._loop(rows, steps), seconds) * rows * steps
 
     def step_s(self, rows: int, seconds: float) -> float:

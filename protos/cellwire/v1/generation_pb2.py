@@ -25,34 +25,34 @@ _sym_db = _symbol_database.Default()
 from cellwire.v1 import operations_pb2 as cellwire_dot_v1_dot_operations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x63\x65llwire/v1/generation.proto\x12\x0b\x63\x65llwire.v1\x1a\x1c\x63\x65llwire/v1/operations.proto\"\x87\x04\n\x0eSessionRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\x04\x12!\n\x04open\x18\x02 \x01(\x0b\x32\x11.cellwire.v1.OpenH\x00\x12%\n\x06\x61ppend\x18\x03 \x01(\x0b\x32\x13.cellwire.v1.AppendH\x00\x12)\n\x08generate\x18\x04 \x01(\x0b\x32\x15.cellwire.v1.GenerateH\x00\x12%\n\x06\x63\x61ncel\x18\x05 \x01(\x0b\x32\x13.cellwire.v1.CancelH\x00\x12#\n\x05\x63lose\x18\x06 \x01(\x0b\x32\x12.cellwire.v1.CloseH\x00\x12%\n\x06\x61ttach\x18\x07 \x01(\x0b\x32\x13.cellwire.v1.AttachH\x00\x12)\n\x08\x63omplete\x18\x08 \x01(\x0b\x32\x15.cellwire.v1.CompleteH\x00\x12%\n\x06\x61\x63\x63\x65pt\x18\t \x01(\x0b\x32\x13.cellwire.v1.AcceptH\x00\x12%\n\x06rewind\x18\n \x01(\x0b\x32\x13.cellwire.v1.RewindH\x00\x12!\n\x04\x66ork\x18\x0b \x01(\x0b\x32\x11.cellwire.v1.ForkH\x00\x12#\n\x05score\x18\x0c \x01(\x0b\x32\x12.cellwire.v1.ScoreH\x00\x12)\n\x08\x63lassify\x18\r \x01(\x0b\x32\x15.cellwire.v1.ClassifyH\x00\x42\x0b\n\toperation\"\xfe\x04\n\x0fSessionResponse\x12\x14\n\x0coperation_id\x18\x01 \x01(\x04\x12%\n\x06opened\x18\x02 \x01(\x0b\x32\x13.cellwire.v1.OpenedH\x00\x12)\n\x08\x61ppended\x18\x03 \x01(\x0b\x32\x15.cellwire.v1.AppendedH\x00\x12#\n\x05\x63hunk\x18\x04 \x01(\x0b\x32\x12.cellwire.v1.ChunkH\x00\x12)\n\x08\x66inished\x18\x05 \x01(\x0b\x32\x15.cellwire.v1.FinishedH\x00\x12)\n\x08rejected\x18\x06 \x01(\x0b\x32\x15.cellwire.v1.RejectedH\x00\x12%\n\x06\x63losed\x18\x07 \x01(\x0b\x32\x13.cellwire.v1.ClosedH\x00\x12+\n\tcancelled\x18\x08 \x01(\x0b\x32\x16.cellwire.v1.CancelledH\x00\x12)\n\x08\x61ttached\x18\t \x01(\x0b\x32\x15.cellwire.v1.AttachedH\x00\x12,\n\ncompleting\x18\n \x01(\x0b\x32\x16.cellwire.v1.CompletedH\x00\x12+\n\tcompleted\x18\x0b \x01(\x0b\x32\x16.cellwire.v1.CompletedH\x00\x12\'\n\x07rewound\x18\x0c \x01(\x0b\x32\x14.cellwire.v1.RewoundH\x00\x12%\n\x06\x66orked\x18\r \x01(\x0b\x32\x13.cellwire.v1.ForkedH\x00\x12%\n\x06scored\x18\x0e \x01(\x0b\x32\x13.cellwire.v1.ScoredH\x00\x12-\n\nclassified\x18\x0f \x01(\x0b\x32\x17.cellwire.v1.ClassifiedH\x00\x42\x08\n\x06\x61nswer\"\x80\x01\n\x0fGenerateRequest\x12\x1f\n\x04open\x18\x01 \x01(\x0b\x32\x11.cellwire.v1.Open\x12#\n\x06prompt\x18\x02 \x01(\x0b\x32\x13.cellwire.v1.Append\x12\'\n\x08generate\x18\x03 \x01(\x0b\x32\x15.cellwire.v1.Generate\"l\n\x10GenerateResponse\x12#\n\x05\x63hunk\x18\x01 \x01(\x0b\x32\x12.cellwire.v1.ChunkH\x00\x12)\n\x08\x66inished\x18\x02 \x01(\x0b\x32\x15.cellwire.v1.FinishedH\x00\x42\x08\n\x06\x61nswer\"\x80\x01\n\x0f\x43ompleteRequest\x12\x1f\n\x04open\x18\x01 \x01(\x0b\x32\x11.cellwire.v1.Open\x12#\n\x06prompt\x18\x02 \x01(\x0b\x32\x13.cellwire.v1.Append\x12\'\n\x08\x63omplete\x18\x03 \x01(\x0b\x32\x15.cellwire.v1.Complete\"=\n\x10\x43ompleteResponse\x12)\n\tcompleted\x18\x01 \x01(\x0b\x32\x16.cellwire.v1.Completed\"w\n\x0cScoreRequest\x12\x1f\n\x04open\x18\x01 \x01(\x0b\x32\x11.cellwire.v1.Open\x12#\n\x06prompt\x18\x02 \x01(\x0b\x32\x13.cellwire.v1.Append\x12!\n\x05score\x18\x03 \x01(\x0b\x32\x12.cellwire.v1.Score\"4\n\rScoreResponse\x12#\n\x06scored\x18\x01 \x01(\x0b\x32\x13.cellwire.v1.Scored\"U\n\x0f\x43lassifyRequest\x12\x1f\n\x04open\x18\x01 \x01(\x0b\x32\x11.cellwire.v1.Open\x12!\n\x04text\x18\x02 \x01(\x0b\x32\x13.cellwire.v1.Append\"?\n\x10\x43lassifyResponse\x12+\n\nclassified\x18\x01 \x01(\x0b\x32\x17.cellwire.v1.Classified2\xfa\x02\n\x11GenerationService\x12H\n\x07Session\x12\x1b.cellwire.v1.SessionRequest\x1a\x1c.cellwire.v1.SessionResponse(\x01\x30\x01\x12I\n\x08Generate\x12\x1c.cellwire.v1.GenerateRequest\x1a\x1d.cellwire.v1.GenerateResponse0\x01\x12G\n\x08\x43omplete\x12\x1c.cellwire.v1.CompleteRequest\x1a\x1d.cellwire.v1.CompleteResponse\x12>\n\x05Score\x12\x19.cellwire.v1.ScoreRequest\x1a\x1a.cellwire.v1.ScoreResponse\x12G\n\x08\x43lassify\x12\x1c.cellwire.v1.ClassifyRequest\x1a\x1d.cellwire.v1.ClassifyResponseB5\n\x0b\x63\x65llwire.v1P\x01Z\x16\x63\x65llwire/v1;cellwirev1\xaa\x02\x0b\x43\x65llwire.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x63\x65llwire/v1/generation.proto\x12\x0b\x63\x65llwire.v1\x1a\x1c\x63\x65llwire/v1/operations.proto\"\x8d\x04\n\x14StreamSessionRequest\x12\x14\n\x0coperation_id\x18\x01 \x01(\x04\x12!\n\x04open\x18\x02 \x01(\x0b\x32\x11.cellwire.v1.OpenH\x00\x12%\n\x06\x61ttach\x18\x03 \x01(\x0b\x32\x13.cellwire.v1.AttachH\x00\x12%\n\x06\x61ppend\x18\x04 \x01(\x0b\x32\x13.cellwire.v1.AppendH\x00\x12)\n\x08generate\x18\x05 \x01(\x0b\x32\x15.cellwire.v1.GenerateH\x00\x12)\n\x08\x63omplete\x18\x06 \x01(\x0b\x32\x15.cellwire.v1.CompleteH\x00\x12%\n\x06\x61\x63\x63\x65pt\x18\x07 \x01(\x0b\x32\x13.cellwire.v1.AcceptH\x00\x12%\n\x06rewind\x18\x08 \x01(\x0b\x32\x13.cellwire.v1.RewindH\x00\x12!\n\x04\x66ork\x18\t \x01(\x0b\x32\x11.cellwire.v1.ForkH\x00\x12#\n\x05score\x18\n \x01(\x0b\x32\x12.cellwire.v1.ScoreH\x00\x12)\n\x08\x63lassify\x18\x0b \x01(\x0b\x32\x15.cellwire.v1.ClassifyH\x00\x12%\n\x06\x63\x61ncel\x18\x0c \x01(\x0b\x32\x13.cellwire.v1.CancelH\x00\x12#\n\x05\x63lose\x18\r \x01(\x0b\x32\x12.cellwire.v1.CloseH\x00\x42\x0b\n\toperation\"\x84\x05\n\x15StreamSessionResponse\x12\x14\n\x0coperation_id\x18\x01 \x01(\x04\x12%\n\x06opened\x18\x02 \x01(\x0b\x32\x13.cellwire.v1.OpenedH\x00\x12)\n\x08\x61ttached\x18\x03 \x01(\x0b\x32\x15.cellwire.v1.AttachedH\x00\x12)\n\x08\x61ppended\x18\x04 \x01(\x0b\x32\x15.cellwire.v1.AppendedH\x00\x12#\n\x05\x63hunk\x18\x05 \x01(\x0b\x32\x12.cellwire.v1.ChunkH\x00\x12)\n\x08\x66inished\x18\x06 \x01(\x0b\x32\x15.cellwire.v1.FinishedH\x00\x12,\n\ncompleting\x18\x07 \x01(\x0b\x32\x16.cellwire.v1.CompletedH\x00\x12+\n\tcompleted\x18\x08 \x01(\x0b\x32\x16.cellwire.v1.CompletedH\x00\x12\'\n\x07rewound\x18\t \x01(\x0b\x32\x14.cellwire.v1.RewoundH\x00\x12%\n\x06\x66orked\x18\n \x01(\x0b\x32\x13.cellwire.v1.ForkedH\x00\x12%\n\x06scored\x18\x0b \x01(\x0b\x32\x13.cellwire.v1.ScoredH\x00\x12-\n\nclassified\x18\x0c \x01(\x0b\x32\x17.cellwire.v1.ClassifiedH\x00\x12+\n\tcancelled\x18\r \x01(\x0b\x32\x16.cellwire.v1.CancelledH\x00\x12%\n\x06\x63losed\x18\x0e \x01(\x0b\x32\x13.cellwire.v1.ClosedH\x00\x12)\n\x08rejected\x18\x0f \x01(\x0b\x32\x15.cellwire.v1.RejectedH\x00\x42\x08\n\x06\x61nswer\"\x80\x01\n\x0fGenerateRequest\x12\x1f\n\x04open\x18\x01 \x01(\x0b\x32\x11.cellwire.v1.Open\x12#\n\x06prompt\x18\x02 \x01(\x0b\x32\x13.cellwire.v1.Append\x12\'\n\x08generate\x18\x03 \x01(\x0b\x32\x15.cellwire.v1.Generate\"l\n\x10GenerateResponse\x12#\n\x05\x63hunk\x18\x01 \x01(\x0b\x32\x12.cellwire.v1.ChunkH\x00\x12)\n\x08\x66inished\x18\x02 \x01(\x0b\x32\x15.cellwire.v1.FinishedH\x00\x42\x08\n\x06\x61nswer\"\x80\x01\n\x0f\x43ompleteRequest\x12\x1f\n\x04open\x18\x01 \x01(\x0b\x32\x11.cellwire.v1.Open\x12#\n\x06prompt\x18\x02 \x01(\x0b\x32\x13.cellwire.v1.Append\x12\'\n\x08\x63omplete\x18\x03 \x01(\x0b\x32\x15.cellwire.v1.Complete\"=\n\x10\x43ompleteResponse\x12)\n\tcompleted\x18\x01 \x01(\x0b\x32\x16.cellwire.v1.Completed\"w\n\x0cScoreRequest\x12\x1f\n\x04open\x18\x01 \x01(\x0b\x32\x11.cellwire.v1.Open\x12#\n\x06prompt\x18\x02 \x01(\x0b\x32\x13.cellwire.v1.Append\x12!\n\x05score\x18\x03 \x01(\x0b\x32\x12.cellwire.v1.Score\"4\n\rScoreResponse\x12#\n\x06scored\x18\x01 \x01(\x0b\x32\x13.cellwire.v1.Scored\"W\n\x0f\x43lassifyRequest\x12\x1f\n\x04open\x18\x01 \x01(\x0b\x32\x11.cellwire.v1.Open\x12#\n\x06prompt\x18\x02 \x01(\x0b\x32\x13.cellwire.v1.Append\"?\n\x10\x43lassifyResponse\x12+\n\nclassified\x18\x01 \x01(\x0b\x32\x17.cellwire.v1.Classified2\x8c\x03\n\x11GenerationService\x12Z\n\rStreamSession\x12!.cellwire.v1.StreamSessionRequest\x1a\".cellwire.v1.StreamSessionResponse(\x01\x30\x01\x12I\n\x08Generate\x12\x1c.cellwire.v1.GenerateRequest\x1a\x1d.cellwire.v1.GenerateResponse0\x01\x12G\n\x08\x43omplete\x12\x1c.cellwire.v1.CompleteRequest\x1a\x1d.cellwire.v1.CompleteResponse\x12>\n\x05Score\x12\x19.cellwire.v1.ScoreRequest\x1a\x1a.cellwire.v1.ScoreResponse\x12G\n\x08\x43lassify\x12\x1c.cellwire.v1.ClassifyRequest\x1a\x1d.cellwire.v1.ClassifyResponseBp\n\x15io.github.cellwire.v1B\x0fGenerationProtoP\x01Z6github.com/cellwire/cellwire-go/cellwire/v1;cellwirev1\xaa\x02\x0b\x43\x65llwire.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'cellwire.v1.generation_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
-  _globals['DESCRIPTOR']._serialized_options = b'\n\013cellwire.v1P\001Z\026cellwire/v1;cellwirev1\252\002\013Cellwire.V1'
-  _globals['_SESSIONREQUEST']._serialized_start=76
-  _globals['_SESSIONREQUEST']._serialized_end=595
-  _globals['_SESSIONRESPONSE']._serialized_start=598
-  _globals['_SESSIONRESPONSE']._serialized_end=1236
-  _globals['_GENERATEREQUEST']._serialized_start=1239
-  _globals['_GENERATEREQUEST']._serialized_end=1367
-  _globals['_GENERATERESPONSE']._serialized_start=1369
-  _globals['_GENERATERESPONSE']._serialized_end=1477
-  _globals['_COMPLETEREQUEST']._serialized_start=1480
-  _globals['_COMPLETEREQUEST']._serialized_end=1608
-  _globals['_COMPLETERESPONSE']._serialized_start=1610
-  _globals['_COMPLETERESPONSE']._serialized_end=1671
-  _globals['_SCOREREQUEST']._serialized_start=1673
-  _globals['_SCOREREQUEST']._serialized_end=1792
-  _globals['_SCORERESPONSE']._serialized_start=1794
-  _globals['_SCORERESPONSE']._serialized_end=1846
-  _globals['_CLASSIFYREQUEST']._serialized_start=1848
-  _globals['_CLASSIFYREQUEST']._serialized_end=1933
-  _globals['_CLASSIFYRESPONSE']._serialized_start=1935
-  _globals['_CLASSIFYRESPONSE']._serialized_end=1998
-  _globals['_GENERATIONSERVICE']._serialized_start=2001
-  _globals['_GENERATIONSERVICE']._serialized_end=2379
+  _globals['DESCRIPTOR']._serialized_options = b'\n\025io.github.cellwire.v1B\017GenerationProtoP\001Z6github.com/cellwire/cellwire-go/cellwire/v1;cellwirev1\252\002\013Cellwire.V1'
+  _globals['_STREAMSESSIONREQUEST']._serialized_start=76
+  _globals['_STREAMSESSIONREQUEST']._serialized_end=601
+  _globals['_STREAMSESSIONRESPONSE']._serialized_start=604
+  _globals['_STREAMSESSIONRESPONSE']._serialized_end=1248
+  _globals['_GENERATEREQUEST']._serialized_start=1251
+  _globals['_GENERATEREQUEST']._serialized_end=1379
+  _globals['_GENERATERESPONSE']._serialized_start=1381
+  _globals['_GENERATERESPONSE']._serialized_end=1489
+  _globals['_COMPLETEREQUEST']._serialized_start=1492
+  _globals['_COMPLETEREQUEST']._serialized_end=1620
+  _globals['_COMPLETERESPONSE']._serialized_start=1622
+  _globals['_COMPLETERESPONSE']._serialized_end=1683
+  _globals['_SCOREREQUEST']._serialized_start=1685
+  _globals['_SCOREREQUEST']._serialized_end=1804
+  _globals['_SCORERESPONSE']._serialized_start=1806
+  _globals['_SCORERESPONSE']._serialized_end=1858
+  _globals['_CLASSIFYREQUEST']._serialized_start=1860
+  _globals['_CLASSIFYREQUEST']._serialized_end=1947
+  _globals['_CLASSIFYRESPONSE']._serialized_start=1949
+  _globals['_CLASSIFYRESPONSE']._serialized_end=2012
+  _globals['_GENERATIONSERVICE']._serialized_start=2015
+  _globals['_GENERATIONSERVICE']._serialized_end=2411
 # @@protoc_insertion_point(module_scope)

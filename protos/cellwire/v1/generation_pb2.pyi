@@ -18,31 +18,35 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
-class SessionRequest(_message.Message):
-    """SessionRequest is one operation."""
+class StreamSessionRequest(_message.Message):
+    """StreamSessionRequest is one operation."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     OPERATION_ID_FIELD_NUMBER: _builtins.int
     OPEN_FIELD_NUMBER: _builtins.int
+    ATTACH_FIELD_NUMBER: _builtins.int
     APPEND_FIELD_NUMBER: _builtins.int
     GENERATE_FIELD_NUMBER: _builtins.int
-    CANCEL_FIELD_NUMBER: _builtins.int
-    CLOSE_FIELD_NUMBER: _builtins.int
-    ATTACH_FIELD_NUMBER: _builtins.int
     COMPLETE_FIELD_NUMBER: _builtins.int
     ACCEPT_FIELD_NUMBER: _builtins.int
     REWIND_FIELD_NUMBER: _builtins.int
     FORK_FIELD_NUMBER: _builtins.int
     SCORE_FIELD_NUMBER: _builtins.int
     CLASSIFY_FIELD_NUMBER: _builtins.int
+    CANCEL_FIELD_NUMBER: _builtins.int
+    CLOSE_FIELD_NUMBER: _builtins.int
     operation_id: _builtins.int
-    """Chosen by the client, and repeated in every answer to this operation. Must not be that of
-    another operation that is still running or waiting, except 0, which any number may share.
+    """Chosen by the client, and repeated in every answer to this operation. Must differ from the ids of
+    all operations that are running or waiting, except 0, which any number of them may share.
     """
     @_builtins.property
     def open(self) -> _operations_pb2.Open:
-        """Start a session: first, and once."""
+        """Create a session; only as the first message."""
+
+    @_builtins.property
+    def attach(self) -> _operations_pb2.Attach:
+        """Continue an existing session; only as the first message."""
 
     @_builtins.property
     def append(self) -> _operations_pb2.Append:
@@ -50,23 +54,11 @@ class SessionRequest(_message.Message):
 
     @_builtins.property
     def generate(self) -> _operations_pb2.Generate:
-        """Let the model write."""
-
-    @_builtins.property
-    def cancel(self) -> _operations_pb2.Cancel:
-        """End an operation early."""
-
-    @_builtins.property
-    def close(self) -> _operations_pb2.Close:
-        """End the session, or let go of it."""
-
-    @_builtins.property
-    def attach(self) -> _operations_pb2.Attach:
-        """Take up a session that exists: first, and once."""
+        """Generate text."""
 
     @_builtins.property
     def complete(self) -> _operations_pb2.Complete:
-        """Search for the likeliest continuations."""
+        """Search for the most probable continuations."""
 
     @_builtins.property
     def accept(self) -> _operations_pb2.Accept:
@@ -74,158 +66,166 @@ class SessionRequest(_message.Message):
 
     @_builtins.property
     def rewind(self) -> _operations_pb2.Rewind:
-        """Go back."""
+        """Return to an earlier offset."""
 
     @_builtins.property
     def fork(self) -> _operations_pb2.Fork:
-        """Make a copy."""
+        """Copy the session."""
 
     @_builtins.property
     def score(self) -> _operations_pb2.Score:
-        """Say how likely a text is."""
+        """Compute the probability of a text."""
 
     @_builtins.property
     def classify(self) -> _operations_pb2.Classify:
-        """Give the labels' scores."""
+        """Compute the scores of the model's labels."""
+
+    @_builtins.property
+    def cancel(self) -> _operations_pb2.Cancel:
+        """End an operation early."""
+
+    @_builtins.property
+    def close(self) -> _operations_pb2.Close:
+        """Delete the session, or detach from it."""
 
     def __init__(
         self,
         *,
         operation_id: _builtins.int = ...,
         open: _operations_pb2.Open | None = ...,
+        attach: _operations_pb2.Attach | None = ...,
         append: _operations_pb2.Append | None = ...,
         generate: _operations_pb2.Generate | None = ...,
-        cancel: _operations_pb2.Cancel | None = ...,
-        close: _operations_pb2.Close | None = ...,
-        attach: _operations_pb2.Attach | None = ...,
         complete: _operations_pb2.Complete | None = ...,
         accept: _operations_pb2.Accept | None = ...,
         rewind: _operations_pb2.Rewind | None = ...,
         fork: _operations_pb2.Fork | None = ...,
         score: _operations_pb2.Score | None = ...,
         classify: _operations_pb2.Classify | None = ...,
+        cancel: _operations_pb2.Cancel | None = ...,
+        close: _operations_pb2.Close | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["accept", b"accept", "append", b"append", "attach", b"attach", "cancel", b"cancel", "classify", b"classify", "close", b"close", "complete", b"complete", "fork", b"fork", "generate", b"generate", "open", b"open", "operation", b"operation", "rewind", b"rewind", "score", b"score"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = _typing.Literal["accept", b"accept", "append", b"append", "attach", b"attach", "cancel", b"cancel", "classify", b"classify", "close", b"close", "complete", b"complete", "fork", b"fork", "generate", b"generate", "open", b"open", "operation", b"operation", "operation_id", b"operation_id", "rewind", b"rewind", "score", b"score"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_operation: _TypeAlias = _typing.Literal["open", "append", "generate", "cancel", "close", "attach", "complete", "accept", "rewind", "fork", "score", "classify"]  # noqa: Y015
+    _WhichOneofReturnType_operation: _TypeAlias = _typing.Literal["open", "attach", "append", "generate", "complete", "accept", "rewind", "fork", "score", "classify", "cancel", "close"]  # noqa: Y015
     _WhichOneofArgType_operation: _TypeAlias = _typing.Literal["operation", b"operation"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_operation) -> _WhichOneofReturnType_operation | None: ...
 
-Global___SessionRequest: _TypeAlias = SessionRequest  # noqa: Y015
+Global___StreamSessionRequest: _TypeAlias = StreamSessionRequest  # noqa: Y015
 
 @_typing.final
-class SessionResponse(_message.Message):
-    """SessionResponse is one answer."""
+class StreamSessionResponse(_message.Message):
+    """StreamSessionResponse is one answer."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     OPERATION_ID_FIELD_NUMBER: _builtins.int
     OPENED_FIELD_NUMBER: _builtins.int
+    ATTACHED_FIELD_NUMBER: _builtins.int
     APPENDED_FIELD_NUMBER: _builtins.int
     CHUNK_FIELD_NUMBER: _builtins.int
     FINISHED_FIELD_NUMBER: _builtins.int
-    REJECTED_FIELD_NUMBER: _builtins.int
-    CLOSED_FIELD_NUMBER: _builtins.int
-    CANCELLED_FIELD_NUMBER: _builtins.int
-    ATTACHED_FIELD_NUMBER: _builtins.int
     COMPLETING_FIELD_NUMBER: _builtins.int
     COMPLETED_FIELD_NUMBER: _builtins.int
     REWOUND_FIELD_NUMBER: _builtins.int
     FORKED_FIELD_NUMBER: _builtins.int
     SCORED_FIELD_NUMBER: _builtins.int
     CLASSIFIED_FIELD_NUMBER: _builtins.int
+    CANCELLED_FIELD_NUMBER: _builtins.int
+    CLOSED_FIELD_NUMBER: _builtins.int
+    REJECTED_FIELD_NUMBER: _builtins.int
     operation_id: _builtins.int
-    """The operation this answers."""
+    """The operation that is answered."""
     @_builtins.property
     def opened(self) -> _operations_pb2.Opened:
-        """To open."""
-
-    @_builtins.property
-    def appended(self) -> _operations_pb2.Appended:
-        """To append and accept."""
-
-    @_builtins.property
-    def chunk(self) -> _operations_pb2.Chunk:
-        """Text of a generate, as it comes."""
-
-    @_builtins.property
-    def finished(self) -> _operations_pb2.Finished:
-        """The end of a generate, or of a cancelled or superseded operation."""
-
-    @_builtins.property
-    def rejected(self) -> _operations_pb2.Rejected:
-        """The end of an operation that failed."""
-
-    @_builtins.property
-    def closed(self) -> _operations_pb2.Closed:
-        """To close."""
-
-    @_builtins.property
-    def cancelled(self) -> _operations_pb2.Cancelled:
-        """To cancel."""
+        """Final answer to open."""
 
     @_builtins.property
     def attached(self) -> _operations_pb2.Attached:
-        """To attach."""
+        """Final answer to attach."""
+
+    @_builtins.property
+    def appended(self) -> _operations_pb2.Appended:
+        """Final answer to append and accept."""
+
+    @_builtins.property
+    def chunk(self) -> _operations_pb2.Chunk:
+        """Text of a generate, as it is generated."""
+
+    @_builtins.property
+    def finished(self) -> _operations_pb2.Finished:
+        """Final answer to generate, and to any operation that was cancelled or superseded."""
 
     @_builtins.property
     def completing(self) -> _operations_pb2.Completed:
-        """The best continuations so far, of a complete that asked for partial results."""
+        """The best completions so far, for a complete with partial_results."""
 
     @_builtins.property
     def completed(self) -> _operations_pb2.Completed:
-        """To complete."""
+        """Final answer to complete."""
 
     @_builtins.property
     def rewound(self) -> _operations_pb2.Rewound:
-        """To rewind."""
+        """Final answer to rewind."""
 
     @_builtins.property
     def forked(self) -> _operations_pb2.Forked:
-        """To fork."""
+        """Final answer to fork."""
 
     @_builtins.property
     def scored(self) -> _operations_pb2.Scored:
-        """To score."""
+        """Final answer to score."""
 
     @_builtins.property
     def classified(self) -> _operations_pb2.Classified:
-        """To classify."""
+        """Final answer to classify."""
+
+    @_builtins.property
+    def cancelled(self) -> _operations_pb2.Cancelled:
+        """Final answer to cancel."""
+
+    @_builtins.property
+    def closed(self) -> _operations_pb2.Closed:
+        """Final answer to close."""
+
+    @_builtins.property
+    def rejected(self) -> _operations_pb2.Rejected:
+        """Final answer to an operation that failed."""
 
     def __init__(
         self,
         *,
         operation_id: _builtins.int = ...,
         opened: _operations_pb2.Opened | None = ...,
+        attached: _operations_pb2.Attached | None = ...,
         appended: _operations_pb2.Appended | None = ...,
         chunk: _operations_pb2.Chunk | None = ...,
         finished: _operations_pb2.Finished | None = ...,
-        rejected: _operations_pb2.Rejected | None = ...,
-        closed: _operations_pb2.Closed | None = ...,
-        cancelled: _operations_pb2.Cancelled | None = ...,
-        attached: _operations_pb2.Attached | None = ...,
         completing: _operations_pb2.Completed | None = ...,
         completed: _operations_pb2.Completed | None = ...,
         rewound: _operations_pb2.Rewound | None = ...,
         forked: _operations_pb2.Forked | None = ...,
         scored: _operations_pb2.Scored | None = ...,
         classified: _operations_pb2.Classified | None = ...,
+        cancelled: _operations_pb2.Cancelled | None = ...,
+        closed: _operations_pb2.Closed | None = ...,
+        rejected: _operations_pb2.Rejected | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "appended", b"appended", "attached", b"attached", "cancelled", b"cancelled", "chunk", b"chunk", "classified", b"classified", "closed", b"closed", "completed", b"completed", "completing", b"completing", "finished", b"finished", "forked", b"forked", "opened", b"opened", "rejected", b"rejected", "rewound", b"rewound", "scored", b"scored"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "appended", b"appended", "attached", b"attached", "cancelled", b"cancelled", "chunk", b"chunk", "classified", b"classified", "closed", b"closed", "completed", b"completed", "completing", b"completing", "finished", b"finished", "forked", b"forked", "opened", b"opened", "operation_id", b"operation_id", "rejected", b"rejected", "rewound", b"rewound", "scored", b"scored"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_answer: _TypeAlias = _typing.Literal["opened", "appended", "chunk", "finished", "rejected", "closed", "cancelled", "attached", "completing", "completed", "rewound", "forked", "scored", "classified"]  # noqa: Y015
+    _WhichOneofReturnType_answer: _TypeAlias = _typing.Literal["opened", "attached", "appended", "chunk", "finished", "completing", "completed", "rewound", "forked", "scored", "classified", "cancelled", "closed", "rejected"]  # noqa: Y015
     _WhichOneofArgType_answer: _TypeAlias = _typing.Literal["answer", b"answer"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_answer) -> _WhichOneofReturnType_answer | None: ...
 
-Global___SessionResponse: _TypeAlias = SessionResponse  # noqa: Y015
+Global___StreamSessionResponse: _TypeAlias = StreamSessionResponse  # noqa: Y015
 
 @_typing.final
 class GenerateRequest(_message.Message):
-    """GenerateRequest is a session in one message."""
+    """GenerateRequest is a session with one generate."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -234,15 +234,15 @@ class GenerateRequest(_message.Message):
     GENERATE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def open(self) -> _operations_pb2.Open:
-        """Model and seed. What concerns a session that outlives its call has no effect here."""
+        """The session. on_disconnect and idle_timeout have no effect."""
 
     @_builtins.property
     def prompt(self) -> _operations_pb2.Append:
-        """The text to go on from."""
+        """Required. The text to continue."""
 
     @_builtins.property
     def generate(self) -> _operations_pb2.Generate:
-        """How much to write, and how."""
+        """Required. What to generate."""
 
     def __init__(
         self,
@@ -269,11 +269,11 @@ class GenerateResponse(_message.Message):
     FINISHED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def chunk(self) -> _operations_pb2.Chunk:
-        """Text, as it comes."""
+        """Text, as it is generated."""
 
     @_builtins.property
     def finished(self) -> _operations_pb2.Finished:
-        """The end; nothing follows."""
+        """The end of the generation, in the last message."""
 
     def __init__(
         self,
@@ -293,7 +293,7 @@ Global___GenerateResponse: _TypeAlias = GenerateResponse  # noqa: Y015
 
 @_typing.final
 class CompleteRequest(_message.Message):
-    """CompleteRequest is a session in one message."""
+    """CompleteRequest is a session with one complete."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -302,15 +302,15 @@ class CompleteRequest(_message.Message):
     COMPLETE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def open(self) -> _operations_pb2.Open:
-        """The model; see GenerateRequest."""
+        """The session; as in GenerateRequest."""
 
     @_builtins.property
     def prompt(self) -> _operations_pb2.Append:
-        """The text to complete."""
+        """Required. The text to complete."""
 
     @_builtins.property
     def complete(self) -> _operations_pb2.Complete:
-        """How; partial_results has no effect here."""
+        """How to complete it; partial_results has no effect."""
 
     def __init__(
         self,
@@ -329,14 +329,14 @@ Global___CompleteRequest: _TypeAlias = CompleteRequest  # noqa: Y015
 
 @_typing.final
 class CompleteResponse(_message.Message):
-    """CompleteResponse holds the continuations."""
+    """CompleteResponse holds the completions."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     COMPLETED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def completed(self) -> _operations_pb2.Completed:
-        """What was found."""
+        """The completions."""
 
     def __init__(
         self,
@@ -353,7 +353,7 @@ Global___CompleteResponse: _TypeAlias = CompleteResponse  # noqa: Y015
 
 @_typing.final
 class ScoreRequest(_message.Message):
-    """ScoreRequest is a session in one message."""
+    """ScoreRequest is a session with one score."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -362,15 +362,15 @@ class ScoreRequest(_message.Message):
     SCORE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def open(self) -> _operations_pb2.Open:
-        """The model; see GenerateRequest."""
+        """The session; as in GenerateRequest."""
 
     @_builtins.property
     def prompt(self) -> _operations_pb2.Append:
-        """A text to begin with, that is not scored; may be left out."""
+        """A text that precedes the scored text and is not scored itself; may be unset."""
 
     @_builtins.property
     def score(self) -> _operations_pb2.Score:
-        """The text to score."""
+        """Required. The text to score."""
 
     def __init__(
         self,
@@ -396,7 +396,7 @@ class ScoreResponse(_message.Message):
     SCORED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def scored(self) -> _operations_pb2.Scored:
-        """How likely the text is."""
+        """The score."""
 
     def __init__(
         self,
@@ -413,29 +413,29 @@ Global___ScoreResponse: _TypeAlias = ScoreResponse  # noqa: Y015
 
 @_typing.final
 class ClassifyRequest(_message.Message):
-    """ClassifyRequest is a session in one message."""
+    """ClassifyRequest is a session with one classify."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     OPEN_FIELD_NUMBER: _builtins.int
-    TEXT_FIELD_NUMBER: _builtins.int
+    PROMPT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def open(self) -> _operations_pb2.Open:
-        """The model; see GenerateRequest."""
+        """The session; as in GenerateRequest."""
 
     @_builtins.property
-    def text(self) -> _operations_pb2.Append:
-        """The text to classify."""
+    def prompt(self) -> _operations_pb2.Append:
+        """Required. The text to classify."""
 
     def __init__(
         self,
         *,
         open: _operations_pb2.Open | None = ...,
-        text: _operations_pb2.Append | None = ...,
+        prompt: _operations_pb2.Append | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["open", b"open", "text", b"text"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["open", b"open", "prompt", b"prompt"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["open", b"open", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["open", b"open", "prompt", b"prompt"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -450,7 +450,7 @@ class ClassifyResponse(_message.Message):
     CLASSIFIED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def classified(self) -> _operations_pb2.Classified:
-        """What the model makes of the whole text."""
+        """The scores after the whole text."""
 
     def __init__(
         self,

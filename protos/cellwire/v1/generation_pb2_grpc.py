@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class GenerationServiceStub:
-    """GenerationService runs sessions, and single generations for callers who need no session.
+    """GenerationService runs sessions, and single calls for clients that need no session.
     """
 
     def __init__(self, channel):
@@ -35,10 +35,10 @@ class GenerationServiceStub:
         Args:
             channel: A grpc.Channel.
         """
-        self.Session = channel.stream_stream(
-                '/cellwire.v1.GenerationService/Session',
-                request_serializer=cellwire_dot_v1_dot_generation__pb2.SessionRequest.SerializeToString,
-                response_deserializer=cellwire_dot_v1_dot_generation__pb2.SessionResponse.FromString,
+        self.StreamSession = channel.stream_stream(
+                '/cellwire.v1.GenerationService/StreamSession',
+                request_serializer=cellwire_dot_v1_dot_generation__pb2.StreamSessionRequest.SerializeToString,
+                response_deserializer=cellwire_dot_v1_dot_generation__pb2.StreamSessionResponse.FromString,
                 _registered_method=True)
         self.Generate = channel.unary_stream(
                 '/cellwire.v1.GenerationService/Generate',
@@ -63,42 +63,46 @@ class GenerationServiceStub:
 
 
 class GenerationServiceServicer:
-    """GenerationService runs sessions, and single generations for callers who need no session.
+    """GenerationService runs sessions, and single calls for clients that need no session.
     """
 
-    def Session(self, request_iterator, context):
-        """Session is one session from open to close.
+    def StreamSession(self, request_iterator, context):
+        """StreamSession is one client's connection to one session.
 
-        The first message must be an open or an attach. Operations run in the order they are sent; cancel
-        overtakes. Every operation gets exactly one last answer under its operation_id: opened, attached,
-        appended, finished, completed, rewound, forked, scored, classified, cancelled, closed or rejected;
-        before it, generate sends chunks and complete may send completing.
+        The first message must be open or attach. Operations run in the order in which they are sent;
+        cancel overtakes. Every operation gets exactly one final answer under its operation_id: opened,
+        attached, appended, finished, completed, rewound, forked, scored, classified, cancelled, closed or
+        rejected. Before it, generate sends chunks and complete may send completing.
 
-        A rejected operation fails alone and the stream goes on. An operation_id that is in use is
-        rejected under that id, and the operation that has it goes on.
+        A rejected operation fails alone, and the stream continues. An operation whose operation_id is in
+        use is rejected under that id; the operation that holds the id continues.
 
-        These end the stream with a status: a first message that is not open or attach or does not come
-        within a minute (FAILED_PRECONDITION), an open or attach that fails (its own status), bytes that
-        are no message (INVALID_ARGUMENT), a message of more than 16 MiB (RESOURCE_EXHAUSTED), a session
-        that is deleted, taken over, or whose model is unloaded (ABORTED), a model that cannot be run
-        (INTERNAL), and a daemon that shuts down (UNAVAILABLE).
+        The stream ends with a status if
+        - the first message is neither open nor attach, or does not arrive within a minute
+        (FAILED_PRECONDITION);
+        - open or attach fails (its own status);
+        - the client sends bytes that are not a message (INVALID_ARGUMENT), or a message of more than
+        16 MiB (RESOURCE_EXHAUSTED);
+        - the session is deleted or taken over, or its model is unloaded (ABORTED);
+        - the model cannot be run (INTERNAL);
+        - the daemon shuts down (UNAVAILABLE). It takes no new operations and finishes those it has within
+        its drain timeout. An operation without an answer may or may not have run.
 
-        When the client half-closes, the operations already sent are finished, then the session ends
-        as if closed, and is kept if its open set on_disconnect. When the client goes away, or sends what
-        is no message or too long a one, the session does as on_disconnect said. A client that reads
-        slowly pauses its own generations and nobody else's.
+        When the client half-closes, the operations already sent are finished; then the session is deleted,
+        or kept if its open set on_disconnect to anything but DELETE. When the stream breaks (the client
+        goes away or cancels the call, or sends a message that is invalid or too long), on_disconnect says
+        what happens to the session. A client that reads slowly pauses only its own generation.
 
-        RESOURCE_EXHAUSTED: as an open's status, the daemon holds as many sessions as it has room for;
-        as an operation's, more than 64 operations or 1,000,000 characters of text are waiting.
-        A daemon that shuts down finishes the operations it has first, as far as its time for that
-        allows; one that has had no answer may or may not have been carried out.
+        RESOURCE_EXHAUSTED as the status of an open: the daemon has no room for another session. In
+        rejected: more than 64 operations, or operations with more than 1,000,000 tokens of text, are
+        waiting in the session.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Generate(self, request, context):
-        """Generate appends a prompt to a new session, generates from it, and forgets the session.
+        """Generate appends a prompt to a new session, generates from it, and deletes the session.
         The last response carries finished. Fails with the statuses of open, append and generate.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -106,7 +110,7 @@ class GenerationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Complete(self, request, context):
-        """Complete appends a prompt to a new session, completes it, and forgets the session. Fails with
+        """Complete appends a prompt to a new session, completes it, and deletes the session. Fails with
         the statuses of open, append and complete.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -114,7 +118,7 @@ class GenerationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Score(self, request, context):
-        """Score scores a text in a new session, after a prompt if there is one, and forgets the session.
+        """Score scores a text in a new session, after a prompt if there is one, and deletes the session.
         Fails with the statuses of open, append and score.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -122,7 +126,7 @@ class GenerationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Classify(self, request, context):
-        """Classify appends a text to a new session, classifies it, and forgets the session. Fails with the
+        """Classify appends a prompt to a new session, classifies it, and deletes the session. Fails with the
         statuses of open, append and classify.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -132,10 +136,10 @@ class GenerationServiceServicer:
 
 def add_GenerationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
-            'Session': grpc.stream_stream_rpc_method_handler(
-                    servicer.Session,
-                    request_deserializer=cellwire_dot_v1_dot_generation__pb2.SessionRequest.FromString,
-                    response_serializer=cellwire_dot_v1_dot_generation__pb2.SessionResponse.SerializeToString,
+            'StreamSession': grpc.stream_stream_rpc_method_handler(
+                    servicer.StreamSession,
+                    request_deserializer=cellwire_dot_v1_dot_generation__pb2.StreamSessionRequest.FromString,
+                    response_serializer=cellwire_dot_v1_dot_generation__pb2.StreamSessionResponse.SerializeToString,
             ),
             'Generate': grpc.unary_stream_rpc_method_handler(
                     servicer.Generate,
@@ -166,11 +170,11 @@ def add_GenerationServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class GenerationService:
-    """GenerationService runs sessions, and single generations for callers who need no session.
+    """GenerationService runs sessions, and single calls for clients that need no session.
     """
 
     @staticmethod
-    def Session(request_iterator,
+    def StreamSession(request_iterator,
             target,
             options=(),
             channel_credentials=None,
@@ -183,9 +187,9 @@ class GenerationService:
         return grpc.experimental.stream_stream(
             request_iterator,
             target,
-            '/cellwire.v1.GenerationService/Session',
-            cellwire_dot_v1_dot_generation__pb2.SessionRequest.SerializeToString,
-            cellwire_dot_v1_dot_generation__pb2.SessionResponse.FromString,
+            '/cellwire.v1.GenerationService/StreamSession',
+            cellwire_dot_v1_dot_generation__pb2.StreamSessionRequest.SerializeToString,
+            cellwire_dot_v1_dot_generation__pb2.StreamSessionResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,139 +27,151 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class GenerationServiceStub:
-    """GenerationService runs sessions, and single generations for callers who need no session."""
+    """GenerationService runs sessions, and single calls for clients that need no session."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> GenerationServiceAsyncStub: ...
-    Session: _grpc.StreamStreamMultiCallable[_generation_pb2.SessionRequest, _generation_pb2.SessionResponse]
-    """Session is one session from open to close.
+    StreamSession: _grpc.StreamStreamMultiCallable[_generation_pb2.StreamSessionRequest, _generation_pb2.StreamSessionResponse]
+    """StreamSession is one client's connection to one session.
 
-    The first message must be an open or an attach. Operations run in the order they are sent; cancel
-    overtakes. Every operation gets exactly one last answer under its operation_id: opened, attached,
-    appended, finished, completed, rewound, forked, scored, classified, cancelled, closed or rejected;
-    before it, generate sends chunks and complete may send completing.
+    The first message must be open or attach. Operations run in the order in which they are sent;
+    cancel overtakes. Every operation gets exactly one final answer under its operation_id: opened,
+    attached, appended, finished, completed, rewound, forked, scored, classified, cancelled, closed or
+    rejected. Before it, generate sends chunks and complete may send completing.
 
-    A rejected operation fails alone and the stream goes on. An operation_id that is in use is
-    rejected under that id, and the operation that has it goes on.
+    A rejected operation fails alone, and the stream continues. An operation whose operation_id is in
+    use is rejected under that id; the operation that holds the id continues.
 
-    These end the stream with a status: a first message that is not open or attach or does not come
-    within a minute (FAILED_PRECONDITION), an open or attach that fails (its own status), bytes that
-    are no message (INVALID_ARGUMENT), a message of more than 16 MiB (RESOURCE_EXHAUSTED), a session
-    that is deleted, taken over, or whose model is unloaded (ABORTED), a model that cannot be run
-    (INTERNAL), and a daemon that shuts down (UNAVAILABLE).
+    The stream ends with a status if
+    - the first message is neither open nor attach, or does not arrive within a minute
+      (FAILED_PRECONDITION);
+    - open or attach fails (its own status);
+    - the client sends bytes that are not a message (INVALID_ARGUMENT), or a message of more than
+      16 MiB (RESOURCE_EXHAUSTED);
+    - the session is deleted or taken over, or its model is unloaded (ABORTED);
+    - the model cannot be run (INTERNAL);
+    - the daemon shuts down (UNAVAILABLE). It takes no new operations and finishes those it has within
+      its drain timeout. An operation without an answer may or may not have run.
 
-    When the client half-closes, the operations already sent are finished, then the session ends
-    as if closed, and is kept if its open set on_disconnect. When the client goes away, or sends what
-    is no message or too long a one, the session does as on_disconnect said. A client that reads
-    slowly pauses its own generations and nobody else's.
+    When the client half-closes, the operations already sent are finished; then the session is deleted,
+    or kept if its open set on_disconnect to anything but DELETE. When the stream breaks (the client
+    goes away or cancels the call, or sends a message that is invalid or too long), on_disconnect says
+    what happens to the session. A client that reads slowly pauses only its own generation.
 
-    RESOURCE_EXHAUSTED: as an open's status, the daemon holds as many sessions as it has room for;
-    as an operation's, more than 64 operations or 1,000,000 characters of text are waiting.
-    A daemon that shuts down finishes the operations it has first, as far as its time for that
-    allows; one that has had no answer may or may not have been carried out.
+    RESOURCE_EXHAUSTED as the status of an open: the daemon has no room for another session. In
+    rejected: more than 64 operations, or operations with more than 1,000,000 tokens of text, are
+    waiting in the session.
     """
     Generate: _grpc.UnaryStreamMultiCallable[_generation_pb2.GenerateRequest, _generation_pb2.GenerateResponse]
-    """Generate appends a prompt to a new session, generates from it, and forgets the session.
+    """Generate appends a prompt to a new session, generates from it, and deletes the session.
     The last response carries finished. Fails with the statuses of open, append and generate.
     """
     Complete: _grpc.UnaryUnaryMultiCallable[_generation_pb2.CompleteRequest, _generation_pb2.CompleteResponse]
-    """Complete appends a prompt to a new session, completes it, and forgets the session. Fails with
+    """Complete appends a prompt to a new session, completes it, and deletes the session. Fails with
     the statuses of open, append and complete.
     """
     Score: _grpc.UnaryUnaryMultiCallable[_generation_pb2.ScoreRequest, _generation_pb2.ScoreResponse]
-    """Score scores a text in a new session, after a prompt if there is one, and forgets the session.
+    """Score scores a text in a new session, after a prompt if there is one, and deletes the session.
     Fails with the statuses of open, append and score.
     """
     Classify: _grpc.UnaryUnaryMultiCallable[_generation_pb2.ClassifyRequest, _generation_pb2.ClassifyResponse]
-    """Classify appends a text to a new session, classifies it, and forgets the session. Fails with the
+    """Classify appends a prompt to a new session, classifies it, and deletes the session. Fails with the
     statuses of open, append and classify.
     """
 
 @_typing.type_check_only
 class GenerationServiceAsyncStub(GenerationServiceStub):
-    """GenerationService runs sessions, and single generations for callers who need no session."""
+    """GenerationService runs sessions, and single calls for clients that need no session."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
-    Session: _aio.StreamStreamMultiCallable[_generation_pb2.SessionRequest, _generation_pb2.SessionResponse]  # type: ignore[assignment]
-    """Session is one session from open to close.
+    StreamSession: _aio.StreamStreamMultiCallable[_generation_pb2.StreamSessionRequest, _generation_pb2.StreamSessionResponse]  # type: ignore[assignment]
+    """StreamSession is one client's connection to one session.
 
-    The first message must be an open or an attach. Operations run in the order they are sent; cancel
-    overtakes. Every operation gets exactly one last answer under its operation_id: opened, attached,
-    appended, finished, completed, rewound, forked, scored, classified, cancelled, closed or rejected;
-    before it, generate sends chunks and complete may send completing.
+    The first message must be open or attach. Operations run in the order in which they are sent;
+    cancel overtakes. Every operation gets exactly one final answer under its operation_id: opened,
+    attached, appended, finished, completed, rewound, forked, scored, classified, cancelled, closed or
+    rejected. Before it, generate sends chunks and complete may send completing.
 
-    A rejected operation fails alone and the stream goes on. An operation_id that is in use is
-    rejected under that id, and the operation that has it goes on.
+    A rejected operation fails alone, and the stream continues. An operation whose operation_id is in
+    use is rejected under that id; the operation that holds the id continues.
 
-    These end the stream with a status: a first message that is not open or attach or does not come
-    within a minute (FAILED_PRECONDITION), an open or attach that fails (its own status), bytes that
-    are no message (INVALID_ARGUMENT), a message of more than 16 MiB (RESOURCE_EXHAUSTED), a session
-    that is deleted, taken over, or whose model is unloaded (ABORTED), a model that cannot be run
-    (INTERNAL), and a daemon that shuts down (UNAVAILABLE).
+    The stream ends with a status if
+    - the first message is neither open nor attach, or does not arrive within a minute
+      (FAILED_PRECONDITION);
+    - open or attach fails (its own status);
+    - the client sends bytes that are not a message (INVALID_ARGUMENT), or a message of more than
+      16 MiB (RESOURCE_EXHAUSTED);
+    - the session is deleted or taken over, or its model is unloaded (ABORTED);
+    - the model cannot be run (INTERNAL);
+    - the daemon shuts down (UNAVAILABLE). It takes no new operations and finishes those it has within
+      its drain timeout. An operation without an answer may or may not have run.
 
-    When the client half-closes, the operations already sent are finished, then the session ends
-    as if closed, and is kept if its open set on_disconnect. When the client goes away, or sends what
-    is no message or too long a one, the session does as on_disconnect said. A client that reads
-    slowly pauses its own generations and nobody else's.
+    When the client half-closes, the operations already sent are finished; then the session is deleted,
+    or kept if its open set on_disconnect to anything but DELETE. When the stream breaks (the client
+    goes away or cancels the call, or sends a message that is invalid or too long), on_disconnect says
+    what happens to the session. A client that reads slowly pauses only its own generation.
 
-    RESOURCE_EXHAUSTED: as an open's status, the daemon holds as many sessions as it has room for;
-    as an operation's, more than 64 operations or 1,000,000 characters of text are waiting.
-    A daemon that shuts down finishes the operations it has first, as far as its time for that
-    allows; one that has had no answer may or may not have been carried out.
+    RESOURCE_EXHAUSTED as the status of an open: the daemon has no room for another session. In
+    rejected: more than 64 operations, or operations with more than 1,000,000 tokens of text, are
+    waiting in the session.
     """
     Generate: _aio.UnaryStreamMultiCallable[_generation_pb2.GenerateRequest, _generation_pb2.GenerateResponse]  # type: ignore[assignment]
-    """Generate appends a prompt to a new session, generates from it, and forgets the session.
+    """Generate appends a prompt to a new session, generates from it, and deletes the session.
     The last response carries finished. Fails with the statuses of open, append and generate.
     """
     Complete: _aio.UnaryUnaryMultiCallable[_generation_pb2.CompleteRequest, _generation_pb2.CompleteResponse]  # type: ignore[assignment]
-    """Complete appends a prompt to a new session, completes it, and forgets the session. Fails with
+    """Complete appends a prompt to a new session, completes it, and deletes the session. Fails with
     the statuses of open, append and complete.
     """
     Score: _aio.UnaryUnaryMultiCallable[_generation_pb2.ScoreRequest, _generation_pb2.ScoreResponse]  # type: ignore[assignment]
-    """Score scores a text in a new session, after a prompt if there is one, and forgets the session.
+    """Score scores a text in a new session, after a prompt if there is one, and deletes the session.
     Fails with the statuses of open, append and score.
     """
     Classify: _aio.UnaryUnaryMultiCallable[_generation_pb2.ClassifyRequest, _generation_pb2.ClassifyResponse]  # type: ignore[assignment]
-    """Classify appends a text to a new session, classifies it, and forgets the session. Fails with the
+    """Classify appends a prompt to a new session, classifies it, and deletes the session. Fails with the
     statuses of open, append and classify.
     """
 
 class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
-    """GenerationService runs sessions, and single generations for callers who need no session."""
+    """GenerationService runs sessions, and single calls for clients that need no session."""
 
     @_abc_1.abstractmethod
-    def Session(
+    def StreamSession(
         self,
-        request_iterator: _MaybeAsyncIterator[_generation_pb2.SessionRequest],
+        request_iterator: _MaybeAsyncIterator[_generation_pb2.StreamSessionRequest],
         context: _ServicerContext,
-    ) -> _typing.Union[_abc.Iterator[_generation_pb2.SessionResponse], _abc.AsyncIterator[_generation_pb2.SessionResponse]]:
-        """Session is one session from open to close.
+    ) -> _typing.Union[_abc.Iterator[_generation_pb2.StreamSessionResponse], _abc.AsyncIterator[_generation_pb2.StreamSessionResponse]]:
+        """StreamSession is one client's connection to one session.
 
-        The first message must be an open or an attach. Operations run in the order they are sent; cancel
-        overtakes. Every operation gets exactly one last answer under its operation_id: opened, attached,
-        appended, finished, completed, rewound, forked, scored, classified, cancelled, closed or rejected;
-        before it, generate sends chunks and complete may send completing.
+        The first message must be open or attach. Operations run in the order in which they are sent;
+        cancel overtakes. Every operation gets exactly one final answer under its operation_id: opened,
+        attached, appended, finished, completed, rewound, forked, scored, classified, cancelled, closed or
+        rejected. Before it, generate sends chunks and complete may send completing.
 
-        A rejected operation fails alone and the stream goes on. An operation_id that is in use is
-        rejected under that id, and the operation that has it goes on.
+        A rejected operation fails alone, and the stream continues. An operation whose operation_id is in
+        use is rejected under that id; the operation that holds the id continues.
 
-        These end the stream with a status: a first message that is not open or attach or does not come
-        within a minute (FAILED_PRECONDITION), an open or attach that fails (its own status), bytes that
-        are no message (INVALID_ARGUMENT), a message of more than 16 MiB (RESOURCE_EXHAUSTED), a session
-        that is deleted, taken over, or whose model is unloaded (ABORTED), a model that cannot be run
-        (INTERNAL), and a daemon that shuts down (UNAVAILABLE).
+        The stream ends with a status if
+        - the first message is neither open nor attach, or does not arrive within a minute
+          (FAILED_PRECONDITION);
+        - open or attach fails (its own status);
+        - the client sends bytes that are not a message (INVALID_ARGUMENT), or a message of more than
+          16 MiB (RESOURCE_EXHAUSTED);
+        - the session is deleted or taken over, or its model is unloaded (ABORTED);
+        - the model cannot be run (INTERNAL);
+        - the daemon shuts down (UNAVAILABLE). It takes no new operations and finishes those it has within
+          its drain timeout. An operation without an answer may or may not have run.
 
-        When the client half-closes, the operations already sent are finished, then the session ends
-        as if closed, and is kept if its open set on_disconnect. When the client goes away, or sends what
-        is no message or too long a one, the session does as on_disconnect said. A client that reads
-        slowly pauses its own generations and nobody else's.
+        When the client half-closes, the operations already sent are finished; then the session is deleted,
+        or kept if its open set on_disconnect to anything but DELETE. When the stream breaks (the client
+        goes away or cancels the call, or sends a message that is invalid or too long), on_disconnect says
+        what happens to the session. A client that reads slowly pauses only its own generation.
 
-        RESOURCE_EXHAUSTED: as an open's status, the daemon holds as many sessions as it has room for;
-        as an operation's, more than 64 operations or 1,000,000 characters of text are waiting.
-        A daemon that shuts down finishes the operations it has first, as far as its time for that
-        allows; one that has had no answer may or may not have been carried out.
+        RESOURCE_EXHAUSTED as the status of an open: the daemon has no room for another session. In
+        rejected: more than 64 operations, or operations with more than 1,000,000 tokens of text, are
+        waiting in the session.
         """
 
     @_abc_1.abstractmethod
@@ -168,7 +180,7 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _generation_pb2.GenerateRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_generation_pb2.GenerateResponse], _abc.AsyncIterator[_generation_pb2.GenerateResponse]]:
-        """Generate appends a prompt to a new session, generates from it, and forgets the session.
+        """Generate appends a prompt to a new session, generates from it, and deletes the session.
         The last response carries finished. Fails with the statuses of open, append and generate.
         """
 
@@ -178,7 +190,7 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _generation_pb2.CompleteRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_generation_pb2.CompleteResponse, _abc.Awaitable[_generation_pb2.CompleteResponse]]:
-        """Complete appends a prompt to a new session, completes it, and forgets the session. Fails with
+        """Complete appends a prompt to a new session, completes it, and deletes the session. Fails with
         the statuses of open, append and complete.
         """
 
@@ -188,7 +200,7 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _generation_pb2.ScoreRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_generation_pb2.ScoreResponse, _abc.Awaitable[_generation_pb2.ScoreResponse]]:
-        """Score scores a text in a new session, after a prompt if there is one, and forgets the session.
+        """Score scores a text in a new session, after a prompt if there is one, and deletes the session.
         Fails with the statuses of open, append and score.
         """
 
@@ -198,7 +210,7 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _generation_pb2.ClassifyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_generation_pb2.ClassifyResponse, _abc.Awaitable[_generation_pb2.ClassifyResponse]]:
-        """Classify appends a text to a new session, classifies it, and forgets the session. Fails with the
+        """Classify appends a prompt to a new session, classifies it, and deletes the session. Fails with the
         statuses of open, append and classify.
         """
 

@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -18,18 +19,109 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _ModelView:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ModelViewEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ModelView.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    MODEL_VIEW_UNSPECIFIED: _ModelView.ValueType  # 0
+    """As BASIC."""
+    MODEL_VIEW_BASIC: _ModelView.ValueType  # 1
+    """Everything except the symbols of the vocabulary."""
+    MODEL_VIEW_FULL: _ModelView.ValueType  # 2
+    """Everything."""
+
+class ModelView(_ModelView, metaclass=_ModelViewEnumTypeWrapper):
+    """ModelView selects the fields of a Model."""
+
+MODEL_VIEW_UNSPECIFIED: ModelView.ValueType  # 0
+"""As BASIC."""
+MODEL_VIEW_BASIC: ModelView.ValueType  # 1
+"""Everything except the symbols of the vocabulary."""
+MODEL_VIEW_FULL: ModelView.ValueType  # 2
+"""Everything."""
+Global___ModelView: _TypeAlias = ModelView  # noqa: Y015
+
 @_typing.final
-class ListModelsRequest(_message.Message):
-    """ListModelsRequest asks for all models."""
+class GetModelRequest(_message.Message):
+    """GetModelRequest names a model."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    NAME_FIELD_NUMBER: _builtins.int
+    VIEW_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The model's name; empty means the default model."""
+    view: Global___ModelView.ValueType
+    """How much of the model to return."""
     def __init__(
         self,
+        *,
+        name: _builtins.str = ...,
+        view: Global___ModelView.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "view", b"view"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetModelRequest: _TypeAlias = GetModelRequest  # noqa: Y015
+
+@_typing.final
+class GetModelResponse(_message.Message):
+    """GetModelResponse holds the model."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def model(self) -> Global___Model:
+        """The model."""
+
+    def __init__(
+        self,
+        *,
+        model: Global___Model | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetModelResponse: _TypeAlias = GetModelResponse  # noqa: Y015
+
+@_typing.final
+class ListModelsRequest(_message.Message):
+    """ListModelsRequest selects a page of the list of models."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    VIEW_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """The most models to return. 0 means 100; values above 1,000 mean 1,000; negative values are
+    INVALID_ARGUMENT. A page may hold fewer models even if it is not the last.
+    """
+    page_token: _builtins.str
+    """The next_page_token of the page before this one; empty for the first page. INVALID_ARGUMENT if it
+    is no token of this daemon's, or no longer valid because models were loaded or unloaded since.
+    """
+    view: Global___ModelView.ValueType
+    """How much of each model to return."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        view: Global___ModelView.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -37,23 +129,27 @@ Global___ListModelsRequest: _TypeAlias = ListModelsRequest  # noqa: Y015
 
 @_typing.final
 class ListModelsResponse(_message.Message):
-    """ListModelsResponse lists them."""
+    """ListModelsResponse is a page of the list of models."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     MODELS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """The page_token of the next page; empty on the last page."""
     @_builtins.property
     def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___Model]:
-        """The models, the default first, then in the order they were given to the daemon."""
+        """The models of this page."""
 
     def __init__(
         self,
         *,
         models: _abc.Iterable[Global___Model] | None = ...,
+        next_page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["models", b"models"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["models", b"models", "next_page_token", b"next_page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -61,13 +157,13 @@ Global___ListModelsResponse: _TypeAlias = ListModelsResponse  # noqa: Y015
 
 @_typing.final
 class LoadModelRequest(_message.Message):
-    """LoadModelRequest names a file."""
+    """LoadModelRequest names a file of the model folder."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """The model's name: the file's, without the folder and the ending ".onnx"."""
+    """Required. The model's name: the file name without the suffix ".onnx"."""
     def __init__(
         self,
         *,
@@ -83,14 +179,14 @@ Global___LoadModelRequest: _TypeAlias = LoadModelRequest  # noqa: Y015
 
 @_typing.final
 class LoadModelResponse(_message.Message):
-    """LoadModelResponse describes what is being served now."""
+    """LoadModelResponse holds the loaded model."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     MODEL_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def model(self) -> Global___Model:
-        """The model."""
+        """The model, in MODEL_VIEW_BASIC."""
 
     def __init__(
         self,
@@ -113,7 +209,7 @@ class UnloadModelRequest(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Its name as in ListModels."""
+    """Required. The model's name, as in ListModels."""
     def __init__(
         self,
         *,
@@ -129,21 +225,21 @@ Global___UnloadModelRequest: _TypeAlias = UnloadModelRequest  # noqa: Y015
 
 @_typing.final
 class UnloadModelResponse(_message.Message):
-    """UnloadModelResponse says what went with it."""
+    """UnloadModelResponse reports what ended with the model."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    SESSIONS_FIELD_NUMBER: _builtins.int
-    sessions: _builtins.int
-    """How many sessions ended."""
+    ENDED_SESSION_COUNT_FIELD_NUMBER: _builtins.int
+    ended_session_count: _builtins.int
+    """The number of sessions that ended."""
     def __init__(
         self,
         *,
-        sessions: _builtins.int = ...,
+        ended_session_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["sessions", b"sessions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ended_session_count", b"ended_session_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -151,67 +247,67 @@ Global___UnloadModelResponse: _TypeAlias = UnloadModelResponse  # noqa: Y015
 
 @_typing.final
 class Model(_message.Message):
-    """Model describes a model that is being served."""
+    """Model describes a model that the daemon serves."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
     SHA256_FIELD_NUMBER: _builtins.int
-    CELL_FIELD_NUMBER: _builtins.int
-    LAYERS_FIELD_NUMBER: _builtins.int
-    HIDDEN_FIELD_NUMBER: _builtins.int
+    CELL_KIND_FIELD_NUMBER: _builtins.int
+    LAYER_COUNT_FIELD_NUMBER: _builtins.int
+    HIDDEN_SIZE_FIELD_NUMBER: _builtins.int
     VOCABULARY_FIELD_NUMBER: _builtins.int
     STATE_BYTES_FIELD_NUMBER: _builtins.int
     TRAINING_FIELD_NUMBER: _builtins.int
     PROVIDER_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
-    WRITES_FIELD_NUMBER: _builtins.int
+    GENERATES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Its name: its file's name without the ending."""
+    """The model's name: its file name without the suffix ".onnx"."""
     sha256: _builtins.str
-    """The SHA-256 of its file, in hexadecimal."""
-    cell: _builtins.str
-    """The kind of cell, for example "lstm"."""
-    layers: _builtins.int
-    """How many layers are stacked."""
-    hidden: _builtins.int
-    """Units in each layer."""
+    """The SHA-256 of the model file, in hexadecimal."""
+    cell_kind: _builtins.str
+    """The kind of recurrent cell, for example "lstm"."""
+    layer_count: _builtins.int
+    """The number of stacked layers."""
+    hidden_size: _builtins.int
+    """The number of units in each layer."""
     state_bytes: _builtins.int
-    """The size of one session's state in bytes."""
+    """The size of one session's state, in bytes."""
     provider: _builtins.str
-    """The execution provider it runs on, for example "CPUExecutionProvider"."""
-    writes: _builtins.bool
-    """Whether it can write: generate, complete and score."""
+    """The execution provider that runs the model, for example "CPUExecutionProvider"."""
+    generates: _builtins.bool
+    """Whether the model generates text, and so supports generate, complete and score."""
     @_builtins.property
     def vocabulary(self) -> Global___Vocabulary:
-        """What it reads and writes."""
+        """The symbols that the model reads and generates."""
 
     @_builtins.property
     def training(self) -> Global___Training:
-        """What the exporter wrote of the model's training; unset for a model that does not say."""
+        """How the model was trained; unset if its file does not say."""
 
     @_builtins.property
     def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What it tells texts apart by; empty for a model that only writes."""
+        """The labels that the model classifies with; empty for a model without a classifier."""
 
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         sha256: _builtins.str = ...,
-        cell: _builtins.str = ...,
-        layers: _builtins.int = ...,
-        hidden: _builtins.int = ...,
+        cell_kind: _builtins.str = ...,
+        layer_count: _builtins.int = ...,
+        hidden_size: _builtins.int = ...,
         vocabulary: Global___Vocabulary | None = ...,
         state_bytes: _builtins.int = ...,
         training: Global___Training | None = ...,
         provider: _builtins.str = ...,
         labels: _abc.Iterable[_builtins.str] | None = ...,
-        writes: _builtins.bool = ...,
+        generates: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["training", b"training", "vocabulary", b"vocabulary"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cell", b"cell", "hidden", b"hidden", "labels", b"labels", "layers", b"layers", "name", b"name", "provider", b"provider", "sha256", b"sha256", "state_bytes", b"state_bytes", "training", b"training", "vocabulary", b"vocabulary", "writes", b"writes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cell_kind", b"cell_kind", "generates", b"generates", "hidden_size", b"hidden_size", "labels", b"labels", "layer_count", b"layer_count", "name", b"name", "provider", b"provider", "sha256", b"sha256", "state_bytes", b"state_bytes", "training", b"training", "vocabulary", b"vocabulary"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -219,29 +315,32 @@ Global___Model: _TypeAlias = Model  # noqa: Y015
 
 @_typing.final
 class Vocabulary(_message.Message):
-    """Vocabulary says what a model's texts are made of."""
+    """Vocabulary describes the symbols of a model."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CHARACTERS_FIELD_NUMBER: _builtins.int
     BYTES_FIELD_NUMBER: _builtins.int
     WORDS_FIELD_NUMBER: _builtins.int
-    UNKNOWN_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    UNKNOWN_SYMBOL_FIELD_NUMBER: _builtins.int
     LOWER_CASE_FIELD_NUMBER: _builtins.int
     UNICODE_FORM_FIELD_NUMBER: _builtins.int
-    unknown: _builtins.str
-    """What stands for symbols that the model does not know, if it has such a symbol."""
+    size: _builtins.int
+    """The number of symbols, in every view."""
+    unknown_symbol: _builtins.str
+    """The symbol that stands for symbols outside the vocabulary; unset if the model has none."""
     lower_case: _builtins.bool
-    """Whether texts are put into lower case before the model reads them."""
+    """Whether text is converted to lower case before the model reads it."""
     unicode_form: _builtins.str
-    """The Unicode normalisation form that texts are put into, for example "NFC"; empty for none."""
+    """The Unicode normalisation form that text is converted to, for example "NFC"; empty for none."""
     @_builtins.property
     def characters(self) -> Global___Characters:
         """Characters."""
 
     @_builtins.property
     def bytes(self) -> Global___Bytes:
-        """Bytes: texts are UTF-8."""
+        """Bytes: text is UTF-8."""
 
     @_builtins.property
     def words(self) -> Global___Words:
@@ -253,20 +352,21 @@ class Vocabulary(_message.Message):
         characters: Global___Characters | None = ...,
         bytes: Global___Bytes | None = ...,
         words: Global___Words | None = ...,
-        unknown: _builtins.str | None = ...,
+        size: _builtins.int = ...,
+        unknown_symbol: _builtins.str | None = ...,
         lower_case: _builtins.bool = ...,
         unicode_form: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_unknown", b"_unknown", "bytes", b"bytes", "characters", b"characters", "kind", b"kind", "unknown", b"unknown", "words", b"words"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_unknown_symbol", b"_unknown_symbol", "bytes", b"bytes", "characters", b"characters", "kind", b"kind", "unknown_symbol", b"unknown_symbol", "words", b"words"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_unknown", b"_unknown", "bytes", b"bytes", "characters", b"characters", "kind", b"kind", "lower_case", b"lower_case", "unicode_form", b"unicode_form", "unknown", b"unknown", "words", b"words"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_unknown_symbol", b"_unknown_symbol", "bytes", b"bytes", "characters", b"characters", "kind", b"kind", "lower_case", b"lower_case", "size", b"size", "unicode_form", b"unicode_form", "unknown_symbol", b"unknown_symbol", "words", b"words"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__unknown: _TypeAlias = _typing.Literal["unknown"]  # noqa: Y015
-    _WhichOneofArgType__unknown: _TypeAlias = _typing.Literal["_unknown", b"_unknown"]  # noqa: Y015
+    _WhichOneofReturnType__unknown_symbol: _TypeAlias = _typing.Literal["unknown_symbol"]  # noqa: Y015
+    _WhichOneofArgType__unknown_symbol: _TypeAlias = _typing.Literal["_unknown_symbol", b"_unknown_symbol"]  # noqa: Y015
     _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["characters", "bytes", "words"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__unknown) -> _WhichOneofReturnType__unknown | None: ...
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__unknown_symbol) -> _WhichOneofReturnType__unknown_symbol | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -281,7 +381,7 @@ class Characters(_message.Message):
     SYMBOLS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def symbols(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The symbols, in the order of their ids; every text is made of these alone."""
+        """The symbols, in the order of their ids; only in MODEL_VIEW_FULL."""
 
     def __init__(
         self,
@@ -298,7 +398,7 @@ Global___Characters: _TypeAlias = Characters  # noqa: Y015
 
 @_typing.final
 class Bytes(_message.Message):
-    """Bytes is a vocabulary of the 256 bytes, in their order."""
+    """Bytes is a vocabulary of the 256 bytes, in numerical order."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -315,9 +415,9 @@ Global___Bytes: _TypeAlias = Bytes  # noqa: Y015
 
 @_typing.final
 class Words(_message.Message):
-    """Words is a vocabulary of words, and of single characters between them. A text is cut into runs of
-    letters, digits, marks, apostrophes and underscores, and single other characters; each append by
-    itself, so that its end ends a word.
+    """Words is a vocabulary of words, and of the single characters between words. Text is split into runs
+    of letters, digits, marks, apostrophes and underscores, and single other characters. Each append is
+    split separately: a word ends where its append ends.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -325,10 +425,10 @@ class Words(_message.Message):
     SYMBOLS_FIELD_NUMBER: _builtins.int
     SEPARATOR_FIELD_NUMBER: _builtins.int
     separator: _builtins.str
-    """What stands between two words where the vocabulary has no white space of its own."""
+    """What is written between two words if the vocabulary has no white space."""
     @_builtins.property
     def symbols(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The symbols, in the order of their ids."""
+        """The symbols, in the order of their ids; only in MODEL_VIEW_FULL."""
 
     def __init__(
         self,
@@ -346,35 +446,35 @@ Global___Words: _TypeAlias = Words  # noqa: Y015
 
 @_typing.final
 class Training(_message.Message):
-    """Training says where a model comes from."""
+    """Training describes how a model was trained."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CORPUS_FIELD_NUMBER: _builtins.int
-    STEPS_FIELD_NUMBER: _builtins.int
+    STEP_COUNT_FIELD_NUMBER: _builtins.int
     VALIDATION_BITS_PER_CHARACTER_FIELD_NUMBER: _builtins.int
     PARITY_ERROR_FIELD_NUMBER: _builtins.int
     corpus: _builtins.str
-    """The name of the text it learnt from."""
-    steps: _builtins.int
-    """Optimizer steps taken."""
+    """The name of the corpus."""
+    step_count: _builtins.int
+    """The number of optimizer steps."""
     validation_bits_per_character: _builtins.float
-    """Bits per character on text it has not learnt from."""
+    """Bits per character on text that was held out of the training."""
     parity_error: _builtins.float
-    """The greatest difference between what it computes and what the trained network does, in units of
-    the greatest value where that is above 1.
+    """The greatest difference between the output of the model file and that of the trained network,
+    relative to the greatest output where that is above 1.
     """
     def __init__(
         self,
         *,
         corpus: _builtins.str = ...,
-        steps: _builtins.int = ...,
+        step_count: _builtins.int = ...,
         validation_bits_per_character: _builtins.float = ...,
         parity_error: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["corpus", b"corpus", "parity_error", b"parity_error", "steps", b"steps", "validation_bits_per_character", b"validation_bits_per_character"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corpus", b"corpus", "parity_error", b"parity_error", "step_count", b"step_count", "validation_bits_per_character", b"validation_bits_per_character"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ModelsServiceStub:
-    """ModelsService tells which models the daemon serves, and changes it while others are served.
+    """ModelsService describes the models that the daemon serves, and loads and unloads them while it runs.
     """
 
     def __init__(self, channel):
@@ -35,6 +35,11 @@ class ModelsServiceStub:
         Args:
             channel: A grpc.Channel.
         """
+        self.GetModel = channel.unary_unary(
+                '/cellwire.v1.ModelsService/GetModel',
+                request_serializer=cellwire_dot_v1_dot_models__pb2.GetModelRequest.SerializeToString,
+                response_deserializer=cellwire_dot_v1_dot_models__pb2.GetModelResponse.FromString,
+                _registered_method=True)
         self.ListModels = channel.unary_unary(
                 '/cellwire.v1.ModelsService/ListModels',
                 request_serializer=cellwire_dot_v1_dot_models__pb2.ListModelsRequest.SerializeToString,
@@ -53,11 +58,19 @@ class ModelsServiceStub:
 
 
 class ModelsServiceServicer:
-    """ModelsService tells which models the daemon serves, and changes it while others are served.
+    """ModelsService describes the models that the daemon serves, and loads and unloads them while it runs.
     """
 
+    def GetModel(self, request, context):
+        """GetModel returns one model. NOT_FOUND if the daemon serves no model of that name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListModels(self, request, context):
-        """ListModels returns every model, the default first.
+        """ListModels returns the models, the default first, then the others in the order in which they were
+        loaded.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -65,18 +78,18 @@ class ModelsServiceServicer:
 
     def LoadModel(self, request, context):
         """LoadModel serves another file of the daemon's model folder (`cellwire serve --model-folder`).
-        PERMISSION_DENIED if the daemon has no such folder; NOT_FOUND if there is no such file in it;
-        ALREADY_EXISTS if a model of that name is being served; INVALID_ARGUMENT if the file cannot be
-        served, saying why.
+        PERMISSION_DENIED if the daemon has no model folder; NOT_FOUND if the folder has no such file;
+        ALREADY_EXISTS if a model of that name is served; INVALID_ARGUMENT if the file cannot be served,
+        with the reason in the message.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UnloadModel(self, request, context):
-        """UnloadModel stops serving a model. Its sessions end: their streams with ABORTED, saying so.
-        PERMISSION_DENIED if the daemon has no model folder; NOT_FOUND if there is no such model;
-        FAILED_PRECONDITION for the default.
+        """UnloadModel stops serving a model. Its sessions end, and their streams end with ABORTED.
+        PERMISSION_DENIED if the daemon has no model folder; NOT_FOUND if the daemon serves no model of
+        that name; FAILED_PRECONDITION for the default model.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -85,6 +98,11 @@ class ModelsServiceServicer:
 
 def add_ModelsServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'GetModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetModel,
+                    request_deserializer=cellwire_dot_v1_dot_models__pb2.GetModelRequest.FromString,
+                    response_serializer=cellwire_dot_v1_dot_models__pb2.GetModelResponse.SerializeToString,
+            ),
             'ListModels': grpc.unary_unary_rpc_method_handler(
                     servicer.ListModels,
                     request_deserializer=cellwire_dot_v1_dot_models__pb2.ListModelsRequest.FromString,
@@ -109,8 +127,35 @@ def add_ModelsServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ModelsService:
-    """ModelsService tells which models the daemon serves, and changes it while others are served.
+    """ModelsService describes the models that the daemon serves, and loads and unloads them while it runs.
     """
+
+    @staticmethod
+    def GetModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cellwire.v1.ModelsService/GetModel',
+            cellwire_dot_v1_dot_models__pb2.GetModelRequest.SerializeToString,
+            cellwire_dot_v1_dot_models__pb2.GetModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def ListModels(request,

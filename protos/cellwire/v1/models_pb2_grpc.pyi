@@ -27,47 +27,63 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ModelsServiceStub:
-    """ModelsService tells which models the daemon serves, and changes it while others are served."""
+    """ModelsService describes the models that the daemon serves, and loads and unloads them while it runs."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ModelsServiceAsyncStub: ...
+    GetModel: _grpc.UnaryUnaryMultiCallable[_models_pb2.GetModelRequest, _models_pb2.GetModelResponse]
+    """GetModel returns one model. NOT_FOUND if the daemon serves no model of that name."""
     ListModels: _grpc.UnaryUnaryMultiCallable[_models_pb2.ListModelsRequest, _models_pb2.ListModelsResponse]
-    """ListModels returns every model, the default first."""
+    """ListModels returns the models, the default first, then the others in the order in which they were
+    loaded.
+    """
     LoadModel: _grpc.UnaryUnaryMultiCallable[_models_pb2.LoadModelRequest, _models_pb2.LoadModelResponse]
     """LoadModel serves another file of the daemon's model folder (`cellwire serve --model-folder`).
-    PERMISSION_DENIED if the daemon has no such folder; NOT_FOUND if there is no such file in it;
-    ALREADY_EXISTS if a model of that name is being served; INVALID_ARGUMENT if the file cannot be
-    served, saying why.
+    PERMISSION_DENIED if the daemon has no model folder; NOT_FOUND if the folder has no such file;
+    ALREADY_EXISTS if a model of that name is served; INVALID_ARGUMENT if the file cannot be served,
+    with the reason in the message.
     """
     UnloadModel: _grpc.UnaryUnaryMultiCallable[_models_pb2.UnloadModelRequest, _models_pb2.UnloadModelResponse]
-    """UnloadModel stops serving a model. Its sessions end: their streams with ABORTED, saying so.
-    PERMISSION_DENIED if the daemon has no model folder; NOT_FOUND if there is no such model;
-    FAILED_PRECONDITION for the default.
+    """UnloadModel stops serving a model. Its sessions end, and their streams end with ABORTED.
+    PERMISSION_DENIED if the daemon has no model folder; NOT_FOUND if the daemon serves no model of
+    that name; FAILED_PRECONDITION for the default model.
     """
 
 @_typing.type_check_only
 class ModelsServiceAsyncStub(ModelsServiceStub):
-    """ModelsService tells which models the daemon serves, and changes it while others are served."""
+    """ModelsService describes the models that the daemon serves, and loads and unloads them while it runs."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
+    GetModel: _aio.UnaryUnaryMultiCallable[_models_pb2.GetModelRequest, _models_pb2.GetModelResponse]  # type: ignore[assignment]
+    """GetModel returns one model. NOT_FOUND if the daemon serves no model of that name."""
     ListModels: _aio.UnaryUnaryMultiCallable[_models_pb2.ListModelsRequest, _models_pb2.ListModelsResponse]  # type: ignore[assignment]
-    """ListModels returns every model, the default first."""
+    """ListModels returns the models, the default first, then the others in the order in which they were
+    loaded.
+    """
     LoadModel: _aio.UnaryUnaryMultiCallable[_models_pb2.LoadModelRequest, _models_pb2.LoadModelResponse]  # type: ignore[assignment]
     """LoadModel serves another file of the daemon's model folder (`cellwire serve --model-folder`).
-    PERMISSION_DENIED if the daemon has no such folder; NOT_FOUND if there is no such file in it;
-    ALREADY_EXISTS if a model of that name is being served; INVALID_ARGUMENT if the file cannot be
-    served, saying why.
+    PERMISSION_DENIED if the daemon has no model folder; NOT_FOUND if the folder has no such file;
+    ALREADY_EXISTS if a model of that name is served; INVALID_ARGUMENT if the file cannot be served,
+    with the reason in the message.
     """
     UnloadModel: _aio.UnaryUnaryMultiCallable[_models_pb2.UnloadModelRequest, _models_pb2.UnloadModelResponse]  # type: ignore[assignment]
-    """UnloadModel stops serving a model. Its sessions end: their streams with ABORTED, saying so.
-    PERMISSION_DENIED if the daemon has no model folder; NOT_FOUND if there is no such model;
-    FAILED_PRECONDITION for the default.
+    """UnloadModel stops serving a model. Its sessions end, and their streams end with ABORTED.
+    PERMISSION_DENIED if the daemon has no model folder; NOT_FOUND if the daemon serves no model of
+    that name; FAILED_PRECONDITION for the default model.
     """
 
 class ModelsServiceServicer(metaclass=_abc_1.ABCMeta):
-    """ModelsService tells which models the daemon serves, and changes it while others are served."""
+    """ModelsService describes the models that the daemon serves, and loads and unloads them while it runs."""
+
+    @_abc_1.abstractmethod
+    def GetModel(
+        self,
+        request: _models_pb2.GetModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_models_pb2.GetModelResponse, _abc.Awaitable[_models_pb2.GetModelResponse]]:
+        """GetModel returns one model. NOT_FOUND if the daemon serves no model of that name."""
 
     @_abc_1.abstractmethod
     def ListModels(
@@ -75,7 +91,9 @@ class ModelsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _models_pb2.ListModelsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_models_pb2.ListModelsResponse, _abc.Awaitable[_models_pb2.ListModelsResponse]]:
-        """ListModels returns every model, the default first."""
+        """ListModels returns the models, the default first, then the others in the order in which they were
+        loaded.
+        """
 
     @_abc_1.abstractmethod
     def LoadModel(
@@ -84,9 +102,9 @@ class ModelsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_models_pb2.LoadModelResponse, _abc.Awaitable[_models_pb2.LoadModelResponse]]:
         """LoadModel serves another file of the daemon's model folder (`cellwire serve --model-folder`).
-        PERMISSION_DENIED if the daemon has no such folder; NOT_FOUND if there is no such file in it;
-        ALREADY_EXISTS if a model of that name is being served; INVALID_ARGUMENT if the file cannot be
-        served, saying why.
+        PERMISSION_DENIED if the daemon has no model folder; NOT_FOUND if the folder has no such file;
+        ALREADY_EXISTS if a model of that name is served; INVALID_ARGUMENT if the file cannot be served,
+        with the reason in the message.
         """
 
     @_abc_1.abstractmethod
@@ -95,9 +113,9 @@ class ModelsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _models_pb2.UnloadModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_models_pb2.UnloadModelResponse, _abc.Awaitable[_models_pb2.UnloadModelResponse]]:
-        """UnloadModel stops serving a model. Its sessions end: their streams with ABORTED, saying so.
-        PERMISSION_DENIED if the daemon has no model folder; NOT_FOUND if there is no such model;
-        FAILED_PRECONDITION for the default.
+        """UnloadModel stops serving a model. Its sessions end, and their streams end with ABORTED.
+        PERMISSION_DENIED if the daemon has no model folder; NOT_FOUND if the daemon serves no model of
+        that name; FAILED_PRECONDITION for the default model.
         """
 
 def add_ModelsServiceServicer_to_server(servicer: ModelsServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -6,6 +6,7 @@ Cellwire serves recurrent language models as live, stateful streams."""
 from cellwire.v1 import models_pb2 as _models_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -30,26 +31,26 @@ class _UnknownSymbolsEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Unknow
     UNKNOWN_SYMBOLS_UNSPECIFIED: _UnknownSymbols.ValueType  # 0
     """As REJECT."""
     UNKNOWN_SYMBOLS_REJECT: _UnknownSymbols.ValueType  # 1
-    """Refuse the whole text: INVALID_ARGUMENT names the first of them and its offset."""
+    """Reject the whole text: INVALID_ARGUMENT, with the first unknown symbol and its offset in the text."""
     UNKNOWN_SYMBOLS_SKIP: _UnknownSymbols.ValueType  # 2
     """Leave them out."""
     UNKNOWN_SYMBOLS_REPLACE: _UnknownSymbols.ValueType  # 3
-    """Put the model's own symbol for unknown ones in their place; an open that asks for this is
-    INVALID_ARGUMENT if the model has none.
+    """Replace them by the model's unknown_symbol. An open with REPLACE is INVALID_ARGUMENT if the model
+    has none.
     """
 
 class UnknownSymbols(_UnknownSymbols, metaclass=_UnknownSymbolsEnumTypeWrapper):
-    """UnknownSymbols says what to do with symbols that are not in the model's vocabulary."""
+    """UnknownSymbols says how to handle symbols that are not in the model's vocabulary."""
 
 UNKNOWN_SYMBOLS_UNSPECIFIED: UnknownSymbols.ValueType  # 0
 """As REJECT."""
 UNKNOWN_SYMBOLS_REJECT: UnknownSymbols.ValueType  # 1
-"""Refuse the whole text: INVALID_ARGUMENT names the first of them and its offset."""
+"""Reject the whole text: INVALID_ARGUMENT, with the first unknown symbol and its offset in the text."""
 UNKNOWN_SYMBOLS_SKIP: UnknownSymbols.ValueType  # 2
 """Leave them out."""
 UNKNOWN_SYMBOLS_REPLACE: UnknownSymbols.ValueType  # 3
-"""Put the model's own symbol for unknown ones in their place; an open that asks for this is
-INVALID_ARGUMENT if the model has none.
+"""Replace them by the model's unknown_symbol. An open with REPLACE is INVALID_ARGUMENT if the model
+has none.
 """
 Global___UnknownSymbols: _TypeAlias = UnknownSymbols  # noqa: Y015
 
@@ -60,31 +61,35 @@ class _OnDisconnect:
 class _OnDisconnectEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OnDisconnect.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     ON_DISCONNECT_UNSPECIFIED: _OnDisconnect.ValueType  # 0
+    """As DELETE."""
+    ON_DISCONNECT_DELETE: _OnDisconnect.ValueType  # 1
     """The session is deleted at once."""
-    ON_DISCONNECT_STOP: _OnDisconnect.ValueType  # 1
-    """What runs or waits is cancelled; the session can be attached to."""
-    ON_DISCONNECT_PAUSE: _OnDisconnect.ValueType  # 2
-    """What runs or waits is held until somebody attaches."""
-    ON_DISCONNECT_CONTINUE: _OnDisconnect.ValueType  # 3
-    """What runs or waits goes on, as far as the session remembers text for the client to catch up
-    with: 65,536 characters. Then it is held until somebody attaches.
+    ON_DISCONNECT_CANCEL: _OnDisconnect.ValueType  # 2
+    """Running and waiting operations are cancelled, and the session is kept."""
+    ON_DISCONNECT_PAUSE: _OnDisconnect.ValueType  # 3
+    """Running and waiting operations pause until a stream attaches."""
+    ON_DISCONNECT_CONTINUE: _OnDisconnect.ValueType  # 4
+    """Running and waiting operations continue for 65,536 tokens, which are kept for the client to catch
+    up with; then they pause until a stream attaches.
     """
 
 class OnDisconnect(_OnDisconnect, metaclass=_OnDisconnectEnumTypeWrapper):
-    """OnDisconnect says what becomes of a session when its stream breaks. (A half-close is no break: it
-    finishes the operations already sent, and then ends the session as close does; if anything but the
-    default was asked for here, it keeps the session as close with keep does.)
+    """OnDisconnect says what happens to a session when its stream breaks. A half-close does not break the
+    stream: it finishes the operations already sent, then deletes the session with DELETE and keeps it
+    otherwise.
     """
 
 ON_DISCONNECT_UNSPECIFIED: OnDisconnect.ValueType  # 0
+"""As DELETE."""
+ON_DISCONNECT_DELETE: OnDisconnect.ValueType  # 1
 """The session is deleted at once."""
-ON_DISCONNECT_STOP: OnDisconnect.ValueType  # 1
-"""What runs or waits is cancelled; the session can be attached to."""
-ON_DISCONNECT_PAUSE: OnDisconnect.ValueType  # 2
-"""What runs or waits is held until somebody attaches."""
-ON_DISCONNECT_CONTINUE: OnDisconnect.ValueType  # 3
-"""What runs or waits goes on, as far as the session remembers text for the client to catch up
-with: 65,536 characters. Then it is held until somebody attaches.
+ON_DISCONNECT_CANCEL: OnDisconnect.ValueType  # 2
+"""Running and waiting operations are cancelled, and the session is kept."""
+ON_DISCONNECT_PAUSE: OnDisconnect.ValueType  # 3
+"""Running and waiting operations pause until a stream attaches."""
+ON_DISCONNECT_CONTINUE: OnDisconnect.ValueType  # 4
+"""Running and waiting operations continue for 65,536 tokens, which are kept for the client to catch
+up with; then they pause until a stream attaches.
 """
 Global___OnDisconnect: _TypeAlias = OnDisconnect  # noqa: Y015
 
@@ -95,27 +100,31 @@ class _CompletionEnd:
 class _CompletionEndEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CompletionEnd.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     COMPLETION_END_UNSPECIFIED: _CompletionEnd.ValueType  # 0
-    """After max_chars characters."""
-    COMPLETION_END_WORD: _CompletionEnd.ValueType  # 1
-    """With a word: with the first symbol after a letter, digit, mark, apostrophe or underscore that is
-    none of these. It is part of the completion, and so of its score: it is what makes "the" end
-    instead of becoming "then". At the latest after max_chars.
+    """As LENGTH."""
+    COMPLETION_END_LENGTH: _CompletionEnd.ValueType  # 1
+    """After max_tokens."""
+    COMPLETION_END_WORD: _CompletionEnd.ValueType  # 2
+    """With a word: at the first symbol after a letter, digit, mark, apostrophe or underscore that is none
+    of these, or after max_tokens. That symbol is part of the completion and of its score: it
+    distinguishes "the" from the beginning of "then".
     """
-    COMPLETION_END_LINE: _CompletionEnd.ValueType  # 2
-    """With a line: after the first line feed, which is part of it. At the latest after max_chars."""
+    COMPLETION_END_LINE: _CompletionEnd.ValueType  # 3
+    """With a line: after the first line feed, which is part of the completion, or after max_tokens."""
 
 class CompletionEnd(_CompletionEnd, metaclass=_CompletionEndEnumTypeWrapper):
     """CompletionEnd says where a completion ends."""
 
 COMPLETION_END_UNSPECIFIED: CompletionEnd.ValueType  # 0
-"""After max_chars characters."""
-COMPLETION_END_WORD: CompletionEnd.ValueType  # 1
-"""With a word: with the first symbol after a letter, digit, mark, apostrophe or underscore that is
-none of these. It is part of the completion, and so of its score: it is what makes "the" end
-instead of becoming "then". At the latest after max_chars.
+"""As LENGTH."""
+COMPLETION_END_LENGTH: CompletionEnd.ValueType  # 1
+"""After max_tokens."""
+COMPLETION_END_WORD: CompletionEnd.ValueType  # 2
+"""With a word: at the first symbol after a letter, digit, mark, apostrophe or underscore that is none
+of these, or after max_tokens. That symbol is part of the completion and of its score: it
+distinguishes "the" from the beginning of "then".
 """
-COMPLETION_END_LINE: CompletionEnd.ValueType  # 2
-"""With a line: after the first line feed, which is part of it. At the latest after max_chars."""
+COMPLETION_END_LINE: CompletionEnd.ValueType  # 3
+"""With a line: after the first line feed, which is part of the completion, or after max_tokens."""
 Global___CompletionEnd: _TypeAlias = CompletionEnd  # noqa: Y015
 
 class _FinishReason:
@@ -126,40 +135,44 @@ class _FinishReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FinishRe
     DESCRIPTOR: _descriptor.EnumDescriptor
     FINISH_REASON_UNSPECIFIED: _FinishReason.ValueType  # 0
     """Never sent."""
-    FINISH_REASON_MAX_CHARS: _FinishReason.ValueType  # 1
-    """It wrote the max_chars it was asked for."""
-    FINISH_REASON_CANCELLED: _FinishReason.ValueType  # 2
-    """The client cancelled it, or its stream broke and the session was opened with STOP."""
-    FINISH_REASON_STOP: _FinishReason.ValueType  # 3
-    """It came to one of its stop strings."""
+    FINISH_REASON_MAX_TOKENS: _FinishReason.ValueType  # 1
+    """It generated max_tokens."""
+    FINISH_REASON_STOP: _FinishReason.ValueType  # 2
+    """It generated one of its stop strings."""
+    FINISH_REASON_CANCELLED: _FinishReason.ValueType  # 3
+    """The client cancelled it, or the stream of a session with on_disconnect CANCEL broke."""
     FINISH_REASON_SUPERSEDED: _FinishReason.ValueType  # 4
-    """The session was asked to move on while a complete was running or waiting."""
+    """A later operation changes the session's text, so that the completions would be out of date."""
 
 class FinishReason(_FinishReason, metaclass=_FinishReasonEnumTypeWrapper):
     """FinishReason says why an operation ended."""
 
 FINISH_REASON_UNSPECIFIED: FinishReason.ValueType  # 0
 """Never sent."""
-FINISH_REASON_MAX_CHARS: FinishReason.ValueType  # 1
-"""It wrote the max_chars it was asked for."""
-FINISH_REASON_CANCELLED: FinishReason.ValueType  # 2
-"""The client cancelled it, or its stream broke and the session was opened with STOP."""
-FINISH_REASON_STOP: FinishReason.ValueType  # 3
-"""It came to one of its stop strings."""
+FINISH_REASON_MAX_TOKENS: FinishReason.ValueType  # 1
+"""It generated max_tokens."""
+FINISH_REASON_STOP: FinishReason.ValueType  # 2
+"""It generated one of its stop strings."""
+FINISH_REASON_CANCELLED: FinishReason.ValueType  # 3
+"""The client cancelled it, or the stream of a session with on_disconnect CANCEL broke."""
 FINISH_REASON_SUPERSEDED: FinishReason.ValueType  # 4
-"""The session was asked to move on while a complete was running or waiting."""
+"""A later operation changes the session's text, so that the completions would be out of date."""
 Global___FinishReason: _TypeAlias = FinishReason  # noqa: Y015
 
 @_typing.final
 class Open(_message.Message):
-    """What a client asks of a session, and what the daemon answers. Each operation and each answer is a
-    message of its own, so that streams and unary calls can carry the same ones.
+    """The operations of a session, and their answers. Each is a message, so that streams and unary calls
+    share them.
 
-    Offsets and counts are in symbols of the model's vocabulary, from the session's start. With a
-    vocabulary of characters, which most models have, a symbol is a Unicode code point; else it is a
-    byte, or a word. Wherever a field's name says "chars", it means symbols in this sense.
+    Three words have a fixed meaning in this contract:
+    - A token is one position of a session's text. All counts of text are in tokens, unless a field says
+      otherwise.
+    - A symbol is the string of a token, from the model's vocabulary: a Unicode code point, a byte, or a
+      word (see Vocabulary).
+    - An offset is a number of tokens from the start of a session's text. The first token is at offset 0;
+      the offset of the text's end is its length.
 
-    Open starts a session with an empty text.
+    Open creates a session with an empty text.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -169,27 +182,30 @@ class Open(_message.Message):
     REWIND_WINDOW_FIELD_NUMBER: _builtins.int
     UNKNOWN_SYMBOLS_FIELD_NUMBER: _builtins.int
     ON_DISCONNECT_FIELD_NUMBER: _builtins.int
-    IDLE_TIMEOUT_S_FIELD_NUMBER: _builtins.int
+    IDLE_TIMEOUT_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """The model's name as in ListModels; empty takes the daemon's default.
-    NOT_FOUND if there is no such model.
+    """The model's name, as in ListModels; empty means the default model. NOT_FOUND if the daemon serves
+    no model of that name.
     """
     seed: _builtins.int
-    """With the same seed, model and operations a session gives the same text, whatever else the daemon
-    is doing (on the CPU provider, bit for bit). Unset lets the daemon choose; Opened says which.
+    """The session's seed. The same seed, model and operations give the same text, whatever else the
+    daemon is doing; bit for bit on the CPU provider. If unset, the daemon draws one below 2**53;
+    Opened returns it.
     """
     rewind_window: _builtins.int
-    """How many characters back the session can be rewound: 0 to 1,024; unset means 64. A session keeps
-    about 2 * sqrt(rewind_window) states for it. A stop string may not be longer than the window.
+    """How many tokens the session can be rewound: 0 to 1,024; unset means 64. The session stores about
+    2 * sqrt(rewind_window) states for it. It also limits the length of stop strings.
     """
     unknown_symbols: Global___UnknownSymbols.ValueType
-    """What to do with symbols of an append that the model does not know."""
+    """How to handle symbols of an append or score that are not in the model's vocabulary."""
     on_disconnect: Global___OnDisconnect.ValueType
-    """What becomes of the session when its stream breaks."""
-    idle_timeout_s: _builtins.int
-    """How long a session lives on that no stream is attached to: 1 to 604,800 seconds (a week); 0
-    means 600. After that it is deleted.
-    """
+    """What happens to the session when its stream breaks."""
+    @_builtins.property
+    def idle_timeout(self) -> _duration_pb2.Duration:
+        """How long the session is kept while no stream is attached to it: 1 second to 604,800 seconds (a
+        week); unset means 600 seconds. After that it is deleted.
+        """
+
     def __init__(
         self,
         *,
@@ -198,11 +214,11 @@ class Open(_message.Message):
         rewind_window: _builtins.int | None = ...,
         unknown_symbols: Global___UnknownSymbols.ValueType = ...,
         on_disconnect: Global___OnDisconnect.ValueType = ...,
-        idle_timeout_s: _builtins.int = ...,
+        idle_timeout: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_rewind_window", b"_rewind_window", "_seed", b"_seed", "rewind_window", b"rewind_window", "seed", b"seed"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_rewind_window", b"_rewind_window", "_seed", b"_seed", "idle_timeout", b"idle_timeout", "rewind_window", b"rewind_window", "seed", b"seed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_rewind_window", b"_rewind_window", "_seed", b"_seed", "idle_timeout_s", b"idle_timeout_s", "model", b"model", "on_disconnect", b"on_disconnect", "rewind_window", b"rewind_window", "seed", b"seed", "unknown_symbols", b"unknown_symbols"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_rewind_window", b"_rewind_window", "_seed", b"_seed", "idle_timeout", b"idle_timeout", "model", b"model", "on_disconnect", b"on_disconnect", "rewind_window", b"rewind_window", "seed", b"seed", "unknown_symbols", b"unknown_symbols"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__rewind_window: _TypeAlias = _typing.Literal["rewind_window"]  # noqa: Y015
     _WhichOneofArgType__rewind_window: _TypeAlias = _typing.Literal["_rewind_window", b"_rewind_window"]  # noqa: Y015
@@ -217,13 +233,13 @@ Global___Open: _TypeAlias = Open  # noqa: Y015
 
 @_typing.final
 class Attach(_message.Message):
-    """Attach takes up a session that is in the daemon's memory. It is answered by attached, with the text
-    the client has not seen; then the last answers follow of operations that ended meanwhile, and
-    everything new. Log-probabilities of missed text are not kept.
+    """Attach continues an existing session. The answer is attached, with the text that the client has
+    missed. Then follow the final answers of operations that ended in the meantime, and then everything
+    new. Log-probabilities of missed text are not kept.
 
-    NOT_FOUND if there is no such session. FAILED_PRECONDITION if another stream holds it and takeover
-    is not set. OUT_OF_RANGE if the session's text has not reached offset, or reaches so far beyond it
-    that the text between is no longer remembered (it remembers at least the last 65,536 characters).
+    NOT_FOUND if the session does not exist. FAILED_PRECONDITION if another stream is attached to it and
+    takeover is not set. OUT_OF_RANGE if the session's text is shorter than offset, or if the text after
+    offset is no longer kept (at least the last 65,536 tokens are).
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -232,13 +248,13 @@ class Attach(_message.Message):
     OFFSET_FIELD_NUMBER: _builtins.int
     TAKEOVER_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
-    """The session, as opened or forked named it."""
+    """Required. The session's id."""
     offset: _builtins.int
-    """How much of the session's text the client has: the end of the last chunk it received, or the
+    """How much of the session's text the client has: the end_offset of the last chunk it received, or the
     offset of a later answer. Unset means all of it.
     """
     takeover: _builtins.bool
-    """Take the session from the stream that holds it; that stream ends with ABORTED."""
+    """Take the session over from the stream that is attached to it; that stream ends with ABORTED."""
     def __init__(
         self,
         *,
@@ -258,8 +274,8 @@ Global___Attach: _TypeAlias = Attach  # noqa: Y015
 
 @_typing.final
 class Append(_message.Message):
-    """Append adds text to the session, as if the model had written it. A complete that is still running
-    or waiting before it ends as SUPERSEDED, at once.
+    """Append adds text to the session, as if the model had generated it. It supersedes completes: a
+    complete that is running or waiting before it ends at once, with the reason SUPERSEDED.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -267,12 +283,11 @@ class Append(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     DATA_FIELD_NUMBER: _builtins.int
     text: _builtins.str
-    """At least one character, at most 1,000,000, after the model's own normalisation (see
-    Vocabulary). Every symbol must be in the model's vocabulary, or the session's unknown_symbols
-    say what happens.
+    """1 to 1,000,000 characters, and at most 1,000,000 tokens, after the model's normalisation (see
+    Vocabulary).
     """
     data: _builtins.bytes
-    """For models that read bytes: any bytes, so that a character may be split across messages."""
+    """For models that read bytes: 1 to 1,000,000 bytes. A character may be split across appends."""
     def __init__(
         self,
         *,
@@ -291,47 +306,46 @@ Global___Append: _TypeAlias = Append  # noqa: Y015
 
 @_typing.final
 class Generate(_message.Message):
-    """Generate lets the model go on from the session's text. What it writes becomes part of the session.
-    FAILED_PRECONDITION while the session has no text. A complete that is still running or waiting
-    before it ends as SUPERSEDED, at once.
+    """Generate lets the model continue the session's text; what it generates becomes part of the session.
+    FAILED_PRECONDITION if the session has no text. It supersedes completes, as Append does.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    MAX_CHARS_FIELD_NUMBER: _builtins.int
+    MAX_TOKENS_FIELD_NUMBER: _builtins.int
     SAMPLING_FIELD_NUMBER: _builtins.int
     LOG_PROBABILITIES_FIELD_NUMBER: _builtins.int
     TOP_ALTERNATIVES_FIELD_NUMBER: _builtins.int
-    STOP_FIELD_NUMBER: _builtins.int
-    max_chars: _builtins.int
-    """How many characters to write: 1 to 1,000,000."""
+    STOP_STRINGS_FIELD_NUMBER: _builtins.int
+    max_tokens: _builtins.int
+    """Required. How many tokens to generate: 1 to 1,000,000."""
     log_probabilities: _builtins.bool
-    """Whether each Chunk carries the log-probability of each of its characters."""
+    """Whether each chunk carries the log-probability of each of its tokens."""
     top_alternatives: _builtins.int
-    """Whether each Chunk carries the likeliest symbols at each of its characters, and how many: 0 to 20."""
+    """How many of the most probable symbols each chunk carries for each of its tokens: 0 to 20."""
     @_builtins.property
     def sampling(self) -> Global___Sampling:
-        """How to choose each character; unset draws from the model's own distribution."""
+        """How to choose each token; unset draws from the model's distribution as it is."""
 
     @_builtins.property
-    def stop(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Stop before any of these: at most 16 strings, none longer than the session's rewind_window. Only
-        text that this operation wrote counts. Neither the text nor the session keeps the string itself:
-        the session is rewound to where it began. What may still become one is held back.
+    def stop_strings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Stop before any of these: at most 16 strings, none of more tokens than the session's rewind_window.
+        Only text that this operation generated counts. The stop string is neither sent nor kept: the
+        session is rewound to where it begins. Text that may become a stop string is held back.
         """
 
     def __init__(
         self,
         *,
-        max_chars: _builtins.int = ...,
+        max_tokens: _builtins.int = ...,
         sampling: Global___Sampling | None = ...,
         log_probabilities: _builtins.bool = ...,
         top_alternatives: _builtins.int = ...,
-        stop: _abc.Iterable[_builtins.str] | None = ...,
+        stop_strings: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["sampling", b"sampling"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["log_probabilities", b"log_probabilities", "max_chars", b"max_chars", "sampling", b"sampling", "stop", b"stop", "top_alternatives", b"top_alternatives"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["log_probabilities", b"log_probabilities", "max_tokens", b"max_tokens", "sampling", b"sampling", "stop_strings", b"stop_strings", "top_alternatives", b"top_alternatives"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -339,9 +353,9 @@ Global___Generate: _TypeAlias = Generate  # noqa: Y015
 
 @_typing.final
 class Sampling(_message.Message):
-    """Sampling says how the next symbol is drawn from the model's distribution. In this order: logits
-    are changed by repetition_penalty and logit_bias, then divided by temperature; then a symbol must
-    pass top_k, top_p and min_p, each taken of the distribution that gives; then one is drawn.
+    """Sampling says how the next token is drawn from the model's distribution. In this order:
+    repetition_penalty and logit_bias change the logits; temperature divides them; top_k, top_p and min_p
+    each exclude symbols by the distribution that results; one of the remaining symbols is drawn.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -355,34 +369,34 @@ class Sampling(_message.Message):
     LOGIT_BIAS_FIELD_NUMBER: _builtins.int
     SEED_FIELD_NUMBER: _builtins.int
     temperature: _builtins.float
-    """Divides the logits: below 1 the text gets safer, above 1 wilder. 0 always takes the likeliest
-    symbol. Unset means 1. Must be a number from 0 to 100.
+    """Divides the logits: below 1 makes probable symbols more probable, above 1 less. 0 always takes the
+    most probable symbol. 0 to 100; unset means 1.
     """
     top_k: _builtins.int
-    """Draw among the top_k likeliest symbols only, of equals the first in the vocabulary; 0 means all."""
+    """Draw among the top_k most probable symbols; of equals, the first in the vocabulary. 0 means all."""
     top_p: _builtins.float
-    """Draw among the likeliest symbols that together have at least this probability (and any that tie
-    with the last of them). Unset means 1, which is all. Must be above 0 and at most 1.
+    """Draw among the most probable symbols that together reach this probability, and symbols that tie
+    with the last of them. Above 0, at most 1; unset means 1, which is all.
     """
     min_p: _builtins.float
-    """Leave out symbols whose probability is below this share of the likeliest one's: 0 to 1; 0 means
-    none.
+    """Exclude symbols whose probability is below this share of the most probable one's: 0 to 1; 0
+    excludes none.
     """
     repetition_penalty: _builtins.float
-    """Makes symbols that occur in the last repetition_window characters unlikelier: divides their
-    logits where positive, multiplies them where negative (Keskar et al. 2019). 1 to 100; unset
-    means 1, which changes nothing.
+    """Makes the symbols of the last repetition_window tokens less probable: divides their logits where
+    positive, multiplies them where negative (Keskar et al. 2019). 1 to 100; unset means 1, which
+    changes nothing.
     """
     repetition_window: _builtins.int
-    """How far back repetition_penalty looks: 1 to 1,024; 0 means 64."""
+    """How many tokens repetition_penalty looks back: 1 to 1,024; 0 means 64."""
     seed: _builtins.int
-    """Draws this operation from a generator of its own, which counts from the operation's first
-    character. Unset draws from the session's, which counts from the session's first. The same seed
-    at the same place gives the same text again: to have another, set another.
+    """Seeds a random generator for this operation alone, which counts from the operation's first token.
+    If unset, the session's generator is used, which counts from the session's first token. The same
+    seed at the same position gives the same text.
     """
     @_builtins.property
     def logit_bias(self) -> _containers.RepeatedCompositeFieldContainer[Global___LogitBias]:
-        """Added to the logits of single symbols; at most 256, each symbol once."""
+        """Added to the logits of single symbols: at most 256, each symbol once."""
 
     def __init__(
         self,
@@ -421,16 +435,16 @@ Global___Sampling: _TypeAlias = Sampling  # noqa: Y015
 
 @_typing.final
 class LogitBias(_message.Message):
-    """LogitBias makes a symbol likelier or unlikelier."""
+    """LogitBias makes a symbol more or less probable."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SYMBOL_FIELD_NUMBER: _builtins.int
     BIAS_FIELD_NUMBER: _builtins.int
     symbol: _builtins.str
-    """The symbol; of a model that reads bytes, a character of one byte."""
+    """Required. The symbol; for a model that reads bytes, a character of one byte."""
     bias: _builtins.float
-    """What to add to its logit: -100 (as good as never) to 100."""
+    """What to add to its logit: -100 (practically never) to 100."""
     def __init__(
         self,
         *,
@@ -447,49 +461,49 @@ Global___LogitBias: _TypeAlias = LogitBias  # noqa: Y015
 
 @_typing.final
 class Complete(_message.Message):
-    """Complete searches for the likeliest continuations of the session's text by beam search. The
-    session does not move. FAILED_PRECONDITION while it has no text; RESOURCE_EXHAUSTED if the daemon
-    has no room for the beam.
+    """Complete searches for the most probable continuations of the session's text by beam search. The
+    session's text does not change. FAILED_PRECONDITION if the session has no text; RESOURCE_EXHAUSTED if
+    the daemon has no room for the beam.
 
-    Answered by completed, or by finished if it is cancelled or, because the session is asked to move
-    on, superseded. The greedy continuation always takes part, so no result is less likely than it.
+    The answer is completed, or finished if the complete is cancelled or superseded. The greedy
+    continuation is always among the candidates, so no result is less probable than it.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     BEAM_WIDTH_FIELD_NUMBER: _builtins.int
-    COMPLETIONS_FIELD_NUMBER: _builtins.int
-    MAX_CHARS_FIELD_NUMBER: _builtins.int
+    COMPLETION_COUNT_FIELD_NUMBER: _builtins.int
+    MAX_TOKENS_FIELD_NUMBER: _builtins.int
     LENGTH_PENALTY_FIELD_NUMBER: _builtins.int
     END_FIELD_NUMBER: _builtins.int
     PARTIAL_RESULTS_FIELD_NUMBER: _builtins.int
     beam_width: _builtins.int
     """How many continuations the search follows at once: 1 to 64; 0 means 5."""
-    completions: _builtins.int
-    """How many to return, the best first: 1 to beam_width; 0 means 1."""
-    max_chars: _builtins.int
-    """How long one may get: 1 to 1,024 characters; 0 means 32."""
+    completion_count: _builtins.int
+    """How many completions to return, the best first: 1 to beam_width; 0 means 1."""
+    max_tokens: _builtins.int
+    """The most tokens in a completion: 1 to 1,024; 0 means 32."""
     length_penalty: _builtins.float
-    """Ranks by log-probability / length ** length_penalty: 0 takes the likeliest text, 1 the
-    likeliest per character. 0 to 10.
+    """Completions are ranked by log-probability / length ** length_penalty: 0 prefers the most probable
+    text, 1 the most probable per token. 0 to 10.
     """
     end: Global___CompletionEnd.ValueType
-    """Where one ends."""
+    """Where a completion ends."""
     partial_results: _builtins.bool
-    """Whether to send completing with the best so far, every few characters, if they have changed."""
+    """Whether to send completing, every few tokens, when the best completions so far have changed."""
     def __init__(
         self,
         *,
         beam_width: _builtins.int = ...,
-        completions: _builtins.int = ...,
-        max_chars: _builtins.int = ...,
+        completion_count: _builtins.int = ...,
+        max_tokens: _builtins.int = ...,
         length_penalty: _builtins.float = ...,
         end: Global___CompletionEnd.ValueType = ...,
         partial_results: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["beam_width", b"beam_width", "completions", b"completions", "end", b"end", "length_penalty", b"length_penalty", "max_chars", b"max_chars", "partial_results", b"partial_results"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["beam_width", b"beam_width", "completion_count", b"completion_count", "end", b"end", "length_penalty", b"length_penalty", "max_tokens", b"max_tokens", "partial_results", b"partial_results"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -497,29 +511,29 @@ Global___Complete: _TypeAlias = Complete  # noqa: Y015
 
 @_typing.final
 class Accept(_message.Message):
-    """Accept adds the beginning of a completion to the session, exactly as if the client had appended
-    it, and is answered by appended. FAILED_PRECONDITION if the session has moved since the complete
-    that found it, NOT_FOUND if there is no such completion. Wait for completed first: like append,
-    generate and rewind, an accept supersedes the completes before it.
+    """Accept adds the beginning of a completion to the session, exactly as if the client had appended it;
+    the answer is appended. FAILED_PRECONDITION if the session's text has changed since the complete that
+    found it, NOT_FOUND if there is no completion with that index. Wait for completed first: an accept
+    supersedes the completes before it, as Append does.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     INDEX_FIELD_NUMBER: _builtins.int
-    CHARS_FIELD_NUMBER: _builtins.int
+    TOKENS_FIELD_NUMBER: _builtins.int
     index: _builtins.int
-    """Which of the last completed's completions, from 0."""
-    chars: _builtins.int
-    """How many of its characters; 0 means all."""
+    """The completion's index in the last completed, from 0."""
+    tokens: _builtins.int
+    """How many of its tokens to add; 0 means all. OUT_OF_RANGE if it has fewer."""
     def __init__(
         self,
         *,
         index: _builtins.int = ...,
-        chars: _builtins.int = ...,
+        tokens: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chars", b"chars", "index", b"index"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "tokens", b"tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -527,47 +541,48 @@ Global___Accept: _TypeAlias = Accept  # noqa: Y015
 
 @_typing.final
 class Rewind(_message.Message):
-    """Rewind takes the session back to an earlier offset, as if nothing after it had been. It costs a
-    few steps at most, however long the session. OUT_OF_RANGE beyond the session's rewind_window, or
-    before its start; the message says how far back it can go.
+    """Rewind takes the session back to an earlier offset, as if nothing after it had been appended or
+    generated. It costs a few steps at most, however long the session. OUT_OF_RANGE beyond the session's
+    rewind_window or before its start; the message names the earliest offset possible. It supersedes
+    completes, as Append does.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    CHARS_FIELD_NUMBER: _builtins.int
+    TOKENS_FIELD_NUMBER: _builtins.int
     OFFSET_FIELD_NUMBER: _builtins.int
-    chars: _builtins.int
-    """By so many characters."""
+    tokens: _builtins.int
+    """Back by this many tokens."""
     offset: _builtins.int
     """To this offset."""
     def __init__(
         self,
         *,
-        chars: _builtins.int = ...,
+        tokens: _builtins.int = ...,
         offset: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["chars", b"chars", "offset", b"offset", "to", b"to"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["offset", b"offset", "target", b"target", "tokens", b"tokens"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chars", b"chars", "offset", b"offset", "to", b"to"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["offset", b"offset", "target", b"target", "tokens", b"tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_to: _TypeAlias = _typing.Literal["chars", "offset"]  # noqa: Y015
-    _WhichOneofArgType_to: _TypeAlias = _typing.Literal["to", b"to"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_to) -> _WhichOneofReturnType_to | None: ...
+    _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["tokens", "offset"]  # noqa: Y015
+    _WhichOneofArgType_target: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_target) -> _WhichOneofReturnType_target | None: ...
 
 Global___Rewind: _TypeAlias = Rewind  # noqa: Y015
 
 @_typing.final
 class Fork(_message.Message):
-    """Fork makes a session that begins as a copy of this one; from then on they have nothing to do with
-    each other. It takes the same time however long the session. Nobody is attached to the new one.
-    RESOURCE_EXHAUSTED if the daemon has no room.
+    """Fork creates a session that is a copy of this one; afterwards the two are independent. It takes the
+    same time however long the session. No stream is attached to the copy. RESOURCE_EXHAUSTED if the
+    daemon has no room.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SEED_FIELD_NUMBER: _builtins.int
     seed: _builtins.int
-    """The new session's seed; unset lets the daemon choose."""
+    """The seed of the copy; if unset, the daemon draws one below 2**53."""
     def __init__(
         self,
         *,
@@ -585,7 +600,9 @@ Global___Fork: _TypeAlias = Fork  # noqa: Y015
 
 @_typing.final
 class Score(_message.Message):
-    """Score asks how likely a text is as the continuation of the session's. The session does not move."""
+    """Score computes how probable a text is as the continuation of the session's text. The session's text
+    does not change.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -593,11 +610,11 @@ class Score(_message.Message):
     DATA_FIELD_NUMBER: _builtins.int
     LOG_PROBABILITIES_FIELD_NUMBER: _builtins.int
     text: _builtins.str
-    """At least one character, at most 1,000,000."""
+    """As Append.text."""
     data: _builtins.bytes
-    """For models that read bytes."""
+    """As Append.data."""
     log_probabilities: _builtins.bool
-    """Whether to return the log-probability of each character, too."""
+    """Whether to return the log-probability of each token too."""
     def __init__(
         self,
         *,
@@ -617,8 +634,8 @@ Global___Score: _TypeAlias = Score  # noqa: Y015
 
 @_typing.final
 class Classify(_message.Message):
-    """Classify asks a model that has labels what it makes of the session's text so far. The session does
-    not move. FAILED_PRECONDITION if the model has no labels, or the session no text.
+    """Classify computes the scores of the model's labels for the session's text so far. The session's text
+    does not change. FAILED_PRECONDITION if the model has no labels, or the session no text.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -636,9 +653,9 @@ Global___Classify: _TypeAlias = Classify  # noqa: Y015
 
 @_typing.final
 class Cancel(_message.Message):
-    """Cancel ends an operation of this session that is running or waiting. It overtakes the others.
-    The operation's own answer is a Finished with reason CANCELLED; the session lives, with the text
-    it had reached. NOT_FOUND if no such operation is running or waiting.
+    """Cancel ends an operation of this session that is running or waiting. It overtakes the others. The
+    cancelled operation is answered by finished with the reason CANCELLED; the session keeps the text it
+    has reached. NOT_FOUND if no such operation is running or waiting.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -661,15 +678,15 @@ Global___Cancel: _TypeAlias = Cancel  # noqa: Y015
 
 @_typing.final
 class Close(_message.Message):
-    """Close waits for the operations before it, then deletes the session and ends the stream. Of what is
-    sent after it, only cancel is obeyed; the rest is rejected with FAILED_PRECONDITION.
+    """Close waits for the operations before it, then deletes the session and ends the stream. After a
+    close only cancel is accepted; other operations are rejected with FAILED_PRECONDITION.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     KEEP_FIELD_NUMBER: _builtins.int
     keep: _builtins.bool
-    """Keep the session, for somebody to attach to, until its idle_timeout_s."""
+    """Keep the session until its idle_timeout, so that a stream can attach to it."""
     def __init__(
         self,
         *,
@@ -693,12 +710,12 @@ class Opened(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     SEED_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
-    """Names the session: 128 random bits in hexadecimal."""
+    """The session's id: 128 random bits in hexadecimal."""
     seed: _builtins.int
-    """The seed in use."""
+    """The session's seed."""
     @_builtins.property
     def model(self) -> _models_pb2.Model:
-        """The model it runs on."""
+        """The session's model, in MODEL_VIEW_BASIC."""
 
     def __init__(
         self,
@@ -723,39 +740,39 @@ class Attached(_message.Message):
 
     SESSION_ID_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
+    SEED_FIELD_NUMBER: _builtins.int
     OFFSET_FIELD_NUMBER: _builtins.int
     OPERATION_IDS_FIELD_NUMBER: _builtins.int
     MISSED_FIELD_NUMBER: _builtins.int
-    SEED_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
-    """The session."""
-    offset: _builtins.int
-    """The length of the session's text now."""
+    """The session's id."""
     seed: _builtins.int
     """The session's seed."""
+    offset: _builtins.int
+    """The length of the session's text."""
     @_builtins.property
     def model(self) -> _models_pb2.Model:
-        """The model it runs on."""
+        """The session's model, in MODEL_VIEW_BASIC."""
 
     @_builtins.property
     def operation_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Operations that are running or waiting; every other has ended, though its last answer may have
-        been lost with the connection.
+        """The operations that are running or waiting. Every other operation has ended, even if its final
+        answer was lost with the connection.
         """
 
     @_builtins.property
     def missed(self) -> Global___Chunk:
-        """The text the client has not seen; unset if there is none."""
+        """The text that the client has missed; unset if there is none."""
 
     def __init__(
         self,
         *,
         session_id: _builtins.str = ...,
         model: _models_pb2.Model | None = ...,
+        seed: _builtins.int = ...,
         offset: _builtins.int = ...,
         operation_ids: _abc.Iterable[_builtins.int] | None = ...,
         missed: Global___Chunk | None = ...,
-        seed: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["missed", b"missed", "model", b"model"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -767,17 +784,17 @@ Global___Attached: _TypeAlias = Attached  # noqa: Y015
 
 @_typing.final
 class Appended(_message.Message):
-    """Appended answers Append, and Accept, once all of the text is in the session."""
+    """Appended answers Append and Accept, once all of the text is in the session."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     OFFSET_FIELD_NUMBER: _builtins.int
     LOG_PROBABILITY_FIELD_NUMBER: _builtins.int
     offset: _builtins.int
-    """The length of the session's text now."""
+    """The length of the session's text."""
     log_probability: _builtins.float
-    """The natural log of the probability the model gave the appended text. The first character of a
-    session follows nothing and counts as certain.
+    """The natural logarithm of the probability that the model gave to the text. The first token of a
+    session has no predecessor and counts as certain.
     """
     def __init__(
         self,
@@ -795,7 +812,7 @@ Global___Appended: _TypeAlias = Appended  # noqa: Y015
 
 @_typing.final
 class Chunk(_message.Message):
-    """Chunk carries a piece of generated text, one character or many: all that is ready when it is sent."""
+    """Chunk carries generated text: all that is ready when it is sent."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -805,20 +822,20 @@ class Chunk(_message.Message):
     ALTERNATIVES_FIELD_NUMBER: _builtins.int
     END_OFFSET_FIELD_NUMBER: _builtins.int
     offset: _builtins.int
-    """Where in the session the text begins."""
+    """Where the text begins in the session."""
     text: _builtins.str
     """At least one character."""
     end_offset: _builtins.int
-    """Where in the session the text ends: what a client that attaches gives as its offset."""
+    """Where the text ends in the session: the offset to attach with."""
     @_builtins.property
     def log_probabilities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """If asked for, one for each symbol of the text: the natural log of the probability the model gave
-        it, before anything that Sampling does.
+        """If requested, one for each token of the text: the natural logarithm of the probability that the
+        model gave to it, before Sampling.
         """
 
     @_builtins.property
     def alternatives(self) -> _containers.RepeatedCompositeFieldContainer[Global___Alternatives]:
-        """If asked for, one for each symbol of the text: the likeliest symbols at its place."""
+        """If requested, one for each token of the text: the most probable symbols at its position."""
 
     def __init__(
         self,
@@ -839,14 +856,14 @@ Global___Chunk: _TypeAlias = Chunk  # noqa: Y015
 
 @_typing.final
 class Alternatives(_message.Message):
-    """Alternatives are the symbols that the model thought likeliest at one place."""
+    """Alternatives are the most probable symbols at one position."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ALTERNATIVES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def alternatives(self) -> _containers.RepeatedCompositeFieldContainer[Global___Alternative]:
-        """The likeliest first."""
+        """The most probable first."""
 
     def __init__(
         self,
@@ -863,16 +880,16 @@ Global___Alternatives: _TypeAlias = Alternatives  # noqa: Y015
 
 @_typing.final
 class Alternative(_message.Message):
-    """Alternative is a symbol that could have come."""
+    """Alternative is a possible symbol."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SYMBOL_FIELD_NUMBER: _builtins.int
     LOG_PROBABILITY_FIELD_NUMBER: _builtins.int
     symbol: _builtins.str
-    """The symbol; of a model that reads bytes, a byte that is no character by itself is U+FFFD."""
+    """The symbol; for a model that reads bytes, a byte that is no character by itself is U+FFFD."""
     log_probability: _builtins.float
-    """The natural log of the probability the model gave it."""
+    """The natural logarithm of the probability that the model gave to it, before Sampling."""
     def __init__(
         self,
         *,
@@ -889,17 +906,17 @@ Global___Alternative: _TypeAlias = Alternative  # noqa: Y015
 
 @_typing.final
 class Completed(_message.Message):
-    """Completed answers Complete; completing has the same content, before the end."""
+    """Completed answers Complete. As completing, it holds the best completions so far."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     OFFSET_FIELD_NUMBER: _builtins.int
     COMPLETIONS_FIELD_NUMBER: _builtins.int
     offset: _builtins.int
-    """Where in the session the completions begin: its length, which is what it was before."""
+    """Where the completions begin in the session: the length of its text."""
     @_builtins.property
     def completions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Completion]:
-        """The best first; fewer than asked for if there are no more."""
+        """The best first; fewer than completion_count if there are no more."""
 
     def __init__(
         self,
@@ -923,29 +940,29 @@ class Completion(_message.Message):
 
     TEXT_FIELD_NUMBER: _builtins.int
     LOG_PROBABILITY_FIELD_NUMBER: _builtins.int
-    CHARS_FIELD_NUMBER: _builtins.int
+    TOKEN_COUNT_FIELD_NUMBER: _builtins.int
     ENDED_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """The text."""
     log_probability: _builtins.float
-    """The sum of the natural logs of the probabilities of its symbols: what Appended would report if
-    the text were appended.
+    """The sum of the natural logarithms of its tokens' probabilities: what Appended would return for the
+    text.
     """
-    chars: _builtins.int
-    """How many symbols it has: what accept counts in."""
+    token_count: _builtins.int
+    """How many tokens it has."""
     ended: _builtins.bool
-    """Whether it ends where it was asked to, and not only because max_chars was reached."""
+    """Whether it ends as Complete.end says. False if max_tokens ended it before its word or line did."""
     def __init__(
         self,
         *,
         text: _builtins.str = ...,
         log_probability: _builtins.float = ...,
-        chars: _builtins.int = ...,
+        token_count: _builtins.int = ...,
         ended: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chars", b"chars", "ended", b"ended", "log_probability", b"log_probability", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ended", b"ended", "log_probability", b"log_probability", "text", b"text", "token_count", b"token_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -959,7 +976,7 @@ class Rewound(_message.Message):
 
     OFFSET_FIELD_NUMBER: _builtins.int
     offset: _builtins.int
-    """The length of the session's text now."""
+    """The length of the session's text."""
     def __init__(
         self,
         *,
@@ -983,7 +1000,7 @@ class Forked(_message.Message):
     SEED_FIELD_NUMBER: _builtins.int
     OFFSET_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
-    """Names the new session."""
+    """The new session's id."""
     seed: _builtins.int
     """Its seed."""
     offset: _builtins.int
@@ -1010,36 +1027,36 @@ class Scored(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     LOG_PROBABILITY_FIELD_NUMBER: _builtins.int
-    SCORED_CHARS_FIELD_NUMBER: _builtins.int
-    BITS_PER_CHARACTER_FIELD_NUMBER: _builtins.int
+    SCORED_TOKENS_FIELD_NUMBER: _builtins.int
+    BITS_PER_TOKEN_FIELD_NUMBER: _builtins.int
     PERPLEXITY_FIELD_NUMBER: _builtins.int
     LOG_PROBABILITIES_FIELD_NUMBER: _builtins.int
     log_probability: _builtins.float
-    """The natural log of the probability of the whole text."""
-    scored_chars: _builtins.int
-    """How many symbols were scored: all, less one if the session had no text, for the first symbol of
-    a session follows nothing and counts as certain.
+    """The natural logarithm of the probability of the whole text."""
+    scored_tokens: _builtins.int
+    """How many tokens were scored: all of the text's, less one if the session had no text, since the
+    first token of a session counts as certain.
     """
-    bits_per_character: _builtins.float
-    """-log_probability / scored_chars / ln 2; 0 if nothing was scored."""
+    bits_per_token: _builtins.float
+    """-log_probability / scored_tokens / ln 2; 0 if scored_tokens is 0."""
     perplexity: _builtins.float
-    """exp(-log_probability / scored_chars); 1 if nothing was scored."""
+    """exp(-log_probability / scored_tokens); 1 if scored_tokens is 0."""
     @_builtins.property
     def log_probabilities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """If asked for, one for each symbol, the first of a session included, with 0."""
+        """If requested, one for each token of the text; 0 for the first token of a session."""
 
     def __init__(
         self,
         *,
         log_probability: _builtins.float = ...,
-        scored_chars: _builtins.int = ...,
-        bits_per_character: _builtins.float = ...,
+        scored_tokens: _builtins.int = ...,
+        bits_per_token: _builtins.float = ...,
         perplexity: _builtins.float = ...,
         log_probabilities: _abc.Iterable[_builtins.float] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bits_per_character", b"bits_per_character", "log_probabilities", b"log_probabilities", "log_probability", b"log_probability", "perplexity", b"perplexity", "scored_chars", b"scored_chars"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bits_per_token", b"bits_per_token", "log_probabilities", b"log_probabilities", "log_probability", b"log_probability", "perplexity", b"perplexity", "scored_tokens", b"scored_tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1075,7 +1092,7 @@ Global___Classified: _TypeAlias = Classified  # noqa: Y015
 
 @_typing.final
 class LabelScore(_message.Message):
-    """LabelScore is what a model gives one label."""
+    """LabelScore is the score of one label."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1084,7 +1101,7 @@ class LabelScore(_message.Message):
     label: _builtins.str
     """The label."""
     score: _builtins.float
-    """Its score, as the model computes it: the exporter's models give probabilities."""
+    """Its score, as the model computes it. Models of the exporter give probabilities."""
     def __init__(
         self,
         *,
@@ -1101,23 +1118,23 @@ Global___LabelScore: _TypeAlias = LabelScore  # noqa: Y015
 
 @_typing.final
 class Finished(_message.Message):
-    """Finished ends a Generate, or any cancelled operation."""
+    """Finished answers Generate, and any operation that was cancelled or superseded."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     REASON_FIELD_NUMBER: _builtins.int
     OFFSET_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
-    STOP_FIELD_NUMBER: _builtins.int
+    STOP_STRING_FIELD_NUMBER: _builtins.int
     reason: Global___FinishReason.ValueType
-    """Why it ended."""
+    """Why the operation ended."""
     offset: _builtins.int
-    """The length of the session's text now."""
-    stop: _builtins.str
-    """With reason STOP, the string that ended it."""
+    """The length of the session's text."""
+    stop_string: _builtins.str
+    """With reason STOP, the stop string that ended the generation."""
     @_builtins.property
     def usage(self) -> Global___Usage:
-        """What the operation took."""
+        """The tokens that the operation took."""
 
     def __init__(
         self,
@@ -1125,11 +1142,11 @@ class Finished(_message.Message):
         reason: Global___FinishReason.ValueType = ...,
         offset: _builtins.int = ...,
         usage: Global___Usage | None = ...,
-        stop: _builtins.str = ...,
+        stop_string: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["offset", b"offset", "reason", b"reason", "stop", b"stop", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["offset", b"offset", "reason", b"reason", "stop_string", b"stop_string", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1137,25 +1154,25 @@ Global___Finished: _TypeAlias = Finished  # noqa: Y015
 
 @_typing.final
 class Usage(_message.Message):
-    """Usage counts what an operation did."""
+    """Usage counts the tokens of an operation."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    APPENDED_CHARS_FIELD_NUMBER: _builtins.int
-    GENERATED_CHARS_FIELD_NUMBER: _builtins.int
-    appended_chars: _builtins.int
-    """Characters the model read: the text of an append or of a prompt."""
-    generated_chars: _builtins.int
-    """Characters the model wrote."""
+    APPENDED_TOKENS_FIELD_NUMBER: _builtins.int
+    GENERATED_TOKENS_FIELD_NUMBER: _builtins.int
+    appended_tokens: _builtins.int
+    """How many tokens of an append or a prompt the model read."""
+    generated_tokens: _builtins.int
+    """How many tokens the model generated."""
     def __init__(
         self,
         *,
-        appended_chars: _builtins.int = ...,
-        generated_chars: _builtins.int = ...,
+        appended_tokens: _builtins.int = ...,
+        generated_tokens: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["appended_chars", b"appended_chars", "generated_chars", b"generated_chars"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["appended_tokens", b"appended_tokens", "generated_tokens", b"generated_tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1163,8 +1180,8 @@ Global___Usage: _TypeAlias = Usage  # noqa: Y015
 
 @_typing.final
 class Rejected(_message.Message):
-    """Rejected answers an operation that failed. It fails alone: the session stays as it was before the
-    operation, and the stream goes on.
+    """Rejected answers an operation that failed. The session stays as it was before the operation, and the
+    stream continues.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -1172,7 +1189,9 @@ class Rejected(_message.Message):
     STATUS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def status(self) -> _status_pb2.Status:
-        """What was wrong: a code of google.rpc.Code, and a message that says what to do."""
+        """A code of google.rpc.Code, a message for people, and details for programs: BadRequest for an
+        unknown symbol, RetryInfo where a later attempt may succeed.
+        """
 
     def __init__(
         self,
@@ -1189,7 +1208,7 @@ Global___Rejected: _TypeAlias = Rejected  # noqa: Y015
 
 @_typing.final
 class Cancelled(_message.Message):
-    """Cancelled answers Cancel, after the Finished of the operation it ended."""
+    """Cancelled answers Cancel, after the finished of the operation that it ended."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1206,7 +1225,7 @@ Global___Cancelled: _TypeAlias = Cancelled  # noqa: Y015
 
 @_typing.final
 class Closed(_message.Message):
-    """Closed answers Close; the stream ends after it."""
+    """Closed answers Close. The stream ends after it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

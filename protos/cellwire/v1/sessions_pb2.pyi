@@ -3,8 +3,6 @@
 isort:skip_file
 Cellwire serves recurrent language models as live, stateful streams."""
 
-from cellwire.v1 import models_pb2 as _models_pb2
-from cellwire.v1 import operations_pb2 as _operations_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -21,6 +19,54 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
+class Session(_message.Message):
+    """Session describes a session."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    SEED_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    TAIL_FIELD_NUMBER: _builtins.int
+    ATTACHED_FIELD_NUMBER: _builtins.int
+    OPERATION_IDS_FIELD_NUMBER: _builtins.int
+    session_id: _builtins.str
+    """The session's id: 128 random bits in hexadecimal."""
+    model: _builtins.str
+    """The name of its model."""
+    seed: _builtins.int
+    """Its seed."""
+    offset: _builtins.int
+    """The length of its text, in tokens."""
+    tail: _builtins.str
+    """The end of its text: at most 1,024 tokens."""
+    attached: _builtins.bool
+    """Whether a stream is attached to it."""
+    @_builtins.property
+    def operation_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The operations that are running or waiting."""
+
+    def __init__(
+        self,
+        *,
+        session_id: _builtins.str = ...,
+        model: _builtins.str = ...,
+        seed: _builtins.int = ...,
+        offset: _builtins.int = ...,
+        tail: _builtins.str = ...,
+        attached: _builtins.bool = ...,
+        operation_ids: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attached", b"attached", "model", b"model", "offset", b"offset", "operation_ids", b"operation_ids", "seed", b"seed", "session_id", b"session_id", "tail", b"tail"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Session: _TypeAlias = Session  # noqa: Y015
+
+@_typing.final
 class GetSessionRequest(_message.Message):
     """GetSessionRequest names a session."""
 
@@ -28,7 +74,7 @@ class GetSessionRequest(_message.Message):
 
     SESSION_ID_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
-    """The session."""
+    """Required. The session's id."""
     def __init__(
         self,
         *,
@@ -44,45 +90,23 @@ Global___GetSessionRequest: _TypeAlias = GetSessionRequest  # noqa: Y015
 
 @_typing.final
 class GetSessionResponse(_message.Message):
-    """GetSessionResponse describes it."""
+    """GetSessionResponse holds the session."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    MODEL_FIELD_NUMBER: _builtins.int
-    OFFSET_FIELD_NUMBER: _builtins.int
-    TAIL_FIELD_NUMBER: _builtins.int
-    ATTACHED_FIELD_NUMBER: _builtins.int
-    OPERATION_IDS_FIELD_NUMBER: _builtins.int
-    SEED_FIELD_NUMBER: _builtins.int
-    offset: _builtins.int
-    """The length of its text."""
-    tail: _builtins.str
-    """The end of its text: at most 1,024 characters."""
-    attached: _builtins.bool
-    """Whether a stream is attached to it."""
-    seed: _builtins.int
-    """Its seed."""
+    SESSION_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def model(self) -> _models_pb2.Model:
-        """The model it runs on."""
-
-    @_builtins.property
-    def operation_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Operations that are running or waiting."""
+    def session(self) -> Global___Session:
+        """The session."""
 
     def __init__(
         self,
         *,
-        model: _models_pb2.Model | None = ...,
-        offset: _builtins.int = ...,
-        tail: _builtins.str = ...,
-        attached: _builtins.bool = ...,
-        operation_ids: _abc.Iterable[_builtins.int] | None = ...,
-        seed: _builtins.int = ...,
+        session: Global___Session | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["session", b"session"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attached", b"attached", "model", b"model", "offset", b"offset", "operation_ids", b"operation_ids", "seed", b"seed", "tail", b"tail"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["session", b"session"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -90,51 +114,51 @@ Global___GetSessionResponse: _TypeAlias = GetSessionResponse  # noqa: Y015
 
 @_typing.final
 class ForkSessionRequest(_message.Message):
-    """ForkSessionRequest names a session."""
+    """ForkSessionRequest names a session and the seed of its copy."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SESSION_ID_FIELD_NUMBER: _builtins.int
-    FORK_FIELD_NUMBER: _builtins.int
+    SEED_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
-    """The session."""
-    @_builtins.property
-    def fork(self) -> _operations_pb2.Fork:
-        """How to fork it."""
-
+    """Required. The id of the session to copy."""
+    seed: _builtins.int
+    """The seed of the copy; if unset, the daemon draws one below 2**53."""
     def __init__(
         self,
         *,
         session_id: _builtins.str = ...,
-        fork: _operations_pb2.Fork | None = ...,
+        seed: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["fork", b"fork"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "seed", b"seed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fork", b"fork", "session_id", b"session_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "seed", b"seed", "session_id", b"session_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
+    _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__seed) -> _WhichOneofReturnType__seed | None: ...
 
 Global___ForkSessionRequest: _TypeAlias = ForkSessionRequest  # noqa: Y015
 
 @_typing.final
 class ForkSessionResponse(_message.Message):
-    """ForkSessionResponse names the new session."""
+    """ForkSessionResponse holds the copy."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    FORKED_FIELD_NUMBER: _builtins.int
+    SESSION_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def forked(self) -> _operations_pb2.Forked:
+    def session(self) -> Global___Session:
         """The new session."""
 
     def __init__(
         self,
         *,
-        forked: _operations_pb2.Forked | None = ...,
+        session: Global___Session | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["forked", b"forked"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["session", b"session"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["forked", b"forked"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["session", b"session"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -148,7 +172,7 @@ class ExportSessionRequest(_message.Message):
 
     SESSION_ID_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
-    """The session."""
+    """Required. The session's id."""
     def __init__(
         self,
         *,
@@ -164,13 +188,13 @@ Global___ExportSessionRequest: _TypeAlias = ExportSessionRequest  # noqa: Y015
 
 @_typing.final
 class ExportSessionResponse(_message.Message):
-    """ExportSessionResponse holds the session."""
+    """ExportSessionResponse holds the exported session."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SNAPSHOT_FIELD_NUMBER: _builtins.int
     snapshot: _builtins.bytes
-    """The session as bytes, for ImportSession. Their layout is the daemon's own."""
+    """The session as bytes, for ImportSession. Their layout is private to the daemon."""
     def __init__(
         self,
         *,
@@ -186,13 +210,13 @@ Global___ExportSessionResponse: _TypeAlias = ExportSessionResponse  # noqa: Y015
 
 @_typing.final
 class ImportSessionRequest(_message.Message):
-    """ImportSessionRequest holds a session."""
+    """ImportSessionRequest holds an exported session."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SNAPSHOT_FIELD_NUMBER: _builtins.int
     snapshot: _builtins.bytes
-    """What ExportSession returned."""
+    """Required. The bytes that ExportSession returned."""
     def __init__(
         self,
         *,
@@ -208,31 +232,23 @@ Global___ImportSessionRequest: _TypeAlias = ImportSessionRequest  # noqa: Y015
 
 @_typing.final
 class ImportSessionResponse(_message.Message):
-    """ImportSessionResponse names the new session."""
+    """ImportSessionResponse holds the new session."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    SESSION_ID_FIELD_NUMBER: _builtins.int
-    MODEL_FIELD_NUMBER: _builtins.int
-    OFFSET_FIELD_NUMBER: _builtins.int
-    session_id: _builtins.str
-    """The new session's id."""
-    offset: _builtins.int
-    """The length of its text."""
+    SESSION_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def model(self) -> _models_pb2.Model:
-        """The model it runs on."""
+    def session(self) -> Global___Session:
+        """The new session."""
 
     def __init__(
         self,
         *,
-        session_id: _builtins.str = ...,
-        model: _models_pb2.Model | None = ...,
-        offset: _builtins.int = ...,
+        session: Global___Session | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["session", b"session"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "offset", b"offset", "session_id", b"session_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["session", b"session"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -246,7 +262,7 @@ class DeleteSessionRequest(_message.Message):
 
     SESSION_ID_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
-    """The session."""
+    """Required. The session's id."""
     def __init__(
         self,
         *,
@@ -262,7 +278,7 @@ Global___DeleteSessionRequest: _TypeAlias = DeleteSessionRequest  # noqa: Y015
 
 @_typing.final
 class DeleteSessionResponse(_message.Message):
-    """DeleteSessionResponse says that it is gone."""
+    """DeleteSessionResponse confirms the deletion."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -26,8 +26,9 @@ if _version_not_supported:
 
 
 class SessionsServiceStub:
-    """SessionsService is for sessions from outside their streams. Whoever knows a session's id may use
-    it. Every call fails with NOT_FOUND if there is no such session.
+    """SessionsService handles sessions from outside their streams. A session's id is the only credential:
+    any client that knows it may use the session. Calls that name a session fail with NOT_FOUND if it
+    does not exist.
     """
 
     def __init__(self, channel):
@@ -64,45 +65,46 @@ class SessionsServiceStub:
 
 
 class SessionsServiceServicer:
-    """SessionsService is for sessions from outside their streams. Whoever knows a session's id may use
-    it. Every call fails with NOT_FOUND if there is no such session.
+    """SessionsService handles sessions from outside their streams. A session's id is the only credential:
+    any client that knows it may use the session. Calls that name a session fail with NOT_FOUND if it
+    does not exist.
     """
 
     def GetSession(self, request, context):
-        """GetSession tells what a session is and does.
+        """GetSession returns a session's position and activity.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ForkSession(self, request, context):
-        """ForkSession copies a session as it is at this moment, in the middle of an operation if there is
-        one; operations are not copied. Nobody is attached to the new session.
+        """ForkSession copies a session as it is at this moment, even during an operation; operations are not
+        copied. No stream is attached to the copy. RESOURCE_EXHAUSTED if the daemon has no room.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ExportSession(self, request, context):
-        """ExportSession returns a session, as it is at this moment, as bytes: everything that is needed to
-        go on from here bit for bit, in this daemon or another that serves the same model. Operations
-        are not part of it.
+        """ExportSession returns a session as bytes, as it is at this moment: everything that is needed to
+        continue it bit for bit on this daemon or on another that serves the same model. Operations are
+        not exported.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ImportSession(self, request, context):
-        """ImportSession makes a session from such bytes. Nobody is attached to it. INVALID_ARGUMENT if they
-        are truncated or altered, or of a version this daemon does not know; FAILED_PRECONDITION if no
-        model of the daemon's is the one they belong to; RESOURCE_EXHAUSTED if there is no room.
+        """ImportSession creates a session from exported bytes. No stream is attached to it. INVALID_ARGUMENT
+        if the bytes are truncated, altered, or of a version unknown to this daemon; FAILED_PRECONDITION if
+        the daemon does not serve the session's model; RESOURCE_EXHAUSTED if the daemon has no room.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteSession(self, request, context):
-        """DeleteSession ends a session at once. A stream that is attached to it ends with ABORTED.
+        """DeleteSession deletes a session at once. A stream that is attached to it ends with ABORTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -145,8 +147,9 @@ def add_SessionsServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class SessionsService:
-    """SessionsService is for sessions from outside their streams. Whoever knows a session's id may use
-    it. Every call fails with NOT_FOUND if there is no such session.
+    """SessionsService handles sessions from outside their streams. A session's id is the only credential:
+    any client that knows it may use the session. Calls that name a session fail with NOT_FOUND if it
+    does not exist.
     """
 
     @staticmethod

@@ -27,8 +27,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class SessionsServiceStub:
-    """SessionsService is for sessions from outside their streams. Whoever knows a session's id may use
-    it. Every call fails with NOT_FOUND if there is no such session.
+    """SessionsService handles sessions from outside their streams. A session's id is the only credential:
+    any client that knows it may use the session. Calls that name a session fail with NOT_FOUND if it
+    does not exist.
     """
 
     @_typing.overload
@@ -36,53 +37,55 @@ class SessionsServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> SessionsServiceAsyncStub: ...
     GetSession: _grpc.UnaryUnaryMultiCallable[_sessions_pb2.GetSessionRequest, _sessions_pb2.GetSessionResponse]
-    """GetSession tells what a session is and does."""
+    """GetSession returns a session's position and activity."""
     ForkSession: _grpc.UnaryUnaryMultiCallable[_sessions_pb2.ForkSessionRequest, _sessions_pb2.ForkSessionResponse]
-    """ForkSession copies a session as it is at this moment, in the middle of an operation if there is
-    one; operations are not copied. Nobody is attached to the new session.
+    """ForkSession copies a session as it is at this moment, even during an operation; operations are not
+    copied. No stream is attached to the copy. RESOURCE_EXHAUSTED if the daemon has no room.
     """
     ExportSession: _grpc.UnaryUnaryMultiCallable[_sessions_pb2.ExportSessionRequest, _sessions_pb2.ExportSessionResponse]
-    """ExportSession returns a session, as it is at this moment, as bytes: everything that is needed to
-    go on from here bit for bit, in this daemon or another that serves the same model. Operations
-    are not part of it.
+    """ExportSession returns a session as bytes, as it is at this moment: everything that is needed to
+    continue it bit for bit on this daemon or on another that serves the same model. Operations are
+    not exported.
     """
     ImportSession: _grpc.UnaryUnaryMultiCallable[_sessions_pb2.ImportSessionRequest, _sessions_pb2.ImportSessionResponse]
-    """ImportSession makes a session from such bytes. Nobody is attached to it. INVALID_ARGUMENT if they
-    are truncated or altered, or of a version this daemon does not know; FAILED_PRECONDITION if no
-    model of the daemon's is the one they belong to; RESOURCE_EXHAUSTED if there is no room.
+    """ImportSession creates a session from exported bytes. No stream is attached to it. INVALID_ARGUMENT
+    if the bytes are truncated, altered, or of a version unknown to this daemon; FAILED_PRECONDITION if
+    the daemon does not serve the session's model; RESOURCE_EXHAUSTED if the daemon has no room.
     """
     DeleteSession: _grpc.UnaryUnaryMultiCallable[_sessions_pb2.DeleteSessionRequest, _sessions_pb2.DeleteSessionResponse]
-    """DeleteSession ends a session at once. A stream that is attached to it ends with ABORTED."""
+    """DeleteSession deletes a session at once. A stream that is attached to it ends with ABORTED."""
 
 @_typing.type_check_only
 class SessionsServiceAsyncStub(SessionsServiceStub):
-    """SessionsService is for sessions from outside their streams. Whoever knows a session's id may use
-    it. Every call fails with NOT_FOUND if there is no such session.
+    """SessionsService handles sessions from outside their streams. A session's id is the only credential:
+    any client that knows it may use the session. Calls that name a session fail with NOT_FOUND if it
+    does not exist.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetSession: _aio.UnaryUnaryMultiCallable[_sessions_pb2.GetSessionRequest, _sessions_pb2.GetSessionResponse]  # type: ignore[assignment]
-    """GetSession tells what a session is and does."""
+    """GetSession returns a session's position and activity."""
     ForkSession: _aio.UnaryUnaryMultiCallable[_sessions_pb2.ForkSessionRequest, _sessions_pb2.ForkSessionResponse]  # type: ignore[assignment]
-    """ForkSession copies a session as it is at this moment, in the middle of an operation if there is
-    one; operations are not copied. Nobody is attached to the new session.
+    """ForkSession copies a session as it is at this moment, even during an operation; operations are not
+    copied. No stream is attached to the copy. RESOURCE_EXHAUSTED if the daemon has no room.
     """
     ExportSession: _aio.UnaryUnaryMultiCallable[_sessions_pb2.ExportSessionRequest, _sessions_pb2.ExportSessionResponse]  # type: ignore[assignment]
-    """ExportSession returns a session, as it is at this moment, as bytes: everything that is needed to
-    go on from here bit for bit, in this daemon or another that serves the same model. Operations
-    are not part of it.
+    """ExportSession returns a session as bytes, as it is at this moment: everything that is needed to
+    continue it bit for bit on this daemon or on another that serves the same model. Operations are
+    not exported.
     """
     ImportSession: _aio.UnaryUnaryMultiCallable[_sessions_pb2.ImportSessionRequest, _sessions_pb2.ImportSessionResponse]  # type: ignore[assignment]
-    """ImportSession makes a session from such bytes. Nobody is attached to it. INVALID_ARGUMENT if they
-    are truncated or altered, or of a version this daemon does not know; FAILED_PRECONDITION if no
-    model of the daemon's is the one they belong to; RESOURCE_EXHAUSTED if there is no room.
+    """ImportSession creates a session from exported bytes. No stream is attached to it. INVALID_ARGUMENT
+    if the bytes are truncated, altered, or of a version unknown to this daemon; FAILED_PRECONDITION if
+    the daemon does not serve the session's model; RESOURCE_EXHAUSTED if the daemon has no room.
     """
     DeleteSession: _aio.UnaryUnaryMultiCallable[_sessions_pb2.DeleteSessionRequest, _sessions_pb2.DeleteSessionResponse]  # type: ignore[assignment]
-    """DeleteSession ends a session at once. A stream that is attached to it ends with ABORTED."""
+    """DeleteSession deletes a session at once. A stream that is attached to it ends with ABORTED."""
 
 class SessionsServiceServicer(metaclass=_abc_1.ABCMeta):
-    """SessionsService is for sessions from outside their streams. Whoever knows a session's id may use
-    it. Every call fails with NOT_FOUND if there is no such session.
+    """SessionsService handles sessions from outside their streams. A session's id is the only credential:
+    any client that knows it may use the session. Calls that name a session fail with NOT_FOUND if it
+    does not exist.
     """
 
     @_abc_1.abstractmethod
@@ -91,7 +94,7 @@ class SessionsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _sessions_pb2.GetSessionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_sessions_pb2.GetSessionResponse, _abc.Awaitable[_sessions_pb2.GetSessionResponse]]:
-        """GetSession tells what a session is and does."""
+        """GetSession returns a session's position and activity."""
 
     @_abc_1.abstractmethod
     def ForkSession(
@@ -99,8 +102,8 @@ class SessionsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _sessions_pb2.ForkSessionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_sessions_pb2.ForkSessionResponse, _abc.Awaitable[_sessions_pb2.ForkSessionResponse]]:
-        """ForkSession copies a session as it is at this moment, in the middle of an operation if there is
-        one; operations are not copied. Nobody is attached to the new session.
+        """ForkSession copies a session as it is at this moment, even during an operation; operations are not
+        copied. No stream is attached to the copy. RESOURCE_EXHAUSTED if the daemon has no room.
         """
 
     @_abc_1.abstractmethod
@@ -109,9 +112,9 @@ class SessionsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _sessions_pb2.ExportSessionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_sessions_pb2.ExportSessionResponse, _abc.Awaitable[_sessions_pb2.ExportSessionResponse]]:
-        """ExportSession returns a session, as it is at this moment, as bytes: everything that is needed to
-        go on from here bit for bit, in this daemon or another that serves the same model. Operations
-        are not part of it.
+        """ExportSession returns a session as bytes, as it is at this moment: everything that is needed to
+        continue it bit for bit on this daemon or on another that serves the same model. Operations are
+        not exported.
         """
 
     @_abc_1.abstractmethod
@@ -120,9 +123,9 @@ class SessionsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _sessions_pb2.ImportSessionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_sessions_pb2.ImportSessionResponse, _abc.Awaitable[_sessions_pb2.ImportSessionResponse]]:
-        """ImportSession makes a session from such bytes. Nobody is attached to it. INVALID_ARGUMENT if they
-        are truncated or altered, or of a version this daemon does not know; FAILED_PRECONDITION if no
-        model of the daemon's is the one they belong to; RESOURCE_EXHAUSTED if there is no room.
+        """ImportSession creates a session from exported bytes. No stream is attached to it. INVALID_ARGUMENT
+        if the bytes are truncated, altered, or of a version unknown to this daemon; FAILED_PRECONDITION if
+        the daemon does not serve the session's model; RESOURCE_EXHAUSTED if the daemon has no room.
         """
 
     @_abc_1.abstractmethod
@@ -131,6 +134,6 @@ class SessionsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _sessions_pb2.DeleteSessionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_sessions_pb2.DeleteSessionResponse, _abc.Awaitable[_sessions_pb2.DeleteSessionResponse]]:
-        """DeleteSession ends a session at once. A stream that is attached to it ends with ABORTED."""
+        """DeleteSession deletes a session at once. A stream that is attached to it ends with ABORTED."""
 
 def add_SessionsServiceServicer_to_server(servicer: SessionsServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -13,14 +13,18 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from queue import Empty, SimpleQueue
+from typing import TypeVar
 
+from cellwire.server.engine.commands import Command
 from cellwire.server.engine.engine import Engine
 from cellwire.server.engine.event_batcher import EventBatcher
 from cellwire.server.engine.step_budget import StepBudget
+from cellwire.server.errors import CellwireError
 from cellwire.server.session.events import Event
 
-Command = Callable[[Engine], None]
+T = TypeVar("T")
 
 
 class EngineLoop:
@@ -37,7 +41,7 @@ class EngineLoop:
         self._engine = engine
         self._deliver = deliver
         self._on_crash = on_crash
-        self._inbox: SimpleQueue[Command | None] = SimpleQueue()
+        self._inbox: SimpleQueue[Command | Callable[[Engine], None] | None] = SimpleQueue()
         self._pace, self._search_pace = StepBudget(), StepBudget()
         self._outgoing = EventBatcher()
         self._stopping = False
@@ -49,13 +53,37 @@ class EngineLoop:
         self._thread.start()
 
     def post(self, command: Command) -> bool:
-        """Let the engine's thread carry out a command; False if it will not, for it is to stop.
+        """Queue a command for the engine's thread; False if the loop is stopping.
 
         May be called from any thread.
         """
+        return self._put(command)
+
+    def call(self, function: Callable[[Engine], T]) -> Future[T]:
+        """Queue a call of `function` for the engine's thread; return its future result.
+
+        The future raises the call's CellwireError, and is cancelled if the loop is stopping. May be
+        called from any thread.
+        """
+        future: Future[T] = Future()
+
+        def run(engine: Engine) -> None:
+            if future.set_running_or_notify_cancel():
+                try:
+                    result = function(engine)
+                except CellwireError as error:
+                    future.set_exception(error)
+                else:
+                    future.set_result(result)
+
+        if not self._put(run):
+            future.cancel()
+        return future
+
+    def _put(self, item: Command | Callable[[Engine], None]) -> bool:
         with self._door:
             if not self._stopping:
-                self._inbox.put(command)
+                self._inbox.put(item)
             return not self._stopping
 
     def stop(self) -> None:
@@ -67,7 +95,7 @@ class EngineLoop:
 
     def _run(self) -> None:
         try:
-            while self._carry_out_commands():
+            while self._handle_commands():
                 self._outgoing.add(self._stride())
                 if events := self._outgoing.due(time.perf_counter(), idle=self._engine.idle):
                     self._deliver(self, events)
@@ -87,12 +115,15 @@ class EngineLoop:
         search_pace.note(engine.beam_steps - beam_steps, elapsed_s)
         return events
 
-    def _carry_out_commands(self) -> bool:
-        """Carry out what is in the inbox, waiting for it when idle; False when told to stop."""
+    def _handle_commands(self) -> bool:
+        """Handle what is in the inbox, waiting for it when idle; False when told to stop."""
         try:
             command = self._inbox.get(block=self._engine.idle)
             while command is not None:
-                command(self._engine)
+                if callable(command):
+                    command(self._engine)
+                else:
+                    self._engine.handle(command)
                 command = self._inbox.get_nowait()
         except Empty:
             return True

@@ -53,7 +53,10 @@ _SAMPLING = _ALL - {SamplerVariant.FORCED}
 _RANKING = frozenset(variant for variant in SamplerVariant if variant.ranks_tokens)
 _ADJUSTED = frozenset({SamplerVariant.ADJUSTED})
 
-_TENSOR_TYPES: dict[type[np.generic], int] = {np.int64: TensorProto.INT64, np.float32: TensorProto.FLOAT}
+_TENSOR_TYPES: dict[type[np.generic], int] = {
+    np.int64: TensorProto.INT64,
+    np.float32: TensorProto.FLOAT,
+}
 
 
 @dataclass(frozen=True, slots=True)
