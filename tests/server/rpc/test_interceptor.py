@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import traceback
 import weakref
 from collections.abc import AsyncIterator, Callable
 from typing import Any, NoReturn
@@ -118,6 +119,17 @@ async def test_a_failed_call_leaves_no_cycle(kind: str, stored: bool) -> None:  
         assert alive() is None
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_an_abort_knows_no_request(kind: str) -> None:
+    """gRPC may keep the error that an abort raises, with the frames it went through."""
+    made = await wrapped(handler(kind, lambda: NotFound("nothing")))
+    with pytest.raises(aio.AbortError) as caught:
+        await served(made, kind, Request(), Context())
+    frames = [frame for frame, _ in traceback.walk_tb(caught.tb)]
+    (handle,) = [frame for frame in frames if frame.f_code.co_name == "handle"]
+    assert not [v for v in handle.f_locals.values() if isinstance(v, Request)]
 
 
 async def test_an_abort_of_a_handler_itself_is_left_alone() -> None:
