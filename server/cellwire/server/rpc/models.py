@@ -27,7 +27,7 @@ def model_message(model: ServedModel) -> models_pb2.Model:
             models_pb2.Training(
                 corpus=training.corpus,
                 steps=training.steps,
-                validation_bits_per_character=training.validation_bits_per_character,
+                validation_bits_per_character=training.validation_bits_per_character or 0.0,
                 parity_error=training.parity_error,
             )
         )
