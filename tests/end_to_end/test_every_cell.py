@@ -131,7 +131,7 @@ def test_completions_are_those_of_a_plain_search_over_torch(
         return sorted(logs, key=lambda one: -one[1])
 
     found = daemon.complete(
-        prompt, model=f"{kind}-{layers}", beam_width=3, completions=3, max_tokens=4
+        prompt, model=f"{kind}-{layers}", beam_width=3, completion_count=3, max_tokens=4
     ).completions
     expected = beam_search(Complete(1, 3, 3, 4), likeliest)
     assert [one.text for one in found] == [decode(config.vocabulary, e.tokens) for e in expected]
