@@ -89,7 +89,7 @@ model: .venv/.dev  ## train and export the built-in model (an hour and a half on
 	  --start-from runs/austen-1 --out runs/austen-2
 	$(BIN)/cellwire train exporter/corpora/austen.txt --recipe exporter/recipes/austen-3.toml \
 	  --start-from runs/austen-2 --out runs/austen-3
-	$(BIN)/cellwire export runs/austen-3 server/cellwire/server/models/austen.onnx
+	$(BIN)/cellwire export runs/austen-3 server/cellwire/model_file/austen.onnx
 
 clean:  ## remove the environment and every cache
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -19,7 +19,7 @@ from tests.bench.machine import described
 from tests.bench.models import Models
 from tests.bench.setting import FULL, QUICK, Setting
 
-from cellwire.server.config import Config
+from cellwire.server.host.config import Config
 
 ALL = "all"
 BY_NAME_ONLY = ("gpu",)  # most machines have none

@@ -27,9 +27,9 @@ from tests.bench.pace import figure, in_turns, runs_per_s
 from tests.bench.padded_stepping import PaddedStepping
 from tests.bench.setting import Setting
 
-from cellwire.server.cuda import find_card
-from cellwire.server.device import Device, Execution
-from cellwire.server.padded_strider import LENGTHS
+from cellwire.server.runtime.cuda import find_card
+from cellwire.server.runtime.device import Device, Execution
+from cellwire.server.runtime.fixed_shape_step_runner import LENGTHS
 
 SIZES = ("L", "XL")
 BATCHES = (1, 8, 64, 256, 512)

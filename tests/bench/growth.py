@@ -18,9 +18,9 @@ from tests.bench.load import measured
 from tests.bench.models import VOCABULARY
 from tests.bench.pace import figure, in_turns, ratios, runs_per_s
 from tests.bench.setting import Setting
-from tests.bench.stepping import Stepping
+from tests.bench.stepping import StepTask
 
-from cellwire.server.sampling import Sampling
+from cellwire.server.batch.sampling import Sampling
 
 SIZE = "M"
 SESSIONS = (1, 4, 16, 64, 256, 1_024)
@@ -72,7 +72,7 @@ def _more_sessions(setting: Setting) -> dict[str, float]:
 
 def _sampling(setting: Setting, vocabulary: int) -> dict[str, float]:
     model, effort = setting.models.path(SIZE, vocabulary), setting.effort
-    stepping = Stepping(model, setting.threads, BATCH)
+    stepping = StepTask(model, setting.threads, BATCH)
     loops = {kind: stepping.sampling_loop(BATCH, sampling) for kind, sampling in KINDS.items()}
     times_ms = in_turns(
         {

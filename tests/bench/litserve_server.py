@@ -2,7 +2,7 @@
 
     python -m tests.bench.litserve_server MODEL --threads 2 --batch 64 --fast-queue 1
 
-A request is {"session": ..., "prompt": ..., "max_chars": ...}; the answer is text, a character a
+A request is {"session": ..., "prompt": ..., "max_tokens": ...}; the answer is text, a character a
 piece, over HTTP.
 
 `--batch 0` keeps sessions: states in a dict, as a request goes on from where the last one of its
@@ -93,7 +93,7 @@ class SessionsApi(_Api):
 
     def decode_request(self, request: dict[str, Any]) -> tuple[int, list[int], int]:
         """Return the session, the prompt's tokens, and how much to write."""
-        return request["session"], self._tokens(request["prompt"]), request["max_chars"]
+        return request["session"], self._tokens(request["prompt"]), request["max_tokens"]
 
     def predict(self, request: tuple[int, list[int], int]) -> Iterator[str]:
         """Yield a character at a time."""
@@ -120,7 +120,7 @@ class BatchApi(_Api):
 
     def decode_request(self, request: dict[str, Any]) -> tuple[list[int], int]:
         """Return the prompt's tokens, and how much to write."""
-        return self._tokens(request["prompt"]), request["max_chars"]
+        return self._tokens(request["prompt"]), request["max_tokens"]
 
     def batch(self, inputs: Prompts) -> Prompts:
         """Leave the requests in a list."""

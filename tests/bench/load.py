@@ -34,7 +34,7 @@ _OPEN_AT_ONCE = 64
 # How a message begins that is a chunk and whose operation_id is 0. A message that begins in another
 # way is parsed, so that nothing depends on it.
 _CHUNK = bytes([SessionResponse.CHUNK_FIELD_NUMBER << 3 | 2])
-_GENERATE = SessionRequest(generate=operations_pb2.Generate(max_chars=ENDLESS_CHARS))
+_GENERATE = SessionRequest(generate=operations_pb2.Generate(max_tokens=ENDLESS_CHARS))
 
 
 @dataclass(frozen=True, slots=True)

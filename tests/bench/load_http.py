@@ -27,7 +27,7 @@ _END = b"0\r\n\r\n"  # of a body
 
 def _request(session: int, turn_chars: int) -> bytes:
     chars = turn_chars or ENDLESS_CHARS
-    body = json.dumps({"session": session, "prompt": text_of(4), "max_chars": chars}).encode()
+    body = json.dumps({"session": session, "prompt": text_of(4), "max_tokens": chars}).encode()
     return (
         b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         b"Content-Length: %d\r\n\r\n%s" % (len(body), body)

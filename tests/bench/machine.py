@@ -13,8 +13,8 @@ from pathlib import Path
 from tests.bench.child import ROOT
 from tests.bench.models import SIZES, VOCABULARY
 
-from cellwire.server.cuda import find_card
 from cellwire.server.errors import NoCuda
+from cellwire.server.runtime.cuda import find_card
 
 _PACKAGES = ("onnxruntime", "grpcio", "protobuf", "numpy", "torch", "litserve")
 _OTHER_BUILDS = {"onnxruntime": "onnxruntime-gpu"}

@@ -63,7 +63,7 @@ class NaiveService(GenerationServiceServicer):
                         offset += 1
                     yield SessionResponse(appended=operations_pb2.Appended(offset=offset))
                 elif request.HasField("generate"):
-                    for _ in range(request.generate.max_chars):
+                    for _ in range(request.generate.max_tokens):
                         logits = await self._step(client, token)
                         token = _drawn(logits, random.random())
                         chunk = operations_pb2.Chunk(

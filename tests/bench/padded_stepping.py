@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from cellwire.server.arena import RESERVED, ZERO
-from cellwire.server.cell import read_cell
-from cellwire.server.device import Execution
-from cellwire.server.padded_strider import LENGTHS, PaddedStrider
-from cellwire.server.row import Row, batch_of
-from cellwire.server.runtime import Runtime
-from cellwire.server.sampler import Sampler
-from cellwire.server.step import StepBatch
-from cellwire.server.stride_program import Fixed
+from cellwire.model_file.cell import read_cell
+from cellwire.server.batch.row import Row, batch_of
+from cellwire.server.batch.slots import RESERVED_SLOTS, ZERO
+from cellwire.server.batch.step import StepBatch
+from cellwire.server.programs.sampler import SamplerVariant
+from cellwire.server.programs.step_program import ProgramShape
+from cellwire.server.runtime.device import Execution
+from cellwire.server.runtime.fixed_shape_step_runner import LENGTHS, FixedShapeStepRunner
+from cellwire.server.runtime.runtime import Runtime
 
 _STEPS = max(LENGTHS)
 
@@ -27,10 +27,10 @@ class PaddedStepping:
         cell = read_cell(model)
         self._symbols = cell.manifest.vocabulary.size
         self._rows = rows
-        self._runtime = Runtime(cell, RESERVED + rows, rows, execution)
+        self._runtime = Runtime(cell, RESERVED_SLOTS + rows, rows, execution)
         strider = self._runtime._strider
-        assert isinstance(strider, PaddedStrider)
-        self._padded = strider._padded_to((Sampler.PLAIN, Fixed(_STEPS, 0), rows, 0))
+        assert isinstance(strider, FixedShapeStepRunner)
+        self._padded = strider._padded_to((SamplerVariant.PLAIN, ProgramShape(_STEPS, 0), rows, 0))
         self._next = self._batch(range(rows), first=False)
         self._padded.fill(self._next)
 
@@ -51,7 +51,7 @@ class PaddedStepping:
 
     def _batch(self, rows: range | tuple[int, ...], *, first: bool) -> StepBatch:
         """Return a stride of rows that each have a number, from their beginning or their slots."""
-        slots = [RESERVED + place for place in range(len(rows))]
+        slots = [RESERVED_SLOTS + place for place in range(len(rows))]
         return batch_of(
             [
                 Row(

@@ -29,7 +29,7 @@ from tests.bench.load import command
 from tests.bench.models import text_of
 from tests.bench.pace import figure, ratios
 from tests.bench.setting import Setting
-from tests.bench.stepping import Stepping
+from tests.bench.stepping import StepTask
 from tests.bench.wire import opened
 
 from cellwire.v1 import operations_pb2
@@ -84,7 +84,7 @@ def _append(address: str) -> _Span:
 
 def _alone(setting: Setting, model: Path, address: str) -> dict[str, float]:
     effort = setting.effort
-    stepping = Stepping(model, setting.threads, 1)
+    stepping = StepTask(model, setting.threads, 1)
     raw, prefill = [], []
     for number in range(effort.load_rounds):
         setting.say(f"prefill: alone, round {number + 1} of {effort.load_rounds}")

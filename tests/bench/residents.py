@@ -17,21 +17,22 @@ from tests.bench.child import resident_bytes
 from tests.bench.idle import TEXT_CHARS
 from tests.bench.pace import figure, in_turns, ratios
 
-from cellwire.server.arena import Arena
-from cellwire.server.cell import Cell, read_cell
-from cellwire.server.device import Execution
-from cellwire.server.engine import Engine
-from cellwire.server.operations import MAX_GENERATE_CHARS, Append, Generate
-from cellwire.server.runtime import Runtime
-from cellwire.server.sampling import Sampling
-from cellwire.server.trail import slots_for
-from cellwire.server.waiting import Limits
+from cellwire.model_file.cell import Cell, read_cell
+from cellwire.server.batch.sampling import Sampling
+from cellwire.server.engine.commands import OpenSession, SubmitOperation
+from cellwire.server.engine.engine import Engine
+from cellwire.server.runtime.device import Execution
+from cellwire.server.runtime.runtime import Runtime
+from cellwire.server.session.operation_queue import Limits
+from cellwire.server.session.operations import MAX_GENERATE_TOKENS, Append, Generate
+from cellwire.server.state.arena import Arena
+from cellwire.server.state.rewind_window import slots_for
 
 GENERATING = 64
 MAX_BATCH = 256
 WINDOW = 0
 
-_ENDLESS = Limits(read_ahead_chars=1_000_000_000)  # nobody takes the text
+_ENDLESS = Limits(read_ahead_tokens=1_000_000_000)  # nobody takes the text
 
 
 class Residents:
@@ -50,11 +51,15 @@ class Residents:
         engine = self._engine
         for _ in range(sessions):
             session_id = f"{self._opened:032x}"
-            engine.open(session_id, 0, self._opened, WINDOW)
+            engine.handle(OpenSession(session_id, 0, self._opened, WINDOW))
             # As it comes from the wire: an array of its own.
-            engine.submit(session_id, Append(1, np.arange(TEXT_CHARS, dtype=np.uint32)))
+            engine.handle(
+                SubmitOperation(session_id, Append(1, np.arange(TEXT_CHARS, dtype=np.uint32)))
+            )
             if generating:
-                engine.submit(session_id, Generate(2, MAX_GENERATE_CHARS, Sampling()))
+                engine.handle(
+                    SubmitOperation(session_id, Generate(2, MAX_GENERATE_TOKENS, Sampling()))
+                )
             self._opened += 1
             if self._opened % MAX_BATCH == 0 and not generating:
                 self._settle()

@@ -61,7 +61,7 @@ def _first_char() -> None:
     address = sys.stdin.readline().strip()
     with opened(address, SessionRequest(open=operations_pb2.Open())) as wire:
         wire.send(SessionRequest(append=operations_pb2.Append(text="It is a truth")))
-        wire.send(SessionRequest(generate=operations_pb2.Generate(max_chars=1)))
+        wire.send(SessionRequest(generate=operations_pb2.Generate(max_tokens=1)))
         while not wire.answer().HasField("chunk"):
             pass
         now_s = time.monotonic()

@@ -13,27 +13,29 @@ from pathlib import Path
 import numpy as np
 from tests.bench.pace import runs_per_s
 
-from cellwire.server.arena import RESERVED
-from cellwire.server.cell import read_cell
-from cellwire.server.device import Execution
-from cellwire.server.row import Row, batch_of
-from cellwire.server.runtime import Runtime
-from cellwire.server.sampler import Sampler
-from cellwire.server.sampling import Sampling
-from cellwire.server.step import MAX_STEPS
-from cellwire.server.strider import Strider
+from cellwire.model_file.cell import read_cell
+from cellwire.server.batch.row import Row, batch_of
+from cellwire.server.batch.sampling import Sampling
+from cellwire.server.batch.slots import RESERVED_SLOTS
+from cellwire.server.batch.step import MAX_STEPS
+from cellwire.server.programs.sampler import SamplerVariant
+from cellwire.server.runtime.device import Execution
+from cellwire.server.runtime.runtime import Runtime
+from cellwire.server.runtime.step_runner import StepRunner
 
 _NONE_RANKED = 0  # nobody asks for the likeliest
 _SEED = 7
 
 
-class Stepping:
+class StepTask:
     """Runs a model's program on states of its own."""
 
     def __init__(self, model: Path, threads: int, max_rows: int) -> None:
         cell = read_cell(model)
         self._symbols = cell.manifest.vocabulary.size
-        self._runtime = Runtime(cell, RESERVED + max_rows, max_rows, Execution(threads=threads))
+        self._runtime = Runtime(
+            cell, RESERVED_SLOTS + max_rows, max_rows, Execution(threads=threads)
+        )
 
     def chars_per_s(self, rows: int, seconds: float, steps: int = MAX_STEPS) -> float:
         """Return how many characters the bare loop draws, measured for so long."""
@@ -50,10 +52,10 @@ class Stepping:
         that was drawn for it last.
         """
         strider = self._runtime._strider
-        assert isinstance(strider, Strider)
+        assert isinstance(strider, StepRunner)
         batch = batch_of(self._rows(rows, steps, Sampling()), steps)
-        strider._fill(Sampler.PLAIN, batch, _NONE_RANKED)
-        bound = strider._binding(Sampler.PLAIN, steps, rows, _NONE_RANKED)
+        strider._fill(SamplerVariant.PLAIN, batch, _NONE_RANKED)
+        bound = strider._binding(SamplerVariant.PLAIN, steps, rows, _NONE_RANKED)
         run, binding = bound._session.run_with_iobinding, bound._binding
         token = strider._inputs["token"][:rows]
         last = strider._chosen[(steps - 1) * rows : steps * rows]
@@ -78,8 +80,8 @@ class Stepping:
         return [
             Row(
                 token=int(random.integers(self._symbols)),
-                read_slot=RESERVED + index,
-                write_slot=RESERVED + index,
+                read_slot=RESERVED_SLOTS + index,
+                write_slot=RESERVED_SLOTS + index,
                 steps=steps,
                 sampling=sampling,
                 key=index,

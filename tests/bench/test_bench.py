@@ -15,7 +15,7 @@ from tests.bench.models import Models, symbols_of, text_of
 from tests.bench.report import markdown
 from tests.bench.setting import QUICK, Effort, Setting
 
-from cellwire.server.device import Device
+from cellwire.server.runtime.device import Device
 
 _AT_ONCE = Effort(
     rounds=2,

@@ -27,7 +27,7 @@ _UNTIMED = 10
 
 _OPEN = SessionRequest(open=operations_pb2.Open(seed=1))
 _COMPLETE = SessionRequest(
-    complete=operations_pb2.Complete(beam_width=BEAM_WIDTH, completions=1, max_chars=CHARS)
+    complete=operations_pb2.Complete(beam_width=BEAM_WIDTH, completions=1, max_tokens=CHARS)
 )
 
 

@@ -41,7 +41,7 @@ class Call:
         """Say that nothing more is sent."""
         await self._call.done_writing()
 
-    def break_off(self) -> None:
+    def abort_stream(self) -> None:
         """Go away, as a client does whose machine or connection fails."""
         self._call.cancel()
 

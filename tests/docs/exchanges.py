@@ -26,7 +26,8 @@ from tests.docs.call import Call
 from tests.docs.layout import elided, laid_out
 from tests.server.tiny_cell import labelled_cell, write_cell
 
-from cellwire.server.config import BUILT_IN_MODEL, Config
+from cellwire.model_file.cell import BUILT_IN_MODEL
+from cellwire.server.host.config import Config
 from cellwire.server.rpc.daemon import Daemon
 from cellwire.v1.sessions_pb2 import GetSessionRequest
 from cellwire.v1.sessions_pb2_grpc import SessionsServiceStub
@@ -56,7 +57,7 @@ class Player:
         steps = STEP.findall(text.removesuffix("\n"))
         played = [await self._step(*pair) for pair in pairwise([*steps, ""])]
         for call in self._calls.values():
-            call.break_off()
+            call.abort_stream()
         return "\n".join(played) + "\n"
 
     async def _step(self, step: str, then: str) -> str:
@@ -86,7 +87,7 @@ class Player:
         if text == "half-close":
             await call.half_close()
         elif text == "break off":
-            call.break_off()
+            call.abort_stream()
             await self._until_let_go()
         else:
             for page, name in self._names.items():

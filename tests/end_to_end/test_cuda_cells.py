@@ -7,15 +7,15 @@ from pathlib import Path
 
 import onnx
 import pytest
-from tests.server.cuda_kernels import check_capturable, optimized
+from tests.server.programs.cuda_kernels import check_capturable, optimized
 
 from cellwire.exporter.cells import KINDS, Kind
 from cellwire.exporter.fold import fold
 from cellwire.exporter.graph import Weights, cell_graph
 from cellwire.exporter.network import Network, NetworkShape
-from cellwire.server.cell import read_cell
-from cellwire.server.sampler import Sampler
-from cellwire.server.stride_program import Fixed, compose_stride
+from cellwire.model_file.cell import read_cell
+from cellwire.server.programs.sampler import SamplerVariant
+from cellwire.server.programs.step_program import ProgramShape, compose_step_program
 
 
 @pytest.mark.parametrize("weights", ["float32", "float16"])
@@ -30,5 +30,7 @@ def test_a_stride_of_every_cell_can_be_captured(
     manifest = json.dumps({"version": 1, "vocabulary": symbols, "labels": labels})
     onnx.helper.set_model_props(cell, {"cellwire.manifest": manifest})
     onnx.save(cell, tmp_path / "cell.onnx")
-    program = compose_stride(read_cell(tmp_path / "cell.onnx"), Sampler.PLAIN, Fixed(4, 0))
+    program = compose_step_program(
+        read_cell(tmp_path / "cell.onnx"), SamplerVariant.PLAIN, ProgramShape(4, 0)
+    )
     check_capturable(optimized(program, tmp_path))

@@ -33,10 +33,10 @@ from cellwire.exporter.export import export_run
 from cellwire.exporter.fold import fold
 from cellwire.exporter.graph import Weights, cell_graph
 from cellwire.exporter.network import Network, NetworkShape
-from cellwire.server.cell import read_cell
-from cellwire.server.operations import Complete
-from cellwire.server.runtime import Runtime
-from cellwire.server.step import MAX_STEPS
+from cellwire.model_file.cell import read_cell
+from cellwire.server.batch.step import MAX_STEPS
+from cellwire.server.runtime.runtime import Runtime
+from cellwire.server.session.operations import Complete
 
 DEPTHS = (1, 2, 3)
 TEXT = "a bead, a peg.\nhé did fold a 世 map, a long hob"
@@ -129,7 +129,7 @@ def test_completions_are_those_of_a_plain_search_over_torch(
         return sorted(logs, key=lambda one: -one[1])
 
     found = daemon.complete(
-        prompt, model=f"{kind}-{layers}", beam_width=3, completions=3, max_chars=4
+        prompt, model=f"{kind}-{layers}", beam_width=3, completions=3, max_tokens=4
     ).completions
     expected = beam_search(Complete(1, 3, 3, 4), likeliest)
     assert [one.text for one in found] == [config.vocabulary.decode(e.tokens) for e in expected]
@@ -140,7 +140,7 @@ def test_completions_are_those_of_a_plain_search_over_torch(
 @pytest.mark.parametrize("name", ["int8", "mingru-3", "rnn_relu-2"])
 def test_a_text_is_the_same_in_any_company(daemon: Client, name: str) -> None:
     def written(seed: int) -> str:
-        return daemon.generate("a peg", model=name, max_chars=60, seed=seed).text()
+        return daemon.generate("a peg", model=name, max_tokens=60, seed=seed).text()
 
     in_turn = [written(seed) for seed in range(6)]
     with ThreadPoolExecutor(6) as together:

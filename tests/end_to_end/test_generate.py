@@ -64,7 +64,7 @@ def test_chat_remembers(daemon: Served) -> None:
             texts = []
             for line in ("hello", "world"):
                 await session.append(line)
-                generation = session.generate(max_chars=30, temperature=0.9, top_k=5)
+                generation = session.generate(max_tokens=30, temperature=0.9, top_k=5)
                 texts.append(await generation.text())
             return texts
 
@@ -75,7 +75,7 @@ def test_chat_remembers(daemon: Served) -> None:
 def test_fifty_streams_are_fifty_one_after_another(daemon: Served) -> None:
     async def text(seed: int) -> str:
         async with connect(daemon.address) as client:
-            generation = client.generate("hello", max_chars=200, seed=seed, temperature=0.8)
+            generation = client.generate("hello", max_tokens=200, seed=seed, temperature=0.8)
             return await generation.text()
 
     async def at_once() -> list[str]:

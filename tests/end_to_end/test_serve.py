@@ -38,7 +38,7 @@ async def sentences(daemon: Served, count: int) -> list[str]:
         sessions = [await stack.enter_async_context(client.session(seed=n)) for n in range(count)]
         for session in sessions:
             await session.append("the ")
-        return [await session.generate(max_chars=30).text() for session in sessions]
+        return [await session.generate(max_tokens=30).text() for session in sessions]
 
 
 def test_parked_and_padded_sessions_write_what_they_would_anywhere(model: Path) -> None:
@@ -64,7 +64,7 @@ def test_a_running_generation_is_finished_before_the_daemon_stops(model: Path) -
         async with connect(daemon.address) as client, client.session(seed=1) as session:
             await session.append("hello")
             text = ""
-            async for piece in session.generate(max_chars=5_000):
+            async for piece in session.generate(max_tokens=5_000):
                 if not text:
                     daemon.process.send_signal(signal.SIGTERM)
                 text += piece
@@ -80,10 +80,10 @@ def test_a_running_generation_is_finished_before_the_daemon_stops(model: Path) -
 def test_a_generation_that_takes_too_long_is_cut(model: Path) -> None:
     async def generate(daemon: Served) -> None:
         async with connect(daemon.address) as client:
-            async for _ in client.generate("hello", max_chars=1_000_000):
+            async for _ in client.generate("hello", max_tokens=1_000_000):
                 daemon.process.send_signal(signal.SIGTERM)
                 break
-            generation = client.generate("hello", max_chars=1_000_000)
+            generation = client.generate("hello", max_tokens=1_000_000)
             with pytest.raises(Unavailable):
                 await generation.text()
 

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from cellwire.exporter.errors import CorpusError
 from cellwire.exporter.vocabulary import UNKNOWN, Characters, Words, pieces, vocabulary_of
-from cellwire.server.manifest import VocabularyFacts
-from cellwire.server.vocabulary import Unknown, Vocabulary
+from cellwire.model_file.manifest import VocabularyFacts
+from cellwire.model_file.vocabulary import Unknown, Vocabulary
 
 
 @given(st.text(min_size=1))

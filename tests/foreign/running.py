@@ -12,7 +12,7 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from cellwire.client import Client, connect
-from cellwire.server.config import Config
+from cellwire.server.host.config import Config
 from cellwire.server.rpc.daemon import Daemon
 
 Array = npt.NDArray[Any]

@@ -86,7 +86,7 @@ async def test_the_daemon_serves_it(model: Path, layers: int) -> None:
         assert listed.state_bytes == 4 * layers * HIDDEN
 
         async def text(seed: int) -> str:
-            return await client.generate("hello ", max_chars=100, seed=seed).text()
+            return await client.generate("hello ", max_tokens=100, seed=seed).text()
 
         in_turn = [await text(seed) for seed in range(8)]
         assert list(await asyncio.gather(*map(text, range(8)))) == in_turn

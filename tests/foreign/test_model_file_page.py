@@ -13,10 +13,10 @@ from onnx import TensorProto, helper
 from tests.foreign import gru
 from tests.foreign.test_gru import HIDDEN, SYMBOLS, random_weights
 
-from cellwire.server.cell import read_cell
-from cellwire.server.errors import BadModel
-from cellwire.server.manifest import parse_manifest
-from cellwire.server.runtime import Runtime
+from cellwire.model_file.cell import read_cell
+from cellwire.model_file.errors import BadModel
+from cellwire.model_file.manifest import parse_manifest
+from cellwire.server.runtime.runtime import Runtime
 
 PAGE = (Path(__file__).parents[2] / "docs" / "model-file.md").read_text(encoding="utf-8")
 

@@ -135,8 +135,8 @@ async def test_it_knows_english(model: Path) -> None:
         (listed,) = await client.models()
         assert (listed.name, listed.layers, listed.hidden) == ("textgenrnn", 2, 128)
         assert len(listed.vocabulary) == 464
-        assert (await client.score(TEXT)).bits_per_character < 2
-        assert (await client.score(TEXT[::-1])).bits_per_character > 4
+        assert (await client.score(TEXT)).bits_per_token < 2
+        assert (await client.score(TEXT[::-1])).bits_per_token > 4
 
 
 async def test_a_line_feed_begins_a_title_and_so_does_a_session(model: Path) -> None:
@@ -151,7 +151,7 @@ async def test_it_writes_titles(model: Path) -> None:
     async with served(model) as client:
 
         async def title(seed: int) -> str:
-            writing = client.generate("\n", max_chars=200, seed=seed, temperature=0.5, stop=["\n"])
+            writing = client.generate("\n", max_tokens=200, seed=seed, temperature=0.5, stop=["\n"])
             return await writing.text()
 
         titles = await asyncio.gather(*map(title, range(30)))

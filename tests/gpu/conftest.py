@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from tests.server.tiny_cell import lstm_cell, write_cell
 
-from cellwire.server.cell import Cell, read_cell
-from cellwire.server.cuda import Card, find_card
-from cellwire.server.device import Device
+from cellwire.model_file.cell import Cell, read_cell
 from cellwire.server.errors import NoCuda
+from cellwire.server.runtime.cuda import Card, find_card
+from cellwire.server.runtime.device import Device
 
 
 @pytest.fixture(scope="session")

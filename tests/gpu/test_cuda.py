@@ -11,27 +11,30 @@ import numpy.typing as npt
 import onnx
 import pytest
 from onnx import TensorProto, helper
-from tests.server.program_runs import batch_of, shaping_of
+from tests.server.program_runs import adjustments_of, batch_of
 from tests.server.tiny_cell import SYMBOLS, labelled_cell, write_cell
 
-from cellwire.server.arena import TRASH, ZERO, Arena
-from cellwire.server.cell import Cell, read_cell
-from cellwire.server.compiled import Compiled
-from cellwire.server.config import Config
-from cellwire.server.cuda import Card
-from cellwire.server.device import CPU, Device, Execution
-from cellwire.server.engine import Engine
-from cellwire.server.errors import BadModel
-from cellwire.server.events import Closed, Event, Rejected, Written
-from cellwire.server.operations import Append, Complete, Ending, Generate, Rewind
-from cellwire.server.padded_strider import LENGTHS
-from cellwire.server.placement import Placement
-from cellwire.server.registry import Registry
-from cellwire.server.runtime import Runtime
-from cellwire.server.sampling import Sampling
-from cellwire.server.search import SearchBatch
-from cellwire.server.step import SAMPLED, StepBatch
-from cellwire.server.waiting import Limits
+from cellwire.model_file.cell import Cell, read_cell
+from cellwire.model_file.errors import BadModel
+from cellwire.server.batch.beam_step import BeamBatch
+from cellwire.server.batch.completion_end import CompletionEnd
+from cellwire.server.batch.sampling import Sampling
+from cellwire.server.batch.slots import TRASH, ZERO
+from cellwire.server.batch.step import SAMPLED, StepBatch
+from cellwire.server.engine.commands import OpenSession, SubmitOperation
+from cellwire.server.engine.engine import Engine
+from cellwire.server.host.config import Config
+from cellwire.server.host.placement import Placement
+from cellwire.server.host.registry import Registry
+from cellwire.server.runtime.compiled import Compiled
+from cellwire.server.runtime.cuda import Card
+from cellwire.server.runtime.device import CPU, Device, Execution
+from cellwire.server.runtime.fixed_shape_step_runner import LENGTHS
+from cellwire.server.runtime.runtime import Runtime
+from cellwire.server.session.events import Closed, Event, Rejected, Written
+from cellwire.server.session.operation_queue import Limits
+from cellwire.server.session.operations import Append, Complete, Generate, Rewind
+from cellwire.server.state.arena import Arena
 
 pytestmark = pytest.mark.gpu
 
@@ -39,8 +42,8 @@ SLOTS, MOST = 64, 32
 CLOSE = 1e-5
 
 
-def on(device: Device, *, one_size: bool = False) -> Execution:
-    return Execution.on(device, threads=1, one_size=one_size)
+def on(device: Device, *, fixed_batch: bool = False) -> Execution:
+    return Execution.on(device, threads=1, fixed_batch=fixed_batch)
 
 
 def states(runtime: Runtime) -> npt.NDArray[np.float32]:
@@ -93,11 +96,13 @@ def test_every_sampler_draws_what_the_cpu_draws(cell: Cell, cuda: Device, kind: 
         if kind != "temperature":
             batch = replace(batch, top_k=np.arange(MOST) % 9 + (kind == "top_k"))
         if kind == "ranked":
-            batch = replace(batch, best=3)
+            batch = replace(batch, top_token_count=3)
         if kind == "shaped":
             changes = [(row, 3, 1.5, 0.5) for row in range(MOST)]
-            shaping = shaping_of(MOST, changes, top_p=np.full(MOST, 0.8), min_p=np.full(MOST, 0.01))
-            batch = replace(batch, shaping=shaping)
+            adjustments = adjustments_of(
+                MOST, changes, top_p=np.full(MOST, 0.8), min_p=np.full(MOST, 0.01)
+            )
+            batch = replace(batch, adjustments=adjustments)
         same += int((here.step(batch).chosen == there.step(batch).chosen).sum())
     assert same >= 0.99 * 20 * MOST
 
@@ -144,7 +149,7 @@ def test_a_stride_touches_only_the_rows_it_writes(cell: Cell, cuda: Device) -> N
 
 
 def test_batched_is_alone_with_one_size(cell: Cell, cuda: Device) -> None:
-    together, apart = (Runtime(cell, SLOTS, MOST, on(cuda, one_size=True)) for _ in range(2))
+    together, apart = (Runtime(cell, SLOTS, MOST, on(cuda, fixed_batch=True)) for _ in range(2))
     batch = drawn(3, MOST, 16, read_slot=np.full(MOST, ZERO))
     whole = together.step(batch)
     for row in range(MOST):
@@ -167,8 +172,8 @@ def of_row(batch: StepBatch, row: int) -> StepBatch:
 def test_searches_find_what_the_cpu_finds(cell: Cell, cuda: Device) -> None:
     here, there = (Runtime(cell, SLOTS, MOST, on(device)) for device in (CPU, cuda))
     dead = -np.inf
-    for endings in ((Ending(),) * 2, (Ending(frozenset({1, 2})),) * 2):
-        batch = SearchBatch(
+    for endings in ((CompletionEnd(),) * 2, (CompletionEnd(frozenset({1, 2})),) * 2):
+        batch = BeamBatch(
             steps=6,
             token=np.array([[3, 3, 3], [5, 5, 5]]),
             read_slot=np.full((2, 3), ZERO),
@@ -201,16 +206,16 @@ def written(engine: Engine) -> dict[str, list[int]]:
     """Let every session read, write, go back, be completed, and write again; what they wrote."""
     events: list[Event] = []
     for n in range(12):
-        engine.open(str(n), 0, n, 20)
+        engine.handle(OpenSession(str(n), 0, n, 20))
     for operation in (
         lambda n: Append(1, np.arange(n + 2, dtype=np.uint32) % 10),
         lambda n: Generate(2, 40, Sampling(seed=n)),
-        lambda _: Rewind(3, chars=7),
+        lambda _: Rewind(3, tokens=7),
         lambda _: Complete(4, 3, 2, 4),
         lambda n: Generate(5, 9, Sampling(seed=n)),
     ):
         for n in range(12):
-            engine.submit(str(n), operation(n))
+            engine.handle(SubmitOperation(str(n), operation(n)))
             while not engine.idle:
                 events += engine.step()
     engine.check_integrity()
@@ -225,8 +230,8 @@ def written(engine: Engine) -> dict[str, list[int]]:
 def test_parked_sessions_go_on_as_if_they_had_not_been(cell: Cell, cuda: Device) -> None:
     def engine(slots: int) -> Engine:
         arena = Arena(slots)
-        runtime = Runtime(cell, arena.slots, MOST, on(cuda, one_size=True))
-        limits = Limits(read_ahead_chars=1_000)
+        runtime = Runtime(cell, arena.slots, MOST, on(cuda, fixed_batch=True))
+        limits = Limits(read_ahead_tokens=1_000)
         return Engine(runtime, arena, limits, max_sessions=99, max_batch=MOST)
 
     assert written(engine(24)) == written(engine(1_000))

@@ -10,9 +10,9 @@ import onnx
 import pytest
 from tests.server.program_runs import batch_of
 
-from cellwire.server.cell import read_cell
-from cellwire.server.device import Device, Execution
-from cellwire.server.runtime import Runtime
+from cellwire.model_file.cell import read_cell
+from cellwire.server.runtime.device import Device, Execution
+from cellwire.server.runtime.runtime import Runtime
 
 torch = pytest.importorskip("torch")
 

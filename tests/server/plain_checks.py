@@ -8,26 +8,27 @@ from typing import get_args
 from tests.server.plain_session import PlainSession, beam_search, log_probability
 from tests.server.plain_stepper import likeliest_after, log_probability_of
 
-from cellwire.server.engine import Engine
-from cellwire.server.errors import Full, NotFound, OutOfRange, WrongState
-from cellwire.server.events import (
+from cellwire.server.engine.engine import Engine
+from cellwire.server.errors import FailedPrecondition, NotFound, OutOfRange, ResourceExhausted
+from cellwire.server.session.events import (
     Appended,
+    Attached,
     Classified,
     Closed,
     Completed,
+    Detached,
     Event,
     Finished,
     FinishReason,
     Forked,
-    LetGo,
-    Recalled,
     Rejected,
     Rewound,
     Scored,
     Written,
 )
-from cellwire.server.operations import (
-    MOVES,
+from cellwire.server.session.operation_queue import Limits
+from cellwire.server.session.operations import (
+    TEXT_CHANGING,
     Accept,
     Append,
     Classify,
@@ -38,10 +39,9 @@ from cellwire.server.operations import (
     Rewind,
     Score,
 )
-from cellwire.server.waiting import Limits
 
 CANCEL_ID = 9_999
-LIMITS = Limits(waiting_operations=4, waiting_chars=30, read_ahead_chars=12)
+LIMITS = Limits(waiting_operations=4, waiting_tokens=30, read_ahead_tokens=12)
 
 
 class PlainChecks:
@@ -60,14 +60,14 @@ class PlainChecks:
                 self.check_finished(plain, event)
             case Completed():
                 self.check_completed(plain, event)
-            case Recalled():
+            case Attached():
                 end = event.offset + len(event.tokens)
                 assert end >= len(plain.text)
                 whole = (*plain.text, *self.half_done(plain))
                 assert event.tokens == whole[event.offset : end]
                 assert event.operation_ids == tuple(o.id for o in plain.operations)
                 plain.held = False
-                plain.granted = plain.written + LIMITS.read_ahead_chars
+                plain.granted = plain.written + LIMITS.read_ahead_tokens
             case Rewound():
                 rewind = plain.take(event.operation_id)
                 assert isinstance(rewind, Rewind)
@@ -76,6 +76,8 @@ class PlainChecks:
                 del plain.text[event.offset :]
                 plain.completions = None
             case Forked():
+                if event.operation_id is None:
+                    return
                 fork = plain.take(event.operation_id)
                 assert isinstance(fork, Fork)
                 assert event.offset == len(plain.text)
@@ -84,13 +86,13 @@ class PlainChecks:
                 score = plain.take(event.operation_id)
                 assert isinstance(score, Score)
                 assert event.log_probability == plain.score(score)
-                assert event.scored_chars == len(score.tokens) - (not plain.text)
+                assert event.scored_tokens == len(score.tokens) - (not plain.text)
                 assert len(event.log_probabilities) == score.log_probabilities * len(score.tokens)
             case Classified():
                 self.check_classified(plain, event)
             case Rejected() if event.operation_id != CANCEL_ID:
                 self.check_rejected(plain, event)
-            case LetGo():
+            case Detached():
                 assert event.operation_id is not None
                 close = plain.take(event.operation_id)
                 assert isinstance(close, Close)
@@ -123,7 +125,7 @@ class PlainChecks:
         plain.written_by_head += len(event.tokens)
         plain.written += len(event.tokens)
         # What was held back comes out at once in the end.
-        spare = max(map(len, event.operation.stop), default=0)
+        spare = max(map(len, event.operation.stop_strings), default=0)
         assert plain.written <= plain.granted + spare, "wrote ahead of the reader"
 
     def check_appended(self, plain: PlainSession, event: Appended) -> None:
@@ -133,8 +135,8 @@ class PlainChecks:
             tokens = tuple(int(token) for token in operation.tokens)
         else:
             assert plain.completions is not None
-            tokens = plain.completions[operation.index].tokens[: operation.chars or None]
-        if isinstance(operation, Accept) and not operation.chars:
+            tokens = plain.completions[operation.index].tokens[: operation.tokens or None]
+        if isinstance(operation, Accept) and not operation.tokens:
             assert plain.completions is not None
             assert event.log_probability == plain.completions[operation.index].log_probability
         assert event.log_probability == log_probability(tuple(plain.text), tokens)
@@ -147,22 +149,22 @@ class PlainChecks:
         operation = plain.take(event.operation_id)
         if event.reason is FinishReason.SUPERSEDED:
             assert isinstance(operation, Complete)
-            assert isinstance(plain.operations[-1], get_args(MOVES))
+            assert isinstance(plain.operations[-1], get_args(TEXT_CHANGING))
         elif event.reason is FinishReason.CANCELLED:
             tokens: Sequence[int] = ()
             if isinstance(operation, Append):
                 tokens = operation.tokens.tolist()
-            elif isinstance(operation, Accept) and event.appended_chars:
+            elif isinstance(operation, Accept) and event.appended_tokens:
                 assert plain.completions is not None
                 tokens = plain.completions[operation.index].tokens
-            plain.grow(*tokens[: event.appended_chars])
+            plain.grow(*tokens[: event.appended_tokens])
         else:
             assert isinstance(operation, Generate)
             start = len(plain.text) - plain.written_by_head
             assert plain.generated(operation, start) == (tuple(plain.text), event.reason)
-            if event.stop is not None:
-                plain.reach(len(plain.text) + len(event.stop))
-            assert event.generated_chars == plain.written_by_head
+            if event.stop_string is not None:
+                plain.reach(len(plain.text) + len(event.stop_string))
+            assert event.generated_tokens == plain.written_by_head
         if running:
             if isinstance(operation, Generate):
                 assert event.offset == len(plain.text)
@@ -189,40 +191,42 @@ class PlainChecks:
         before = [o for o in plain.operations if (o.id or 0) < event.operation_id]
         operation = plain.take(event.operation_id)
         if any(isinstance(other, Close) for other in before):
-            assert isinstance(event.error, WrongState)
+            assert isinstance(event.error, FailedPrecondition)
             return
         match operation:
             case Rewind() if isinstance(event.error, OutOfRange):
                 assert not plain.may_rewind(operation)
-            case Accept() if isinstance(event.error, WrongState):
+            case Accept() if isinstance(event.error, FailedPrecondition):
                 assert plain.completions is None
             case Accept() if isinstance(event.error, NotFound):
                 assert plain.completions is not None
                 assert operation.index >= len(plain.completions)
             case Accept() if isinstance(event.error, OutOfRange):
                 assert plain.completions is not None
-                assert operation.chars > len(plain.completions[operation.index].tokens)
-            case Generate() | Complete() | Classify() if isinstance(event.error, WrongState):
+                assert operation.tokens > len(plain.completions[operation.index].tokens)
+            case Generate() | Complete() | Classify() if isinstance(
+                event.error, FailedPrecondition
+            ):
                 assert not plain.text
             case _:
-                assert isinstance(event.error, Full)
+                assert isinstance(event.error, ResourceExhausted)
 
     def check_copy(self, session_id: str, new_id: str, seed: int) -> None:
         """A copy has the original's text, with what the original's operation had got to."""
         original, copy = self.plain[session_id], self.plain[new_id]
         text = self.engine.describe(new_id).tail
-        told = tuple(original.text)
-        assert text[: len(told)] == told
-        more = text[len(told) :]
+        reported_length = tuple(original.text)
+        assert text[: len(reported_length)] == reported_length
+        more = text[len(reported_length) :]
         expected = self.half_done(original)
         assert expected[: len(more)] == more
         copy.seed, copy.floor, copy.closed = seed, original.floor, False
-        copy.granted = LIMITS.read_ahead_chars
+        copy.granted = LIMITS.read_ahead_tokens
         copy.text = []
         copy.grow(*text)
         # The original may be longer, by what nobody was told of; rewinds are counted from there.
-        if whole := self.engine._sessions.get(session_id):
-            copy.reach(len(whole.trail))
+        if original_session := self.engine._sessions.get(session_id):
+            copy.reach(len(original_session.state_history))
 
     @staticmethod
     def half_done(plain: PlainSession) -> Sequence[int]:

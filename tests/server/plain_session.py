@@ -14,9 +14,9 @@ from tests.server.plain_stepper import (
     token_after,
 )
 
-from cellwire.server.events import Completion, FinishReason
-from cellwire.server.operations import Append, Complete, Generate, Operation, Rewind, Score
-from cellwire.server.sampling import generator_key, uniforms
+from cellwire.server.batch.sampling import generator_key, uniforms
+from cellwire.server.session.events import Completion, FinishReason
+from cellwire.server.session.operations import Append, Complete, Generate, Operation, Rewind, Score
 
 
 def log_probability(before: Text, tokens: Text) -> float:
@@ -47,7 +47,7 @@ def beam_search(
 
     ended: list[Completion] = []
     alive: list[tuple[float, Text, bool]] = [(0.0, (), True)]
-    for length in range(1, complete.max_chars + 1):
+    for length in range(1, complete.max_tokens + 1):
         extensions = [
             (score + log, (*tokens, token), greedy and place == 0)
             for score, tokens, greedy in alive
@@ -55,7 +55,7 @@ def beam_search(
         ]
         going_on = []
         for score, tokens, greedy in extensions:
-            at_end = complete.ending.ends(tokens[-2] if length > 1 else None, tokens[-1])
+            at_end = complete.end.ends(tokens[-2] if length > 1 else None, tokens[-1])
             if at_end:
                 ended.append(Completion(tokens, score, ended=True))
             else:
@@ -64,9 +64,9 @@ def beam_search(
         going_on.sort(key=lambda e: (not e[2], -e[0], e[1]))
         alive = [(s, tokens, place == 0) for place, (s, tokens, _) in enumerate(going_on)]
         del alive[complete.beam_width :]
-    ended += [Completion(t, score, ended=not complete.ending.tokens) for score, t, _ in alive]
+    ended += [Completion(t, score, ended=not complete.end.tokens) for score, t, _ in alive]
     ended.sort(key=lambda c: (-rank(c), c.tokens))
-    return tuple(ended[: complete.completions])
+    return tuple(ended[: complete.completion_count])
 
 
 @dataclass
@@ -107,12 +107,12 @@ class PlainSession:
     def generated(self, generate: Generate, start: int) -> tuple[Text, FinishReason]:
         """What a generate that began at `start` writes in the end, and why it ends."""
         text = tuple(self.text[:start])
-        while len(text) < start + generate.max_chars:
+        while len(text) < start + generate.max_tokens:
             text = (*text, self.next_token(generate, start, text))
-            stops = [s for s in generate.stop if text[start:][-len(s) :] == s]
+            stops = [s for s in generate.stop_strings if text[start:][-len(s) :] == s]
             if stops:
                 return text[: len(text) - max(map(len, stops))], FinishReason.STOP
-        return text, FinishReason.MAX_CHARS
+        return text, FinishReason.MAX_TOKENS
 
     def half_done(self) -> Text:
         """What the operation at the head may add beyond `text` without anybody having been told."""
@@ -131,7 +131,7 @@ class PlainSession:
         return scores_after(tuple(self.text))
 
     def target(self, rewind: Rewind) -> int:
-        return len(self.text) - (rewind.chars or 0) if rewind.offset is None else rewind.offset
+        return len(self.text) - (rewind.tokens or 0) if rewind.offset is None else rewind.offset
 
     def may_rewind(self, rewind: Rewind) -> bool:
         return self.floor <= self.target(rewind) <= len(self.text)

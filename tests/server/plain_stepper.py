@@ -6,10 +6,10 @@ import zlib
 
 import numpy as np
 
-from cellwire.server.arena import TRASH, ZERO
-from cellwire.server.search import Ended, SearchBatch, SearchResult
-from cellwire.server.step import SAMPLED, StepBatch, StepResult
-from cellwire.server.stepper import State
+from cellwire.server.batch.beam_step import BeamBatch, BeamBatchResult, EndedHypotheses
+from cellwire.server.batch.slots import TRASH, ZERO
+from cellwire.server.batch.step import SAMPLED, StepBatch, StepResult
+from cellwire.server.batch.stepper import State
 
 Text = tuple[int, ...]
 
@@ -46,7 +46,7 @@ class PlainStepper:
         self.batches: list[int] = []  # of strides
         self.searches: list[tuple[int, int]] = []  # how many at a time, and how many steps
 
-    def stride_of(self, steps: int) -> int:
+    def supported_steps(self, steps: int) -> int:
         return steps
 
     def step(self, batch: StepBatch) -> StepResult:
@@ -56,7 +56,7 @@ class PlainStepper:
         assert ZERO not in written, "a row writes what is always zero"
         assert (batch.count >= 1).all()
         assert (batch.count <= batch.steps).all()
-        assert batch.steps == 1 or not batch.best
+        assert batch.steps == 1 or not batch.top_token_count
         rows = [self.walk(batch, row) for row in range(len(batch))]
         for slot, (texts, _) in zip(batch.write_slot, rows, strict=True):
             self.arena[int(slot)] = texts[-1]
@@ -90,18 +90,18 @@ class PlainStepper:
             tokens = (*tokens, token)
         return texts, tokens
 
-    def search(self, batch: SearchBatch) -> SearchResult:
+    def search(self, batch: BeamBatch) -> BeamBatchResult:
         """Keeps whole texts, and sorts all there are at every step."""
         beams, rows = batch.token.shape
         self.searches.append((beams, batch.steps))
         written = batch.write_slot.flatten().tolist()
         assert len(set(written)) == len(written), "two rows write one slot"
         assert ZERO not in written, "a row writes what is always zero"
-        result = SearchResult(
+        result = BeamBatchResult(
             parent=np.zeros((batch.steps, beams, rows), np.int64),
             token=np.zeros((batch.steps, beams, rows), np.int64),
             log_probability=np.full((batch.steps, beams, rows), -np.inf),
-            ended=Ended(
+            ended=EndedHypotheses(
                 parent=np.zeros((batch.steps, beams, rows), np.int64),
                 token=np.zeros((batch.steps, beams, rows), np.int64),
                 log_probability=np.full((batch.steps, beams, rows), -np.inf),
@@ -119,7 +119,7 @@ class PlainStepper:
         return result
 
     def search_on(
-        self, batch: SearchBatch, beam: int, states: list[Text], result: SearchResult
+        self, batch: BeamBatch, beam: int, states: list[Text], result: BeamBatchResult
     ) -> list[Text]:
         """Fill in what comes of one search; return what its rows have read in the end."""
         ending, width = batch.endings[beam], len(states)

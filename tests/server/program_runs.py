@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from cellwire.server.arena import TRASH, ZERO
-from cellwire.server.runtime import Runtime
-from cellwire.server.step import SAMPLED, Shaping, StepBatch, StepResult
+from cellwire.server.batch.slots import TRASH, ZERO
+from cellwire.server.batch.step import SAMPLED, LogitAdjustments, StepBatch, StepResult
+from cellwire.server.runtime.runtime import Runtime
 
 SLOTS = 40
 ROWS = 1_000
@@ -65,12 +65,14 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 Change = tuple[int, int, float, float]  # row, token, penalty, bias
 
 
-def shaping_of(rows: int, changes: Sequence[Change] = (), **columns: object) -> Shaping:
+def adjustments_of(
+    rows: int, changes: Sequence[Change] = (), **columns: object
+) -> LogitAdjustments:
     row, token, penalty, bias = zip(*changes, strict=True) if changes else ((), (), (), ())
     top_p = np.asarray(columns.get("top_p", np.ones(rows)), np.float32)
     with np.errstate(divide="ignore"):
         log_min_p = np.log(np.asarray(columns.get("min_p", np.zeros(rows)), np.float32))
-    return Shaping(
+    return LogitAdjustments(
         top_p,
         log_min_p,
         np.array(row, np.int64),

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cellwire.server.device import Provider
+from cellwire.server.runtime.device import Provider
 
 if TYPE_CHECKING:
-    from cellwire.server.config import Config
+    from cellwire.server.host.config import Config
     from cellwire.server.rpc.daemon import Daemon
 
 _FAILED = 1
@@ -53,7 +53,7 @@ def serve(
     ] = "auto",
     *,
     device: Annotated[int, typer.Option(min=0, help="The number of the CUDA card.")] = 0,
-    one_size: Annotated[
+    fixed_batch: Annotated[
         bool,
         typer.Option(
             "--one-size",
@@ -70,8 +70,9 @@ def serve(
     ] = 10.0,
 ) -> None:
     """Serve models over gRPC until SIGTERM or Ctrl-C."""
-    from cellwire.server.config import Config
-    from cellwire.server.errors import BadModel, CannotListen, NoCuda
+    from cellwire.model_file.errors import BadModel
+    from cellwire.server.errors import CannotListen, NoCuda
+    from cellwire.server.host.config import Config
 
     defaults = Config()
     config = Config(
@@ -82,7 +83,7 @@ def serve(
         max_slots=slots,
         provider=provider,
         device=device,
-        one_size=one_size,
+        fixed_batch=fixed_batch,
         max_batch=max_batch,
         threads=threads or defaults.threads,
         drain_timeout_s=drain_timeout_s,
@@ -129,7 +130,7 @@ def _on_signal(stop: asyncio.Event) -> None:
 
 
 def _ready(daemon: Daemon, config: Config) -> str:
-    from cellwire.server.compiled import VERSION
+    from cellwire.server.runtime.compiled import VERSION
 
     models = ", ".join(f"{model.name} on {model.provider}" for model in daemon.registry)
     return (

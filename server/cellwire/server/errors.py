@@ -1,108 +1,94 @@
-"""The daemon's errors, as its core knows them; `rpc/status.py` turns them into gRPC statuses.
+"""The daemon's errors; `rpc/status.py` maps them to gRPC statuses, whose names most of them bear.
 
 CellwireError
-    InvalidRequest       the request itself is wrong
-        UnknownSymbol    a text holds a symbol the model does not know
+    InvalidArgument      the request itself is wrong
+        UnknownSymbol    a text holds a symbol that the model does not know
     NotFound             no such model, session or operation
-    WrongState           right in itself, but not now
-    OutOfRange           further than the session reaches
-    Exists               there is one by that name already
-    Forbidden            the daemon was not started with leave for this
-    Full                 no room: try again later
-    Ended                the session was deleted, taken over, or its model unloaded
-    Draining             the daemon is shutting down
-    StepFailed           the model could not be run
-    NotCompiled          a program that was needed could not be made; no state has changed
-    Fault                a mistake of the daemon's own
-    BadModel             a model file cannot be served (never reaches a client)
-    NoCuda               no CUDA card can be used (never reaches a client)
-    CannotListen         the address cannot be listened on (never reaches a client)
+    FailedPrecondition   not possible in the present state
+    OutOfRange           beyond the session's text, or the part of it that is kept
+    AlreadyExists        the name is taken
+    PermissionDenied     not allowed by the daemon's configuration
+    ResourceExhausted    no room; retry later
+    Aborted              the session was deleted or taken over, or its model unloaded
+    Unavailable          the daemon is shutting down
+    Internal             a fault of the daemon
+        StepFailed       the model could not be run
+    NotCompiled          a program could not be compiled; no state has changed
+NoCuda                   no CUDA device can be used (start only)
+CannotListen             the address cannot be listened on (start only)
 
 Each message says what was wrong and, where it helps, what to do.
 """
 
 from __future__ import annotations
 
-_SHOWN = 8  # code points of an unknown word
-_SHOWN_CHARS = 40  # of the word itself: a word may be as long as the text
-
-
-def _code_points(symbol: str) -> str:
-    return " ".join(f"U+{ord(character):04X}" for character in symbol[:_SHOWN])
+from cellwire.model_file import errors as model_file
 
 
 class CellwireError(Exception):
-    """The base of every error that has an answer of its own."""
+    """The base of all errors that are answered with a status."""
 
 
-class InvalidRequest(CellwireError):
+class InvalidArgument(CellwireError):
     """The request is wrong, whatever the state of the session."""
 
 
-class UnknownSymbol(InvalidRequest):
+class UnknownSymbol(InvalidArgument):
     """A text holds a symbol that the model does not know."""
 
-    def __init__(self, symbol: str, offset: int) -> None:
-        shown = symbol if len(symbol) <= _SHOWN_CHARS else symbol[:_SHOWN_CHARS] + "..."
-        super().__init__(
-            f"the model does not know the symbol {shown!r} ({_code_points(symbol)}) "
-            f"at offset {offset} of the text"
-        )
-        self.symbol = symbol
-        self.offset = offset
+    def __init__(self, error: model_file.UnknownSymbol) -> None:
+        super().__init__(str(error))
+        self.symbol = error.symbol
+        self.offset = error.offset
 
 
 class NotFound(CellwireError):
-    """There is nothing by that name."""
+    """There is no model, session or operation of that name."""
 
 
-class WrongState(CellwireError):
-    """The request cannot be carried out in the session's present state."""
+class FailedPrecondition(CellwireError):
+    """The request is not possible in the present state of the session or the daemon."""
 
 
 class OutOfRange(CellwireError):
-    """The request reaches further than the session does."""
+    """The request reaches beyond the session's text, or beyond the part that is kept."""
 
 
-class Exists(CellwireError):
-    """There is something by that name already."""
+class AlreadyExists(CellwireError):
+    """The name is taken."""
 
 
-class Forbidden(CellwireError):
-    """The daemon was not started in a way that allows this."""
+class PermissionDenied(CellwireError):
+    """The daemon's configuration does not allow the request."""
 
 
-class Full(CellwireError):
-    """There is no room for more; it may come."""
+class ResourceExhausted(CellwireError):
+    """There is no room now; a later attempt may succeed."""
 
 
-class Ended(CellwireError):
-    """Somebody else has ended the session, or taken it."""
+class Aborted(CellwireError):
+    """The session was deleted or taken over, or its model was unloaded."""
 
 
-class Draining(CellwireError):
+class Unavailable(CellwireError):
     """The daemon is shutting down."""
 
 
-class StepFailed(CellwireError):
-    """The model could not be run, or what came out is not a number."""
+class Internal(CellwireError):
+    """A fault of the daemon; its log holds the traceback."""
+
+
+class StepFailed(Internal):
+    """The model could not be run, or its output is not a number."""
 
 
 class NotCompiled(CellwireError):
-    """A program could not be made: the memory may be full. All states are as they were."""
+    """A program could not be compiled, for want of memory say. No state has changed."""
 
 
-class Fault(CellwireError):
-    """The daemon has made a mistake; its log holds the traceback."""
+class NoCuda(Exception):
+    """No CUDA device can be used; the message says what is missing."""
 
 
-class BadModel(CellwireError):
-    """A model file cannot be served; the message names the file and the fault."""
-
-
-class NoCuda(CellwireError):
-    """No CUDA card can be used; the message says what is missing (never reaches a client)."""
-
-
-class CannotListen(CellwireError):
-    """The address cannot be listened on (never reaches a client)."""
+class CannotListen(Exception):
+    """The address cannot be listened on."""

@@ -14,12 +14,12 @@ import pytest
 from grpc import aio
 from tests.server.tiny_cell import lstm_cell, write_cell
 
-from cellwire.server.config import Config
-from cellwire.server.engine import Engine
-from cellwire.server.registry import ServedModel
+from cellwire.server.engine.engine import Engine
+from cellwire.server.host.config import Config
+from cellwire.server.host.registry import ServedModel
+from cellwire.server.host.session_handle import SessionHandle
 from cellwire.server.rpc.daemon import Daemon
-from cellwire.server.rpc.live_session import LiveSession
-from cellwire.server.waiting import Limits
+from cellwire.server.session.operation_queue import Limits
 from cellwire.v1.generation_pb2 import SessionRequest, SessionResponse
 from cellwire.v1.generation_pb2_grpc import GenerationServiceStub
 from cellwire.v1.sessions_pb2 import GetSessionRequest, GetSessionResponse
@@ -68,8 +68,8 @@ class Stream:
         await self.send(open=arguments)
         return await self.receive()
 
-    async def generated(self, operation_id: int, max_chars: int, **arguments: object) -> str:
-        await self.send(operation_id, generate={"max_chars": max_chars, **arguments})
+    async def generated(self, operation_id: int, max_tokens: int, **arguments: object) -> str:
+        await self.send(operation_id, generate={"max_tokens": max_tokens, **arguments})
         return text_of(await self.until("finished"))
 
 
@@ -98,7 +98,7 @@ async def running(config: Config) -> AsyncIterator[Daemon]:
         assert not timers_of_sessions()
         for model in () if daemon._stopped else daemon.registry:
             assert await answer_of(model, Engine.check_integrity) is None
-            assert await answer_of(model, lambda engine: engine.sessions) == 0
+            assert await answer_of(model, lambda engine: engine.stats().sessions) == 0
 
 
 async def answer_of(model: ServedModel, question: Callable[[Engine], Any]) -> Any:  # noqa: ANN401
@@ -109,7 +109,7 @@ async def answer_of(model: ServedModel, question: Callable[[Engine], Any]) -> An
     def ask(engine: Engine) -> None:
         loop.call_soon_threadsafe(answer.set_result, question(engine))
 
-    model.loop.post(ask)
+    model.loop.call(ask)
     return await answer
 
 
@@ -117,7 +117,7 @@ def timers_of_sessions() -> list[asyncio.TimerHandle]:
     """What is still to happen to sessions, and keeps them and their models until then."""
     timers: list[asyncio.TimerHandle] = asyncio.get_running_loop()._scheduled  # type: ignore[attr-defined]
     owners = ((t, getattr(t._callback, "__self__", None)) for t in timers if not t.cancelled())  # type: ignore[attr-defined]
-    return [timer for timer, owner in owners if isinstance(owner, LiveSession)]
+    return [timer for timer, owner in owners if isinstance(owner, SessionHandle)]
 
 
 async def described(channel: aio.Channel, session_id: str) -> GetSessionResponse:
@@ -134,7 +134,7 @@ async def is_there(channel: aio.Channel, session_id: str) -> bool:
         raise
 
 
-async def let_go(channel: aio.Channel, session_id: str) -> None:
+async def detach(channel: aio.Channel, session_id: str) -> None:
     """Wait until the daemon knows that nobody is attached."""
     async with asyncio.timeout(GUARD_S):
         while (await described(channel, session_id)).attached:
@@ -163,7 +163,7 @@ def holding_up(model: ServedModel) -> Iterator[None]:
     def wait(_: Engine) -> None:
         go_on.wait(GUARD_S)
 
-    assert model.loop.post(wait)
+    assert not model.loop.call(wait).cancelled()
     try:
         yield
     finally:
@@ -178,7 +178,7 @@ async def daemon(model: Path) -> AsyncIterator[Daemon]:
         sessions=CAPACITY,
         threads=1,
         drain_timeout_s=5,
-        limits=Limits(read_ahead_chars=200),
+        limits=Limits(read_ahead_tokens=200),
     )
     async with running(config) as daemon:
         yield daemon

@@ -13,8 +13,8 @@ from tests.server.rpc.conftest import (
     OpenStream,
     Stream,
     described,
+    detach,
     is_there,
-    let_go,
     text_of,
 )
 
@@ -39,7 +39,7 @@ async def begin(stream: Stream, on_disconnect: int) -> str:
     """Open a session that generates the same; return its id."""
     opened = await stream.open(seed=3, on_disconnect=on_disconnect)
     await stream.ask(append={"text": "hello "})
-    await stream.send(2, generate={"max_chars": LENGTH})
+    await stream.send(2, generate={"max_tokens": LENGTH})
     return opened.opened.session_id
 
 
@@ -52,7 +52,7 @@ async def test_what_was_missed_follows_and_then_the_rest(
     session_id = await begin(first, on_disconnect)
     text = (await first.until("chunk"))[-1].chunk.text
     first.call.cancel()
-    await let_go(channel, session_id)
+    await detach(channel, session_id)
     for length in (700, 1_300):
         stream = open_stream()
         await stream.send(7, attach={"session_id": session_id, "offset": 6 + len(text)})
@@ -65,7 +65,7 @@ async def test_what_was_missed_follows_and_then_the_rest(
             assert answer.chunk.offset == 6 + len(text)
             text += answer.chunk.text
         stream.call.cancel()
-        await let_go(channel, session_id)
+        await detach(channel, session_id)
     last = open_stream()
     await last.send(7, attach={"session_id": session_id, "offset": 6 + len(text)})
     answers = await last.until("finished")
@@ -81,7 +81,7 @@ async def test_stop_ends_what_runs_and_keeps_the_session(
     session_id = await begin(first, STOP)
     await first.until("chunk")
     first.call.cancel()
-    await let_go(channel, session_id)
+    await detach(channel, session_id)
     description = await described(channel, session_id)
     assert list(description.operation_ids) == []
     stream = open_stream()

@@ -14,9 +14,9 @@ from grpc import aio
 from tests.server.rpc.conftest import OpenStream, Stream, running, until
 from tests.server.tiny_cell import labelled_cell, lstm_cell, vast_cell, write_cell
 
-from cellwire.server.config import Config
-from cellwire.server.errors import Ended
-from cellwire.server.rpc.ask import ask
+from cellwire.server.errors import Aborted
+from cellwire.server.host.call_engine import call_engine
+from cellwire.server.host.config import Config
 from cellwire.server.rpc.daemon import Daemon
 from cellwire.v1 import models_pb2, operations_pb2
 from cellwire.v1.generation_pb2 import ClassifyRequest, GenerateRequest, ScoreRequest
@@ -79,7 +79,7 @@ async def test_a_model_comes_and_goes_while_others_serve(
     assert await names(models) == ["tiny", "bytes"]
     doomed = await open_on(open_stream(), "bytes", on_disconnect=1)
     await doomed.ask(append={"text": "hello"})
-    await doomed.send(2, generate={"max_chars": 1_000_000})
+    await doomed.send(2, generate={"max_tokens": 1_000_000})
     response = await models.UnloadModel(models_pb2.UnloadModelRequest(name="bytes"))
     assert response.sessions == 1
     assert await doomed.end() == (grpc.StatusCode.ABORTED, "the model 'bytes' was unloaded")
@@ -101,8 +101,8 @@ async def test_an_unloaded_model_is_freed_and_asked_in_vain(
     await open_on(open_still, "bytes", idle_timeout_s=604_800)
     model = daemon.registry.find("bytes")
     await models.UnloadModel(models_pb2.UnloadModelRequest(name="bytes"))
-    with pytest.raises(Ended, match="unloaded"):
-        await ask(model, lambda engine: engine.sessions)
+    with pytest.raises(Aborted, match="unloaded"):
+        await call_engine(model, lambda engine: engine.stats().sessions)
     await open_still.end()
     thread = weakref.ref(model.loop)
     del model
@@ -162,7 +162,7 @@ async def test_every_byte_has_its_log_probability(
     await load(models, "bytes")
     stream = await open_on(open_stream(), "bytes")
     await stream.ask(append={"text": "a"})
-    await stream.send(2, generate={"max_chars": 500, "log_probabilities": True})
+    await stream.send(2, generate={"max_tokens": 500, "log_probabilities": True})
     chunks = [r.chunk for r in await stream.until("finished") if r.HasField("chunk")]
     assert any(len(chunk.text) < chunk.end_offset - chunk.offset for chunk in chunks)
     for chunk in chunks:
@@ -179,7 +179,7 @@ async def test_a_character_that_is_not_whole_is_known_after_attaching(
     await stream.ask(close={"keep": True})
     again = open_stream()
     await again.ask(attach={"session_id": opened.session_id})
-    await again.send(2, generate={"max_chars": 8})
+    await again.send(2, generate={"max_tokens": 8})
     chunk = (await again.receive()).chunk
     assert chunk.offset == 1  # where the character begins that was not whole yet
 
@@ -195,7 +195,7 @@ async def test_what_was_rewound_does_not_come_back(
         await stream.generated(operation_id, 3, sampling={"seed": operation_id})
         await stream.ask(rewind={"chars": 3})
         await stream.ask(append={"text": "abc"})
-        await stream.send(operation_id + 1_000, generate={"max_chars": 9})
+        await stream.send(operation_id + 1_000, generate={"max_tokens": 9})
         first, *_ = await stream.until("finished")
         assert first.chunk.offset == 8
         await stream.ask(rewind={"offset": 5})
@@ -213,7 +213,7 @@ async def test_words_are_read_and_written(
     assert text.count(" ") == 6
     assert set(text.split()) <= {"go", "on", "stop", "<?>"}
     word = operations_pb2.COMPLETION_END_WORD
-    answer = await stream.ask(complete={"end": word, "max_chars": 9})
+    answer = await stream.ask(complete={"end": word, "max_tokens": 9})
     assert answer.completed.completions[0].chars == 1
     rejected = await (await open_on(open_stream(), "words")).ask(append={"text": "go away"})
     assert "'away'" in rejected.rejected.status.message
@@ -252,7 +252,7 @@ async def test_labels_get_scores_as_the_text_comes(
         assert whole.classified == classified
         # The cell counts symbols: what it has read, and what it has not of ten.
         assert [s.score for s in classified.scores] == [10.0 - place, float(place)]
-    rejected = await stream.ask(generate={"max_chars": 1})
+    rejected = await stream.ask(generate={"max_tokens": 1})
     assert "only classifies" in rejected.rejected.status.message
 
 
@@ -263,7 +263,7 @@ async def test_without_a_folder_nothing_is_loaded(model: Path) -> None:
             await load(ModelsServiceStub(channel), "bytes")
         assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
         request = GenerateRequest(
-            prompt=operations_pb2.Append(text="a"), generate=operations_pb2.Generate(max_chars=3)
+            prompt=operations_pb2.Append(text="a"), generate=operations_pb2.Generate(max_tokens=3)
         )
         answers = [answer async for answer in GenerationServiceStub(channel).Generate(request)]
         assert len("".join(answer.chunk.text for answer in answers)) == 3

@@ -13,9 +13,9 @@ import pytest
 from grpc import aio
 from tests.server.rpc.conftest import GUARD_S, Stream, answer_of, running, text_of
 
-from cellwire.server.config import Config
-from cellwire.server.engine import Engine
-from cellwire.server.waiting import Limits
+from cellwire.server.engine.engine import Engine
+from cellwire.server.host.config import Config
+from cellwire.server.session.operation_queue import Limits
 from cellwire.v1 import operations_pb2
 from cellwire.v1.generation_pb2_grpc import GenerationServiceStub
 from cellwire.v1.sessions_pb2 import ExportSessionRequest, ImportSessionRequest
@@ -68,7 +68,7 @@ class Client:
     async def complete_and_accept(self) -> None:
         arguments = {
             "beam_width": self.dice.randrange(1, 5),
-            "max_chars": self.dice.randrange(1, 9),
+            "max_tokens": self.dice.randrange(1, 9),
         }
         completed = (await self.stream.ask(complete=arguments)).completed
         assert completed.offset == len(self.text)
@@ -99,7 +99,7 @@ class Client:
 
     async def cancel(self) -> None:
         generate = self.fresh_id()
-        await self.stream.send(generate, generate={"max_chars": 10_000})
+        await self.stream.send(generate, generate={"max_tokens": 10_000})
         answers = [await self.stream.receive() for _ in range(self.dice.randrange(3))]
         await self.stream.send(self.fresh_id(), cancel={"operation_id": generate})
         answers += await self.stream.until("cancelled")
@@ -108,7 +108,7 @@ class Client:
     async def vanish(self) -> None:
         """Break the stream in the middle of a generation, and come back for the rest."""
         generate, length = self.fresh_id(), self.dice.randrange(1, 300)
-        await self.stream.send(generate, generate={"max_chars": length})
+        await self.stream.send(generate, generate={"max_tokens": length})
         seen = "" if self.dice.random() < 0.5 else (await self.stream.receive()).chunk.text
         self.stream.call.cancel()
         self.grow(seen)
@@ -173,7 +173,7 @@ async def test_random_clients_each_have_their_own_text(model: Path, seed: int) -
         models=(model,),
         sessions=64,
         threads=1,
-        limits=Limits(read_ahead_chars=100),
+        limits=Limits(read_ahead_tokens=100),
     )
     async with running(config) as daemon, aio.insecure_channel(daemon.address) as channel:
         clients = [Client(channel, random.Random(100 * seed + i)) for i in range(8)]

@@ -10,13 +10,13 @@ import pytest
 from grpc import aio
 from tests.server.rpc.conftest import OpenStream
 
-from cellwire.server.errors import InvalidRequest
-from cellwire.server.manifest import VocabularyFacts
-from cellwire.server.registry import ServedModel
+from cellwire.model_file.manifest import VocabularyFacts
+from cellwire.model_file.vocabulary import Bytes, Tokens, Unknown
+from cellwire.server.errors import InvalidArgument
+from cellwire.server.host.registry import ServedModel
+from cellwire.server.host.settings import settings_of
 from cellwire.server.rpc.daemon import Daemon
 from cellwire.server.rpc.reading import Reader
-from cellwire.server.rpc.settings import settings_of
-from cellwire.server.vocabulary import Bytes, Tokens, Unknown
 from cellwire.v1 import generation_pb2, operations_pb2
 from cellwire.v1.generation_pb2_grpc import GenerationServiceStub
 
@@ -57,15 +57,15 @@ def bias(symbol: str) -> operations_pb2.LogitBias:
 def test_what_is_too_much_is_refused_unread(
     reader: Reader, generate: dict[str, Any], words: str
 ) -> None:
-    with pytest.raises(InvalidRequest, match=words):
-        reader.generate(1, operations_pb2.Generate(max_chars=1, **generate))
+    with pytest.raises(InvalidArgument, match=words):
+        reader.generate(1, operations_pb2.Generate(max_tokens=1, **generate))
 
 
 def test_as_much_as_there_may_be_is_read(reader: Reader) -> None:
     biases = [bias(chr(code)) for code in range(128)]
     message = operations_pb2.Generate(
-        max_chars=1,
-        stop=["a" * 64] * 16,
+        max_tokens=1,
+        stop_strings=["a" * 64] * 16,
         sampling=operations_pb2.Sampling(logit_bias=biases),
     )
     generate = reader.generate(1, message)
@@ -76,7 +76,7 @@ def test_what_becomes_too_long_is_refused() -> None:
     vocabulary = Bytes(VocabularyFacts("bytes"))
     model = SimpleNamespace(vocabulary=vocabulary, cell=SimpleNamespace(writes=True))
     settings = settings_of(operations_pb2.Open(), vocabulary)
-    with pytest.raises(InvalidRequest, match="has 1,200,000 characters"):
+    with pytest.raises(InvalidArgument, match="has 1,200,000 characters"):
         Reader(cast("ServedModel", model), settings).append(
             1, operations_pb2.Append(text="世" * 400_000)
         )
@@ -106,9 +106,9 @@ async def test_a_long_text_of_a_single_call_is_read_in_another_thread(
     for text in (prompt, short):
         score = operations_pb2.Score(text="a")
         await stub.Score(generation_pb2.ScoreRequest(prompt=text, score=score))
-        complete = operations_pb2.Complete(max_chars=1)
+        complete = operations_pb2.Complete(max_tokens=1)
         await stub.Complete(generation_pb2.CompleteRequest(prompt=text, complete=complete))
-        generate = operations_pb2.Generate(max_chars=1)
+        generate = operations_pb2.Generate(max_tokens=1)
         call = stub.Generate(generation_pb2.GenerateRequest(prompt=text, generate=generate))
         assert [answer async for answer in call]
     here = threading.get_ident()

@@ -19,7 +19,7 @@ from tests.server.rpc.conftest import (
     timers_of_sessions,
 )
 
-from cellwire.server.engine import Engine
+from cellwire.server.engine.engine import Engine
 from cellwire.server.rpc.daemon import Daemon
 from cellwire.v1 import operations_pb2
 from cellwire.v1.generation_pb2 import GenerateRequest
@@ -28,11 +28,11 @@ from cellwire.v1.generation_pb2_grpc import GenerationServiceStub
 NEIGHBOUR_SEED = 77
 
 
-async def text_alone(stream: Stream, seed: int, max_chars: int) -> str:
+async def text_alone(stream: Stream, seed: int, max_tokens: int) -> str:
     await stream.open(seed=seed)
     await stream.send(1, append={"text": "hello world"})
     await stream.until("appended")
-    text = await stream.generated(2, max_chars, sampling={"temperature": 0.9, "top_k": 9})
+    text = await stream.generated(2, max_tokens, sampling={"temperature": 0.9, "top_k": 9})
     await stream.send(3, close={})
     await stream.until("closed")
     return text
@@ -49,7 +49,7 @@ async def test_open_append_generate_close(open_stream: OpenStream) -> None:
     assert appended.operation_id == 1
     assert appended.appended.offset == 5
     assert -100 < appended.appended.log_probability < 0
-    await stream.send(2, generate={"max_chars": 30, "log_probabilities": True})
+    await stream.send(2, generate={"max_tokens": 30, "log_probabilities": True})
     answers = await stream.until("finished")
     assert {answer.operation_id for answer in answers} == {2}
     offset = 5
@@ -59,7 +59,7 @@ async def test_open_append_generate_close(open_stream: OpenStream) -> None:
         offset += len(answer.chunk.text)
     finished = answers[-1].finished
     assert finished.reason == operations_pb2.FINISH_REASON_MAX_CHARS
-    assert (finished.offset, offset, finished.usage.generated_chars) == (35, 35, 30)
+    assert (finished.offset, offset, finished.usage.generated_tokens) == (35, 35, 30)
     await stream.send(3, close={})
     assert (await stream.receive()).WhichOneof("answer") == "closed"
     assert await stream.call.read() is aio.EOF
@@ -93,14 +93,14 @@ async def test_generate_call_writes_what_a_session_writes(
         open=operations_pb2.Open(seed=8),
         prompt=operations_pb2.Append(text="hello world"),
         generate=operations_pb2.Generate(
-            max_chars=50, sampling=operations_pb2.Sampling(temperature=0.9, top_k=9)
+            max_tokens=50, sampling=operations_pb2.Sampling(temperature=0.9, top_k=9)
         ),
     )
     call = GenerationServiceStub(channel).Generate(request)
     responses = [response async for response in call]
     assert "".join(response.chunk.text for response in responses) == expected
     usage = responses[-1].finished.usage
-    assert (usage.appended_chars, usage.generated_chars) == (11, 50)
+    assert (usage.appended_tokens, usage.generated_tokens) == (11, 50)
 
 
 async def test_what_a_generate_call_has_written_may_be_written_ahead_again(
@@ -119,7 +119,7 @@ async def test_what_a_generate_call_has_written_may_be_written_ahead_again(
         open=operations_pb2.Open(seed=8),
         prompt=operations_pb2.Append(text="hello world"),
         generate=operations_pb2.Generate(
-            max_chars=chars, sampling=operations_pb2.Sampling(temperature=0.9, top_k=9)
+            max_tokens=chars, sampling=operations_pb2.Sampling(temperature=0.9, top_k=9)
         ),
     )
     async with asyncio.timeout(GUARD_S):
@@ -134,15 +134,15 @@ BAD_OPERATIONS = [
     ({"append": {"text": ""}}, grpc.StatusCode.INVALID_ARGUMENT, "empty"),
     ({"append": {}}, grpc.StatusCode.INVALID_ARGUMENT, "empty"),
     ({"append": {"text": "a" * 10_000_000}}, grpc.StatusCode.INVALID_ARGUMENT, "10,000,000"),
-    ({"generate": {"max_chars": 0}}, grpc.StatusCode.INVALID_ARGUMENT, "max_chars is 0"),
-    ({"generate": {"max_chars": 10_000_000}}, grpc.StatusCode.INVALID_ARGUMENT, "10000000"),
+    ({"generate": {"max_tokens": 0}}, grpc.StatusCode.INVALID_ARGUMENT, "max_tokens is 0"),
+    ({"generate": {"max_tokens": 10_000_000}}, grpc.StatusCode.INVALID_ARGUMENT, "10000000"),
     (
-        {"generate": {"max_chars": 1, "sampling": {"temperature": math.nan}}},
+        {"generate": {"max_tokens": 1, "sampling": {"temperature": math.nan}}},
         grpc.StatusCode.INVALID_ARGUMENT,
         "temperature is nan",
     ),
     (
-        {"generate": {"max_chars": 1, "sampling": {"temperature": -1}}},
+        {"generate": {"max_tokens": 1, "sampling": {"temperature": -1}}},
         grpc.StatusCode.INVALID_ARGUMENT,
         "temperature is -1",
     ),
@@ -178,7 +178,7 @@ async def test_a_bad_operation_fails_alone(
 async def test_generate_before_any_text_is_refused(open_stream: OpenStream) -> None:
     stream = open_stream()
     await stream.open()
-    await stream.send(1, generate={"max_chars": 5})
+    await stream.send(1, generate={"max_tokens": 5})
     status = (await stream.receive()).rejected.status
     assert status.code == grpc.StatusCode.FAILED_PRECONDITION.value[0]
     assert "append some first" in status.message
@@ -189,7 +189,7 @@ async def test_an_operation_id_in_use_is_refused(open_stream: OpenStream) -> Non
     await stream.open()
     await stream.send(1, append={"text": "hello"})
     await stream.receive()
-    await stream.send(2, generate={"max_chars": 1_000_000})
+    await stream.send(2, generate={"max_tokens": 1_000_000})
     await stream.send(2, append={"text": "x"})
     answers = await stream.until("rejected")
     assert "operation 2 is still running" in answers[-1].rejected.status.message
@@ -199,7 +199,7 @@ async def test_an_operation_id_in_use_is_refused(open_stream: OpenStream) -> Non
     ("first", "code"),
     [
         ({"append": {"text": "a"}}, grpc.StatusCode.FAILED_PRECONDITION),
-        ({"generate": {"max_chars": 3}}, grpc.StatusCode.FAILED_PRECONDITION),
+        ({"generate": {"max_tokens": 3}}, grpc.StatusCode.FAILED_PRECONDITION),
         ({"open": {"model": "nobody"}}, grpc.StatusCode.NOT_FOUND),
         ({}, grpc.StatusCode.FAILED_PRECONDITION),
     ],
@@ -222,7 +222,7 @@ async def test_half_close_finishes_what_was_sent(open_stream: OpenStream) -> Non
     stream = open_stream()
     await stream.send(open={"seed": 1})
     await stream.send(1, append={"text": "hello"})
-    await stream.send(2, generate={"max_chars": 400})
+    await stream.send(2, generate={"max_tokens": 400})
     await stream.call.done_writing()
     answers = await stream.until("finished")
     assert len(text_of(answers)) == 400
@@ -235,7 +235,7 @@ async def test_cancel_reaches_what_runs_after_close_was_sent(open_stream: OpenSt
     await stream.open()
     await stream.send(1, append={"text": "hello"})
     await stream.until("appended")
-    await stream.send(2, generate={"max_chars": 1_000_000})
+    await stream.send(2, generate={"max_tokens": 1_000_000})
     await stream.send(3, close={})
     await stream.send(4, append={"text": "too late"})
     await stream.send(5, cancel={"operation_id": 2})
@@ -253,7 +253,7 @@ async def test_a_close_that_is_refused_closes_nothing(open_stream: OpenStream) -
     stream = open_stream()
     await stream.open()
     await stream.send(1, append={"text": "hello"})
-    await stream.send(2, generate={"max_chars": 1_000_000})
+    await stream.send(2, generate={"max_tokens": 1_000_000})
     await stream.send(2, close={})
     await stream.until("rejected")
     await stream.send(3, cancel={"operation_id": 2})
@@ -283,7 +283,7 @@ async def test_cancel_overtakes_and_the_session_lives(open_stream: OpenStream) -
     stream = open_stream()
     await stream.open(seed=4)
     await stream.send(1, append={"text": "hello"})
-    await stream.send(2, generate={"max_chars": 1_000_000})
+    await stream.send(2, generate={"max_tokens": 1_000_000})
     await stream.send(3, append={"text": " and then"})
     await stream.until("chunk")
     await stream.send(4, cancel={"operation_id": 2})
@@ -302,7 +302,7 @@ async def test_a_reader_that_stops_pauses_only_itself(
     slow = narrow_stream()
     await slow.open(seed=1)
     await slow.send(1, append={"text": "a"})
-    await slow.send(2, generate={"max_chars": 1_000_000})
+    await slow.send(2, generate={"max_tokens": 1_000_000})
     await slow.until("chunk")
     assert len(await text_alone(open_stream(), 2, 2_000)) == 2_000
     await idle(daemon)  # so the slow one has stalled, far from its end
@@ -316,7 +316,7 @@ async def test_too_many_waiting_operations_are_refused(open_stream: OpenStream) 
     stream = open_stream()
     await stream.open()
     await stream.send(1, append={"text": "a"})
-    await stream.send(2, generate={"max_chars": 1_000_000})
+    await stream.send(2, generate={"max_tokens": 1_000_000})
     for operation_id in range(3, 70):
         await stream.send(operation_id, append={"text": "b"})
     rejected = (await stream.until("rejected"))[-1]
@@ -331,7 +331,7 @@ async def test_clients_that_vanish_give_their_slots_back(open_stream: OpenStream
         stream = open_stream()
         await stream.open()
         await stream.send(1, append={"text": "hello"})
-        await stream.send(2, generate={"max_chars": 1_000_000})
+        await stream.send(2, generate={"max_tokens": 1_000_000})
         await stream.until("chunk")
         stream.call.cancel()
     assert len(await text_alone(open_stream(), 1, 100)) == 100
@@ -357,11 +357,11 @@ async def test_draining_finishes_what_runs_and_refuses_what_is_new(
     await busy.open(seed=1)
     await idle.open()
     await busy.send(1, append={"text": "hello"})
-    await busy.send(2, generate={"max_chars": 3_000})
+    await busy.send(2, generate={"max_tokens": 3_000})
     await busy.until("chunk")
     stopping = asyncio.create_task(daemon.stop())
     assert await idle.call.code() is grpc.StatusCode.UNAVAILABLE
     answers = await busy.until("finished")
-    assert answers[-1].finished.usage.generated_chars == 3_000
+    assert answers[-1].finished.usage.generated_tokens == 3_000
     assert await busy.call.code() is grpc.StatusCode.UNAVAILABLE
     await stopping

@@ -11,8 +11,8 @@ from grpc import aio
 from tests.server.rpc.conftest import OpenStream, Stream, running
 from tests.server.tiny_cell import lstm_cell, write_cell
 
-from cellwire.server.config import Config
-from cellwire.server.snapshot import VERSION, Snapshot, from_bytes, to_bytes
+from cellwire.server.host.config import Config
+from cellwire.server.state.snapshot import VERSION, Snapshot, from_bytes, to_bytes
 from cellwire.v1 import operations_pb2
 from cellwire.v1.sessions_pb2 import (
     ExportSessionRequest,
@@ -106,7 +106,7 @@ async def test_an_imported_session_has_one_rewind_window(
     imported = await sessions.ImportSession(ImportSessionRequest(snapshot=to_bytes(lie)))
     copy = await attached(open_stream(), imported.session_id)
     # With a window of its own for stop strings, this would take back what cannot be taken back.
-    answer = await copy.ask(generate={"max_chars": 200, "stop": list("abcdefgh")})
+    answer = await copy.ask(generate={"max_tokens": 200, "stop": list("abcdefgh")})
     assert "a rewind_window of 0" in answer.rejected.status.message
 
 

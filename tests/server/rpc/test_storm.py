@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.server.rpc.conftest import OpenStream, Stream, answer_of
 
-from cellwire.server.engine import Engine
+from cellwire.server.engine.engine import Engine
 from cellwire.server.rpc.daemon import Daemon
 
 OPERATIONS = 1_000
@@ -22,11 +22,11 @@ CLIENTS = 20
 def long_operation(dice: random.Random) -> dict[str, Any]:
     return dice.choice(
         [
-            {"generate": {"max_chars": 100_000}},
-            {"generate": {"max_chars": 100_000, "stop": ["世é"]}},
+            {"generate": {"max_tokens": 100_000}},
+            {"generate": {"max_tokens": 100_000, "stop": ["世é"]}},
             {"append": {"text": "hello world " * 1_000}},
             {"score": {"text": "hello world " * 1_000}},
-            {"complete": {"beam_width": 8, "max_chars": 100, "partial_results": True}},
+            {"complete": {"beam_width": 8, "max_tokens": 100, "partial_results": True}},
         ]
     )
 

@@ -70,7 +70,7 @@ async def test_a_stream_that_does_not_read_is_cut(
 ) -> None:
     first, second = narrow_stream(), open_stream()
     session_id = await begin(first, CONTINUE)
-    await first.send(2, generate={"max_chars": 1_000_000, "top_alternatives": 20})
+    await first.send(2, generate={"max_tokens": 1_000_000, "top_alternatives": 20})
     await first.until("chunk")
     await idle(daemon)
     await take(second, session_id)
@@ -117,7 +117,7 @@ async def test_an_attach_that_fails_leaves_the_answers_to_the_next(
     live = daemon._sessions.find(session_id)
     (model,) = daemon.registry
     with holding_up(model):
-        await first.send(2, generate={"max_chars": 20})
+        await first.send(2, generate={"max_tokens": 20})
         await passed_on(first)
         first.call.cancel()
         await until(lambda: live.holder is None)
@@ -151,7 +151,7 @@ async def test_the_end_of_a_stream_is_no_operation(
 ) -> None:
     first, second = open_stream(), open_stream()
     session_id = await begin(first)
-    await first.send(2, generate={"max_chars": 1_000_000})
+    await first.send(2, generate={"max_tokens": 1_000_000})
     await first.call.done_writing()
     (model,) = daemon.registry
     while not await answer_of(model, lambda e: e._sessions[session_id]._waiting.closing):

@@ -35,8 +35,8 @@ def fresh(open_stream: OpenStream) -> Fresh:
     return make
 
 
-async def writes(stream: Stream, max_chars: int = 40, **sampling: object) -> str:
-    return await stream.generated(next(ids), max_chars, sampling=sampling)
+async def writes(stream: Stream, max_tokens: int = 40, **sampling: object) -> str:
+    return await stream.generated(next(ids), max_tokens, sampling=sampling)
 
 
 async def test_a_rewound_session_is_one_that_was_never_longer(fresh: Fresh) -> None:
@@ -60,7 +60,7 @@ async def test_a_rewind_beyond_the_window_says_how_far_it_can_go(fresh: Fresh) -
 
 async def test_a_completion_is_scored_as_its_append_would_be(fresh: Fresh) -> None:
     stream = await fresh("hello wor")
-    answer = await stream.ask(complete={"beam_width": 4, "completions": 3, "max_chars": 6})
+    answer = await stream.ask(complete={"beam_width": 4, "completions": 3, "max_tokens": 6})
     completions = answer.completed.completions
     assert answer.completed.offset == 9
     assert len(completions) == 3
@@ -77,7 +77,7 @@ async def test_a_completion_is_scored_as_its_append_would_be(fresh: Fresh) -> No
 @pytest.mark.parametrize("chars", [0, 1, 4])
 async def test_accepting_is_appending(fresh: Fresh, chars: int) -> None:
     stream = await fresh("hello wor")
-    answer = await stream.ask(complete={"max_chars": 6})
+    answer = await stream.ask(complete={"max_tokens": 6})
     text = answer.completed.completions[0].text[: chars or None]
     appended = (await stream.ask(accept={"chars": chars})).appended
     other = await fresh("hello wor")
@@ -92,7 +92,7 @@ async def test_completions_end_with_words_and_lines(fresh: Fresh) -> None:
     word = operations_pb2.COMPLETION_END_WORD
     completions = (
         await stream.ask(
-            complete={"beam_width": 20, "completions": 20, "max_chars": 9, "end": word}
+            complete={"beam_width": 20, "completions": 20, "max_tokens": 9, "end": word}
         )
     ).completed.completions
     ended = [completion.text for completion in completions if completion.ended]
@@ -102,7 +102,7 @@ async def test_completions_end_with_words_and_lines(fresh: Fresh) -> None:
     line = operations_pb2.COMPLETION_END_LINE
     completions = (
         await stream.ask(
-            complete={"beam_width": 20, "completions": 20, "max_chars": 9, "end": line}
+            complete={"beam_width": 20, "completions": 20, "max_tokens": 9, "end": line}
         )
     ).completed.completions
     assert all(c.ended == c.text.endswith("\n") for c in completions)
@@ -111,7 +111,7 @@ async def test_completions_end_with_words_and_lines(fresh: Fresh) -> None:
 
 async def test_typing_on_supersedes_a_complete_at_once(fresh: Fresh) -> None:
     stream = await fresh("hello wor")
-    long = {"beam_width": 64, "max_chars": 1024, "partial_results": True}
+    long = {"beam_width": 64, "max_tokens": 1024, "partial_results": True}
     await stream.send(1, complete=long)
     await stream.until("completing")
     await stream.send(2, append={"text": "l"})
@@ -143,9 +143,9 @@ async def test_a_score_is_what_an_append_reports(fresh: Fresh, channel: aio.Chan
     scored = (await stream.ask(score={"text": "world", "log_probabilities": True})).scored
     appended = (await (await fresh("hello ")).ask(append={"text": "world"})).appended
     assert scored.log_probability == appended.log_probability
-    assert len(scored.log_probabilities) == scored.scored_chars == 5
+    assert len(scored.log_probabilities) == scored.scored_tokens == 5
     assert sum(scored.log_probabilities) == pytest.approx(scored.log_probability)
-    assert scored.bits_per_character == pytest.approx(-scored.log_probability / 5 * 1.442695)
+    assert scored.bits_per_token == pytest.approx(-scored.log_probability / 5 * 1.442695)
     assert await writes(stream) == await writes(await fresh("hello "))
     stub = GenerationServiceStub(channel)
     request = ScoreRequest(
@@ -154,11 +154,11 @@ async def test_a_score_is_what_an_append_reports(fresh: Fresh, channel: aio.Chan
     )
     assert (await stub.Score(request)).scored == scored
     whole = (await stub.Score(ScoreRequest(score=operations_pb2.Score(text="hello ")))).scored
-    assert whole.scored_chars == 5  # the first follows nothing
+    assert whole.scored_tokens == 5  # the first follows nothing
 
 
 async def test_complete_without_a_session_is_the_same(fresh: Fresh, channel: aio.Channel) -> None:
-    arguments = {"beam_width": 3, "completions": 2, "max_chars": 5}
+    arguments = {"beam_width": 3, "completions": 2, "max_tokens": 5}
     stream = await fresh("hello wor")
     request = CompleteRequest(
         prompt=operations_pb2.Append(text="hello wor"),
@@ -177,7 +177,7 @@ async def test_every_complete_is_answered_though_they_share_an_id(
     (model,) = daemon.registry
     with holding_up(model):
         for _ in range(20):
-            await stream.send(0, complete={"max_chars": 1})
+            await stream.send(0, complete={"max_tokens": 1})
     for _ in range(20):
         assert (await stream.receive()).WhichOneof("answer") == "completed"
 
@@ -187,7 +187,7 @@ async def test_stop_strings_end_a_text_before_them(fresh: Fresh) -> None:
     stop = whole[50:52]
     before = whole[: whole.index(stop)]
     stream = await fresh("hello ")
-    await stream.send(1, generate={"max_chars": 200, "stop": [stop]})
+    await stream.send(1, generate={"max_tokens": 200, "stop": [stop]})
     answers = await stream.until("finished")
     finished = answers[-1].finished
     assert text_of(answers) == before
@@ -228,7 +228,7 @@ async def test_biases_and_penalties_reach_the_text(fresh: Fresh) -> None:
 async def test_alternatives_begin_with_the_likeliest(fresh: Fresh) -> None:
     stream = await fresh("hello ")
     greedy = {"temperature": 0.0}
-    arguments = {"max_chars": 10, "sampling": greedy, "top_alternatives": 3}
+    arguments = {"max_tokens": 10, "sampling": greedy, "top_alternatives": 3}
     await stream.send(1, generate={**arguments, "log_probabilities": True})
     for answer in (await stream.until("finished"))[:-1]:
         chunk = answer.chunk
@@ -243,19 +243,19 @@ async def test_alternatives_begin_with_the_likeliest(fresh: Fresh) -> None:
 
 
 BAD = [
-    ({"generate": {"max_chars": 1, "stop": ["a" * 65]}}, "rewind_window of 64"),
-    ({"generate": {"max_chars": 1, "stop": [""]}}, "none of them empty"),
-    ({"generate": {"max_chars": 1, "top_alternatives": 21}}, "top_alternatives is 21"),
-    ({"generate": {"max_chars": 1, "sampling": {"top_p": 0.0}}}, "top_p is 0"),
-    ({"generate": {"max_chars": 1, "sampling": {"min_p": 2.0}}}, "min_p is 2"),
-    ({"generate": {"max_chars": 1, "sampling": {"repetition_penalty": 0.5}}}, "is 0.5"),
+    ({"generate": {"max_tokens": 1, "stop": ["a" * 65]}}, "rewind_window of 64"),
+    ({"generate": {"max_tokens": 1, "stop": [""]}}, "none of them empty"),
+    ({"generate": {"max_tokens": 1, "top_alternatives": 21}}, "top_alternatives is 21"),
+    ({"generate": {"max_tokens": 1, "sampling": {"top_p": 0.0}}}, "top_p is 0"),
+    ({"generate": {"max_tokens": 1, "sampling": {"min_p": 2.0}}}, "min_p is 2"),
+    ({"generate": {"max_tokens": 1, "sampling": {"repetition_penalty": 0.5}}}, "is 0.5"),
     (
-        {"generate": {"max_chars": 1, "sampling": {"logit_bias": [{"symbol": "ab"}]}}},
+        {"generate": {"max_tokens": 1, "sampling": {"logit_bias": [{"symbol": "ab"}]}}},
         "single symbols",
     ),
     ({"complete": {"beam_width": 65}}, "beam_width is 65"),
     ({"complete": {"beam_width": 2, "completions": 3}}, "completions is 3"),
-    ({"complete": {"max_chars": 5000}}, "max_chars is 5000"),
+    ({"complete": {"max_tokens": 5000}}, "max_tokens is 5000"),
     ({"complete": {"length_penalty": float("nan")}}, "length_penalty is nan"),
     ({"complete": {"end": 77}}, "end 77"),
     ({"accept": {}}, "complete it first"),

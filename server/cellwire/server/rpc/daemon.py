@@ -10,16 +10,16 @@ from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from cellwire.server.config import MAX_MESSAGE_BYTES, Config
 from cellwire.server.errors import CannotListen
-from cellwire.server.events import Event
-from cellwire.server.loop import EngineLoop
-from cellwire.server.placement import place
-from cellwire.server.registry import Registry
+from cellwire.server.host.config import MAX_MESSAGE_BYTES, Config
+from cellwire.server.host.loop import EngineLoop
+from cellwire.server.host.placement import place
+from cellwire.server.host.registry import Registry
+from cellwire.server.host.session_directory import SessionDirectory
 from cellwire.server.rpc.generation_service import GenerationService
-from cellwire.server.rpc.live_sessions import LiveSessions
 from cellwire.server.rpc.models_service import ModelsService
 from cellwire.server.rpc.sessions_service import SessionsService
+from cellwire.server.session.events import Event
 from cellwire.v1 import generation_pb2, models_pb2, sessions_pb2
 from cellwire.v1.generation_pb2_grpc import add_GenerationServiceServicer_to_server
 from cellwire.v1.models_pb2_grpc import add_ModelsServiceServicer_to_server
@@ -57,7 +57,7 @@ class Daemon:
         self._loop = asyncio.get_running_loop()
         self.crashed = self._loop.create_future()
         self.registry = Registry(self._config, self.placement, self._deliver, self._on_crash)
-        self._sessions = LiveSessions(self.registry)
+        self._sessions = SessionDirectory(self.registry)
         self._generation = GenerationService(self._sessions)
         self._health = health.aio.HealthServicer()
         self._server = self._make_server()

@@ -9,8 +9,16 @@ from typing import Any, TypeVar
 
 from grpc import aio
 
-from cellwire.server.errors import Draining, InvalidRequest, WrongState
-from cellwire.server.events import (
+from cellwire.server.errors import FailedPrecondition, InvalidArgument, Unavailable
+from cellwire.server.host.session_directory import SessionDirectory
+from cellwire.server.host.session_handle import SessionHandle
+from cellwire.server.rpc.reading import Reader, read
+from cellwire.server.rpc.requests import readable
+from cellwire.server.rpc.responses import write
+from cellwire.server.rpc.session_stream import SessionStream
+from cellwire.server.rpc.status import with_status
+from cellwire.server.rpc.writing import Writer, coalesced, scored_message
+from cellwire.server.session.events import (
     Appended,
     Classified,
     Closed,
@@ -22,14 +30,6 @@ from cellwire.server.events import (
     Scored,
     Written,
 )
-from cellwire.server.rpc.live_session import LiveSession
-from cellwire.server.rpc.live_sessions import LiveSessions
-from cellwire.server.rpc.reading import Reader, read
-from cellwire.server.rpc.requests import readable
-from cellwire.server.rpc.responses import write
-from cellwire.server.rpc.session_stream import SessionStream
-from cellwire.server.rpc.status import with_status
-from cellwire.server.rpc.writing import Writer, coalesced, scored_message
 from cellwire.v1.generation_pb2 import (
     ClassifyRequest,
     ClassifyResponse,
@@ -52,7 +52,7 @@ E = TypeVar("E", Completed, Scored, Classified)
 class GenerationService(GenerationServiceServicer):
     """Serves the models of a registry."""
 
-    def __init__(self, sessions: LiveSessions) -> None:
+    def __init__(self, sessions: SessionDirectory) -> None:
         self._sessions = sessions
         self._streams: set[SessionStream] = set()
         self._beginning: set[asyncio.Timeout] = set()  # of the streams that have not sent anything
@@ -97,14 +97,16 @@ class GenerationService(GenerationServiceServicer):
                 request = await anext(readable(requests), None)
         except TimeoutError:
             if self._sessions.draining:
-                raise Draining("the daemon is shutting down") from None
-            raise WrongState(f"neither open nor attach came within {timeout_s:g} s") from None
+                raise Unavailable("the daemon is shutting down") from None
+            raise FailedPrecondition(
+                f"neither open nor attach came within {timeout_s:g} s"
+            ) from None
         finally:
             self._beginning.discard(patience)
         if request is None:
-            raise InvalidRequest("the stream ended before it had begun; send open or attach first")
+            raise InvalidArgument("the stream ended before it had begun; send open or attach first")
         if request.WhichOneof("operation") not in {"open", "attach"}:
-            raise WrongState("the first message of a session must be open or attach")
+            raise FailedPrecondition("the first message of a session must be open or attach")
         return request
 
     @with_status
@@ -127,7 +129,7 @@ class GenerationService(GenerationServiceServicer):
                     live.grant_again(event)
                 elif isinstance(event, Finished):
                     finished = writer.finished(event)
-                    finished.usage.appended_chars = len(append.tokens)
+                    finished.usage.appended_tokens = len(append.tokens)
                     await write(context, GenerateResponse(finished=finished))
                     return
 
@@ -169,7 +171,7 @@ class GenerationService(GenerationServiceServicer):
             return ClassifyResponse(classified=writer.classified(classified))
 
 
-async def _events(live: LiveSession) -> AsyncIterator[Event | list[Written]]:
+async def _events(live: SessionHandle) -> AsyncIterator[Event | list[Written]]:
     """Yield a session's events; CellwireError as soon as one of its operations fails."""
     while True:
         for event in coalesced(await live.events()):
@@ -178,7 +180,7 @@ async def _events(live: LiveSession) -> AsyncIterator[Event | list[Written]]:
             yield event
 
 
-async def _first_of(kind: type[E], live: LiveSession) -> E:
+async def _first_of(kind: type[E], live: SessionHandle) -> E:
     """Return the first event of a kind; CellwireError if an operation fails before."""
     async for event in _events(live):
         if isinstance(event, kind):

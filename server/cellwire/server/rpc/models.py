@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cellwire.server.manifest import VocabularyFacts
-from cellwire.server.registry import ServedModel
+from cellwire.model_file.manifest import VocabularyFacts
+from cellwire.server.host.registry import ServedModel
 from cellwire.v1 import models_pb2
 
 

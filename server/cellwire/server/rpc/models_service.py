@@ -7,8 +7,8 @@ from typing import Any
 
 from grpc import aio
 
-from cellwire.server.errors import Ended
-from cellwire.server.rpc.live_sessions import LiveSessions
+from cellwire.server.errors import Aborted
+from cellwire.server.host.session_directory import SessionDirectory
 from cellwire.server.rpc.models import model_message
 from cellwire.server.rpc.status import with_status
 from cellwire.v1.models_pb2 import (
@@ -27,7 +27,7 @@ Context = aio.ServicerContext[Any, Any]
 class ModelsService(ModelsServiceServicer):
     """Tells what is in a registry, and changes it."""
 
-    def __init__(self, sessions: LiveSessions) -> None:
+    def __init__(self, sessions: SessionDirectory) -> None:
         self._sessions = sessions
         self._registry = sessions.registry
 
@@ -53,6 +53,6 @@ class ModelsService(ModelsServiceServicer):
     ) -> UnloadModelResponse:
         """Serve a model no longer, and end its sessions."""
         model = self._registry.remove(request.name)
-        ended = self._sessions.end_all_of(model, Ended(f"the model {model.name!r} was unloaded"))
+        ended = self._sessions.end_all_of(model, Aborted(f"the model {model.name!r} was unloaded"))
         await asyncio.to_thread(model.loop.stop)
         return UnloadModelResponse(sessions=ended)

@@ -8,15 +8,20 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
-from cellwire.server.errors import InvalidRequest, WrongState
-from cellwire.server.operations import (
-    MAX_APPEND_CHARS,
+from cellwire.model_file import errors as model_file
+from cellwire.model_file.vocabulary import Tokens, Unknown
+from cellwire.server.batch.completion_end import CompletionEnd
+from cellwire.server.batch.sampling import Bias, Sampling, check_biases
+from cellwire.server.errors import FailedPrecondition, InvalidArgument, UnknownSymbol
+from cellwire.server.host.registry import ServedModel
+from cellwire.server.host.settings import Settings, new_session_id, seed_of
+from cellwire.server.session.operations import (
+    MAX_APPEND_TOKENS,
     Accept,
     Append,
     Classify,
     Close,
     Complete,
-    Ending,
     Fork,
     Generate,
     Operation,
@@ -24,14 +29,9 @@ from cellwire.server.operations import (
     Score,
     check_stops,
 )
-from cellwire.server.registry import ServedModel
-from cellwire.server.rpc.settings import Settings, new_session_id, seed_of
-from cellwire.server.sampling import Bias, Sampling, check_biases
-from cellwire.server.trail import MAX_WINDOW
-from cellwire.server.vocabulary import Tokens
+from cellwire.server.state.rewind_window import MAX_WINDOW
 from cellwire.v1 import operations_pb2
 from cellwire.v1.generation_pb2 import SessionRequest
-from cellwire.v1.operations_pb2 import CompletionEnd
 
 _DEFAULT_BEAM_WIDTH = 5
 _DEFAULT_COMPLETION_CHARS = 32
@@ -81,10 +81,10 @@ class Reader:
         """Return the operation a message asks for, unless it is open, attach or cancel."""
         name = request.WhichOneof("operation")
         if name in {"open", "attach"}:
-            raise InvalidRequest("open or attach comes first, and once; this stream has one")
+            raise InvalidArgument("open or attach comes first, and once; this stream has one")
         read = self._readers.get(name or "")
         if read is None:
-            raise InvalidRequest("the message holds no operation this daemon knows")
+            raise InvalidArgument("the message holds no operation this daemon knows")
         return read(request.operation_id, getattr(request, name or ""))
 
     def append(self, operation_id: int, message: operations_pb2.Append) -> Append:
@@ -99,16 +99,24 @@ class Reader:
     def _tokens(self, message: operations_pb2.Append | operations_pb2.Score, name: str) -> Tokens:
         content = message.data or message.text
         if not content:
-            raise InvalidRequest(f"the text to {name} is empty")
+            raise InvalidArgument(f"the text to {name} is empty")
         _check_length(len(content), name)
-        if isinstance(content, bytes):
-            tokens = self._vocabulary.encode_bytes(content)
-        else:
-            tokens = self._vocabulary.encode(content, self._settings.unknown)
+        tokens = self._encode(content, self._settings.unknown)
         _check_length(len(tokens), name)  # bytes, or composed characters, may be more
         if not len(tokens):
-            raise InvalidRequest(f"the text to {name} has no symbol that the model knows")
+            raise InvalidArgument(f"the text to {name} has no symbol that the model knows")
         return tokens
+
+    def _encode(self, content: str | bytes, unknown: Unknown = Unknown.REJECT) -> Tokens:
+        """Return the tokens of a text or of bytes; InvalidArgument if they cannot be read."""
+        try:
+            if isinstance(content, bytes):
+                return self._vocabulary.encode_bytes(content)
+            return self._vocabulary.encode(content, unknown)
+        except model_file.UnknownSymbol as error:
+            raise UnknownSymbol(error) from error
+        except model_file.TextError as error:
+            raise InvalidArgument(str(error)) from error
 
     def generate(self, operation_id: int, message: operations_pb2.Generate) -> Generate:
         """Return the generate a message asks for."""
@@ -116,7 +124,7 @@ class Reader:
         check_stops(message.stop)
         return Generate(
             operation_id,
-            message.max_chars,
+            message.max_tokens,
             self._sampling(message.sampling),
             message.log_probabilities,
             message.top_alternatives,
@@ -126,11 +134,11 @@ class Reader:
     def _stop(self, text: str) -> tuple[int, ...]:
         chars, window = len(text), self._settings.rewind_window
         if chars <= _MAX_STOP_CHARS:
-            tokens = tuple(self._vocabulary.encode(text).tolist())
+            tokens = tuple(self._encode(text).tolist())
             chars = len(tokens)
             if chars <= window:
                 return tokens
-        raise InvalidRequest(
+        raise InvalidArgument(
             f"a stop string has {chars:,} characters, and the session was opened with a "
             f"rewind_window of {window}"
         )
@@ -151,9 +159,9 @@ class Reader:
 
     def _bias(self, message: operations_pb2.LogitBias) -> Bias:
         symbol = message.symbol[: _MAX_SYMBOL_CHARS + 1]
-        tokens = self._vocabulary.encode(symbol)
+        tokens = self._encode(symbol)
         if len(tokens) != 1 or len(symbol) > _MAX_SYMBOL_CHARS:
-            raise InvalidRequest(f"logit_bias takes single symbols; {symbol!r} is not one")
+            raise InvalidArgument(f"logit_bias takes single symbols; {symbol!r} is not one")
         return Bias(int(tokens[0]), message.bias)
 
     def complete(self, operation_id: int, message: operations_pb2.Complete) -> Complete:
@@ -163,35 +171,39 @@ class Reader:
             operation_id,
             beam_width=message.beam_width or _DEFAULT_BEAM_WIDTH,
             completions=message.completions or 1,
-            max_chars=message.max_chars or _DEFAULT_COMPLETION_CHARS,
+            max_tokens=message.max_tokens or _DEFAULT_COMPLETION_CHARS,
             length_penalty=message.length_penalty,
-            ending=self._ending(message.end),
+            end=self._end(message.end),
             partial_results=message.partial_results,
         )
 
-    def _ending(self, end: int) -> Ending:
+    def _end(self, end: int) -> CompletionEnd:
         vocabulary = self._vocabulary
         match end:
-            case CompletionEnd.COMPLETION_END_UNSPECIFIED:
-                return Ending()
-            case CompletionEnd.COMPLETION_END_WORD:
+            case operations_pb2.COMPLETION_END_UNSPECIFIED:
+                return CompletionEnd()
+            case operations_pb2.COMPLETION_END_WORD:
                 if not vocabulary.between_words:  # every symbol is a whole word
-                    return Ending(vocabulary.in_words)
-                return Ending(vocabulary.between_words, vocabulary.in_words)
-            case CompletionEnd.COMPLETION_END_LINE:
-                return Ending(vocabulary.line_feeds)
+                    return CompletionEnd(vocabulary.in_words)
+                return CompletionEnd(vocabulary.between_words, vocabulary.in_words)
+            case operations_pb2.COMPLETION_END_LINE:
+                return CompletionEnd(vocabulary.line_feeds)
             case _:
-                raise InvalidRequest(f"end {end} is not known to this daemon")
+                raise InvalidArgument(f"end {end} is not known to this daemon")
 
     def classify(self, operation_id: int) -> Classify:
         """Return the classify a message asks for."""
         if not self._model.cell.labels:
-            raise WrongState(f"the model {self._model.name!r} has no labels to classify with")
+            raise FailedPrecondition(
+                f"the model {self._model.name!r} has no labels to classify with"
+            )
         return Classify(operation_id)
 
     def _must_write(self) -> None:
         if not self._model.cell.writes:
-            raise WrongState(f"the model {self._model.name!r} only classifies; it cannot write")
+            raise FailedPrecondition(
+                f"the model {self._model.name!r} only classifies; it cannot write"
+            )
 
 
 def _rewind(operation_id: int, message: operations_pb2.Rewind) -> Rewind:
@@ -201,12 +213,12 @@ def _rewind(operation_id: int, message: operations_pb2.Rewind) -> Rewind:
         case "offset":
             return Rewind(operation_id, offset=message.offset)
         case _:
-            raise InvalidRequest("rewind says neither by how many chars nor to which offset")
+            raise InvalidArgument("rewind says neither by how many chars nor to which offset")
 
 
 def _check_length(chars: int, name: str) -> None:
-    if chars > MAX_APPEND_CHARS:
-        raise InvalidRequest(
-            f"the text to {name} has {chars:,} characters, and {MAX_APPEND_CHARS:,} is the most; "
+    if chars > MAX_APPEND_TOKENS:
+        raise InvalidArgument(
+            f"the text to {name} has {chars:,} characters, and {MAX_APPEND_TOKENS:,} is the most; "
             "send it in pieces"
         )

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 from google.protobuf.message import DecodeError
 
-from cellwire.server.errors import InvalidRequest
+from cellwire.server.errors import InvalidArgument
 from cellwire.v1.generation_pb2 import SessionRequest
 
 
@@ -16,6 +16,6 @@ async def readable(requests: AsyncIterator[SessionRequest]) -> AsyncIterator[Ses
         async for request in requests:
             yield request
     except DecodeError as error:
-        raise InvalidRequest(
+        raise InvalidArgument(
             f"the bytes are no SessionRequest, or a text is not UTF-8: {error}"
         ) from error

@@ -9,26 +9,27 @@ from collections.abc import AsyncIterator
 
 from grpc import aio
 
-from cellwire.server.errors import CellwireError, Draining, Fault, NotFound
-from cellwire.server.events import (
-    Answer,
-    Closed,
-    Completed,
-    Event,
-    LetGo,
-    NotRecalled,
-    Opened,
-    Recalled,
-    Rejected,
-    Written,
-)
-from cellwire.server.rpc.live_session import LiveSession
+from cellwire.server.engine import commands
+from cellwire.server.errors import CellwireError, Internal, NotFound, Unavailable
+from cellwire.server.host.session_handle import SessionHandle
 from cellwire.server.rpc.models import model_message
 from cellwire.server.rpc.reading import Reader, read
 from cellwire.server.rpc.requests import readable
 from cellwire.server.rpc.responses import write
 from cellwire.server.rpc.writing import Writer, coalesced
-from cellwire.server.waiting import Limits
+from cellwire.server.session.events import (
+    Answer,
+    Attached,
+    AttachFailed,
+    Closed,
+    Completed,
+    Detached,
+    Event,
+    Opened,
+    Rejected,
+    Written,
+)
+from cellwire.server.session.operation_queue import Limits
 from cellwire.v1 import operations_pb2
 from cellwire.v1.generation_pb2 import SessionRequest, SessionResponse
 
@@ -54,7 +55,7 @@ class SessionStream:
 
     def __init__(
         self,
-        session: LiveSession,
+        session: SessionHandle,
         requests: AsyncIterator[SessionRequest],
         context: Context,
     ) -> None:
@@ -83,7 +84,7 @@ class SessionStream:
             self._took_over = self._session.take(self, takeover=attach.takeover)
             number = self._attach = next(_attaches)
             offset = attach.offset if attach.HasField("offset") else None
-            self._session.tell(lambda e: e.attach(self._session.id, number, offset))
+            self._session.post(commands.AttachReader(self._session.id, number, offset))
         else:
             self._session.take(self)
         self._receiving = asyncio.create_task(self._receive())
@@ -91,9 +92,9 @@ class SessionStream:
             await self._send()
         finally:
             self._receiving.cancel()
-            self._session.let_go(self, broken=not self._let_go)
+            self._session.detach(self, broken=not self._let_go)
 
-    def break_off(self, error: CellwireError) -> None:
+    def abort_stream(self, error: CellwireError) -> None:
         """End with a status as soon as what is being written has been."""
         self._broken_off = error
         if self._receiving is not None:
@@ -125,10 +126,10 @@ class SessionStream:
             self._session.finish()
         # Whatever goes wrong here, the send loop must hear of it, or the call would never end.
         except CellwireError as error:
-            self.break_off(error)
+            self.abort_stream(error)
         except Exception:  # noqa: BLE001
             _log.exception("a session's receive loop failed")
-            self.break_off(Fault("the daemon made a mistake"))
+            self.abort_stream(Internal("the daemon made a mistake"))
 
     async def _try_to_pass_on(self, request: SessionRequest) -> None:
         try:
@@ -170,9 +171,9 @@ class SessionStream:
             match event:
                 case Closed(error=CellwireError()):
                     return [event]
-                case NotRecalled(operation_id=self._attach):
+                case AttachFailed(operation_id=self._attach):
                     return [event]
-                case Recalled(operation_id=self._attach):
+                case Attached(operation_id=self._attach):
                     self._attach = None
                     events = outbox.take()
                     early = [e for e in events[:place] if _is_answer(e)]
@@ -186,18 +187,18 @@ class SessionStream:
             case Opened():
                 opened = self._session.opened
                 await self._respond(SessionResponse(operation_id=event.operation_id, opened=opened))
-            case Recalled():
+            case Attached():
                 await self._write_attached(event)
-            case NotRecalled():
+            case AttachFailed():
                 if isinstance(event.error, NotFound):
-                    self._session.gone()
+                    self._session.mark_closed()
                 self._let_go = not self._took_over  # or nobody would be there, as after a break
                 raise event.error
             case Closed():
                 await self._write_end(event)
             case Written():
                 pass  # never alone; see coalesced
-            case LetGo():
+            case Detached():
                 self._let_go = True
                 if event.operation_id is not None:
                     await self._respond(self._writer.answer(event))
@@ -223,7 +224,7 @@ class SessionStream:
             await self._respond(SessionResponse(operation_id=operation_id, chunk=chunk))
         self._session.grant_again(written)
 
-    async def _write_attached(self, event: Recalled) -> None:
+    async def _write_attached(self, event: Attached) -> None:
         attached = operations_pb2.Attached(
             session_id=self._session.id,
             model=model_message(self._session.model),
@@ -236,15 +237,15 @@ class SessionStream:
 
     async def _write_end(self, event: Closed) -> None:
         self._let_go = True
-        self._session.gone()
+        self._session.mark_closed()
         if event.error is not None:
             raise event.error
         if event.operation_id is not None:
             await self._respond(self._writer.answer(event))
         elif self._draining:
-            raise Draining("the daemon is shutting down")
+            raise Unavailable("the daemon is shutting down")
 
 
 def _is_answer(event: Event) -> bool:
     """Whether it ends an operation, and not only the stream it was meant for."""
-    return isinstance(event, Answer) and not isinstance(event, LetGo)
+    return isinstance(event, Answer) and not isinstance(event, Detached)

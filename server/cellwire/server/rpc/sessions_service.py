@@ -8,16 +8,16 @@ from typing import Any, TypeVar
 
 from grpc import aio
 
-from cellwire.server.engine import Engine
-from cellwire.server.errors import CellwireError, Ended, InvalidRequest, WrongState
-from cellwire.server.registry import Registry, ServedModel
-from cellwire.server.rpc.ask import ask
-from cellwire.server.rpc.live_session import LiveSession
-from cellwire.server.rpc.live_sessions import LiveSessions
+from cellwire.server.engine.engine import Engine
+from cellwire.server.errors import Aborted, CellwireError, FailedPrecondition, InvalidArgument
+from cellwire.server.host.call_engine import call_engine
+from cellwire.server.host.registry import Registry, ServedModel
+from cellwire.server.host.session_directory import SessionDirectory
+from cellwire.server.host.session_handle import SessionHandle
+from cellwire.server.host.settings import new_session_id, seed_of, settings_from
 from cellwire.server.rpc.models import model_message
-from cellwire.server.rpc.settings import new_session_id, seed_of, settings_from
 from cellwire.server.rpc.status import with_status
-from cellwire.server.snapshot import VERSION, Snapshot, from_bytes, to_bytes
+from cellwire.server.state.snapshot import VERSION, Snapshot, from_bytes, to_bytes
 from cellwire.v1 import operations_pb2
 from cellwire.v1.sessions_pb2 import (
     DeleteSessionRequest,
@@ -40,14 +40,14 @@ Context = aio.ServicerContext[Any, Any]
 class SessionsService(SessionsServiceServicer):
     """Whoever knows a session's id may use it."""
 
-    def __init__(self, sessions: LiveSessions) -> None:
+    def __init__(self, sessions: SessionDirectory) -> None:
         self._sessions = sessions
 
     @with_status
     async def GetSession(self, request: GetSessionRequest, context: Context) -> GetSessionResponse:
         """Tell what a session is and does."""
         live = self._sessions.find(request.session_id)
-        description = await ask(live.model, lambda e: e.describe(live.id))
+        description = await call_engine(live.model, lambda e: e.describe(live.id))
         tail, _ = live.model.vocabulary.text(description.tail)
         return GetSessionResponse(
             model=model_message(live.model),
@@ -76,7 +76,7 @@ class SessionsService(SessionsServiceServicer):
     ) -> ExportSessionResponse:
         """Return a session as bytes."""
         live = self._sessions.find(request.session_id)
-        frozen = await ask(live.model, lambda e: e.freeze(live.id))
+        frozen = await call_engine(live.model, lambda e: e.snapshot(live.id))
         snapshot = Snapshot(VERSION, live.model.cell.sha256, live.settings.as_numbers(), frozen)
         return ExportSessionResponse(snapshot=await asyncio.to_thread(to_bytes, snapshot))
 
@@ -93,9 +93,9 @@ class SessionsService(SessionsServiceServicer):
         numbers = {**snapshot.settings, "rewind_window": frozen.window}
         settings = settings_from(numbers, model.vocabulary)
         if frozen.tokens.max(initial=0) >= len(model.vocabulary):
-            raise InvalidRequest("the snapshot holds symbols that the model does not know")
+            raise InvalidArgument("the snapshot holds symbols that the model does not know")
         new = self._sessions.adopt(new_session_id(), model, frozen.seed, settings)
-        await _begin(new, lambda e: e.thaw(new.id, frozen))
+        await _begin(new, lambda e: e.restore(new.id, frozen))
         return ImportSessionResponse(
             session_id=new.id, model=model_message(model), offset=frozen.length
         )
@@ -105,17 +105,17 @@ class SessionsService(SessionsServiceServicer):
         self, request: DeleteSessionRequest, context: Context
     ) -> DeleteSessionResponse:
         """End a session at once."""
-        self._sessions.find(request.session_id).end(Ended("the session was deleted"))
+        self._sessions.find(request.session_id).end(Aborted("the session was deleted"))
         return DeleteSessionResponse()
 
 
-async def _begin(new: LiveSession, make: Callable[[Engine], T]) -> T:
+async def _begin(new: SessionHandle, make: Callable[[Engine], T]) -> T:
     """Let the engine make a session that nobody is attached to.
 
     Ended again if it cannot, or if whoever asked has gone: nobody would know its id.
     """
     try:
-        answer = await ask(new.model, make)
+        answer = await call_engine(new.model, make)
     except (CellwireError, asyncio.CancelledError):
         new.end()
         raise
@@ -127,7 +127,7 @@ def _model_of(snapshot: Snapshot, registry: Registry) -> ServedModel:
     for model in registry:
         if model.cell.sha256 == snapshot.model_sha256:
             return model
-    raise WrongState(
+    raise FailedPrecondition(
         f"the snapshot belongs to a model this daemon does not serve (its file's SHA-256 begins "
         f"with {snapshot.model_sha256[:12]})"
     )

@@ -17,38 +17,38 @@ from grpc import aio
 from grpc_status import rpc_status
 
 from cellwire.server.errors import (
+    Aborted,
+    AlreadyExists,
     CellwireError,
-    Draining,
-    Ended,
-    Exists,
-    Fault,
-    Forbidden,
-    Full,
-    InvalidRequest,
+    FailedPrecondition,
+    Internal,
+    InvalidArgument,
     NotCompiled,
     NotFound,
     OutOfRange,
+    PermissionDenied,
+    ResourceExhausted,
     StepFailed,
+    Unavailable,
     UnknownSymbol,
-    WrongState,
 )
 
 Handler = TypeVar("Handler", bound=Callable[..., Awaitable[object]])
 
 _CODES: dict[type[CellwireError], grpc.StatusCode] = {
-    InvalidRequest: grpc.StatusCode.INVALID_ARGUMENT,
+    InvalidArgument: grpc.StatusCode.INVALID_ARGUMENT,
     UnknownSymbol: grpc.StatusCode.INVALID_ARGUMENT,
     NotFound: grpc.StatusCode.NOT_FOUND,
-    WrongState: grpc.StatusCode.FAILED_PRECONDITION,
+    FailedPrecondition: grpc.StatusCode.FAILED_PRECONDITION,
     OutOfRange: grpc.StatusCode.OUT_OF_RANGE,
-    Exists: grpc.StatusCode.ALREADY_EXISTS,
-    Forbidden: grpc.StatusCode.PERMISSION_DENIED,
-    Full: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    Ended: grpc.StatusCode.ABORTED,
-    Draining: grpc.StatusCode.UNAVAILABLE,
+    AlreadyExists: grpc.StatusCode.ALREADY_EXISTS,
+    PermissionDenied: grpc.StatusCode.PERMISSION_DENIED,
+    ResourceExhausted: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Aborted: grpc.StatusCode.ABORTED,
+    Unavailable: grpc.StatusCode.UNAVAILABLE,
     StepFailed: grpc.StatusCode.INTERNAL,
     NotCompiled: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    Fault: grpc.StatusCode.INTERNAL,
+    Internal: grpc.StatusCode.INTERNAL,
 }
 
 _RETRY_DELAY_S = 1
@@ -99,7 +99,7 @@ def _details(error: CellwireError) -> list[Message]:
             field="text", description=str(error), reason="UNKNOWN_SYMBOL"
         )
         return [BadRequest(field_violations=[violation])]
-    if isinstance(error, Full):
+    if isinstance(error, ResourceExhausted):
         return [RetryInfo(retry_delay=Duration(seconds=_RETRY_DELAY_S))]
     return []
 

@@ -6,33 +6,33 @@ import math
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from cellwire.server.events import (
+from cellwire.server.host.registry import ServedModel
+from cellwire.server.rpc.status import status_of
+from cellwire.server.session.events import (
     Answer,
     Appended,
+    Attached,
     Cancelled,
     Classified,
     Closed,
     Completed,
+    Detached,
     Event,
     Finished,
     FinishReason,
     Forked,
-    LetGo,
-    Ranked,
-    Recalled,
     Rejected,
     Rewound,
     Scored,
+    TopTokens,
     Written,
 )
-from cellwire.server.operations import Generate
-from cellwire.server.registry import ServedModel
-from cellwire.server.rpc.status import status_of
+from cellwire.server.session.operations import Generate
 from cellwire.v1 import operations_pb2
 from cellwire.v1.generation_pb2 import SessionResponse
 
 _REASONS = {
-    FinishReason.MAX_CHARS: operations_pb2.FINISH_REASON_MAX_CHARS,
+    FinishReason.MAX_TOKENS: operations_pb2.FINISH_REASON_MAX_CHARS,
     FinishReason.CANCELLED: operations_pb2.FINISH_REASON_CANCELLED,
     FinishReason.STOP: operations_pb2.FINISH_REASON_STOP,
     FinishReason.SUPERSEDED: operations_pb2.FINISH_REASON_SUPERSEDED,
@@ -66,7 +66,7 @@ class Writer:
         self._operation: Generate | None = None  # that wrote last; None goes on for anybody
         self._end = 0  # of the text that has come by
         self._waiting: tuple[int, ...] = ()  # tokens before `_end` that have not been written
-        self._details: list[tuple[float, Ranked]] = []  # of the last of them, if asked for
+        self._details: list[tuple[float, TopTokens]] = []  # of the last of them, if asked for
 
     def chunk(self, written: Sequence[Written]) -> operations_pb2.Chunk | None:
         """Return what one operation wrote in a row; None if that is not a whole character yet."""
@@ -89,7 +89,7 @@ class Writer:
                 chunk.alternatives.extend(map(self._alternatives, ranked))
         return chunk
 
-    def recalled(self, event: Recalled) -> operations_pb2.Chunk | None:
+    def recalled(self, event: Attached) -> operations_pb2.Chunk | None:
         """Return the text a client has missed; None if there is none."""
         self._operation = None
         self._begin_after(event.offset, () if event.tokens else event.before)
@@ -112,7 +112,7 @@ class Writer:
             return None
         return operations_pb2.Chunk(offset=start, text=text, end_offset=self._end - incomplete)
 
-    def _alternatives(self, ranked: Ranked) -> operations_pb2.Alternatives:
+    def _alternatives(self, ranked: TopTokens) -> operations_pb2.Alternatives:
         return operations_pb2.Alternatives(
             alternatives=[
                 operations_pb2.Alternative(
@@ -147,7 +147,7 @@ class Writer:
                 response.rejected.status.CopyFrom(status_of(event.error))
             case Cancelled():
                 response.cancelled.SetInParent()
-            case Closed() | LetGo():
+            case Closed() | Detached():
                 response.closed.SetInParent()
         return response
 
@@ -157,7 +157,7 @@ class Writer:
             reason=_REASONS[event.reason],
             offset=event.offset,
             usage=operations_pb2.Usage(
-                appended_chars=event.appended_chars, generated_chars=event.generated_chars
+                appended_tokens=event.appended_tokens, generated_tokens=event.generated_tokens
             ),
             stop="" if event.stop is None else self._vocabulary.text(event.stop)[0],
         )
@@ -197,11 +197,11 @@ def forked_message(event: Forked) -> operations_pb2.Forked:
 
 def scored_message(event: Scored) -> operations_pb2.Scored:
     """Return how likely a text is."""
-    nats = -event.log_probability / event.scored_chars if event.scored_chars else 0.0
+    nats = -event.log_probability / event.scored_tokens if event.scored_tokens else 0.0
     return operations_pb2.Scored(
         log_probability=event.log_probability,
-        scored_chars=event.scored_chars,
-        bits_per_character=nats / math.log(2),
+        scored_tokens=event.scored_tokens,
+        bits_per_token=nats / math.log(2),
         # Beyond what a double holds, infinity is the honest answer.
         perplexity=math.exp(nats) if nats < _MOST_NATS else math.inf,
         log_probabilities=event.log_probabilities,

@@ -1,0 +1,248 @@
+"""The engine: the sessions of one model, and the runs that advance them.
+
+An engine runs nothing by itself and knows no clock, thread or network. Its owner calls it from one
+thread: `handle()` for each command, `step()` as long as it is not idle; events collect until
+`step()` or `take_events()` returns them.
+"""
+
+from __future__ import annotations
+
+from cellwire.server.batch import beam_step
+from cellwire.server.batch.row import batch_of, row_results
+from cellwire.server.batch.step import MAX_STEPS
+from cellwire.server.batch.stepper import Stepper
+from cellwire.server.engine import commands
+from cellwire.server.engine.scheduler import Scheduler
+from cellwire.server.engine.session_table import SessionTable
+from cellwire.server.engine.stats import Description, Stats
+from cellwire.server.engine.transfer import from_snapshot, to_snapshot
+from cellwire.server.errors import (
+    CellwireError,
+    NotCompiled,
+    NotFound,
+    ResourceExhausted,
+    StepFailed,
+)
+from cellwire.server.session.events import AttachFailed, Closed, Event, Forked, Opened, Restored
+from cellwire.server.session.new_task import slots_needed
+from cellwire.server.session.operation_queue import Limits
+from cellwire.server.session.operations import Close, Fork, Operation
+from cellwire.server.session.session import Session
+from cellwire.server.state.arena import Arena
+from cellwire.server.state.rewind_window import slots_for
+from cellwire.server.state.snapshot import SessionSnapshot
+from cellwire.server.state.state_history import StateHistory
+
+_TAIL_TOKENS = 1_024
+_NOT_A_NUMBER = "the model's output is not a number"
+
+
+class Engine:
+    """The sessions of one model, stepped together."""
+
+    def __init__(
+        self,
+        stepper: Stepper,
+        arena: Arena,
+        limits: Limits,
+        *,
+        max_sessions: int,
+        max_batch: int,
+    ) -> None:
+        self.steps = 0  # of rows, since the start
+        self.beam_steps = 0
+        self._stepper = stepper
+        self._arena = arena
+        self._limits = limits
+        self._scheduler = Scheduler(max_batch)
+        self._sessions = SessionTable(arena, stepper, max_sessions)
+        self._events: list[Event] = []
+        # Bound once: each access to a method makes an object.
+        self._emit = self._report
+
+    @property
+    def idle(self) -> bool:
+        """Whether a step would do nothing."""
+        return self._scheduler.idle
+
+    def step(self, max_steps: int = MAX_STEPS, max_beam_steps: int = MAX_STEPS) -> list[Event]:
+        """Advance the sessions whose turn it is by one run; return all events since the last call.
+
+        The run's steps are capped by the given maximum, and by the session that needs the fewest,
+        so that no answer waits for another session.
+        """
+        kind, sessions = self._scheduler.next_batch()
+        if sessions:
+            steps = min(session.active.max_steps for session in sessions)
+            try:
+                if kind.beam_width:
+                    self._run_beams(sessions, min(steps, max_beam_steps))
+                else:
+                    self._run_rows(sessions, self._stepper.supported_steps(min(steps, max_steps)))
+            except NotCompiled as error:
+                for session in sessions:
+                    session.fail(error)
+            except StepFailed as error:
+                # The states of these sessions may be spoiled, and no others.
+                for session in sessions:
+                    session.close(None, error)
+            for session in sessions:
+                self._update(session)
+        return self.take_events()
+
+    def _run_rows(self, sessions: list[Session], steps: int) -> None:
+        """Run the next `steps` steps of each session's row."""
+        self.steps += steps
+        rows = [session.active.row(steps) for session in sessions]
+        results = row_results(rows, self._stepper.step(batch_of(rows, steps)))
+        for session, result in zip(sessions, results, strict=True):
+            if result.broken:
+                session.close(None, StepFailed(_NOT_A_NUMBER))
+            else:
+                session.active.commit(result)
+
+    def _run_beams(self, sessions: list[Session], steps: int) -> None:
+        """Run the next steps of each session's search; all have one width."""
+        inputs = [session.active.beam_input() for session in sessions]
+        rows = len(inputs) * len(inputs[0].token)
+        batch = beam_step.batch_of(inputs, min(steps, beam_step.beam_steps_for(rows)))
+        self.beam_steps += batch.steps
+        results = beam_step.beam_results(self._stepper.search(batch))
+        for session, result in zip(sessions, results, strict=True):
+            if result.broken:
+                session.close(None, StepFailed(_NOT_A_NUMBER))
+            else:
+                session.active.commit_beam(result)
+
+    def handle(self, command: commands.Command) -> None:  # noqa: C901  # one case a command
+        """Carry out a command, and start the operations that can start."""
+        if isinstance(command, commands.OpenSession):
+            self._open(command)
+            return
+        session = self._sessions.get(command.session_id)
+        if session is None:
+            if isinstance(command, commands.AttachReader):
+                error = NotFound(f"there is no session {command.session_id!r}")
+                self._report(AttachFailed(command.session_id, command.operation_id, error))
+            return
+        match command:
+            case commands.SubmitOperation():
+                session.submit(command.operation)
+            case commands.FinishSession():
+                session.finish(keep=command.keep)
+            case commands.CancelOperation():
+                session.cancel(command.operation_id, command.target)
+            case commands.CancelAll():
+                session.cancel_all()
+            case commands.GrantTokens():
+                session.grant(command.tokens)
+            case commands.HoldSession():
+                session.hold()
+            case commands.AttachReader():
+                session.attach(command.operation_id, command.offset)
+            case commands.CloseSession():
+                session.close(None, command.error)
+        self._update(session)
+
+    def _update(self, session: Session) -> None:
+        """Start a session's operations until one takes steps; bring the tables up to date."""
+        while operation := session.take_next():
+            try:
+                self._start(session, operation)
+            except CellwireError as error:
+                session.reject(operation, error)
+        self._scheduler.update(session)
+        self._sessions.update(session)
+
+    def _start(self, session: Session, operation: Operation) -> None:
+        if isinstance(operation, Fork):
+            self.fork(session.id, operation.session_id, operation.seed, operation.id)
+            return
+        if not isinstance(operation, Close):
+            self._make_ready(session, slots_needed(operation))
+        session.start(operation)
+
+    def _make_ready(self, session: Session, slots: int) -> None:
+        """Make room for `slots` slots, and for the session's own if it is parked; unpark it."""
+        history = session.state_history
+        own = slots_for(history.window) if history.parked else 0
+        self._sessions.make_room(own + slots, session)
+        history.unpark(self._stepper.write_state)
+
+    def _open(self, command: commands.OpenSession) -> None:
+        """Create a session; it is closed at once, with the reason, if there is no room."""
+        session_id, window = command.session_id, command.rewind_window
+        try:
+            self._sessions.check_room()
+            self._sessions.make_room(slots_for(window))
+            self._add(session_id, StateHistory(self._arena, window), command.seed)
+        except ResourceExhausted as error:
+            self._report(Closed(session_id, command.operation_id, error))
+        else:
+            self._report(Opened(session_id, command.operation_id, command.seed, window))
+
+    def _add(self, session_id: str, state_history: StateHistory, seed: int) -> None:
+        self._sessions.add(
+            Session(session_id, state_history, seed, self._limits, self._arena, self._emit)
+        )
+
+    def fork(self, session_id: str, new_id: str, seed: int, operation_id: int | None = None) -> int:
+        """Copy a session at this moment; return the copy's offset. NotFound, ResourceExhausted."""
+        session = self._sessions.find(session_id)
+        self._sessions.check_room()
+        self._make_ready(session, slots_for(session.state_history.window))
+        copy = session.state_history.fork()
+        # A stop string may still take back the tokens that are held back.
+        copy.rewind(session.reported_length)
+        self._add(new_id, copy, seed)
+        offset, appended = len(copy), session.unreported_append
+        self._report(Forked(session_id, operation_id, new_id, seed, offset, appended))
+        return offset
+
+    def describe(self, session_id: str) -> Description:
+        """Return a session's text and operations; NotFound."""
+        session = self._sessions.find(session_id)
+        end = session.reported_length
+        tail = tuple(session.state_history.text.between(end - _TAIL_TOKENS, end))
+        return Description(end, tail, session.operation_ids, session.state_history.parked)
+
+    def snapshot(self, session_id: str) -> SessionSnapshot:
+        """Return a session at this moment, without its operations; NotFound."""
+        return to_snapshot(self._sessions.find(session_id), self._stepper)
+
+    def restore(self, session_id: str, snapshot: SessionSnapshot) -> None:
+        """Create a session from a snapshot. ResourceExhausted, InvalidArgument."""
+        self._sessions.check_room()
+        self._sessions.make_room(slots_for(snapshot.rewind_window))
+        history = from_snapshot(snapshot, self._arena, self._stepper)
+        self._add(session_id, history, snapshot.seed)
+        self._report(Restored(session_id, snapshot))
+
+    def stats(self) -> Stats:
+        """Return the load at this moment."""
+        arena = self._arena
+        return Stats(
+            sessions=len(self._sessions),
+            runnable_sessions=len(self._scheduler.runnable),
+            reserved_slots=arena.reserved,
+            taken_slots=arena.taken,
+            total_slots=arena.capacity,
+            steps=self.steps,
+            beam_steps=self.beam_steps,
+        )
+
+    def _report(self, event: Event) -> None:
+        self._events.append(event)
+
+    def take_events(self) -> list[Event]:
+        """Return the events since the last call."""
+        events, self._events = self._events, []
+        return events
+
+    def check_integrity(self) -> None:
+        """Raise AssertionError unless sessions, slots and the scheduler's rounds agree."""
+        self._arena.check_integrity(slot for s in self._sessions for slot in s.held_slots())
+        runnable = {s: s.active.run_kind for s in self._sessions if s.runnable}
+        assert runnable == self._scheduler.runnable
+        for session in self._sessions:
+            session.check_integrity()

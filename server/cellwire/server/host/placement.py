@@ -1,0 +1,47 @@
+"""Which device models run on, why, and how many states it has room for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cellwire.server.errors import NoCuda
+from cellwire.server.runtime.cuda import Card, find_card
+from cellwire.server.runtime.device import CPU, Device, Provider
+from cellwire.server.state.rewind_window import DEFAULT_WINDOW, slots_for
+
+_GIB = 2**30
+# Of a card's free memory. The rest is for weights, CUDA graphs, and ONNX Runtime's way to ask for
+# twice as much memory as the last time.
+_STATES_SHARE = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """A device, and what is to be said of it."""
+
+    device: Device
+    why: str
+    card: Card | None = None
+
+    def slots(self, wanted: int, state_bytes: int, models: int) -> int:
+        """Return for how many states each of so many models has room, at most as many as wanted."""
+        if self.card is None:
+            return wanted
+        room = int(self.card.free_bytes * _STATES_SHARE / models)
+        return max(slots_for(DEFAULT_WINDOW), min(wanted, room // state_bytes))
+
+
+def place(provider: Provider, number: int) -> Placement:
+    """Choose a device; NoCuda if a card is asked for and there is none that can be used."""
+    if provider == "cpu":
+        return Placement(CPU, "on the CPU, as asked for")
+    try:
+        card = find_card(number)
+    except NoCuda as error:
+        if provider == "cuda":
+            raise
+        return Placement(CPU, f"on the CPU: {error}")
+    memory = f"{card.free_bytes / _GIB:.1f} of {card.total_bytes / _GIB:.1f} GiB free"
+    return Placement(
+        Device("cuda", number), f"on CUDA device {number}: {card.name}, {memory}", card
+    )

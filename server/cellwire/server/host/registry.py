@@ -1,0 +1,168 @@
+"""The models a daemon serves, each with an engine and a thread of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from cellwire.model_file.cell import Cell, read_cell
+from cellwire.model_file.errors import BadModel
+from cellwire.model_file.vocabulary import Vocabulary
+from cellwire.server.engine.engine import Engine
+from cellwire.server.errors import (
+    AlreadyExists,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+)
+from cellwire.server.host.config import Config
+from cellwire.server.host.loop import EngineLoop
+from cellwire.server.host.placement import Placement
+from cellwire.server.runtime.device import CPU, Device, Execution
+from cellwire.server.runtime.runtime import Runtime
+from cellwire.server.session.events import Event
+from cellwire.server.state.arena import Arena
+
+_ENDING = ".onnx"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ServedModel:
+    """A model, and the thread that runs it."""
+
+    cell: Cell
+    provider: str
+    note: str  # why it is not where the others are
+    vocabulary: Vocabulary
+    loop: EngineLoop
+
+    @property
+    def name(self) -> str:
+        """The model's name: its file's stem."""
+        return self.cell.name
+
+
+class Registry:
+    """Models by name; the first is the default, and stays."""
+
+    def __init__(
+        self,
+        config: Config,
+        placement: Placement,
+        deliver: Callable[[EngineLoop, list[Event]], None],
+        on_crash: Callable[[BaseException], None],
+    ) -> None:
+        """Load every model of the configuration; BadModel if one cannot be served."""
+        self._config = config
+        self._placement = placement
+        self._deliver = deliver
+        self._on_crash = on_crash
+        self._models: dict[str, ServedModel] = {}
+        for path in config.models:
+            if path.stem in self._models:
+                raise BadModel(
+                    f"{self._models[path.stem].cell.path} and {path} would both be named "
+                    f"{path.stem!r}; rename one"
+                )
+            self._models[path.stem] = self._serve(path)
+
+    def __iter__(self) -> Iterator[ServedModel]:
+        """Iterate over the models, the default first."""
+        return iter(list(self._models.values()))
+
+    def find(self, name: str) -> ServedModel:
+        """Return the model of that name, or the default for an empty one; NotFound if none is."""
+        if not name:
+            return next(iter(self))
+        if name not in self._models:
+            known = ", ".join(self._models)
+            raise NotFound(f"no model is named {name!r}; this daemon serves: {known}")
+        return self._models[name]
+
+    def start(self) -> None:
+        """Start every model's thread."""
+        for model in self:
+            model.loop.start()
+
+    def stop(self) -> None:
+        """Stop every model's thread and wait for them."""
+        for model in self:
+            model.loop.stop()
+
+    def load(self, name: str) -> ServedModel:
+        """Compile a model of the model folder, in whatever thread this is called; see `add`.
+
+        Forbidden without such a folder, Exists, NotFound, InvalidRequest if it cannot be served.
+        """
+        folder = self._folder()
+        if name in self._models:
+            raise AlreadyExists(f"a model named {name!r} is being served; unload it first")
+        # Only what lies in the folder itself, whatever the name tries.
+        paths = {path.stem: path for path in folder.glob(f"*{_ENDING}")}
+        if name not in paths:
+            raise NotFound(f"there is no {name}{_ENDING} in the daemon's model folder")
+        try:
+            return self._serve(paths[name])
+        except BadModel as error:
+            raise InvalidArgument(str(error)) from error
+
+    def add(self, model: ServedModel) -> None:
+        """Begin to serve a model that was loaded; Exists if another of its name came first."""
+        if model.name in self._models:
+            raise AlreadyExists(f"a model named {model.name!r} is being served; unload it first")
+        model.loop.start()
+        self._models[model.name] = model
+
+    def remove(self, name: str) -> ServedModel:
+        """Serve a model no longer; whoever calls ends its sessions, and stops its thread.
+
+        Forbidden without a model folder, NotFound, WrongState for the default.
+        """
+        self._folder()
+        model = self.find(name)
+        if not name or model is self.find(""):
+            raise FailedPrecondition(f"{model.name!r} is the default model, and stays")
+        return self._models.pop(name)
+
+    def _folder(self) -> Path:
+        if self._config.model_folder is None:
+            raise PermissionDenied(
+                "the daemon was started without a folder to load models from; start it with "
+                "--model-folder"
+            )
+        return self._config.model_folder
+
+    def _serve(self, path: Path) -> ServedModel:
+        config = self._config
+        cell = read_cell(path)
+        slots = self._placement.slots(config.slots, cell.state_bytes, len(config.models))
+        arena = Arena(slots)
+        device, note = self._placement.device, ""
+        try:
+            runtime = self._runtime(cell, arena.slots, device)
+        except BadModel as error:
+            if device.is_host or config.provider != "auto":
+                raise
+            runtime, note = self._runtime(cell, arena.slots, CPU), f"not on CUDA: {error}"
+        engine = Engine(
+            runtime,
+            arena,
+            config.limits,
+            max_sessions=config.sessions,
+            max_batch=config.max_batch,
+        )
+        return ServedModel(
+            cell=cell,
+            provider=runtime.provider,
+            note=note,
+            vocabulary=Vocabulary.of(cell.manifest.vocabulary),
+            loop=EngineLoop(engine, self._deliver, self._on_crash, cell.name),
+        )
+
+    def _runtime(self, cell: Cell, slots: int, device: Device) -> Runtime:
+        """Return what runs a cell; BadModel if nothing can."""
+        config = self._config
+        execution = Execution.on(device, config.threads, fixed_batch=config.fixed_batch)
+        return Runtime(cell, slots, config.max_batch, execution)

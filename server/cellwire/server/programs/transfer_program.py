@@ -1,0 +1,60 @@
+"""The programs that read rows of all arenas out, and write rows in.
+
+    slot                    int64[n]
+    row.<state>             float32[n, ...], given by the one and taken by the other
+
+On the CPU nobody needs them: there the arenas are arrays like any other.
+"""
+
+from __future__ import annotations
+
+import onnx
+from onnx import TensorProto, helper
+
+from cellwire.model_file.cell import Cell
+from cellwire.server.programs.graph import OWN, Graph, Value
+from cellwire.server.programs.program import ARENA, NEXT_ARENA, arenas
+
+SLOT = f"{OWN}slot"
+ROW = f"{OWN}row."
+
+_IR_VERSION, _OPSET = 10, 21
+
+
+def compose_read(cell: Cell) -> bytes:
+    """Return the program that reads rows."""
+    graph = Graph("read")
+    for state in cell.states:
+        graph.add("Gather", ARENA + state.name, SLOT, name=ROW + state.name, axis=0)
+    return _model(graph, [_slot(), *arenas(cell, ARENA)], _rows(cell))
+
+
+def compose_write(cell: Cell) -> bytes:
+    """Return the program that writes them."""
+    graph = Graph("write")
+    place = graph.add("Unsqueeze", SLOT, graph.axes(1))
+    for state in cell.states:
+        arena, rows = ARENA + state.name, ROW + state.name
+        graph.add("ScatterND", arena, place, rows, name=NEXT_ARENA + state.name)
+    return _model(graph, [_slot(), *_rows(cell), *arenas(cell, ARENA)], arenas(cell, NEXT_ARENA))
+
+
+def _slot() -> Value:
+    return Value(SLOT, TensorProto.INT64, ["n"])
+
+
+def _rows(cell: Cell) -> list[Value]:
+    return [Value(ROW + s.name, TensorProto.FLOAT, ["n", *s.shape]) for s in cell.states]
+
+
+def _model(graph: Graph, inputs: list[Value], outputs: list[Value]) -> bytes:
+    body = helper.make_graph(
+        graph.nodes,
+        f"{OWN}transfer",
+        [value.info() for value in inputs],
+        [value.info() for value in outputs],
+        graph.constants,
+    )
+    opset = [helper.make_opsetid("", _OPSET)]
+    model: onnx.ModelProto = helper.make_model(body, opset_imports=opset, ir_version=_IR_VERSION)
+    return model.SerializeToString()

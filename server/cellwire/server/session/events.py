@@ -1,0 +1,230 @@
+"""What an engine reports of its sessions, in the order in which it happened.
+
+A session's text can be rebuilt from its events alone. `Opened`, `Forked` and `Restored` begin one;
+`Appended`, `Written`, `Finished` and `Rejected` carry the tokens that were added; `Rewound` says
+where it was cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple
+
+from cellwire.server.errors import CellwireError
+from cellwire.server.session.operations import Generate
+from cellwire.server.state.snapshot import SessionSnapshot
+
+TopTokens = tuple[tuple[int, float], ...]
+"""The likeliest tokens with their log-probabilities, the likeliest first."""
+
+
+class FinishReason(Enum):
+    """Why an operation ended."""
+
+    MAX_TOKENS = "max_tokens"
+    CANCELLED = "cancelled"
+    STOP = "stop"
+    SUPERSEDED = "superseded"
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An empty session was created."""
+
+    session_id: str
+    operation_id: int
+    seed: int
+    rewind_window: int  # tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """A session was created from a snapshot."""
+
+    session_id: str
+    snapshot: SessionSnapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """A reader attached: the text from `offset` on, and the operations running or waiting."""
+
+    session_id: str
+    operation_id: int
+    offset: int
+    before: tuple[int, ...]  # the last tokens before `offset`
+    tokens: tuple[int, ...]
+    operation_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AttachFailed:
+    """A reader could not attach; the session is unchanged."""
+
+    session_id: str
+    operation_id: int
+    error: CellwireError
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """All tokens of an append, or an accept, are in the text."""
+
+    session_id: str
+    operation_id: int
+    offset: int  # of the end of the text
+    log_probability: float
+    tokens: Sequence[int]
+
+
+class Written(NamedTuple):
+    """The model generated tokens, the first of them at `offset`.
+
+    A tuple, because there is one for every generating session in every run.
+    """
+
+    session_id: str
+    operation: Generate
+    offset: int
+    tokens: Sequence[int]
+    log_probabilities: Sequence[float]  # one for each token
+    before: tuple[int, ...] = ()  # the last tokens of the text at the start of the operation
+    alternatives: tuple[TopTokens, ...] = ()  # one for each token, if they were requested
+
+    @property
+    def operation_id(self) -> int:
+        """The id of the operation."""
+        return self.operation.id
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A generate ended, or another operation ended early. The text it has added stays."""
+
+    session_id: str
+    operation_id: int
+    reason: FinishReason
+    offset: int  # of the end of the text
+    appended: Sequence[int] = ()  # the tokens that a cancelled append has added
+    generated_tokens: int = 0
+    stop_string: tuple[int, ...] | None = None  # that ended it
+
+    @property
+    def appended_tokens(self) -> int:
+        """The number of tokens that a cancelled append has added."""
+        return len(self.appended)
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One continuation."""
+
+    tokens: tuple[int, ...]
+    log_probability: float  # of all tokens, natural log
+    ended: bool  # at its requested end, and not only at its greatest length
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """The best continuations, or with `partial` the best so far."""
+
+    session_id: str
+    operation_id: int
+    offset: int
+    completions: tuple[Completion, ...]  # the best first
+    partial: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rewound:
+    """The text ends at `offset` again."""
+
+    session_id: str
+    operation_id: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Forked:
+    """A copy of the session was created; its text is the session's up to `offset`."""
+
+    session_id: str
+    operation_id: int | None  # None for a fork from outside the session's stream
+    new_session_id: str
+    seed: int
+    offset: int
+    appended: Sequence[int] = ()  # the end of that text, if a running append has added it so far
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """The likelihood of a text."""
+
+    session_id: str
+    operation_id: int
+    log_probability: float
+    scored_tokens: int  # without the first token of a session, which follows nothing
+    log_probabilities: tuple[float, ...]  # of each token, if they were requested
+
+
+@dataclass(frozen=True, slots=True)
+class Classified:
+    """The labels' scores for the text up to `offset`."""
+
+    session_id: str
+    operation_id: int
+    offset: int
+    scores: tuple[float, ...]  # of each label
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """A cancel ended its operation, whose `Finished` came just before."""
+
+    session_id: str
+    operation_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """An operation failed."""
+
+    session_id: str
+    operation_id: int
+    error: CellwireError
+    appended: Sequence[int] = ()  # the tokens that an append has added before it failed
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The session has ended. `error` says why, unless a close asked for it."""
+
+    session_id: str
+    operation_id: int | None  # of the close, or of the open that failed
+    error: CellwireError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Detached:
+    """The reader's stream ends; the session stays."""
+
+    session_id: str
+    operation_id: int | None  # of the close with keep; None after a half-close
+
+
+Answer = (
+    Appended
+    | Finished
+    | Completed
+    | Rewound
+    | Forked
+    | Scored
+    | Classified
+    | Cancelled
+    | Rejected
+    | Closed
+    | Detached
+)
+Event = Opened | Restored | Attached | AttachFailed | Written | Answer

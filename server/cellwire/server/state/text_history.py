@@ -1,0 +1,60 @@
+"""The text of a session, as far back as it is remembered."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable
+
+REMEMBERED = 65_536  # tokens, at least
+# That many may be written while no client reads. A client that returns asks from the last token
+# that reached it, and some were still on their way then.
+_IN_FLIGHT = 32_768
+MAX_REMEMBERED = 2 * REMEMBERED + _IN_FLIGHT
+MAX_LENGTH = 2**62  # tokens of a whole text; offsets fit 64 bits
+
+
+class TextHistory:
+    """The last tokens of a text, addressed by their offset in the whole text."""
+
+    __slots__ = ("_tokens", "length", "start")
+
+    def __init__(self, start: int = 0, tokens: Iterable[int] = ()) -> None:
+        """Begin with `tokens`, the first of which is at offset `start`."""
+        self.start = start  # the first offset that is remembered
+        self._tokens = array("I", tokens)
+        self.length = start + len(self._tokens)  # of the whole text
+
+    def __len__(self) -> int:
+        """Return the length of the whole text."""
+        return self.length
+
+    def __getitem__(self, offset: int) -> int:
+        assert offset >= self.start, "the token is forgotten"
+        return self._tokens[offset - self.start]
+
+    def between(self, start: int, end: int) -> array[int]:
+        """Return the tokens from offset `start` up to `end`, without those forgotten."""
+        return self._tokens[max(0, start - self.start) : max(0, end - self.start)]
+
+    def last(self, count: int) -> array[int]:
+        """Return the last `count` tokens, or all that are remembered."""
+        return self.between(self.length - count, self.length)
+
+    def extend(self, tokens: Iterable[int]) -> None:
+        """Add tokens at the end."""
+        self._tokens.extend(tokens)
+        self.length = self.start + len(self._tokens)
+        if len(self._tokens) > MAX_REMEMBERED:
+            self.start += REMEMBERED
+            del self._tokens[:REMEMBERED]
+
+    def truncate(self, length: int) -> None:
+        """Forget everything from offset `length` on."""
+        del self._tokens[length - self.start :]
+        self.length = length
+
+    def copy(self) -> TextHistory:
+        """Return an independent copy."""
+        copy = TextHistory(self.start)
+        copy._tokens, copy.length = self._tokens[:], self.length
+        return copy

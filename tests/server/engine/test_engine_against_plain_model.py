@@ -1,0 +1,253 @@
+"""Random operations on several sessions, against a model that knows nothing but each one's text."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import initialize, precondition, rule
+from tests.server.plain_checks import CANCEL_ID
+from tests.server.plain_machine import ATTACH_ID, PlainMachine
+from tests.server.plain_stepper import SYMBOLS
+
+from cellwire.server.batch.completion_end import CompletionEnd
+from cellwire.server.batch.sampling import Sampling
+from cellwire.server.batch.step import MAX_STEPS
+from cellwire.server.engine.commands import (
+    AttachReader,
+    CancelAll,
+    CancelOperation,
+    CloseSession,
+    GrantTokens,
+    HoldSession,
+)
+from cellwire.server.errors import NotFound, OutOfRange, ResourceExhausted
+from cellwire.server.session.events import Attached, AttachFailed, Cancelled, Rejected
+from cellwire.server.session.operations import (
+    Accept,
+    Append,
+    Classify,
+    Close,
+    Complete,
+    Fork,
+    Generate,
+    Rewind,
+    Score,
+)
+
+living = st.runner().flatmap(lambda machine: st.sampled_from(machine.living))
+anybody = st.runner().flatmap(lambda machine: st.sampled_from(machine.anybody))
+seeds = st.integers(0, 2**64 - 1)
+windows = st.sampled_from([0, 1, 5, 20, 80])
+symbols = st.integers(0, SYMBOLS - 1)
+texts = st.lists(symbols, min_size=1, max_size=20)
+few = st.integers(0, 9)
+
+# Sessions are to grow old: those that are closed at once show nothing.
+rarely = precondition(lambda machine: machine.next_id % 5 == 0)
+
+
+class EngineMachine(PlainMachine):
+    @initialize(seed=seeds, window=windows, tokens=texts)
+    def begin(self, seed: int, window: int, tokens: list[int]) -> None:
+        self.open_with(seed, window, tokens)
+
+    @rule(max_steps=st.integers(1, MAX_STEPS))
+    def pace(self, max_steps: int) -> None:
+        self.max_steps = max_steps
+
+    @rule(steps=st.integers(1, 40))
+    def step(self, steps: int) -> None:
+        for _ in range(steps):
+            self.take()
+
+    # What a client does.
+
+    @rule(seed=seeds, window=windows, tokens=st.just([]) | texts)
+    def open(self, seed: int, window: int, tokens: list[int]) -> None:
+        self.open_with(seed, window, tokens)
+
+    @rule(session_id=living, tokens=texts)
+    def append(self, session_id: str, tokens: list[int]) -> None:
+        self.submit(session_id, Append(self.fresh_id(), np.array(tokens, np.uint32)))
+
+    @rule(
+        session_id=living,
+        max_tokens=st.integers(1, 30),
+        seed=st.none() | seeds,
+        stop=st.lists(st.lists(symbols, min_size=1, max_size=2), max_size=2),
+        alternatives=st.just(0) | st.integers(1, 3),  # none, or a step at a time
+    )
+    def generate(
+        self,
+        session_id: str,
+        max_tokens: int,
+        seed: int | None,
+        stop: list[list[int]],
+        alternatives: int,
+    ) -> None:
+        # A stop string must fit into the window; whoever makes operations sees to that.
+        fitting = tuple(tuple(s) for s in stop if len(s) <= self.plain[session_id].window)
+        sampling = Sampling(seed=seed)
+        self.submit(
+            session_id,
+            Generate(
+                self.fresh_id(),
+                max_tokens,
+                sampling,
+                stop_strings=fitting,
+                alternatives=alternatives,
+            ),
+        )
+
+    @rule(
+        session_id=living,
+        width=st.integers(1, 3),
+        completions=st.integers(1, 3),
+        max_tokens=st.integers(1, 5),
+        penalty=st.sampled_from([0.0, 0.5, 1.0]),
+        ending=st.builds(
+            CompletionEnd,
+            st.frozensets(few, max_size=3),
+            st.none() | st.frozensets(few, max_size=6),
+        ),
+        partial=st.booleans(),
+    )
+    def complete(
+        self,
+        session_id: str,
+        width: int,
+        completions: int,
+        max_tokens: int,
+        penalty: float,
+        ending: CompletionEnd,
+        partial: bool,  # noqa: FBT001  # drawn by name
+    ) -> None:
+        self.submit(
+            session_id,
+            Complete(
+                self.fresh_id(),
+                width,
+                min(completions, width),
+                max_tokens,
+                penalty,
+                ending,
+                partial,
+            ),
+        )
+
+    @rule(session_id=living, index=st.integers(0, 2), tokens=st.integers(0, 5))
+    def accept(self, session_id: str, index: int, tokens: int) -> None:
+        self.submit(session_id, Accept(self.fresh_id(), index, tokens))
+
+    @rule(session_id=living, tokens=st.integers(0, 12))
+    def rewind(self, session_id: str, tokens: int) -> None:
+        self.submit(session_id, Rewind(self.fresh_id(), tokens=tokens))
+
+    @rule(session_id=living, offset=st.integers(0, 30))
+    def rewind_to(self, session_id: str, offset: int) -> None:
+        self.submit(session_id, Rewind(self.fresh_id(), offset=offset))
+
+    @rule(session_id=living, tokens=texts, each=st.booleans())
+    def score(self, session_id: str, tokens: list[int], each: bool) -> None:  # noqa: FBT001
+        self.submit(session_id, Score(self.fresh_id(), np.array(tokens, np.uint32), each))
+
+    @rule(session_id=living)
+    def classify(self, session_id: str) -> None:
+        self.submit(session_id, Classify(self.fresh_id()))
+
+    @rule(session_id=living, seed=seeds)
+    def fork_in_order(self, session_id: str, seed: int) -> None:
+        new_id = self.copy_of(session_id, seed)
+        self.submit(session_id, Fork(self.fresh_id(), new_id, seed))
+
+    @rule(session_id=living, seed=seeds)
+    def fork_at_once(self, session_id: str, seed: int) -> None:
+        new_id = self.copy_of(session_id, seed)
+        try:
+            self.engine.fork(session_id, new_id, seed)
+        except NotFound:
+            assert self.plain[session_id].closed
+        except ResourceExhausted:
+            pass
+        else:
+            self.check_copy(session_id, new_id, seed)
+
+    @rule(session_id=living)
+    def export_and_import(self, session_id: str) -> None:
+        seed = self.plain[session_id].seed
+        new_id = self.copy_of(session_id, seed)
+        try:
+            frozen = self.engine.snapshot(session_id)
+            assert frozen.consistent
+            self.engine.restore(new_id, frozen)
+        except NotFound:
+            assert self.plain[session_id].closed
+        except ResourceExhausted:
+            pass
+        else:
+            self.check_copy(session_id, new_id, seed)
+
+    @rarely
+    @rule(session_id=anybody, keep=st.booleans())
+    def close_in_order(self, session_id: str, keep: bool) -> None:  # noqa: FBT001
+        self.submit(session_id, Close(self.fresh_id(), keep))
+
+    @rarely
+    @rule(session_id=living)
+    def vanish(self, session_id: str) -> None:
+        self.engine.handle(CloseSession(session_id))
+        self.take()
+        assert self.plain[session_id].closed
+
+    @rarely
+    @rule(session_id=anybody)
+    def vanish_and_stop(self, session_id: str) -> None:
+        self.engine.handle(CancelAll(session_id))
+        self.take()
+        assert all(isinstance(o, Close) for o in self.plain[session_id].operations)
+
+    @rule(session_id=living)
+    def vanish_and_pause(self, session_id: str) -> None:
+        self.engine.handle(HoldSession(session_id))
+        self.plain[session_id].held = True
+        self.take()
+
+    @rule(session_id=living, back=st.none() | st.integers(-1, 10))
+    def attach(self, session_id: str, back: int | None) -> None:
+        plain = self.plain[session_id]
+        offset = None if back is None else len(plain.text) - back
+        self.engine.handle(AttachReader(session_id, ATTACH_ID, offset))
+        events = [e for e in self.take() if isinstance(e, Attached | AttachFailed)]
+        if isinstance(events[0], AttachFailed):
+            assert isinstance(events[0].error, NotFound if plain.closed else OutOfRange)
+            assert plain.closed or (offset is not None and (offset < 0 or back == -1))
+
+    @rule(session_id=living, tokens=st.integers(1, 8))
+    def grant(self, session_id: str, tokens: int) -> None:
+        self.plain[session_id].granted += tokens
+        self.engine.handle(GrantTokens(session_id, tokens))
+        self.take()
+
+    @rule(session_id=living, place=st.integers(0, 3))
+    def cancel(self, session_id: str, place: int) -> None:
+        plain = self.plain[session_id]
+        known = place < len(plain.operations)
+        target = (plain.operations[place].id if known else None) or 10_000
+        self.engine.handle(CancelOperation(session_id, CANCEL_ID, target))
+        events = self.take()
+        if plain.closed and not known:
+            return
+        answer = next(e for e in events if getattr(e, "operation_id", 0) == CANCEL_ID)
+        if known:
+            assert isinstance(answer, Cancelled)
+        else:
+            assert isinstance(answer, Rejected)
+            assert isinstance(answer.error, NotFound)
+
+
+# More than others: most of what is worth finding takes several operations to come about.
+EngineMachine.TestCase.settings = settings(
+    stateful_step_count=50, max_examples=4 * settings().max_examples
+)
+TestEngine = EngineMachine.TestCase

@@ -1,0 +1,245 @@
+"""More sessions than the arena has room for: those that rest are parked, and nobody can tell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tests.server.plain_stepper import PlainStepper
+
+from cellwire.server.batch.sampling import Sampling
+from cellwire.server.batch.step import StepBatch, StepResult
+from cellwire.server.batch.stepper import State
+from cellwire.server.engine.commands import CloseSession, OpenSession, SubmitOperation
+from cellwire.server.engine.engine import Engine
+from cellwire.server.errors import NotCompiled, ResourceExhausted, StepFailed
+from cellwire.server.session.events import Closed, Event, Rejected, Written
+from cellwire.server.session.operation_queue import Limits
+from cellwire.server.session.operations import Append, Close, Complete, Generate, Rewind
+from cellwire.server.state.arena import Arena
+from cellwire.server.state.rewind_window import slots_for
+
+WINDOW = 20
+EACH = slots_for(WINDOW)
+
+
+def engine_with(sessions: int, slots: int, stepper: PlainStepper | None = None) -> Engine:
+    """An engine, and sessions that have read a little and rest."""
+    limits = Limits(read_ahead_tokens=1_000)
+    stepper = stepper or PlainStepper()
+    engine = Engine(stepper, Arena(slots), limits, max_sessions=99, max_batch=8)
+    for n in range(sessions):
+        engine.handle(OpenSession(str(n), 0, n, WINDOW))
+        engine.handle(SubmitOperation(str(n), Append(1, np.arange(n + 2, dtype=np.uint32) % 10)))
+        run(engine)
+    return engine
+
+
+def run(engine: Engine) -> list[Event]:
+    events = engine.take_events()
+    while not engine.idle:
+        events += engine.step()
+    engine.check_integrity()
+    return events
+
+
+def written(events: list[Event]) -> dict[str, list[int]]:
+    texts: dict[str, list[int]] = {}
+    for event in events:
+        if isinstance(event, Written):
+            texts.setdefault(event.session_id, []).extend(event.tokens)
+    return texts
+
+
+def parked(engine: Engine) -> list[str]:
+    return [s.id for s in engine._sessions if engine.describe(s.id).parked]
+
+
+def life(engine: Engine, sessions: int) -> dict[str, list[int]]:
+    """Each in turn writes, goes back, is completed, and writes again."""
+    events = []
+    for operation in (
+        lambda n: Generate(2, 30, Sampling(seed=n)),
+        lambda _: Rewind(3, tokens=7),
+        lambda _: Complete(4, 3, 2, 4),
+        lambda n: Generate(5, 9, Sampling(seed=n)),
+    ):
+        for n in range(sessions):
+            engine.handle(SubmitOperation(str(n), operation(n)))
+            events += run(engine)
+    assert not any(isinstance(event, Rejected | Closed) for event in events)
+    return written(events)
+
+
+def test_parked_sessions_go_on_as_if_they_had_not_been() -> None:
+    roomy, narrow = engine_with(12, 1_000), engine_with(12, 3 * EACH)
+    assert parked(roomy) == []
+    assert len(parked(narrow)) >= 9
+    assert life(narrow, 12) == life(roomy, 12)
+
+
+def test_who_has_rested_longest_is_parked_first() -> None:
+    engine = engine_with(3, 3 * EACH)
+    engine.handle(SubmitOperation("0", Generate(2, 1, Sampling())))
+    run(engine)
+    engine.handle(OpenSession("3", 0, 3, WINDOW))
+    assert parked(engine) == ["1"]
+
+
+def test_those_at_work_keep_their_slots_and_newcomers_are_told_to_wait() -> None:
+    engine = engine_with(3, 3 * EACH)
+    for n in range(3):
+        engine.handle(SubmitOperation(str(n), Generate(2, 10**6, Sampling())))
+    engine.take_events()
+    engine.handle(OpenSession("3", 0, 3, WINDOW))
+    (event,) = engine.take_events()
+    assert isinstance(event, Closed)
+    assert isinstance(event.error, ResourceExhausted)
+    assert parked(engine) == []
+
+
+def test_a_parked_session_that_finds_no_room_lives_on() -> None:
+    engine = engine_with(4, 3 * EACH)
+    (away,) = parked(engine)
+    others = {"0", "1", "2", "3"} - {away}
+    for other in others:
+        engine.handle(SubmitOperation(other, Generate(2, 10**6, Sampling())))
+    engine.take_events()
+    engine.handle(SubmitOperation(away, Generate(2, 5, Sampling())))
+    (event,) = engine.take_events()
+    assert isinstance(event, Rejected)
+    assert isinstance(event.error, ResourceExhausted)
+    engine.handle(CloseSession(next(iter(others))))
+    engine.handle(SubmitOperation(away, Generate(3, 5, Sampling())))
+    events = [event for _ in range(9) for event in engine.step()]
+    assert len(written(events)[away]) == 5
+
+
+def test_a_parked_session_is_exported_described_and_forked() -> None:
+    roomy, narrow = engine_with(4, 1_000), engine_with(4, 3 * EACH)
+    (away,) = parked(narrow)
+    assert narrow.snapshot(away) == roomy.snapshot(away)
+    assert narrow.describe(away) == replace(roomy.describe(away), parked=True)
+    assert parked(narrow) == [away]
+    narrow.fork(away, "fork", 1)
+    roomy.fork(away, "fork", 1)
+    for engine in (narrow, roomy):
+        engine.handle(SubmitOperation("fork", Generate(2, 20, Sampling())))
+    assert written(run(narrow)) == written(run(roomy))
+
+
+def test_what_waits_behind_a_failed_operation_does_not_park_its_own_session() -> None:
+    stepper = Uncompiled()
+    engine = engine_with(2, 2 * EACH + 2, stepper)
+    engine.handle(SubmitOperation("1", Generate(2, 10**6, Sampling())))
+    engine.take_events()
+    engine.handle(SubmitOperation("0", Generate(3, 5, Sampling())))
+    engine.handle(SubmitOperation("0", Complete(4, 3, 2, 4)))  # for which there is no room
+    stepper.refuses = True
+    engine.step()
+    engine.check_integrity()
+    assert "0" not in parked(engine)
+
+
+def test_a_state_that_cannot_be_put_back_stays_parked() -> None:
+    stepper = Uncompiled()
+    engine, plain = engine_with(4, 3 * EACH, stepper), engine_with(4, 3 * EACH)
+    for each in (engine, plain):
+        for n in range(4):  # beyond the window, so that there is a state to keep
+            each.handle(SubmitOperation(str(n), Append(6, np.arange(40, dtype=np.uint32) % 10)))
+            run(each)
+    (away,) = parked(engine)
+    stepper.refuses_states = True
+    engine.handle(SubmitOperation(away, Generate(2, 5, Sampling())))
+    (event,) = engine.take_events()
+    assert isinstance(event, Rejected)
+    assert away in parked(engine)
+    stepper.refuses_states = False
+    for each in (engine, plain):
+        each.handle(SubmitOperation(away, Generate(3, 5, Sampling())))
+    assert written(run(engine)) == written(run(plain))
+
+
+def test_a_parked_session_can_be_closed() -> None:
+    engine = engine_with(4, 3 * EACH)
+    (away,) = parked(engine)
+    engine.handle(CloseSession(away))
+    engine.check_integrity()
+    assert engine.stats().sessions == 3
+
+
+def test_a_parked_session_can_be_closed_where_there_is_no_room() -> None:
+    engine = engine_with(4, 3 * EACH)
+    (away,) = parked(engine)
+    for other in {"0", "1", "2", "3"} - {away}:
+        engine.handle(SubmitOperation(other, Generate(2, 10**6, Sampling())))
+    engine.take_events()
+    engine.handle(SubmitOperation(away, Close(9)))
+    (event,) = engine.take_events()
+    assert isinstance(event, Closed)
+    engine.check_integrity()
+
+
+class Uncompiled(PlainStepper):
+    """Cannot begin what it is asked for, once."""
+
+    refuses = False
+    refuses_states = False
+
+    def write_state(self, slot: int, state: State) -> None:
+        if self.refuses_states:
+            raise StepFailed("the card has gone")
+        super().write_state(slot, state)
+
+    def step(self, batch: StepBatch) -> StepResult:
+        self.refuse()
+        return super().step(batch)
+
+    def refuse(self) -> None:
+        if self.refuses:
+            self.refuses = False
+            raise NotCompiled("no memory for another program")
+
+
+@pytest.mark.parametrize(
+    "before",
+    [lambda _: None, lambda engine: engine.handle(SubmitOperation("0", Rewind(7, tokens=3)))],
+)
+def test_a_program_that_cannot_be_made_fails_the_operation_alone(
+    before: Callable[[Engine], None],
+) -> None:
+    stepper = Uncompiled()
+    engine, plain = engine_with(1, 99, stepper), engine_with(1, 99)
+    for each in (engine, plain):
+        each.handle(SubmitOperation("0", Append(6, np.arange(8, dtype=np.uint32))))
+        run(each)
+        before(each)
+    stepper.refuses = True
+    engine.handle(SubmitOperation("0", Generate(8, 5, Sampling())))
+    engine.handle(SubmitOperation("0", Generate(9, 5, Sampling())))
+    plain.handle(SubmitOperation("0", Generate(9, 5, Sampling())))
+    events = run(engine)
+    assert [e.operation_id for e in events if isinstance(e, Rejected)] == [8]
+    assert written(events) == written(run(plain))
+
+
+def test_what_an_operation_did_before_it_failed_is_reported() -> None:
+    stepper = Uncompiled()
+    engine = engine_with(1, 99, stepper)
+    engine.handle(SubmitOperation("0", Append(6, np.arange(9, dtype=np.uint32))))
+    engine.step(2)
+    stepper.refuses = True
+    (rejected,) = (e for e in run(engine) if isinstance(e, Rejected))
+    assert list(rejected.appended) == [0, 1]
+    held_back = (1, 1, 1, 1, 1, 1, 1)
+    length = engine.describe("0").offset
+    stop_strings = tuple((token, *held_back) for token in range(10))
+    engine.handle(SubmitOperation("0", Generate(7, 9, Sampling(), stop_strings=stop_strings)))
+    engine.step(1)
+    assert engine.describe("0").offset == length  # each token may begin a stop string
+    stepper.refuses = True
+    events = run(engine)
+    assert [type(event) for event in events] == [Written, Rejected]
+    assert engine.describe("0").offset == length + 1

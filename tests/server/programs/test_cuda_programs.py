@@ -1,0 +1,80 @@
+"""That a card could run the programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto
+from tests.server.programs.cuda_kernels import check_capturable, check_kernels, optimized
+from tests.server.tiny_cell import lstm_cell, write_cell
+
+from cellwire.model_file.cell import read_cell
+from cellwire.server.programs.beam_program import compose_beam_program
+from cellwire.server.programs.sampler import SamplerVariant
+from cellwire.server.programs.step_program import ProgramShape, compose_step_program
+from cellwire.server.programs.transfer_program import compose_read, compose_write
+from cellwire.server.runtime.fixed_shape_step_runner import LENGTHS
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_cell(tmp_path_factory.mktemp("cell") / "cell.onnx", lstm_cell(8))
+
+
+@pytest.mark.parametrize("sampler", SamplerVariant)
+@pytest.mark.parametrize("steps", LENGTHS)
+def test_a_padded_stride_can_be_captured(
+    path: Path, tmp_path: Path, sampler: SamplerVariant, steps: int
+) -> None:
+    cell = read_cell(path)
+    fixed = ProgramShape(steps, 4 if sampler.ranks else 0)
+    model = optimized(compose_step_program(cell, sampler, fixed), tmp_path)
+    check_capturable(model)
+    inputs = {value.name: value.type.tensor_type.elem_type for value in model.graph.input}
+    uploads = [name for name in inputs if "arena" not in name and "change" not in name]
+    assert len(uploads) <= 2 + 2 * (sampler is SamplerVariant.ADJUSTED), "more copies than need be"
+
+
+@pytest.mark.parametrize("may_end", [False, True])
+def test_searches_and_transfers_have_kernels(path: Path, tmp_path: Path, may_end: bool) -> None:  # noqa: FBT001
+    cell = read_cell(path)
+    for serialized in (
+        compose_beam_program(cell, may_end=may_end),
+        compose_read(cell),
+        compose_write(cell),
+    ):
+        check_kernels(optimized(serialized, tmp_path))
+
+
+def test_unrolled_steps_rename_what_a_cells_own_control_flow_reads(tmp_path: Path) -> None:
+    """A cell may have an If within: what it reads from around is another value in each step."""
+    cell = lstm_cell(5)
+    path = write_cell(tmp_path / "cell.onnx", cell)
+    model = onnx.load(path)
+    (output,) = [n for n in model.graph.node if "next_state.h" in n.output]
+    output.output[:] = ["h.before" if name == "next_state.h" else name for name in output.output]
+    for node in model.graph.node:
+        node.input[:] = ["h.before" if name == "next_state.h" else name for name in node.input]
+    branch = [
+        onnx.helper.make_graph(
+            [onnx.helper.make_node("Identity", ["h.before"], [f"{name}.out"])],
+            name,
+            [],
+            [onnx.helper.make_tensor_value_info(f"{name}.out", TensorProto.FLOAT, ["batch", 5])],
+        )
+        for name in ("then", "else")
+    ]
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones((), np.bool_), "yes"))
+    model.graph.node.append(
+        onnx.helper.make_node(
+            "If", ["yes"], ["next_state.h"], then_branch=branch[0], else_branch=branch[1]
+        )
+    )
+    onnx.save(model, tmp_path / "if.onnx")
+    serialized = compose_step_program(
+        read_cell(tmp_path / "if.onnx"), SamplerVariant.PLAIN, ProgramShape(4, 0)
+    )
+    onnx.checker.check_model(onnx.load_model_from_string(serialized), full_check=True)

@@ -1,0 +1,140 @@
+"""Padded strides, without a loop, against strides of any size: the same bits, on the CPU."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.server.program_runs import SLOTS, adjustments_of, batch_of
+from tests.server.tiny_cell import SYMBOLS, labelled_cell, lstm_cell, write_cell
+
+from cellwire.model_file.cell import read_cell
+from cellwire.server.batch.slots import TRASH, ZERO
+from cellwire.server.batch.step import SAMPLED, StepBatch
+from cellwire.server.programs.sampler import SamplerVariant
+from cellwire.server.programs.step_program import ProgramShape
+from cellwire.server.runtime.device import CPU, Execution
+from cellwire.server.runtime.fixed_shape_step_runner import LENGTHS, FixedShapeStepRunner
+from cellwire.server.runtime.runtime import Runtime
+from cellwire.server.runtime.states import DeviceStates, States
+
+MOST = 16
+ROWS = 9
+
+Runtimes = tuple[Runtime, ...]  # of any size, padded, of one size
+
+
+@pytest.fixture(scope="module")
+def runtimes(tmp_path_factory: pytest.TempPathFactory) -> Runtimes:
+    cell = read_cell(write_cell(tmp_path_factory.mktemp("cell") / "cell.onnx", lstm_cell(19)))
+    ways = Execution(), Execution(padded=True), Execution(padded=True, fixed_batch=True)
+    return tuple(Runtime(cell, SLOTS, MOST, way) for way in ways)
+
+
+def random_batch(
+    random: np.random.Generator, rows: int, steps: int, **columns: object
+) -> StepBatch:
+    """Rows that go on from the states of the batch before, in another order."""
+    return batch_of(
+        rows,
+        token=random.integers(0, len(SYMBOLS), rows),
+        read_slot=random.choice(np.append(np.arange(2, SLOTS), ZERO), rows),
+        write_slot=random.permutation(np.arange(2, SLOTS))[:rows],
+        count=random.integers(1, steps + 1, rows),
+        forced=random.integers(-6, len(SYMBOLS), (steps, rows)).clip(min=SAMPLED),
+        uniform=random.integers(0, 2**23, (steps, rows)) * 2.0**-23,
+        inverse_temperature=random.uniform(0.2, 5, rows),
+        **columns,
+    )
+
+
+@settings(max_examples=40)
+@given(
+    seed=st.integers(0, 2**32),
+    rows=st.lists(st.integers(1, MOST), min_size=1, max_size=4),
+    steps=st.sampled_from(LENGTHS),
+    top_k=st.sampled_from([0, 1, 5, 100]),
+    changes=st.none() | st.integers(0, 5),
+)
+def test_a_padded_stride_is_one_of_any_size_bit_for_bit(
+    runtimes: Runtimes, seed: int, rows: list[int], steps: int, top_k: int, changes: int | None
+) -> None:
+    random = np.random.default_rng(seed)
+    for count in rows:
+        batch = random_batch(random, count, steps, top_k=random.integers(0, top_k + 1, count))
+        if steps == 1:
+            batch = replace(batch, top_token_count=int(random.integers(0, 4)))
+        if changes is not None:
+            made = random.permutation(count * len(SYMBOLS))[:changes]
+            places = [divmod(int(place), len(SYMBOLS)) for place in made]
+            adjustments = adjustments_of(
+                count,
+                [(row, token, 1.5, -0.5) for row, token in places],
+                top_p=random.choice([1, 0.7], count),
+                min_p=random.choice([0, 0.1], count),
+            )
+            batch = replace(batch, adjustments=adjustments)
+        expected, *others = (runtime.step(batch) for runtime in runtimes)
+        taken = np.arange(steps)[:, None] < batch.count
+        for found in others:
+            assert (found.chosen == expected.chosen)[taken].all()
+            assert (found.log_probability == expected.log_probability)[taken].all()
+            for name in ("top_token", "top_log_probability"):
+                theirs, ours = (
+                    getattr(r, name)[:, : batch.top_token_count] for r in (expected, found)
+                )
+                assert (theirs == ours).all()
+    for name in ("h", "c"):
+        plain, *padded = (runtime.state(name) for runtime in runtimes)
+        for states in padded:
+            assert (states[2:] == plain[2:]).all()
+            assert (states[[TRASH, ZERO]] == 0).all(), "padding has left something"
+
+
+def test_scores_come_out_padded_too(tmp_path: Path) -> None:
+    cell = read_cell(write_cell(tmp_path / "labels.onnx", labelled_cell()))
+    plain, padded = (Runtime(cell, SLOTS, MOST, Execution(padded=p)) for p in (False, True))
+    random = np.random.default_rng(1)
+    batch = random_batch(random, 5, 4)
+    batch = replace(batch, forced=batch.forced.clip(min=0), count=np.full(5, 4))
+    expected, found = plain.step(batch).scores, padded.step(batch).scores
+    assert expected is not None
+    assert found is not None
+    assert (found == expected).all()
+
+
+def test_a_stride_is_as_long_as_a_program_for_it(runtimes: Runtimes) -> None:
+    assert [runtimes[1].supported_steps(steps) for steps in (1, 2, 3, 4, 5, 15, 16)] == [
+        *(1, 1, 1),
+        *(4, 4, 4),
+        16,
+    ]
+
+
+def test_what_is_captured_is_run_on_the_trash_only(tmp_path: Path) -> None:
+    """The first run of each size must leave all states as they are."""
+    cell = read_cell(write_cell(tmp_path / "cell.onnx", lstm_cell(19)))
+    runtime = Runtime(cell, SLOTS, MOST, Execution(padded=True))
+    for name in ("h", "c"):
+        runtime.state(name)[2:] = 7
+    strider = runtime._strider
+    assert isinstance(strider, FixedShapeStepRunner)
+    for rows in (1, 16):
+        strider._padded_to((SamplerVariant.PLAIN, ProgramShape(4, 0), rows, 0))
+    for name in ("h", "c"):
+        assert (runtime.state(name)[2:] == 7).all()
+        assert (runtime.state(name)[ZERO] == 0).all()
+
+
+def test_programs_move_rows_as_the_host_does(tmp_path: Path) -> None:
+    cell = read_cell(write_cell(tmp_path / "cell.onnx", lstm_cell(19)))
+    host, device = States(cell, 6, CPU), DeviceStates(cell, 6, CPU)
+    state = tuple(np.random.default_rng(n).normal(size=19).astype("<f4").tobytes() for n in (1, 2))
+    for states in (host, device):
+        states.write(4, state)
+        assert states.read(4) == state
+        assert states.read(3) == (bytes(19 * 4),) * 2

@@ -1,0 +1,70 @@
+"""Generate: where it stops, what it tells when, and what the repetition penalty applies to."""
+
+from __future__ import annotations
+
+import pytest
+from tests.server.one_session import Cycling, append, carry_out, engine_with, only, written
+
+from cellwire.server.batch.sampling import Sampling
+from cellwire.server.engine.commands import AttachReader, SubmitOperation
+from cellwire.server.session.events import Attached, Finished, FinishReason, Written
+from cellwire.server.session.operations import Generate, Rewind
+
+
+@pytest.mark.parametrize(
+    ("stops", "text", "stop"),
+    [
+        ([(3,), (2, 3)], [1], (2, 3)),  # the longest of those that end here
+        ([(2, 3), (3,)], [1], (2, 3)),
+        ([(3, 1)], [1, 2], (3, 1)),
+        ([(3, 1, 2)], [1, 2], (3, 1, 2)),
+        ([(1, 2, 3, 1, 3), (3, 1, 2)], [1, 2], (3, 1, 2)),  # while a longer one was hoped for
+        ([(6, 1)], [1, 2, 3, 1, 2, 3, 1, 2], None),  # begins before the operation
+    ],
+)
+def test_a_text_ends_before_the_longest_stop_string(
+    stops: list[tuple[int, ...]], text: list[int], stop: tuple[int, ...] | None
+) -> None:
+    engine = engine_with(stepper=Cycling())
+    append(engine, 6)
+    events = carry_out(engine, Generate(2, 8, Sampling(), stop_strings=tuple(stops)))
+    assert written(events) == text
+    end = only(Finished, events)
+    assert end.reason is (FinishReason.STOP if stop else FinishReason.MAX_TOKENS)
+    assert end.stop_string == stop
+    assert end.offset == 1 + len(text)
+    assert end.generated_tokens == len(text)
+
+
+def test_nothing_is_told_that_a_stop_string_may_take_back() -> None:
+    engine = engine_with(stepper=Cycling())
+    append(engine, 6)
+    engine.handle(SubmitOperation("s", Generate(2, 8, Sampling(), stop_strings=((1, 2, 3, 1, 1),))))
+    # After 1 2 3 1 2 only the last two may still begin one.
+    assert [written(engine.step(1)) for _ in range(5)] == [[], [], [], [], [1, 2, 3]]
+    engine.handle(AttachReader("s", 9, None))
+    assert only(Attached, engine.take_events()).offset == 1 + 3
+
+
+def test_what_is_written_comes_with_the_three_tokens_before() -> None:
+    engine = engine_with()
+    append(engine, 3, 4, 5, 6)
+    assert only(Written, carry_out(engine, Generate(2, 1, Sampling()))).before == (4, 5, 6)
+
+
+@pytest.mark.parametrize("penalty", [1.5, 3.0])
+@pytest.mark.parametrize("window", [1, 3, 64])
+def test_the_penalty_applies_to_the_last_tokens_of_the_text_as_it_is(
+    penalty: float, window: int
+) -> None:
+    stepper = Cycling()
+    engine = engine_with(stepper=stepper)
+    append(engine, 5, 6, 4, 2)
+    sampling = Sampling(repetition_penalty=penalty, repetition_window=window)
+    carry_out(engine, Rewind(2, tokens=1), Generate(3, 2, sampling))
+    texts = [(5, 6, 4), (5, 6, 4, 2)]  # a 2 follows the 4
+    for batch, text in zip(stepper.seen[-2:], texts, strict=True):
+        penalised = set(text[-window:])
+        assert batch.adjustments is not None
+        assert set(batch.adjustments.token.tolist()) == penalised
+        assert batch.adjustments.penalty.tolist() == [pytest.approx(penalty)] * len(penalised)

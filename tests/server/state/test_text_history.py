@@ -1,0 +1,47 @@
+"""The text as far back as it is remembered: enough of it, at the right places."""
+
+from __future__ import annotations
+
+from cellwire.server.state.rewind_window import MAX_WINDOW
+from cellwire.server.state.text_history import MAX_REMEMBERED, REMEMBERED, TextHistory
+
+
+def test_only_what_is_far_back_is_forgotten() -> None:
+    history = TextHistory()
+    whole = [place % 251 for place in range(MAX_REMEMBERED + REMEMBERED // 2)]
+    for length, token in enumerate(whole, start=1):
+        history.extend([token])
+        assert len(history) == length
+        assert length - history.start >= min(length, REMEMBERED)
+    assert history.start == REMEMBERED
+    for one in (history, history.copy()):
+        start = one.start
+        assert start == REMEMBERED
+        assert one.last(9).tolist() == whole[-9:]
+        assert one[len(whole) - 3] == whole[-3]
+        assert one.between(0, start + 2).tolist() == whole[start : start + 2]
+        assert one.between(start - 2, start + 2).tolist() == whole[start : start + 2]
+        assert not one.between(0, start - 2)
+
+
+def test_a_short_text_is_remembered_whole() -> None:
+    assert TextHistory(0, (1, 2, 3, 4)).last(6).tolist() == [1, 2, 3, 4]
+
+
+def test_a_copy_goes_its_own_way() -> None:
+    history = TextHistory(70, range(20))
+    copy = history.copy()
+    copy.truncate(83)
+    copy.extend([9])
+    assert len(copy) == 84
+    assert copy.last(3).tolist() == [11, 12, 9]
+    assert history.last(3).tolist() == [17, 18, 19]
+
+
+def test_a_rewind_leaves_as_much_remembered_as_is_promised() -> None:
+    history = TextHistory()
+    history.extend([1] * MAX_REMEMBERED)
+    assert history.start == 0
+    history.extend([1])
+    history.truncate(len(history) - MAX_WINDOW)
+    assert len(history) - history.start >= REMEMBERED
