@@ -11,10 +11,10 @@ import inspect
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-
-from cellwire.client import Client, connect
 from tests.client.fake.daemon import FakeDaemon
 from tests.client.real.daemon import RealDaemon
+
+from cellwire.client import Client, connect
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

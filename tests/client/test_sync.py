@@ -12,12 +12,11 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import pytest
+from tests.client.fake.daemon import FakeDaemon
 
 from cellwire import client
 from cellwire.client import FinishReason, sync
 from cellwire.client.sync.background import Background
-
-from tests.client.fake.daemon import FakeDaemon
 
 GUARD_S = 60
 _Value = TypeVar("_Value")

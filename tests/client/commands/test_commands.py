@@ -9,9 +9,9 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from dataclasses import dataclass
 
-from cellwire.v1 import operations_pb2
-
 from tests.client.fake.daemon import FakeDaemon
+
+from cellwire.v1 import operations_pb2
 
 GUARD_S = 60
 SCRIPT = "from cellwire.client.commands.cli import main; main()"

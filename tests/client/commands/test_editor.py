@@ -7,14 +7,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
+from tests.client.fake.daemon import FakeDaemon
+from tests.client.fake.models import letters
 
 from cellwire import client
 from cellwire.client import Client
 from cellwire.client.commands.editor import Editor
 from cellwire.client.wire.inbox import MAX_WAITING_CHARACTERS
-
-from tests.client.fake.daemon import FakeDaemon
-from tests.client.fake.models import letters
 
 GUARD_S = 20
 

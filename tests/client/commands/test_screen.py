@@ -10,14 +10,13 @@ import pytest
 from prompt_toolkit.application import create_app_session
 from prompt_toolkit.input import PipeInput, create_pipe_input
 from prompt_toolkit.output import DummyOutput
+from tests.client.fake.daemon import FakeDaemon
 
 from cellwire import client
 from cellwire.client import Client
 from cellwire.client.commands.chat import chat
 from cellwire.client.commands.editor import Editor
 from cellwire.client.commands.screen import MAX_DRAWN_CHARACTERS, status_of, text_of
-
-from tests.client.fake.daemon import FakeDaemon
 
 GUARD_S = 20
 
