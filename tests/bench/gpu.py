@@ -1,16 +1,17 @@
-"""gpu: the strides that a CUDA card makes, beside what bounds them and beside torch's own loop.
+"""gpu: multi-step runs on a CUDA card, beside what bounds them and beside torch's own loop.
 
-Run by name only; `cellwire bench all` leaves it out, since most machines have no card. A stride has
-sixteen steps, and every step's time is a sixteenth of it, with all that goes up and comes down.
+Run by name only: `python -m tests.bench all` leaves it out, since most machines have no card. A run
+has sixteen steps, and a step's time is a sixteenth of the run's, copies to and from the card
+included.
 
 gpu.step_us.<model>.<batch>            one step of so many rows, replayed as a CUDA graph
 gpu.step_us_plain.<model>.<batch>      the same program, launched kernel by kernel
 gpu.step_us_torch.<model>.<batch>      torch: the same cell, one step after the other, and a draw
 gpu.host_us.<model>.<batch>            what of step_us is not the replay: copies, and Python
 gpu.weights_us.<model>                 reading all weights once, at the bandwidth of a copy
-gpu.chars_per_s.<model>.<batch>        rows / step_us
+gpu.tokens_per_s.<model>.<batch>        rows / step_us
 gpu.same_bits.<model>.<batch>          the share of rows with the bits they have alone
-gpu.served_chars_per_s.<model>.<n>     so many sessions over gRPC, of a daemon of its own
+gpu.served_tokens_per_s.<model>.<n>     so many sessions over gRPC, of a daemon of its own
 """
 
 from __future__ import annotations
@@ -38,9 +39,9 @@ STEPS = max(LENGTHS)
 
 FIGURES = (
     *names("gpu", ("step_us", "step_us_plain", "step_us_torch", "host_us"), SIZES, BATCHES),
-    *names("gpu", ("chars_per_s", "same_bits"), SIZES, BATCHES),
+    *names("gpu", ("tokens_per_s", "same_bits"), SIZES, BATCHES),
     *names("gpu", ("weights_us",), SIZES),
-    *names("gpu", ("served_chars_per_s",), ("L",), SESSIONS),
+    *names("gpu", ("served_tokens_per_s",), ("L",), SESSIONS),
 )
 
 _COPIED_BYTES = 2**28  # more than any cache holds
@@ -98,7 +99,7 @@ def _figures(setting: Setting, device: Device, size: str, batch: int) -> dict[st
         figures |= figure(name, values)
     host = [step - replay for step, replay in zip(steps, replays, strict=True)]
     figures |= figure(f"gpu.host_us.{at}", host)
-    figures |= figure(f"gpu.chars_per_s.{at}", [batch * _US / step for step in steps])
+    figures |= figure(f"gpu.tokens_per_s.{at}", [batch * _US / step for step in steps])
     alone = PaddedStepping(model, Execution(device, padded=True, captured=captured), 1)
     together = graph.log_probabilities()
     same = [
@@ -150,8 +151,8 @@ def _served(
         for number in sessions:
             setting.say(f"gpu: {number} sessions over gRPC")
             loads = [
-                measured(server.address, number, effort.warm_up_s, effort.load_s).chars_per_s
+                measured(server.address, number, effort.warm_up_s, effort.load_s).tokens_per_s
                 for _ in range(effort.load_rounds)
             ]
-            figures |= figure(f"gpu.served_chars_per_s.{size}.{number}", loads)
+            figures |= figure(f"gpu.served_tokens_per_s.{size}.{number}", loads)
     return figures

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import string
 from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
 import torch
+from tests.bench.texts import VOCABULARY, symbols_of
 
-from cellwire.exporter.fold import fold
-from cellwire.exporter.graph import Weights, cell_graph
-from cellwire.exporter.manifest import (
+from cellwire.exporter.export.fold import fold
+from cellwire.exporter.export.graph import Weights, cell_graph
+from cellwire.exporter.export.manifest import (
     METADATA_KEY,
     CellFacts,
     Manifest,
     TrainingFacts,
     VocabularyFacts,
 )
-from cellwire.exporter.network import Network, NetworkShape
+from cellwire.exporter.network.network import Network, NetworkShape
 
-VOCABULARY = 83  # of the built-in model
 _EMBEDDING = 64  # folds into the table, so that it makes no difference
 _SEED = 20_260_104
-_FIRST_IDEOGRAPH = 0x4E00
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +47,6 @@ SIZES: dict[str, Size] = {
     "XL": Size(2, 1024),
     "tiny": Size(1, 16),  # for tests of the benchmarks themselves
 }
-
-
-def symbols_of(vocabulary: int) -> str:
-    """Return a vocabulary's symbols: what ASCII has to show, then ideographs."""
-    ascii_ = string.printable[:VOCABULARY]
-    return (ascii_ + "".join(chr(_FIRST_IDEOGRAPH + i) for i in range(vocabulary)))[:vocabulary]
-
-
-def text_of(chars: int) -> str:
-    """Return a text that every model of ours can read."""
-    words = string.ascii_lowercase
-    return (words * (chars // len(words) + 1))[:chars]
 
 
 def network(size: str, vocabulary: int = VOCABULARY) -> Network:

@@ -37,7 +37,7 @@ class StepTask:
             cell, RESERVED_SLOTS + max_rows, max_rows, Execution(threads=threads)
         )
 
-    def chars_per_s(self, rows: int, seconds: float, steps: int = MAX_STEPS) -> float:
+    def tokens_per_s(self, rows: int, seconds: float, steps: int = MAX_STEPS) -> float:
         """Return how many characters the bare loop draws, measured for so long."""
         return runs_per_s(self._loop(rows, steps), seconds) * rows * steps
 

@@ -4,7 +4,7 @@ Both take the same steps: consecutive windows whose state is carried, the loss o
 AdamW on a cosine, gradients clipped by their global norm. Neither validates nor saves.
 
 trainer.speed_ratio.<model>    ours / the plain loop, in characters a second, in turns
-trainer.chars_per_s.<model>    of ours
+trainer.tokens_per_s.<model>    of ours
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ import numpy as np
 import torch
 from tests.bench.figures import names
 from tests.bench.models import SIZES as MODELS
-from tests.bench.models import symbols_of
 from tests.bench.pace import figure, in_turns, ratios, runs_per_s
 from tests.bench.setting import Setting
+from tests.bench.texts import symbols_of
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from cellwire.exporter.begin import begin
-from cellwire.exporter.cells import State
-from cellwire.exporter.compute import CPU
-from cellwire.exporter.corpus import Corpus
-from cellwire.exporter.leg import Leg
-from cellwire.exporter.optimizer import cosine_share
-from cellwire.exporter.recipe_file import read_recipe
+from cellwire.exporter.data.corpus import Corpus
+from cellwire.exporter.network.cell import State
+from cellwire.exporter.recipe.recipe_file import read_recipe
+from cellwire.exporter.training.checkpoint_span import Leg
+from cellwire.exporter.training.compute import CPU
+from cellwire.exporter.training.optimizer import cosine_share
+from cellwire.exporter.training.start import begin
 
 SIZES = ("S", "M", "L")
 LANES, WINDOW, EMBEDDING = 16, 64, 64
@@ -37,7 +37,7 @@ STEPS = 1_000_000  # more than are ever taken, so that the schedule is at its be
 _CHARS = 400_000
 _SEED = 5
 
-FIGURES = names("trainer", ("speed_ratio", "chars_per_s"), SIZES)
+FIGURES = names("trainer", ("speed_ratio", "tokens_per_s"), SIZES)
 
 
 def run(setting: Setting, sizes: Sequence[str] = SIZES) -> dict[str, float]:
@@ -68,7 +68,7 @@ def _figures(setting: Setting, size: str, folder: Path) -> dict[str, float]:
     )
     return {
         **figure(f"trainer.speed_ratio.{size}", ratios(paces["ours"], paces["plain"])),
-        **figure(f"trainer.chars_per_s.{size}", paces["ours"]),
+        **figure(f"trainer.tokens_per_s.{size}", paces["ours"]),
     }
 
 

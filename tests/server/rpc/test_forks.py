@@ -35,7 +35,7 @@ async def engine_has(daemon: Daemon, sessions: int) -> None:
 @pytest.mark.parametrize(
     ("fork", "rejected"),
     [
-        ((FORK, {}), (FORK, {"rewind": {"chars": 1}})),
+        ((FORK, {}), (FORK, {"rewind": {"tokens": 1}})),
         ((0, {}), (0, {"cancel": {"operation_id": 999}})),
     ],
 )

@@ -45,6 +45,7 @@ class Restored:
 
     session_id: str
     snapshot: SessionSnapshot
+    operation_id: None = None  # no operation of a stream creates it
 
 
 @dataclass(frozen=True, slots=True)

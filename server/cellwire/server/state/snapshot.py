@@ -82,7 +82,7 @@ class SnapshotFile(msgspec.Struct, frozen=True):
 
     version: int
     model_sha256: str
-    settings: Mapping[str, int | str]  # of the host's; their meaning is not known here
+    settings: Mapping[str, str | float]  # of the host, by name; their meaning is not known here
     session: SessionSnapshot
 
 
