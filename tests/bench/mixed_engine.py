@@ -19,7 +19,7 @@ from cellwire.server.session.events import Written
 from cellwire.server.session.operation_queue import Limits
 from cellwire.server.session.operations import MAX_GENERATE_TOKENS, Append, Generate
 from cellwire.server.state.arena import Arena
-from cellwire.server.state.state_history import DEFAULT_WINDOW, slots_for
+from cellwire.server.state.rewind_window import DEFAULT_WINDOW, slots_for
 
 _NO_READER = Limits(read_ahead_tokens=1_000_000_000)
 _MAX_BATCH = 256  # the daemon's default

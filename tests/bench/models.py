@@ -9,16 +9,16 @@ import onnx
 import torch
 from tests.bench.texts import VOCABULARY, symbols_of
 
-from cellwire.exporter.fold import fold
-from cellwire.exporter.graph import Weights, cell_graph
-from cellwire.exporter.manifest import (
+from cellwire.exporter.export.fold import fold
+from cellwire.exporter.export.graph import Weights, cell_graph
+from cellwire.exporter.export.manifest import (
     METADATA_KEY,
     CellFacts,
     Manifest,
     TrainingFacts,
     VocabularyFacts,
 )
-from cellwire.exporter.network import Network, NetworkShape
+from cellwire.exporter.network.network import Network, NetworkShape
 
 _EMBEDDING = 64  # folds into the table, so that it makes no difference
 _SEED = 20_260_104

@@ -26,7 +26,7 @@ from cellwire.server.runtime.runtime import Runtime
 from cellwire.server.session.operation_queue import Limits
 from cellwire.server.session.operations import MAX_GENERATE_TOKENS, Append, Generate
 from cellwire.server.state.arena import Arena
-from cellwire.server.state.state_history import slots_for
+from cellwire.server.state.rewind_window import slots_for
 
 GENERATING = 64
 MAX_BATCH = 256

@@ -141,7 +141,7 @@ class _Operations:
         start = perf_counter()
         imported = self._sessions.ImportSession(request)
         time_s = perf_counter() - start
-        self._delete(imported.session_id)
+        self._delete(imported.session.session_id)
         return time_s
 
     def attach_s(self) -> float:

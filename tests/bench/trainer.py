@@ -17,19 +17,19 @@ import numpy as np
 import torch
 from tests.bench.figures import names
 from tests.bench.models import SIZES as MODELS
-from tests.bench.models import symbols_of
 from tests.bench.pace import figure, in_turns, ratios, runs_per_s
 from tests.bench.setting import Setting
+from tests.bench.texts import symbols_of
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from cellwire.exporter.begin import begin
-from cellwire.exporter.cells import State
-from cellwire.exporter.compute import CPU
-from cellwire.exporter.corpus import Corpus
-from cellwire.exporter.leg import Leg
-from cellwire.exporter.optimizer import cosine_share
-from cellwire.exporter.recipe_file import read_recipe
+from cellwire.exporter.data.corpus import Corpus
+from cellwire.exporter.network.cell import State
+from cellwire.exporter.recipe.recipe_file import read_recipe
+from cellwire.exporter.training.checkpoint_span import Leg
+from cellwire.exporter.training.compute import CPU
+from cellwire.exporter.training.optimizer import cosine_share
+from cellwire.exporter.training.start import begin
 
 SIZES = ("S", "M", "L")
 LANES, WINDOW, EMBEDDING = 16, 64, 64

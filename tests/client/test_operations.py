@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from tests.client.fake.daemon import FakeDaemon
 
 from cellwire import client
 from cellwire.client import (
@@ -17,11 +18,9 @@ from cellwire.client import (
     Forked,
     LabelScore,
 )
-from cellwire.client.inbox import Inbox
 from cellwire.client.values import Completing
+from cellwire.client.wire.inbox import Inbox
 from cellwire.v1 import operations_pb2
-
-from .fake_daemon import FakeDaemon
 
 GUARD_S = 20
 
@@ -65,9 +64,9 @@ async def test_words_and_names_that_do_not_exist_are_refused_here(daemon: Client
         daemon.session(on_disconnect="keep")  # type: ignore[arg-type]  # that is the point
     async with daemon.session() as session:
         with pytest.raises(TypeError, match="temprature"):
-            session.generate(max_chars=1, temprature=1.0)  # type: ignore[call-arg]  # likewise
+            session.generate(max_tokens=1, temprature=1.0)  # type: ignore[call-arg]  # likewise
         with pytest.raises(TypeError, match="not one string"):
-            session.generate(max_chars=1, stop="ab")
+            session.generate(max_tokens=1, stop="ab")
         with pytest.raises(ValueError, match="'sentence' is none of"):
             await session.complete(end="sentence")  # type: ignore[arg-type]  # likewise
         with pytest.raises(TypeError, match="either"):
@@ -75,11 +74,11 @@ async def test_words_and_names_that_do_not_exist_are_refused_here(daemon: Client
         with pytest.raises(TypeError, match="either"):
             await session.rewind(1, to=1)
         with pytest.raises(ValueError, match="nothing"):
-            await session.accept(chars=0)
+            await session.accept(tokens=0)
 
 
 async def test_bytes_are_appended_as_they_are(daemon: Client) -> None:
-    async with daemon.session(model="untrained") as session:
+    async with daemon.session(model="judge") as session:
         assert (await session.append("é".encode()[:1])).offset == 1
         assert (await session.append("é".encode()[1:])).offset == 2
 
@@ -88,7 +87,7 @@ async def test_a_generation_says_what_it_is_told(daemon: Client, fake: FakeDaemo
     async with daemon.session() as session:
         await session.append("a")
         generation = session.generate(
-            max_chars=1,
+            max_tokens=1,
             seed=0,
             temperature=0.5,
             top_k=3,
@@ -116,20 +115,20 @@ async def test_a_generation_says_what_it_is_told(daemon: Client, fake: FakeDaemo
 async def test_a_stop_string_ends_a_generation_before_it(daemon: Client) -> None:
     async with daemon.session() as session:
         await session.append("a")
-        generation = session.generate(max_chars=20, stop=["no", "ef"])
+        generation = session.generate(max_tokens=20, stop_strings=["no", "ef"])
         assert await generation.text() == "bcd"
     assert generation.finished is not None
     assert generation.finished.reason is FinishReason.STOP
-    assert generation.finished.stop == "ef"
+    assert generation.finished.stop_string == "ef"
     assert generation.finished.offset == 4
 
 
 async def test_pieces_carry_alternatives(daemon: Client, fake: FakeDaemon) -> None:
-    fake.chunk_chars = 2
+    fake.chunk_tokens = 2
     async with daemon.session() as session:
         await session.append("a")
         (piece,) = [
-            piece async for piece in session.generate(max_chars=2, top_alternatives=2).pieces()
+            piece async for piece in session.generate(max_tokens=2, top_alternatives=2).pieces()
         ]
     assert piece.alternatives == (
         (Alternative("b", -0.5), Alternative("c", -1.5)),
@@ -147,15 +146,15 @@ async def test_the_offset_is_where_reading_has_come_to(daemon: Client, fake: Fak
         await session.complete()
         assert session.offset == 3
         fake.pause_at = 6
-        async for text in session.generate(max_chars=20):
+        async for text in session.generate(max_tokens=20):
             if text == "f":
                 await asyncio.wait_for(fake.paused.wait(), GUARD_S)
                 break
         # The model has written more than was read; going back to here takes just that back.
         assert session.offset == 6
         assert (await session.rewind(to=session.offset)).offset == 6
-        assert await session.generate(max_chars=1).text() == "g"
-    assert fake.written_chars[session.id] > 4
+        assert await session.generate(max_tokens=1).text() == "g"
+    assert fake.generated_tokens[session.id] > 4
 
 
 async def test_complete_finds_the_best_first(daemon: Client, fake: FakeDaemon) -> None:
@@ -163,7 +162,7 @@ async def test_complete_finds_the_best_first(daemon: Client, fake: FakeDaemon) -
     async with daemon.session() as session:
         await session.append("a")
         completed = await session.complete(
-            beam_width=4, completions=2, max_chars=9, length_penalty=0.5, end="word"
+            beam_width=4, completion_count=2, max_tokens=9, length_penalty=0.5, end="word"
         )
         assert completed.offset == 1
         assert completed.completions == (
@@ -173,8 +172,8 @@ async def test_complete_finds_the_best_first(daemon: Client, fake: FakeDaemon) -
         assert (await session.append("b")).offset == 2
     assert asked(fake, "complete") == operations_pb2.Complete(
         beam_width=4,
-        completions=2,
-        max_chars=9,
+        completion_count=2,
+        max_tokens=9,
         length_penalty=0.5,
         end=operations_pb2.COMPLETION_END_WORD,
     )
@@ -184,7 +183,7 @@ async def test_completing_shows_the_best_so_far_and_the_final_last(daemon: Clien
     async with daemon.session() as session:
         await session.append("a")
         texts = [
-            completed.completions[0].text async for completed in session.completing(max_chars=5)
+            completed.completions[0].text async for completed in session.completing(max_tokens=5)
         ]
     assert texts[-1] == "bcdef"
     assert texts[:-1] == sorted(set(texts[:-1]))  # each longer than the one before
@@ -241,7 +240,7 @@ async def test_a_search_is_superseded_when_the_session_moves_on(
         if move == "append":
             await session.append("b")
         else:
-            await session.generate(max_chars=1).text()
+            await session.generate(max_tokens=1).text()
         assert session.offset == 2
         for search in (running, waiting):
             with pytest.raises(client.Superseded):
@@ -251,11 +250,11 @@ async def test_a_search_is_superseded_when_the_session_moves_on(
 async def test_accept_adds_a_completion_or_its_beginning(daemon: Client) -> None:
     async with daemon.session() as session:
         await session.append("a")
-        await session.complete(completions=2, max_chars=3)
-        appended = await session.accept(1, chars=2)
+        await session.complete(completion_count=2, max_tokens=3)
+        appended = await session.accept(1, tokens=2)
         assert (appended.offset, appended.log_probability) == (3, -1.0)
-        assert await session.generate(max_chars=2).text() == "ef"
-        await session.complete(max_chars=3)
+        assert await session.generate(max_tokens=2).text() == "ef"
+        await session.complete(max_tokens=3)
         assert (await session.accept()).offset == 8
 
 
@@ -274,7 +273,7 @@ async def test_rewind_goes_back_as_far_as_the_window(daemon: Client) -> None:
     async with daemon.session(rewind_window=3) as session:
         await session.append("abcdef")
         assert (await session.rewind(2)).offset == 4
-        assert await session.generate(max_chars=1).text() == "e"
+        assert await session.generate(max_tokens=1).text() == "e"
         assert (await session.rewind(to=3)).offset == 3
         with pytest.raises(client.OutOfRange, match="can go back 0"):
             await session.rewind(4)
@@ -289,17 +288,17 @@ async def test_a_fork_goes_its_own_way(daemon: Client) -> None:
         async with daemon.attach(forked) as other:
             assert (other.id, other.seed, other.offset) == ("session 1", 5, 3)
             await other.append("x")
-            assert await other.generate(max_chars=1).text() == "y"
-        assert await session.generate(max_chars=1).text() == "d"
+            assert await other.generate(max_tokens=1).text() == "y"
+        assert await session.generate(max_tokens=1).text() == "d"
 
 
 async def test_score_does_not_move_the_session(daemon: Client) -> None:
     async with daemon.session() as session:
-        assert (await session.score("abc")).scored_chars == 2
+        assert (await session.score("abc")).scored_tokens == 2
         await session.append("a")
         scored = await session.score("bc", log_probabilities=True)
-        assert (scored.log_probability, scored.scored_chars) == (-1.0, 2)
-        assert (scored.bits_per_character, scored.perplexity) == (0.75, 1.5)
+        assert (scored.log_probability, scored.scored_tokens) == (-1.0, 2)
+        assert (scored.bits_per_token, scored.perplexity) == (0.75, 1.5)
         assert scored.log_probabilities == (-0.5, -0.5)
         with pytest.raises(client.InvalidArgument):
             await session.score("B")
@@ -307,7 +306,7 @@ async def test_score_does_not_move_the_session(daemon: Client) -> None:
 
 
 async def test_classify_gives_the_labels_scores(daemon: Client) -> None:
-    async with daemon.session(model="untrained") as session:
+    async with daemon.session(model="judge") as session:
         with pytest.raises(client.FailedPrecondition, match="no text"):
             await session.classify()
         await session.append("fine")

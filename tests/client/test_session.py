@@ -3,13 +3,12 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from tests.client.fake.daemon import FakeDaemon
+from tests.client.fake.models import letters
 
 from cellwire import client
 from cellwire.client import Client, FinishReason, Usage
-from cellwire.client.inbox import ROOM_CHARS
-
-from .fake_daemon import FakeDaemon
-from .fake_text import letters
+from cellwire.client.wire.inbox import MAX_WAITING_CHARACTERS
 
 GUARD_S = 20
 
@@ -31,15 +30,15 @@ async def test_operations_run_in_order_and_the_session_remembers(
     async with daemon.session() as session:
         appended = await session.append("abc")
         assert (appended.offset, appended.log_probability) == (3, -1.5)
-        generation = session.generate(max_chars=4)
+        generation = session.generate(max_tokens=4)
         assert generation.finished is None
         assert await generation.text() == "defg"
-        assert await session.generate(max_chars=2).text() == "hi"
+        assert await session.generate(max_tokens=2).text() == "hi"
         assert (await session.append("x")).offset == 10
     assert generation.finished is not None
-    assert generation.finished.reason is FinishReason.MAX_CHARS
+    assert generation.finished.reason is FinishReason.MAX_TOKENS
     assert generation.finished.offset == 7
-    assert generation.finished.usage == Usage(appended_chars=0, generated_chars=4)
+    assert generation.finished.usage == Usage(appended_tokens=0, generated_tokens=4)
     assert fake.log == ["open", "append", "generate", "generate", "append", "close"]
 
 
@@ -50,10 +49,10 @@ async def test_operations_of_many_tasks_keep_their_order(daemon: Client) -> None
 
 
 async def test_pieces_carry_offsets_and_log_probabilities(daemon: Client, fake: FakeDaemon) -> None:
-    fake.chunk_chars = 3
+    fake.chunk_tokens = 3
     async with daemon.session() as session:
         await session.append("ab")
-        generation = session.generate(max_chars=5, log_probabilities=True)
+        generation = session.generate(max_tokens=5, log_probabilities=True)
         pieces = [piece async for piece in generation.pieces()]
     assert [(piece.offset, piece.text) for piece in pieces] == [(2, "cde"), (5, "fg")]
     assert [piece.log_probabilities for piece in pieces] == [(-0.5,) * 3, (-0.5,) * 2]
@@ -62,7 +61,7 @@ async def test_pieces_carry_offsets_and_log_probabilities(daemon: Client, fake: 
 async def test_a_generation_is_read_once(daemon: Client) -> None:
     async with daemon.session() as session:
         await session.append("a")
-        generation = session.generate(max_chars=1)
+        generation = session.generate(max_tokens=1)
         assert await generation.text() == "b"
         with pytest.raises(RuntimeError, match="once"):
             await generation.text()
@@ -71,12 +70,12 @@ async def test_a_generation_is_read_once(daemon: Client) -> None:
 async def test_a_rejected_operation_fails_alone(daemon: Client) -> None:
     async with daemon.session() as session:
         with pytest.raises(client.FailedPrecondition, match="no text"):
-            await session.generate(max_chars=1).text()
+            await session.generate(max_tokens=1).text()
         await session.append("ab")
         with pytest.raises(client.InvalidArgument, match=r"'C' \(offset 1\)") as caught:
             await session.append("aC")
         assert caught.value.code.name == "INVALID_ARGUMENT"
-        assert await session.generate(max_chars=1).text() == "c"
+        assert await session.generate(max_tokens=1).text() == "c"
 
 
 async def test_an_open_that_fails_raises_on_entering(daemon: Client) -> None:
@@ -92,7 +91,7 @@ async def test_cancel_ends_a_generation_and_keeps_the_session(
     fake.pause_at = 3
     async with daemon.session() as session:
         await session.append("a")
-        generation = session.generate(max_chars=100)
+        generation = session.generate(max_tokens=100)
         reading = asyncio.create_task(generation.text())
         await asyncio.wait_for(fake.paused.wait(), GUARD_S)
         generation.cancel()
@@ -103,7 +102,7 @@ async def test_cancel_ends_a_generation_and_keeps_the_session(
         assert generation.finished.reason is FinishReason.CANCELLED
         assert generation.finished.offset == 4
         fake.pause_at = None
-        assert await session.generate(max_chars=2).text() == "ef"
+        assert await session.generate(max_tokens=2).text() == "ef"
     assert fake.log.count("cancel") == 1
 
 
@@ -111,7 +110,7 @@ async def test_cancel_before_the_first_read_still_ends_it(daemon: Client, fake: 
     fake.pause_at = 0
     async with daemon.session() as session:
         await session.append("a")
-        generation = session.generate(max_chars=100)
+        generation = session.generate(max_tokens=100)
         generation.cancel()
         assert await generation.text() == ""
         assert generation.finished is not None
@@ -122,7 +121,7 @@ async def test_leaving_the_loop_cancels(daemon: Client, fake: FakeDaemon) -> Non
     fake.pause_at = 3
     async with daemon.session() as session:
         await session.append("a")
-        async for text in session.generate(max_chars=100):
+        async for text in session.generate(max_tokens=100):
             if text == "d":
                 break
         # Unless the generation were cancelled, this would wait for it for ever.
@@ -134,7 +133,7 @@ async def test_leaving_the_with_block_cancels(daemon: Client, fake: FakeDaemon) 
     fake.pause_at = 3
     async with daemon.session() as session:
         await session.append("a")
-        async with session.generate(max_chars=100) as generation:
+        async with session.generate(max_tokens=100) as generation:
             texts = aiter(generation)
             assert await anext(texts) == "b"
         assert await session.append("z")
@@ -150,7 +149,7 @@ async def test_a_cancelled_reader_cancels_its_generation_alone(
     fake.pause_at = 2
     async with daemon.session() as session:
         await session.append("a")
-        reading = asyncio.create_task(session.generate(max_chars=100).text())
+        reading = asyncio.create_task(session.generate(max_tokens=100).text())
         await asyncio.wait_for(fake.paused.wait(), GUARD_S)
         reading.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -162,7 +161,7 @@ async def test_a_cancelled_append_leaves_the_session(daemon: Client, fake: FakeD
     fake.pause_at = 0
     async with daemon.session() as session:
         await session.append("a")
-        generation = session.generate(max_chars=1)
+        generation = session.generate(max_tokens=1)
         reading = asyncio.create_task(generation.text())
         await asyncio.wait_for(fake.paused.wait(), GUARD_S)
         waiting = asyncio.create_task(session.append("b"))
@@ -179,7 +178,7 @@ async def test_closing_a_session_cancels_what_runs(daemon: Client, fake: FakeDae
     fake.pause_at = 1
     async with daemon.session() as session:
         await session.append("a")
-        reading = asyncio.create_task(session.generate(max_chars=100).text())
+        reading = asyncio.create_task(session.generate(max_tokens=100).text())
         await asyncio.wait_for(fake.paused.wait(), GUARD_S)
     await reading
     assert fake.log[-2:] == ["cancel", "close"]
@@ -199,7 +198,7 @@ async def test_a_vanished_daemon_ends_every_operation(daemon: Client, fake: Fake
     fake.pause_at = 2
     async with daemon.session() as session:
         await session.append("a")
-        reading = asyncio.create_task(session.generate(max_chars=100).text())
+        reading = asyncio.create_task(session.generate(max_tokens=100).text())
         waiting = asyncio.create_task(session.append("b"))
         await asyncio.wait_for(fake.paused.wait(), GUARD_S)
         await fake.stop()
@@ -213,7 +212,7 @@ async def test_closing_the_client_ends_its_sessions(fake: FakeDaemon) -> None:
     async with client.connect(fake.target) as daemon:
         session = await daemon.session().__aenter__()
         await session.append("a")
-        reading = asyncio.create_task(session.generate(max_chars=1).text())
+        reading = asyncio.create_task(session.generate(max_tokens=1).text())
         await asyncio.wait_for(fake.paused.wait(), GUARD_S)
     with pytest.raises(client.Cancelled):
         await reading
@@ -222,20 +221,20 @@ async def test_closing_the_client_ends_its_sessions(fake: FakeDaemon) -> None:
 
 async def test_a_slow_reader_pauses_the_daemon(daemon: Client, fake: FakeDaemon) -> None:
     """More than gRPC's own windows hold; a second session shows that time passes."""
-    fake.chunk_chars = 2**18
+    fake.chunk_tokens = 2**18
     many = 2**25
     async with daemon.session() as slow, daemon.session() as quick:
         await slow.append("a")
         await quick.append("a")
-        reader = aiter(slow.generate(max_chars=many).pieces())
+        reader = aiter(slow.generate(max_tokens=many).pieces())
         first = await anext(reader)
         read = 0
-        async for text in quick.generate(max_chars=many):
+        async for text in quick.generate(max_tokens=many):
             read += len(text)
         assert read == many
-        assert fake.written_chars[slow.id] < many
+        assert fake.generated_tokens[slow.id] < many
         (inbox,) = slow._stream._inboxes.values()
-        assert inbox.waiting_chars < ROOM_CHARS + fake.chunk_chars
+        assert inbox.waiting_characters < MAX_WAITING_CHARACTERS + fake.chunk_tokens
         read = len(first.text)
         async for piece in reader:
             assert piece.offset == 1 + read
@@ -246,12 +245,12 @@ async def test_a_slow_reader_pauses_the_daemon(daemon: Client, fake: FakeDaemon)
 async def test_a_generation_abandoned_while_paused_lets_the_session_go_on(
     daemon: Client, fake: FakeDaemon
 ) -> None:
-    fake.chunk_chars = ROOM_CHARS
+    fake.chunk_tokens = MAX_WAITING_CHARACTERS
     async with daemon.session() as session:
         await session.append("a")
-        async with session.generate(max_chars=2**25) as generation:
+        async with session.generate(max_tokens=2**25) as generation:
             async for text in generation:
-                assert text == letters("a", ROOM_CHARS)
+                assert text == letters("a", MAX_WAITING_CHARACTERS)
                 break
         assert await asyncio.wait_for(session.append("z"), GUARD_S)
-        assert fake.written_chars[session.id] < 2**25
+        assert fake.generated_tokens[session.id] < 2**25

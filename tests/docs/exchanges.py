@@ -97,7 +97,7 @@ class Player:
     async def _until_let_go(self) -> None:
         """Wait until the daemon has heard that a stream broke: that of the block's last session."""
         request = GetSessionRequest(session_id=list(self._names.values())[-1])
-        while (await SessionsServiceStub(self._channel).GetSession(request)).attached:
+        while (await SessionsServiceStub(self._channel).GetSession(request)).session.attached:
             pass
 
     def _shown(self, answer: str | dict[str, Any], before: str) -> str:

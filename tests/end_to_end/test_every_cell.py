@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -26,13 +27,13 @@ from tests.server.plain_session import beam_search
 from tests.server.program_runs import batch_of
 
 from cellwire.client.sync import Client, connect
-from cellwire.exporter import parity
-from cellwire.exporter.cells import KINDS, Kind
-from cellwire.exporter.config import RunConfig
-from cellwire.exporter.export import export_run
-from cellwire.exporter.fold import fold
-from cellwire.exporter.graph import Weights, cell_graph
-from cellwire.exporter.network import Network, NetworkShape
+from cellwire.exporter.export import parity
+from cellwire.exporter.export.export_run import export_run
+from cellwire.exporter.export.fold import fold
+from cellwire.exporter.export.graph import Weights, cell_graph
+from cellwire.exporter.network.kinds import KINDS, Kind
+from cellwire.exporter.network.network import Network, NetworkShape
+from cellwire.exporter.runs.run_config import RunConfig
 from cellwire.model_file.cell import read_cell
 from cellwire.server.batch.step import MAX_STEPS
 from cellwire.server.runtime.runtime import Runtime
@@ -50,7 +51,7 @@ TEXTS: dict[str, RunConfig] = {
 }
 LABELS: dict[str, RunConfig] = {
     f"{kind}-labels": labels_config(kind, layers, one_hot=layers == 2)
-    for kind, layers in zip(KINDS, DEPTHS * 2, strict=True)
+    for kind, layers in zip(KINDS, cycle(DEPTHS), strict=False)
 }
 ROUNDED: dict[str, Weights] = {"float16": "float16", "int8": "int8"}  # of gru-2
 
@@ -129,7 +130,7 @@ def test_completions_are_those_of_a_plain_search_over_torch(
         return sorted(logs, key=lambda one: -one[1])
 
     found = daemon.complete(
-        prompt, model=f"{kind}-{layers}", beam_width=3, completions=3, max_tokens=4
+        prompt, model=f"{kind}-{layers}", beam_width=3, completion_count=3, max_tokens=4
     ).completions
     expected = beam_search(Complete(1, 3, 3, 4), likeliest)
     assert [one.text for one in found] == [config.vocabulary.decode(e.tokens) for e in expected]

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import torch
 
-from cellwire.exporter.cells import Kind
-from cellwire.exporter.config import RunConfig
-from cellwire.exporter.network import Network
-from cellwire.exporter.recipe import Data, NetworkSettings, Recipe
-from cellwire.exporter.run import Checkpoint, Run
-from cellwire.exporter.vocabulary import UNKNOWN
+from cellwire.exporter.data.vocabulary import UNKNOWN
+from cellwire.exporter.network.kinds import Kind
+from cellwire.exporter.network.network import Network
+from cellwire.exporter.recipe.recipe import Data, NetworkSettings, Recipe
+from cellwire.exporter.runs.run_config import RunConfig
+from cellwire.exporter.runs.run_folder import Checkpoint, Run
 
 CHARACTERS = tuple("abcdefghijklmnop ,.\n世é")
 WORDS = (UNKNOWN, "the", "film", "is", "not", "very", "good", "bad", ",", ".")

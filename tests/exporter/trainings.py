@@ -7,13 +7,13 @@ from pathlib import Path
 
 import torch
 
-from cellwire.exporter.begin import begin, go_on
-from cellwire.exporter.compute import CPU
-from cellwire.exporter.corpus import Corpus
-from cellwire.exporter.recipe import Recipe
-from cellwire.exporter.recipe_file import read_recipe
-from cellwire.exporter.run import Run
-from cellwire.exporter.train import Training
+from cellwire.exporter.data.corpus import Corpus
+from cellwire.exporter.recipe.recipe import Recipe
+from cellwire.exporter.recipe.recipe_file import read_recipe
+from cellwire.exporter.runs.run_folder import Run
+from cellwire.exporter.training.compute import CPU
+from cellwire.exporter.training.start import begin, go_on
+from cellwire.exporter.training.training import Training
 
 TEXT = "the quick brown fox jumps over the lazy dog. " * 40
 SMALL = (

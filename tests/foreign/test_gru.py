@@ -80,9 +80,9 @@ def test_every_row_stands_by_itself(model: Path) -> None:
 async def test_the_daemon_serves_it(model: Path, layers: int) -> None:
     async with served(model) as client:
         (listed,) = await client.models()
-        assert (listed.name, listed.cell) == ("gru", "gru")
-        assert (listed.layers, listed.hidden) == (layers, HIDDEN)
-        assert listed.vocabulary.symbols == tuple(SYMBOLS)
+        assert (listed.name, listed.cell_kind) == ("gru", "gru")
+        assert (listed.layer_count, listed.hidden_size) == (layers, HIDDEN)
+        assert (await client.model("gru")).vocabulary.symbols == tuple(SYMBOLS)
         assert listed.state_bytes == 4 * layers * HIDDEN
 
         async def text(seed: int) -> str:

@@ -133,8 +133,8 @@ def test_every_row_stands_by_itself(pretrained: Pretrained, model: Path) -> None
 async def test_it_knows_english(model: Path) -> None:
     async with served(model) as client:
         (listed,) = await client.models()
-        assert (listed.name, listed.layers, listed.hidden) == ("textgenrnn", 2, 128)
-        assert len(listed.vocabulary) == 464
+        assert (listed.name, listed.layer_count, listed.hidden_size) == ("textgenrnn", 2, 128)
+        assert listed.vocabulary.size == 464
         assert (await client.score(TEXT)).bits_per_token < 2
         assert (await client.score(TEXT[::-1])).bits_per_token > 4
 
@@ -151,7 +151,9 @@ async def test_it_writes_titles(model: Path) -> None:
     async with served(model) as client:
 
         async def title(seed: int) -> str:
-            writing = client.generate("\n", max_tokens=200, seed=seed, temperature=0.5, stop=["\n"])
+            writing = client.generate(
+                "\n", max_tokens=200, seed=seed, temperature=0.5, stop_strings=["\n"]
+            )
             return await writing.text()
 
         titles = await asyncio.gather(*map(title, range(30)))

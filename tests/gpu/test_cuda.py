@@ -21,6 +21,7 @@ from cellwire.server.batch.completion_end import CompletionEnd
 from cellwire.server.batch.sampling import Sampling
 from cellwire.server.batch.slots import TRASH, ZERO
 from cellwire.server.batch.step import SAMPLED, StepBatch
+from cellwire.server.engine.commands import OpenSession, SubmitOperation
 from cellwire.server.engine.engine import Engine
 from cellwire.server.host.config import Config
 from cellwire.server.host.placement import Placement
@@ -205,16 +206,16 @@ def written(engine: Engine) -> dict[str, list[int]]:
     """Let every session read, write, go back, be completed, and write again; what they wrote."""
     events: list[Event] = []
     for n in range(12):
-        engine.open(str(n), 0, n, 20)
+        engine.handle(OpenSession(str(n), 0, n, 20))
     for operation in (
         lambda n: Append(1, np.arange(n + 2, dtype=np.uint32) % 10),
         lambda n: Generate(2, 40, Sampling(seed=n)),
-        lambda _: Rewind(3, chars=7),
+        lambda _: Rewind(3, tokens=7),
         lambda _: Complete(4, 3, 2, 4),
         lambda n: Generate(5, 9, Sampling(seed=n)),
     ):
         for n in range(12):
-            engine.submit(str(n), operation(n))
+            engine.handle(SubmitOperation(str(n), operation(n)))
             while not engine.idle:
                 events += engine.step()
     engine.check_integrity()

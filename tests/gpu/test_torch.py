@@ -16,11 +16,11 @@ from cellwire.server.runtime.runtime import Runtime
 
 torch = pytest.importorskip("torch")
 
-from cellwire.exporter.cells import KINDS, Kind  # noqa: E402  # without torch there is nothing here
-from cellwire.exporter.compute import Compute, Precision  # noqa: E402
-from cellwire.exporter.fold import fold  # noqa: E402
-from cellwire.exporter.graph import Weights, cell_graph  # noqa: E402
-from cellwire.exporter.network import Network, NetworkShape  # noqa: E402
+from cellwire.exporter.export.fold import fold  # noqa: E402
+from cellwire.exporter.export.graph import Weights, cell_graph  # noqa: E402
+from cellwire.exporter.network.kinds import KINDS, Kind  # noqa: E402  # without torch there is nothing here
+from cellwire.exporter.network.network import Network, NetworkShape  # noqa: E402
+from cellwire.exporter.training.compute import Compute, Precision  # noqa: E402
 
 pytestmark = pytest.mark.gpu
 
@@ -69,8 +69,8 @@ def test_a_training_learns_on_a_card_and_resumes(
 ) -> None:
     from tests.exporter.trainings import corpus, recipe
 
-    from cellwire.exporter.begin import begin, go_on
-    from cellwire.exporter.run import Run
+    from cellwire.exporter.runs.run_folder import Run
+    from cellwire.exporter.training.start import begin, go_on
 
     compute = Compute.chosen("cuda", precision)
     asked = recipe(f"network.cell={kind}", "run.steps=60", "run.validate_every=30")

@@ -20,9 +20,9 @@ from cellwire.server.host.registry import ServedModel
 from cellwire.server.host.session_handle import SessionHandle
 from cellwire.server.rpc.daemon import Daemon
 from cellwire.server.session.operation_queue import Limits
-from cellwire.v1.generation_pb2 import SessionRequest, SessionResponse
+from cellwire.v1.generation_pb2 import StreamSessionRequest, StreamSessionResponse
 from cellwire.v1.generation_pb2_grpc import GenerationServiceStub
-from cellwire.v1.sessions_pb2 import GetSessionRequest, GetSessionResponse
+from cellwire.v1.sessions_pb2 import GetSessionRequest, Session
 from cellwire.v1.sessions_pb2_grpc import SessionsServiceStub
 
 CAPACITY = 60
@@ -38,11 +38,11 @@ class Stream:
         self.call = call
 
     async def send(self, operation_id: int = 0, **operation: object) -> None:
-        await self.call.write(SessionRequest(operation_id=operation_id, **operation))  # type: ignore[arg-type]
+        await self.call.write(StreamSessionRequest(operation_id=operation_id, **operation))  # type: ignore[arg-type]
 
-    async def receive(self) -> SessionResponse:
+    async def receive(self) -> StreamSessionResponse:
         response = await self.call.read()
-        assert isinstance(response, SessionResponse), await self.call.details()
+        assert isinstance(response, StreamSessionResponse), await self.call.details()
         return response
 
     async def end(self) -> tuple[grpc.StatusCode, str]:
@@ -52,19 +52,19 @@ class Stream:
                 pass
         return await self.call.code(), await self.call.details()
 
-    async def until(self, answer: str) -> list[SessionResponse]:
+    async def until(self, answer: str) -> list[StreamSessionResponse]:
         """Read up to and including the first such answer."""
         responses = [await self.receive()]
         while responses[-1].WhichOneof("answer") != answer:
             responses.append(await self.receive())
         return responses
 
-    async def ask(self, **operation: object) -> SessionResponse:
+    async def ask(self, **operation: object) -> StreamSessionResponse:
         """Send an operation and return its answer, the only one it has."""
         await self.send(1, **operation)
         return await self.receive()
 
-    async def open(self, **arguments: object) -> SessionResponse:
+    async def open(self, **arguments: object) -> StreamSessionResponse:
         await self.send(open=arguments)
         return await self.receive()
 
@@ -73,7 +73,7 @@ class Stream:
         return text_of(await self.until("finished"))
 
 
-def text_of(responses: list[SessionResponse]) -> str:
+def text_of(responses: list[StreamSessionResponse]) -> str:
     return "".join(response.chunk.text for response in responses)
 
 
@@ -98,7 +98,7 @@ async def running(config: Config) -> AsyncIterator[Daemon]:
         assert not timers_of_sessions()
         for model in () if daemon._stopped else daemon.registry:
             assert await answer_of(model, Engine.check_integrity) is None
-            assert await answer_of(model, lambda engine: engine.sessions) == 0
+            assert await answer_of(model, lambda engine: engine.stats().sessions) == 0
 
 
 async def answer_of(model: ServedModel, question: Callable[[Engine], Any]) -> Any:  # noqa: ANN401
@@ -120,9 +120,9 @@ def timers_of_sessions() -> list[asyncio.TimerHandle]:
     return [timer for timer, owner in owners if isinstance(owner, SessionHandle)]
 
 
-async def described(channel: aio.Channel, session_id: str) -> GetSessionResponse:
+async def described(channel: aio.Channel, session_id: str) -> Session:
     request = GetSessionRequest(session_id=session_id)
-    return await SessionsServiceStub(channel).GetSession(request)
+    return (await SessionsServiceStub(channel).GetSession(request)).session
 
 
 async def is_there(channel: aio.Channel, session_id: str) -> bool:
@@ -195,10 +195,10 @@ async def narrow_stream(daemon: Daemon) -> AsyncIterator[OpenStream]:
     """Streams whose daemon soon waits in a write, if they are not read."""
     async with aio.insecure_channel(daemon.address, options=NARROW) as channel:
         stub = GenerationServiceStub(channel)
-        yield lambda: Stream(stub.Session())
+        yield lambda: Stream(stub.StreamSession())
 
 
 @pytest.fixture
 async def open_stream(channel: aio.Channel) -> OpenStream:
     stub = GenerationServiceStub(channel)
-    return lambda: Stream(stub.Session())
+    return lambda: Stream(stub.StreamSession())

@@ -6,6 +6,7 @@ import asyncio
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from grpc import aio
 from tests.server.rpc.conftest import (
     CAPACITY,
@@ -23,7 +24,7 @@ from cellwire.v1 import operations_pb2
 from cellwire.v1.sessions_pb2 import DeleteSessionRequest
 from cellwire.v1.sessions_pb2_grpc import SessionsServiceStub
 
-STOP = operations_pb2.ON_DISCONNECT_STOP
+STOP = operations_pb2.ON_DISCONNECT_CANCEL
 PAUSE = operations_pb2.ON_DISCONNECT_PAUSE
 CONTINUE = operations_pb2.ON_DISCONNECT_CONTINUE
 LENGTH = 2_000
@@ -151,12 +152,12 @@ async def test_an_offset_the_session_has_not_is_refused(open_stream: OpenStream)
 
 async def test_an_idle_session_ends(open_stream: OpenStream, daemon: Daemon) -> None:
     first = open_stream()
-    session_id = (await first.open(idle_timeout_s=1)).opened.session_id
+    session_id = (await first.open(idle_timeout=Duration(seconds=1))).opened.session_id
     await first.ask(close={"keep": True})
     await first.end()
     live = daemon._sessions.find(session_id)
-    assert live._expiry is not None
-    live._expiry._run()  # now, and not in a second
+    assert live.expiry._timer is not None
+    live.expiry._timer._run()  # now, and not in a second
     assert len(daemon._sessions) == 0
     stream = open_stream()
     await stream.send(attach={"session_id": session_id})
@@ -177,7 +178,7 @@ async def test_forks_that_nobody_attaches_to_fill_the_daemon_and_no_more(
     open_stream: OpenStream,
 ) -> None:
     stream = open_stream()
-    await stream.open(idle_timeout_s=60)
+    await stream.open(idle_timeout=Duration(seconds=60))
     await stream.ask(append={"text": "hello "})
     answers = [await stream.ask(fork={}) for _ in range(CAPACITY + 3)]
     kinds = [answer.WhichOneof("answer") for answer in answers]

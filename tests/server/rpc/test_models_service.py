@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from grpc import aio
 from tests.server.rpc.conftest import OpenStream, Stream, running, until
 from tests.server.tiny_cell import labelled_cell, lstm_cell, vast_cell, write_cell
@@ -74,14 +75,16 @@ async def test_a_model_comes_and_goes_while_others_serve(
     steady = await open_on(open_stream(), "tiny")
     await steady.ask(append={"text": "hello"})
     expected = await steady.generated(2, 500)
-    await steady.ask(rewind={"chars": 10})
+    await steady.ask(rewind={"tokens": 10})
     await load(models, "bytes")
     assert await names(models) == ["tiny", "bytes"]
-    doomed = await open_on(open_stream(), "bytes", on_disconnect=1)
+    doomed = await open_on(
+        open_stream(), "bytes", on_disconnect=operations_pb2.ON_DISCONNECT_CANCEL
+    )
     await doomed.ask(append={"text": "hello"})
     await doomed.send(2, generate={"max_tokens": 1_000_000})
     response = await models.UnloadModel(models_pb2.UnloadModelRequest(name="bytes"))
-    assert response.sessions == 1
+    assert response.ended_session_count == 1
     assert await doomed.end() == (grpc.StatusCode.ABORTED, "the model 'bytes' was unloaded")
     assert await names(models) == ["tiny"]
     assert await steady.generated(3, 10) == expected[-10:]
@@ -96,13 +99,13 @@ async def test_an_unloaded_model_is_freed_and_asked_in_vain(
 ) -> None:
     await load(models, "bytes")
     closed, open_still = open_stream(), open_stream()
-    await open_on(closed, "bytes", idle_timeout_s=604_800)
+    await open_on(closed, "bytes", idle_timeout=Duration(seconds=604_800))
     await closed.ask(close={})
-    await open_on(open_still, "bytes", idle_timeout_s=604_800)
+    await open_on(open_still, "bytes", idle_timeout=Duration(seconds=604_800))
     model = daemon.registry.find("bytes")
     await models.UnloadModel(models_pb2.UnloadModelRequest(name="bytes"))
     with pytest.raises(Aborted, match="unloaded"):
-        await call_engine(model, lambda engine: engine.sessions)
+        await call_engine(model, lambda engine: engine.stats().sessions)
     await open_still.end()
     thread = weakref.ref(model.loop)
     del model
@@ -193,7 +196,7 @@ async def test_what_was_rewound_does_not_come_back(
     await stream.ask(append={"text": "hello"})
     for operation_id in range(10, 100):
         await stream.generated(operation_id, 3, sampling={"seed": operation_id})
-        await stream.ask(rewind={"chars": 3})
+        await stream.ask(rewind={"tokens": 3})
         await stream.ask(append={"text": "abc"})
         await stream.send(operation_id + 1_000, generate={"max_tokens": 9})
         first, *_ = await stream.until("finished")
@@ -214,7 +217,7 @@ async def test_words_are_read_and_written(
     assert set(text.split()) <= {"go", "on", "stop", "<?>"}
     word = operations_pb2.COMPLETION_END_WORD
     answer = await stream.ask(complete={"end": word, "max_tokens": 9})
-    assert answer.completed.completions[0].chars == 1
+    assert answer.completed.completions[0].token_count == 1
     rejected = await (await open_on(open_stream(), "words")).ask(append={"text": "go away"})
     assert "'away'" in rejected.rejected.status.message
 
@@ -237,7 +240,7 @@ async def test_labels_get_scores_as_the_text_comes(
     models: ModelsServiceAsyncStub, open_stream: OpenStream, channel: aio.Channel
 ) -> None:
     model = await load(models, "judge")
-    assert (list(model.labels), model.writes) == (["few", "many"], False)
+    assert (list(model.labels), model.generates) == (["few", "many"], False)
     stream = await open_on(open_stream(), "judge")
     text = "hello"
     for place, symbol in enumerate(text, start=1):
@@ -246,7 +249,7 @@ async def test_labels_get_scores_as_the_text_comes(
         assert classified.offset == place
         request = ClassifyRequest(
             open=operations_pb2.Open(model="judge"),
-            text=operations_pb2.Append(text=text[:place]),
+            prompt=operations_pb2.Append(text=text[:place]),
         )
         whole = await GenerationServiceStub(channel).Classify(request)
         assert whole.classified == classified

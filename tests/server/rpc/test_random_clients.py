@@ -33,7 +33,7 @@ class Client:
         self.generation = GenerationServiceStub(channel)
         self.sessions = SessionsServiceStub(channel)
         self.dice = dice
-        self.stream = Stream(self.generation.Session())
+        self.stream = Stream(self.generation.StreamSession())
         self.id = ""
         self.text = ""
         self.floor = 0
@@ -73,9 +73,9 @@ class Client:
         completed = (await self.stream.ask(complete=arguments)).completed
         assert completed.offset == len(self.text)
         (best,) = completed.completions
-        chars = self.dice.randrange(best.chars + 1)
-        appended = (await self.stream.ask(accept={"chars": chars})).appended
-        self.grow(best.text[: chars or None])
+        tokens = self.dice.randrange(best.token_count + 1)
+        appended = (await self.stream.ask(accept={"tokens": tokens})).appended
+        self.grow(best.text[: tokens or None])
         assert appended.offset == len(self.text)
 
     async def rewind(self) -> None:
@@ -93,7 +93,8 @@ class Client:
         request = ExportSessionRequest(session_id=self.id)
         snapshot = (await self.sessions.ExportSession(request)).snapshot
         await self.stream.ask(close={})
-        imported = await self.sessions.ImportSession(ImportSessionRequest(snapshot=snapshot))
+        taken = ImportSessionRequest(snapshot=snapshot)
+        imported = (await self.sessions.ImportSession(taken)).session
         assert imported.offset == len(self.text)
         await self.attach(imported.session_id)
 
@@ -125,7 +126,7 @@ class Client:
 
     async def attach(self, session_id: str, *, takeover: bool = False) -> operations_pb2.Attached:
         self.id = session_id
-        self.stream = Stream(self.generation.Session())
+        self.stream = Stream(self.generation.StreamSession())
         arguments = {"session_id": session_id, "offset": len(self.text), "takeover": takeover}
         attached = (await self.stream.ask(attach=arguments)).attached
         self.grow(attached.missed.text)
@@ -134,7 +135,7 @@ class Client:
 
     async def compare(self) -> None:
         """Go on like a fresh session that has the same text."""
-        fresh = Stream(self.generation.Session())
+        fresh = Stream(self.generation.StreamSession())
         await fresh.open(seed=SEED)
         await fresh.ask(append={"text": self.text})
         score = {"text": "hello", "log_probabilities": True}

@@ -14,7 +14,7 @@ from cellwire.model_file.manifest import VocabularyFacts
 from cellwire.model_file.vocabulary import Bytes, Tokens, Unknown
 from cellwire.server.errors import InvalidArgument
 from cellwire.server.host.registry import ServedModel
-from cellwire.server.host.settings import settings_of
+from cellwire.server.host.settings import Settings
 from cellwire.server.rpc.daemon import Daemon
 from cellwire.server.rpc.reading import Reader
 from cellwire.v1 import generation_pb2, operations_pb2
@@ -34,7 +34,7 @@ class ShortTexts(Bytes):
 def reader() -> Reader:
     vocabulary = ShortTexts(VocabularyFacts("bytes"))
     model = SimpleNamespace(vocabulary=vocabulary, cell=SimpleNamespace(writes=True))
-    return Reader(cast("ServedModel", model), settings_of(operations_pb2.Open(), vocabulary))
+    return Reader(cast("ServedModel", model), Settings())
 
 
 def bias(symbol: str) -> operations_pb2.LogitBias:
@@ -44,10 +44,10 @@ def bias(symbol: str) -> operations_pb2.LogitBias:
 @pytest.mark.parametrize(
     ("generate", "words"),
     [
-        ({"stop": ["unread"] * 17}, "at most 16"),
-        ({"stop": ["a", ""]}, "none of them empty"),
-        ({"stop": ["a" * 1_000_000]}, "has 1,000,000 characters, .* rewind_window of 64"),
-        ({"stop": ["a" * 65]}, "has 65 characters, .* rewind_window of 64"),
+        ({"stop_strings": ["unread"] * 17}, "16 are the most"),
+        ({"stop_strings": ["a", ""]}, "has an empty string"),
+        ({"stop_strings": ["a" * 1_000_000]}, "has 1,000,000 characters, .* rewind_window of 64"),
+        ({"stop_strings": ["a" * 65]}, "has 65 characters, .* rewind_window of 64"),
         ({"sampling": {"logit_bias": [bias("unread")] * 257}}, "has 257 symbols, and 256 are"),
         ({"sampling": {"logit_bias": [bias("a" * 1_000_000)]}}, "single symbols"),
         ({"sampling": {"logit_bias": [bias("ab")]}}, "single symbols; 'ab' is not one"),
@@ -65,17 +65,17 @@ def test_as_much_as_there_may_be_is_read(reader: Reader) -> None:
     biases = [bias(chr(code)) for code in range(128)]
     message = operations_pb2.Generate(
         max_tokens=1,
-        stop=["a" * 64] * 16,
+        stop_strings=["a" * 64] * 16,
         sampling=operations_pb2.Sampling(logit_bias=biases),
     )
     generate = reader.generate(1, message)
-    assert (len(generate.stop), len(generate.sampling.logit_bias)) == (16, 128)
+    assert (len(generate.stop_strings), len(generate.sampling.logit_bias)) == (16, 128)
 
 
 def test_what_becomes_too_long_is_refused() -> None:
     vocabulary = Bytes(VocabularyFacts("bytes"))
     model = SimpleNamespace(vocabulary=vocabulary, cell=SimpleNamespace(writes=True))
-    settings = settings_of(operations_pb2.Open(), vocabulary)
+    settings = Settings()
     with pytest.raises(InvalidArgument, match="has 1,200,000 characters"):
         Reader(cast("ServedModel", model), settings).append(
             1, operations_pb2.Append(text="世" * 400_000)

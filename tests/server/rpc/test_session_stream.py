@@ -19,6 +19,7 @@ from tests.server.rpc.conftest import (
     timers_of_sessions,
 )
 
+from cellwire.server.engine.commands import Command, GrantTokens
 from cellwire.server.engine.engine import Engine
 from cellwire.server.rpc.daemon import Daemon
 from cellwire.v1 import operations_pb2
@@ -58,7 +59,7 @@ async def test_open_append_generate_close(open_stream: OpenStream) -> None:
         assert len(answer.chunk.log_probabilities) == len(answer.chunk.text)
         offset += len(answer.chunk.text)
     finished = answers[-1].finished
-    assert finished.reason == operations_pb2.FINISH_REASON_MAX_CHARS
+    assert finished.reason == operations_pb2.FINISH_REASON_MAX_TOKENS
     assert (finished.offset, offset, finished.usage.generated_tokens) == (35, 35, 30)
     await stream.send(3, close={})
     assert (await stream.receive()).WhichOneof("answer") == "closed"
@@ -107,13 +108,14 @@ async def test_what_a_generate_call_has_written_may_be_written_ahead_again(
     open_stream: OpenStream, channel: aio.Channel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     granted: dict[str, int] = {}  # by session
-    grant = Engine.grant
+    handle = Engine.handle
 
-    def note_grant(engine: Engine, session_id: str, chars: int) -> None:
-        granted[session_id] = granted.get(session_id, 0) + chars
-        grant(engine, session_id, chars)
+    def note_grant(engine: Engine, command: Command) -> None:
+        if isinstance(command, GrantTokens):
+            granted[command.session_id] = granted.get(command.session_id, 0) + command.tokens
+        handle(engine, command)
 
-    monkeypatch.setattr(Engine, "grant", note_grant)
+    monkeypatch.setattr(Engine, "handle", note_grant)
     chars = 5 * 200  # the daemon's read_ahead_chars
     request = GenerateRequest(
         open=operations_pb2.Open(seed=8),
@@ -262,7 +264,7 @@ async def test_a_close_that_is_refused_closes_nothing(open_stream: OpenStream) -
 
 
 async def test_bytes_that_are_no_message_end_the_stream(channel: aio.Channel) -> None:
-    method: Any = channel.stream_stream("/cellwire.v1.GenerationService/Session")
+    method: Any = channel.stream_stream("/cellwire.v1.GenerationService/StreamSession")
     not_utf_8 = b"\x1a\x04\x0a\x02\xff\xfe"
     for messages in ([not_utf_8], [b"\x12\x00", not_utf_8]):
         call = method()

@@ -12,8 +12,7 @@ from tests.server.rpc.conftest import OpenStream, Stream, running
 from tests.server.tiny_cell import lstm_cell, write_cell
 
 from cellwire.server.host.config import Config
-from cellwire.server.state.snapshot import VERSION, Snapshot, from_bytes, to_bytes
-from cellwire.v1 import operations_pb2
+from cellwire.server.state.snapshot import VERSION, SnapshotFile, from_bytes, to_bytes
 from cellwire.v1.sessions_pb2 import (
     ExportSessionRequest,
     ForkSessionRequest,
@@ -50,9 +49,9 @@ async def test_what_a_session_is_and_does(
 ) -> None:
     stream = open_stream()
     session_id = await open_text(stream)
-    response = await sessions.GetSession(GetSessionRequest(session_id=session_id))
+    response = (await sessions.GetSession(GetSessionRequest(session_id=session_id))).session
     assert (response.offset, response.tail, response.attached) == (len(TEXT), TEXT, True)
-    assert response.model.name == "tiny"
+    assert response.model == "tiny"
 
 
 async def test_an_imported_session_goes_on_bit_for_bit(
@@ -63,15 +62,15 @@ async def test_an_imported_session_goes_on_bit_for_bit(
     before = await stream.generated(5, 30)
     exported = await sessions.ExportSession(ExportSessionRequest(session_id=session_id))
     request = ImportSessionRequest(snapshot=exported.snapshot)
-    copies = [await sessions.ImportSession(request) for _ in range(2)]
+    copies = [(await sessions.ImportSession(request)).session for _ in range(2)]
     assert copies[0].offset == len(TEXT) + 30
     one = await attached(open_stream(), copies[0].session_id)
     other = await attached(open_stream(), copies[1].session_id)
-    assert (await other.ask(rewind={"chars": 64})).rewound.offset == len(TEXT) - 34
+    assert (await other.ask(rewind={"tokens": 64})).rewound.offset == len(TEXT) - 34
     assert (await stream.ask(append={"text": "x"})) == (await one.ask(append={"text": "x"}))
     after = await stream.generated(6, 100)
     assert await one.generated(6, 100) == after
-    assert (await stream.ask(rewind={"chars": 30})) == (await one.ask(rewind={"chars": 30}))
+    assert (await stream.ask(rewind={"tokens": 30})) == (await one.ask(rewind={"tokens": 30}))
     assert await one.generated(7, 50) == await stream.generated(7, 50)
     appended = await other.ask(append={"text": (TEXT + before)[-64:]})
     assert appended.appended.offset == len(TEXT) + 30
@@ -82,8 +81,8 @@ async def test_a_fork_from_outside_is_a_copy(
 ) -> None:
     stream = open_stream()
     session_id = await open_text(stream)
-    request = ForkSessionRequest(session_id=session_id, fork=operations_pb2.Fork(seed=4))
-    forked = (await sessions.ForkSession(request)).forked
+    request = ForkSessionRequest(session_id=session_id, seed=4)
+    forked = (await sessions.ForkSession(request)).session
     assert forked.offset == len(TEXT)
     copy = await attached(open_stream(), forked.session_id)
     assert await copy.generated(5, 60) == await stream.generated(5, 60)
@@ -96,17 +95,17 @@ async def test_an_imported_session_has_one_rewind_window(
     session_id = (await stream.open(seed=4, rewind_window=0)).opened.session_id
     await stream.ask(append={"text": TEXT})
     exported = await sessions.ExportSession(ExportSessionRequest(session_id=session_id))
-    snapshot = from_bytes(exported.snapshot, largest_state=1_000)
-    lie = Snapshot(
+    snapshot = from_bytes(exported.snapshot, max_state_bytes=1_000)
+    lie = SnapshotFile(
         VERSION,
         snapshot.model_sha256,
         {**snapshot.settings, "rewind_window": 1_024},
         snapshot.session,
     )
     imported = await sessions.ImportSession(ImportSessionRequest(snapshot=to_bytes(lie)))
-    copy = await attached(open_stream(), imported.session_id)
+    copy = await attached(open_stream(), imported.session.session_id)
     # With a window of its own for stop strings, this would take back what cannot be taken back.
-    answer = await copy.ask(generate={"max_tokens": 200, "stop": list("abcdefgh")})
+    answer = await copy.ask(generate={"max_tokens": 200, "stop_strings": list("abcdefgh")})
     assert "a rewind_window of 0" in answer.rejected.status.message
 
 

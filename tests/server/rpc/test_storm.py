@@ -10,6 +10,7 @@ import asyncio
 import random
 from typing import Any
 
+from google.protobuf.duration_pb2 import Duration
 from tests.server.rpc.conftest import OpenStream, Stream, answer_of
 
 from cellwire.server.engine.engine import Engine
@@ -23,7 +24,7 @@ def long_operation(dice: random.Random) -> dict[str, Any]:
     return dice.choice(
         [
             {"generate": {"max_tokens": 100_000}},
-            {"generate": {"max_tokens": 100_000, "stop": ["世é"]}},
+            {"generate": {"max_tokens": 100_000, "stop_strings": ["世é"]}},
             {"append": {"text": "hello world " * 1_000}},
             {"score": {"text": "hello world " * 1_000}},
             {"complete": {"beam_width": 8, "max_tokens": 100, "partial_results": True}},
@@ -75,7 +76,7 @@ async def test_a_storm_of_vanishing_clients_leaves_nothing(
 
     async def vanish(seed: int) -> None:
         stream = open_stream()
-        await stream.open(seed=seed, on_disconnect=seed % 4, idle_timeout_s=600)
+        await stream.open(seed=seed, on_disconnect=seed % 5, idle_timeout=Duration(seconds=600))
         await stream.ask(append={"text": "hello"})
         for number in range(10, 10 + dice.randrange(1, 4)):
             await stream.send(number, **long_operation(dice))

@@ -13,12 +13,14 @@ from tests.server.rpc.conftest import OpenStream, is_there, until
 
 from cellwire.server.rpc.daemon import Daemon
 from cellwire.v1 import operations_pb2
-from cellwire.v1.generation_pb2 import SessionRequest, SessionResponse
+from cellwire.v1.generation_pb2 import StreamSessionRequest, StreamSessionResponse
 
 PAUSE = operations_pb2.ON_DISCONNECT_PAUSE
 UNSPECIFIED = operations_pb2.ON_DISCONNECT_UNSPECIFIED
 NOT_UTF_8 = b"\x1a\x04\x0a\x02\xff\xfe"
-TOO_LONG = SessionRequest(append=operations_pb2.Append(text="a" * 17_000_000)).SerializeToString()
+TOO_LONG = StreamSessionRequest(
+    append=operations_pb2.Append(text="a" * 17_000_000)
+).SerializeToString()
 
 
 @pytest.mark.parametrize("kept", [True, False])
@@ -36,11 +38,11 @@ async def test_what_cannot_be_read_breaks_the_stream_and_no_more(
     code: grpc.StatusCode,
     kept: bool,  # noqa: FBT001
 ) -> None:
-    method: Any = channel.stream_stream("/cellwire.v1.GenerationService/Session")
+    method: Any = channel.stream_stream("/cellwire.v1.GenerationService/StreamSession")
     call = method()
     wanted = operations_pb2.Open(on_disconnect=PAUSE if kept else UNSPECIFIED)
-    await call.write(SessionRequest(open=wanted).SerializeToString())
-    opened = SessionResponse.FromString(await call.read()).opened
+    await call.write(StreamSessionRequest(open=wanted).SerializeToString())
+    opened = StreamSessionResponse.FromString(await call.read()).opened
     await call.write(message)
     assert await call.code() is code
     await until(lambda: not daemon._generation._streams)
@@ -50,7 +52,7 @@ async def test_what_cannot_be_read_breaks_the_stream_and_no_more(
 class Gone:
     """The context of a call whose client has gone: a write may be the first to find out."""
 
-    async def write(self, _: SessionResponse) -> None:
+    async def write(self, _: StreamSessionResponse) -> None:
         raise aio.InternalError('Failed "execute_batch"')
 
 

@@ -47,7 +47,7 @@ async def passed_on(stream: Stream) -> None:
 async def taken(daemon: Daemon, session_id: str, operation_id: int) -> None:
     """Wait until a stream has taken the session."""
     live = daemon._sessions.find(session_id)
-    await until(lambda: getattr(live.holder, "_attach_id", 0) == operation_id)
+    await until(lambda: getattr(live.attachment, "_attach_id", 0) == operation_id)
 
 
 async def test_a_stream_is_cut_while_its_first_message_is_written(
@@ -58,7 +58,9 @@ async def test_a_stream_is_cut_while_its_first_message_is_written(
     await take(second, session_id, 2, offset=0)
     await taken(daemon, session_id, 2)
     live = daemon._sessions.find(session_id)
-    await until(lambda: getattr(live.holder, "_attach", 0) is None)  # so it writes what was missed
+    await until(
+        lambda: getattr(live.attachment, "_attach", 0) is None
+    )  # so it writes what was missed
     await take(third, session_id, 3)
     assert (await third.receive()).attached.offset == 30_000
     assert await second.end() == TAKEN
@@ -120,7 +122,7 @@ async def test_an_attach_that_fails_leaves_the_answers_to_the_next(
         await first.send(2, generate={"max_tokens": 20})
         await passed_on(first)
         first.call.cancel()
-        await until(lambda: live.holder is None)
+        await until(lambda: live.attachment is None)
     await until(lambda: bool(live.outbox.unread))
     await second.send(attach={"session_id": session_id, "offset": 999})
     assert await second.call.code() is grpc.StatusCode.OUT_OF_RANGE
@@ -154,7 +156,7 @@ async def test_the_end_of_a_stream_is_no_operation(
     await first.send(2, generate={"max_tokens": 1_000_000})
     await first.call.done_writing()
     (model,) = daemon.registry
-    while not await answer_of(model, lambda e: e._sessions[session_id]._waiting.closing):
+    while not await answer_of(model, lambda e: e._sessions.find(session_id)._queue.closing):
         pass
     assert list((await described(channel, session_id)).operation_ids) == [2]
     await take(second, session_id)

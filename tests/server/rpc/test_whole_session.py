@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from grpc import aio
 from tests.server.rpc.conftest import OpenStream, Stream, holding_up, text_of
 
@@ -44,14 +45,14 @@ async def test_a_rewound_session_is_one_that_was_never_longer(fresh: Fresh) -> N
     text = "hello world" + await writes(stream, 60)
     for back in (1, 3, 20, 30):  # 54 of a window of 64
         text = text[: len(text) - back]
-        assert (await stream.ask(rewind={"chars": back})).rewound.offset == len(text)
+        assert (await stream.ask(rewind={"tokens": back})).rewound.offset == len(text)
         assert await writes(stream, 5) == await writes(await fresh(text), 5)
         assert (await stream.ask(rewind={"offset": len(text)})).rewound.offset == len(text)
 
 
 async def test_a_rewind_beyond_the_window_says_how_far_it_can_go(fresh: Fresh) -> None:
     stream = await fresh("a" * 100)
-    rejected = (await stream.ask(rewind={"chars": 65})).rejected.status
+    rejected = (await stream.ask(rewind={"tokens": 65})).rejected.status
     assert rejected.code == grpc.StatusCode.OUT_OF_RANGE.value[0]
     assert "rewound to 36 at the earliest" in rejected.message
     assert (await stream.ask(rewind={"offset": 36})).rewound.offset == 36
@@ -60,26 +61,26 @@ async def test_a_rewind_beyond_the_window_says_how_far_it_can_go(fresh: Fresh) -
 
 async def test_a_completion_is_scored_as_its_append_would_be(fresh: Fresh) -> None:
     stream = await fresh("hello wor")
-    answer = await stream.ask(complete={"beam_width": 4, "completions": 3, "max_tokens": 6})
+    answer = await stream.ask(complete={"beam_width": 4, "completion_count": 3, "max_tokens": 6})
     completions = answer.completed.completions
     assert answer.completed.offset == 9
     assert len(completions) == 3
     for completion in completions:
         appended = await (await fresh("hello wor")).ask(append={"text": completion.text})
         assert completion.log_probability == appended.appended.log_probability
-        assert completion.chars == len(completion.text) == 6
+        assert completion.token_count == len(completion.text) == 6
     greedy = await writes(await fresh("hello wor"), 6, temperature=0)
     least = (await (await fresh("hello wor")).ask(append={"text": greedy})).appended
     assert completions[0].log_probability >= least.log_probability
     assert await writes(stream) == await writes(await fresh("hello wor"))
 
 
-@pytest.mark.parametrize("chars", [0, 1, 4])
-async def test_accepting_is_appending(fresh: Fresh, chars: int) -> None:
+@pytest.mark.parametrize("tokens", [0, 1, 4])
+async def test_accepting_is_appending(fresh: Fresh, tokens: int) -> None:
     stream = await fresh("hello wor")
     answer = await stream.ask(complete={"max_tokens": 6})
-    text = answer.completed.completions[0].text[: chars or None]
-    appended = (await stream.ask(accept={"chars": chars})).appended
+    text = answer.completed.completions[0].text[: tokens or None]
+    appended = (await stream.ask(accept={"tokens": tokens})).appended
     other = await fresh("hello wor")
     assert appended == (await other.ask(append={"text": text})).appended
     assert await writes(stream) == await writes(other)
@@ -92,7 +93,7 @@ async def test_completions_end_with_words_and_lines(fresh: Fresh) -> None:
     word = operations_pb2.COMPLETION_END_WORD
     completions = (
         await stream.ask(
-            complete={"beam_width": 20, "completions": 20, "max_tokens": 9, "end": word}
+            complete={"beam_width": 20, "completion_count": 20, "max_tokens": 9, "end": word}
         )
     ).completed.completions
     ended = [completion.text for completion in completions if completion.ended]
@@ -102,7 +103,7 @@ async def test_completions_end_with_words_and_lines(fresh: Fresh) -> None:
     line = operations_pb2.COMPLETION_END_LINE
     completions = (
         await stream.ask(
-            complete={"beam_width": 20, "completions": 20, "max_tokens": 9, "end": line}
+            complete={"beam_width": 20, "completion_count": 20, "max_tokens": 9, "end": line}
         )
     ).completed.completions
     assert all(c.ended == c.text.endswith("\n") for c in completions)
@@ -131,7 +132,7 @@ async def test_a_fork_goes_its_own_way(fresh: Fresh, open_stream: OpenStream) ->
     await child.send(0, attach={"session_id": forked.session_id})
     attached = (await child.receive()).attached
     assert attached.offset == 11
-    assert (await child.ask(rewind={"chars": 5})).rewound.offset == 6
+    assert (await child.ask(rewind={"tokens": 5})).rewound.offset == 6
     other = open_stream()
     await other.open(seed=9)
     await other.ask(append={"text": "hello "})
@@ -158,7 +159,7 @@ async def test_a_score_is_what_an_append_reports(fresh: Fresh, channel: aio.Chan
 
 
 async def test_complete_without_a_session_is_the_same(fresh: Fresh, channel: aio.Channel) -> None:
-    arguments = {"beam_width": 3, "completions": 2, "max_tokens": 5}
+    arguments = {"beam_width": 3, "completion_count": 2, "max_tokens": 5}
     stream = await fresh("hello wor")
     request = CompleteRequest(
         prompt=operations_pb2.Append(text="hello wor"),
@@ -187,12 +188,12 @@ async def test_stop_strings_end_a_text_before_them(fresh: Fresh) -> None:
     stop = whole[50:52]
     before = whole[: whole.index(stop)]
     stream = await fresh("hello ")
-    await stream.send(1, generate={"max_tokens": 200, "stop": [stop]})
+    await stream.send(1, generate={"max_tokens": 200, "stop_strings": [stop]})
     answers = await stream.until("finished")
     finished = answers[-1].finished
     assert text_of(answers) == before
     assert finished.reason == operations_pb2.FINISH_REASON_STOP
-    assert finished.stop == stop
+    assert finished.stop_string == stop
     assert finished.offset == 6 + len(before)
     assert await writes(stream) == await writes(await fresh("hello " + before))
 
@@ -201,7 +202,7 @@ async def test_what_never_stops_comes_whole(fresh: Fresh) -> None:
     whole = await writes(await fresh("hello "), 200)
     stream = await fresh("hello ")
     almost = [whole[i : i + 3] + "世世" for i in (3, 40, 197)]
-    answers_text = await stream.generated(1, 200, stop=almost)
+    answers_text = await stream.generated(1, 200, stop_strings=almost)
     assert answers_text == whole
 
 
@@ -243,8 +244,8 @@ async def test_alternatives_begin_with_the_likeliest(fresh: Fresh) -> None:
 
 
 BAD = [
-    ({"generate": {"max_tokens": 1, "stop": ["a" * 65]}}, "rewind_window of 64"),
-    ({"generate": {"max_tokens": 1, "stop": [""]}}, "none of them empty"),
+    ({"generate": {"max_tokens": 1, "stop_strings": ["a" * 65]}}, "rewind_window of 64"),
+    ({"generate": {"max_tokens": 1, "stop_strings": [""]}}, "has an empty string"),
     ({"generate": {"max_tokens": 1, "top_alternatives": 21}}, "top_alternatives is 21"),
     ({"generate": {"max_tokens": 1, "sampling": {"top_p": 0.0}}}, "top_p is 0"),
     ({"generate": {"max_tokens": 1, "sampling": {"min_p": 2.0}}}, "min_p is 2"),
@@ -254,7 +255,7 @@ BAD = [
         "single symbols",
     ),
     ({"complete": {"beam_width": 65}}, "beam_width is 65"),
-    ({"complete": {"beam_width": 2, "completions": 3}}, "completions is 3"),
+    ({"complete": {"beam_width": 2, "completion_count": 3}}, "completion_count is 3"),
     ({"complete": {"max_tokens": 5000}}, "max_tokens is 5000"),
     ({"complete": {"length_penalty": float("nan")}}, "length_penalty is nan"),
     ({"complete": {"end": 77}}, "end 77"),
@@ -282,7 +283,7 @@ async def test_a_bad_operation_fails_alone(
     ("settings", "words"),
     [
         ({"rewind_window": 1025}, "rewind_window is 1025"),
-        ({"idle_timeout_s": 10_000_000}, "idle_timeout_s is 10000000"),
+        ({"idle_timeout": Duration(seconds=10_000_000)}, "idle_timeout is 10000000"),
         ({"unknown_symbols": 9}, "unknown_symbols 9"),
         ({"on_disconnect": 9}, "on_disconnect 9"),
         ({"unknown_symbols": operations_pb2.UNKNOWN_SYMBOLS_REPLACE}, "no symbol to put"),

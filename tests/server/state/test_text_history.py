@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from cellwire.server.state.state_history import MAX_WINDOW
-from cellwire.server.state.text_history import MOST_REMEMBERED, REMEMBERED, TextHistory
+from cellwire.server.state.rewind_window import MAX_WINDOW
+from cellwire.server.state.text_history import MAX_REMEMBERED, REMEMBERED, TextHistory
 
 
 def test_only_what_is_far_back_is_forgotten() -> None:
     history = TextHistory()
-    whole = [place % 251 for place in range(MOST_REMEMBERED + REMEMBERED // 2)]
+    whole = [place % 251 for place in range(MAX_REMEMBERED + REMEMBERED // 2)]
     for length, token in enumerate(whole, start=1):
         history.extend([token])
         assert len(history) == length
@@ -40,7 +40,7 @@ def test_a_copy_goes_its_own_way() -> None:
 
 def test_a_rewind_leaves_as_much_remembered_as_is_promised() -> None:
     history = TextHistory()
-    history.extend([1] * MOST_REMEMBERED)
+    history.extend([1] * MAX_REMEMBERED)
     assert history.start == 0
     history.extend([1])
     history.truncate(len(history) - MAX_WINDOW)

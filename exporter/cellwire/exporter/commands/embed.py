@@ -10,7 +10,7 @@ import typer
 from cellwire.exporter.commands.console import one_line_errors
 
 if TYPE_CHECKING:
-    from cellwire.exporter.vectors import Vectors
+    from cellwire.exporter.data.vectors import Vectors
 
 _WORDS_OF_AN_ANALOGY = 3
 
@@ -60,12 +60,12 @@ def _check(question: str, words: list[str], vectors: Path | None, run: Path | No
 
 def _vectors(path: Path | None, run: Path | None) -> Vectors:
     """Read those asked for, or the committed ones."""
+    from cellwire.exporter.data.vectors import COMMITTED, Vectors
     from cellwire.exporter.errors import VectorsError
-    from cellwire.exporter.vectors import COMMITTED, Vectors
 
     if run:
-        from cellwire.exporter.learnt import learnt_vectors
-        from cellwire.exporter.run import Run
+        from cellwire.exporter.runs.run_folder import Run
+        from cellwire.exporter.runs.word_vectors import learnt_vectors
 
         return learnt_vectors(Run.open(run))
     if path is None and not COMMITTED.is_file():

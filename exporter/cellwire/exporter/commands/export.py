@@ -14,7 +14,7 @@ import typer
 from cellwire.exporter.commands.console import console, one_line_errors
 
 if TYPE_CHECKING:
-    from cellwire.exporter.manifest import Manifest
+    from cellwire.exporter.export.manifest import Manifest
 
 
 def export(
@@ -38,8 +38,8 @@ def export(
     Before anything is written, the file's model is proven equal to the trained one.
     """
     with one_line_errors():
-        from cellwire.exporter.export import export_run
-        from cellwire.exporter.run import Run
+        from cellwire.exporter.export.export_run import export_run
+        from cellwire.exporter.runs.run_folder import Run
 
         written = export_run(Run.open(run), model, weights=weights, checkpoint=checkpoint)
         console.print(

@@ -15,7 +15,7 @@ from cellwire.exporter.commands.console import console, one_line_errors
 from cellwire.exporter.errors import RecipeError
 
 if TYPE_CHECKING:
-    from cellwire.exporter.train import Training
+    from cellwire.exporter.training.training import Training
 
 
 def train(
@@ -87,11 +87,11 @@ def train(
     wanted = [f"{key}={value}" for key, value in short.items() if value is not None]
     wanted += settings or []
     with one_line_errors():
-        from cellwire.exporter.begin import begin, go_on
-        from cellwire.exporter.compute import Compute
-        from cellwire.exporter.corpus import Corpus
-        from cellwire.exporter.recipe_file import read_recipe
-        from cellwire.exporter.run import Run
+        from cellwire.exporter.data.corpus import Corpus
+        from cellwire.exporter.recipe.recipe_file import read_recipe
+        from cellwire.exporter.runs.run_folder import Run
+        from cellwire.exporter.training.compute import Compute
+        from cellwire.exporter.training.start import begin, go_on
 
         compute = Compute.chosen(device, precision)
         if resume:
@@ -126,7 +126,7 @@ def introduction(training: Training) -> str:
     else:
         amount = symbols
         batch = f"{settings.batches.lanes} x {settings.batches.window} {settings.data.symbols}"
-    parameters = training.network.parameters_count
+    parameters = training.network.parameter_count
     size = f"{settings.network.layers} x {settings.network.hidden} {settings.network.cell}"
     labels = f"; labels: {', '.join(config.labels)}" if config.labels else ""
     return (
@@ -139,7 +139,7 @@ def introduction(training: Training) -> str:
 
 def _train(training: Training) -> None:
     """Train to the end, and show it on the terminal."""
-    from cellwire.exporter.display import TrainingDisplay
+    from cellwire.exporter.report.display import TrainingDisplay
 
     with TrainingDisplay(console, training.steps, training.config.unit) as display:
         training.run(display.show, display.tell)
@@ -147,9 +147,9 @@ def _train(training: Training) -> None:
 
 def _conclude(training: Training) -> None:
     """Draw the curves, say what the losses mean, and what to do next."""
-    from cellwire.exporter.curves import drawn_as_text, write_png
-    from cellwire.exporter.run import BEST, CURVES
-    from cellwire.exporter.verdict import Losses, verdict
+    from cellwire.exporter.report.curves import drawn_as_text, write_png
+    from cellwire.exporter.report.verdict import Losses, verdict
+    from cellwire.exporter.runs.run_folder import BEST, CURVES
 
     run, config = training.run_folder, training.config
     checkpoints = list(run.progress())

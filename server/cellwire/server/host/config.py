@@ -10,7 +10,7 @@ from cellwire.model_file.cell import BUILT_IN_MODEL
 from cellwire.server.runtime.device import Provider
 from cellwire.server.session.operation_queue import Limits
 from cellwire.server.session.operations import MAX_BEAM_WIDTH
-from cellwire.server.state.state_history import DEFAULT_WINDOW, slots_for
+from cellwire.server.state.rewind_window import DEFAULT_WINDOW, slots_for
 
 # A message may be larger than the largest append, so that an append that is too long is refused by
 # us, and alone, not by gRPC together with its stream.

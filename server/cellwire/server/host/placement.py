@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from cellwire.server.errors import NoCuda
 from cellwire.server.runtime.cuda import Card, find_card
 from cellwire.server.runtime.device import CPU, Device, Provider
-from cellwire.server.state.state_history import DEFAULT_WINDOW, slots_for
+from cellwire.server.state.rewind_window import DEFAULT_WINDOW, slots_for
 
 _GIB = 2**30
 # Of a card's free memory. The rest is for weights, CUDA graphs, and ONNX Runtime's way to ask for

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +61,7 @@ class Registry:
         self._deliver = deliver
         self._on_crash = on_crash
         self._models: dict[str, ServedModel] = {}
+        self.edition = _new_edition()  # of the list of models: another one after each change
         for path in config.models:
             if path.stem in self._models:
                 raise BadModel(
@@ -114,6 +116,7 @@ class Registry:
             raise AlreadyExists(f"a model named {model.name!r} is being served; unload it first")
         model.loop.start()
         self._models[model.name] = model
+        self.edition = _new_edition()
 
     def remove(self, name: str) -> ServedModel:
         """Serve a model no longer; whoever calls ends its sessions, and stops its thread.
@@ -124,6 +127,7 @@ class Registry:
         model = self.find(name)
         if not name or model is self.find(""):
             raise FailedPrecondition(f"{model.name!r} is the default model, and stays")
+        self.edition = _new_edition()
         return self._models.pop(name)
 
     def _folder(self) -> Path:
@@ -166,3 +170,7 @@ class Registry:
         config = self._config
         execution = Execution.on(device, config.threads, fixed_batch=config.fixed_batch)
         return Runtime(cell, slots, config.max_batch, execution)
+
+
+def _new_edition() -> str:
+    return secrets.token_hex(8)

@@ -1,44 +1,45 @@
-"""A session of an engine, as the event loop's side holds it."""
+"""The event loop's side of a session: the call attached to it, its expiry, and its outbox."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
 from cellwire.server.engine import commands
 from cellwire.server.errors import Aborted, CellwireError, FailedPrecondition
+from cellwire.server.host.expiry import Expiry
 from cellwire.server.host.outbox import Outbox
 from cellwire.server.host.registry import ServedModel
-from cellwire.server.host.settings import Settings
-from cellwire.server.rpc.models import model_message
+from cellwire.server.host.settings import OnDisconnect, Settings
 from cellwire.server.session.events import Closed, Event, Written
 from cellwire.server.session.operations import Operation
 from cellwire.server.state.text_history import REMEMBERED
-from cellwire.v1 import operations_pb2
-from cellwire.v1.operations_pb2 import OnDisconnect
 
 
 class Attachment(Protocol):
-    """A call that reads a session's events."""
+    """The call that is attached to a session and reads its events."""
 
-    def abort_stream(self, error: CellwireError) -> None:
-        """End with the status of an error, whatever there is still to write."""
+    def abort(self, error: CellwireError) -> None:
+        """End the call with the status of an error, even if events are left to write."""
 
 
-class Home(Protocol):
-    """Where sessions are found by their ids."""
+class Directory(Protocol):
+    """Finds sessions by their ids."""
 
     @property
     def draining(self) -> bool:
-        """Whether no session may stay that nobody is attached to."""
+        """Whether a session ends as soon as no call is attached to it."""
 
-    def forget(self, live: SessionHandle) -> None:
-        """Let a session not be found any more."""
+    def forget(self, session: SessionHandle) -> None:
+        """Find this session no longer."""
 
 
 class SessionHandle:
-    """What a stream or a unary call does to its session; every method only leaves word of it."""
+    """Passes a call's operations on to a session, and keeps the session's events for the call.
+
+    At most one call is attached at a time. While none is, `expiry` runs. Used in the event loop
+    only; no method waits for the engine, except `events`.
+    """
 
     def __init__(
         self,
@@ -46,29 +47,22 @@ class SessionHandle:
         model: ServedModel,
         seed: int,
         settings: Settings,
-        home: Home,
+        directory: Directory,
     ) -> None:
         self.id = session_id
         self.model = model
         self.seed = seed
         self.settings = settings
-        self.holder: Attachment | None = None
+        self.attachment: Attachment | None = None
         self.outbox = Outbox()
-        self._home = home
-        self._expiry: asyncio.TimerHandle | None = None
-        self._gone = False
+        self.expiry = Expiry(self.end)
+        self._directory = directory
+        self._closed = False
 
     @property
-    def opened(self) -> operations_pb2.Opened:
-        """The answer to Open."""
-        return operations_pb2.Opened(
-            session_id=self.id, model=model_message(self.model), seed=self.seed
-        )
-
-    @property
-    def waits_for_a_holder(self) -> bool:
-        """Whether it will end of itself unless somebody attaches."""
-        return self._expiry is not None
+    def draining(self) -> bool:
+        """Whether the daemon is shutting down."""
+        return self._directory.draining
 
     async def events(self) -> list[Event]:
         """Wait for events, and take all there are."""
@@ -77,94 +71,90 @@ class SessionHandle:
         return self.outbox.take()
 
     def submit(self, operation: Operation) -> None:
-        """Let the session carry out an operation after those before it."""
+        """Queue an operation behind those the session has."""
         self.post(commands.SubmitOperation(self.id, operation))
 
-    def finish(self) -> None:
-        """Let go of the session after the operations it has; it ends unless it is to be kept."""
-        kept = self.settings.on_disconnect != OnDisconnect.ON_DISCONNECT_UNSPECIFIED
-        keep = kept and not self._home.draining
-        self.post(commands.FinishSession(self.id, keep))
-
     def cancel(self, operation_id: int, target: int) -> None:
-        """End an operation."""
+        """End the operation `target` early; `operation_id` is that of the cancel."""
         self.post(commands.CancelOperation(self.id, operation_id, target))
 
-    def grant_again(self, written: Sequence[Written]) -> None:
-        """Let the session generate as much more as has been written to the client."""
-        self._grant(sum(len(event.tokens) for event in written))
+    def finish(self) -> None:
+        """Finish the session's operations, then keep it or delete it as its settings say.
 
-    def _grant(self, tokens: int) -> None:
+        While the daemon drains, no session is kept.
+        """
+        keep = self.settings.on_disconnect is not OnDisconnect.DELETE and not self.draining
+        self.post(commands.FinishSession(self.id, keep))
+
+    def grant_again(self, written: Sequence[Written]) -> None:
+        """Let the session generate as many more tokens as have been written to the client."""
+        tokens = sum(len(event.tokens) for event in written)
         self.post(commands.GrantTokens(self.id, tokens))
 
     def post(self, command: commands.Command) -> None:
-        """Let the engine's thread carry out a command."""
+        """Queue a command for the engine's thread."""
         self.model.loop.post(command)
 
-    def take(self, holder: Attachment, *, takeover: bool = False) -> bool:
-        """Make a call the one that reads the session; WrongState if it has one already.
+    def attach(self, attachment: Attachment, *, takeover: bool = False) -> bool:
+        """Attach a call; FailedPrecondition if another is attached, unless it is taken over.
 
-        True if it was taken from another.
+        True if another call was attached; it is aborted.
         """
-        evicted = self.holder
+        evicted = self.attachment
         if evicted is not None:
             if not takeover:
                 raise FailedPrecondition(
                     "another stream is attached to the session; takeover takes it"
                 )
-            evicted.abort_stream(Aborted("another stream has taken the session over"))
-        self.holder = holder
+            evicted.abort(Aborted("another stream has taken the session over"))
+        self.attachment = attachment
         self.outbox.keep_text()
-        if self._expiry is not None:
-            self._expiry.cancel()
-            self._expiry = None
+        self.expiry.stop()
         return evicted is not None
 
-    def detach(self, holder: Attachment, *, broken: bool) -> None:
-        """Leave the session to whoever attaches next, as its open said for a broken stream."""
-        if self._gone or self.holder is not holder:
-            return
-        self.holder = None
-        if broken and not self._survives():
-            self.end()
-            return
-        self.outbox.drop_text()
-        self.expire_later()
+    def detach(self, attachment: Attachment, *, broken: bool) -> None:
+        """Leave the session without a call; if `broken`, as its `on_disconnect` says.
 
-    def _survives(self) -> bool:
-        """Do what is to be done when a stream breaks; False if the session is to end."""
+        No effect after the session was closed, or taken over by another call.
+        """
+        if self._closed or self.attachment is not attachment:
+            return
+        self.attachment = None
+        if broken:
+            self._disconnect()
+        if not self._closed:
+            self.outbox.drop_text()
+            self.wait_for_attach()
+
+    def _disconnect(self) -> None:
         match self.settings.on_disconnect:
-            case OnDisconnect.ON_DISCONNECT_STOP:
+            case OnDisconnect.DELETE:
+                self.end()
+            case OnDisconnect.CANCEL:
                 self.post(commands.CancelAll(self.id))
-            case OnDisconnect.ON_DISCONNECT_PAUSE:
+            case OnDisconnect.PAUSE:
                 self.post(commands.HoldSession(self.id))
-            case OnDisconnect.ON_DISCONNECT_CONTINUE:
-                self._grant(REMEMBERED)
-            case _:
-                return False
-        return True
+            case OnDisconnect.CONTINUE:
+                self.post(commands.GrantTokens(self.id, REMEMBERED))
 
-    def expire_later(self) -> None:
-        """End the session after its idle timeout, unless somebody takes it."""
-        if self._gone:  # a timer would keep it, and its model, for nothing
+    def wait_for_attach(self) -> None:
+        """Keep the session for its idle timeout, or until a call attaches; not while draining."""
+        if self._closed:  # a timer would keep it and its model in memory
             return
-        if self._home.draining:
+        if self.draining:
             self.end()
-            return
-        loop = asyncio.get_running_loop()
-        self._expiry = loop.call_later(self.settings.idle_timeout_s, self.end)
+        else:
+            self.expiry.start(self.settings.idle_timeout_s)
 
     def end(self, error: CellwireError | None = None) -> None:
-        """Close the session at once, and forget it; a call that reads it hears why."""
+        """Close the session at once, whatever it is doing; an attached call ends with `error`."""
         self.post(commands.CloseSession(self.id))
         if error is not None:
             self.outbox.put(Closed(self.id, None, error))
         self.mark_closed()
 
     def mark_closed(self) -> None:
-        """Forget the session: its engine has closed it."""
-        self._gone = True
-        if self._expiry is not None:
-            self._expiry.cancel()
-            self._expiry = None
-        self._home.forget(self)
+        """Forget the session: its engine has closed it, or is about to."""
+        self._closed = True
+        self.expiry.stop()
+        self._directory.forget(self)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any, TypeVar
 
@@ -12,7 +13,7 @@ from grpc import aio
 from cellwire.server.errors import FailedPrecondition, InvalidArgument, Unavailable
 from cellwire.server.host.session_directory import SessionDirectory
 from cellwire.server.host.session_handle import SessionHandle
-from cellwire.server.rpc.reading import Reader, read
+from cellwire.server.rpc.reading import Reader, read, read_seed, read_settings
 from cellwire.server.rpc.requests import readable
 from cellwire.server.rpc.responses import write
 from cellwire.server.rpc.session_stream import SessionStream
@@ -39,10 +40,11 @@ from cellwire.v1.generation_pb2 import (
     GenerateResponse,
     ScoreRequest,
     ScoreResponse,
-    SessionRequest,
-    SessionResponse,
+    StreamSessionRequest,
+    StreamSessionResponse,
 )
 from cellwire.v1.generation_pb2_grpc import GenerationServiceServicer
+from cellwire.v1.operations_pb2 import Open
 
 _FIRST_MESSAGE_TIMEOUT_S = 60.0
 
@@ -68,10 +70,10 @@ class GenerationService(GenerationServiceServicer):
 
     # grpc.aio also takes a coroutine that writes for itself; the stubs do not say so.
     @with_status
-    async def Session(  # type: ignore[override]
+    async def StreamSession(  # type: ignore[override]
         self,
-        request_iterator: AsyncIterator[SessionRequest],
-        context: aio.ServicerContext[SessionRequest, SessionResponse],
+        request_iterator: AsyncIterator[StreamSessionRequest],
+        context: aio.ServicerContext[StreamSessionRequest, StreamSessionResponse],
     ) -> None:
         """Serve one stream: of a new session, or of one to attach to."""
         request = await self._first(request_iterator)
@@ -79,7 +81,7 @@ class GenerationService(GenerationServiceServicer):
         if attach is not None:
             live = self._sessions.find(attach.session_id)
         else:
-            live = self._sessions.open(request.operation_id, request.open)
+            live = self._open(request.open, request.operation_id)
         stream = SessionStream(live, request_iterator, context)
         self._streams.add(stream)
         try:
@@ -87,7 +89,17 @@ class GenerationService(GenerationServiceServicer):
         finally:
             self._streams.discard(stream)
 
-    async def _first(self, requests: AsyncIterator[SessionRequest]) -> SessionRequest:
+    def _open(self, message: Open, operation_id: int) -> SessionHandle:
+        model = self._sessions.registry.find(message.model)
+        return self._sessions.open(
+            model, read_seed(message), read_settings(message), operation_id=operation_id
+        )
+
+    def _open_for_one_call(self, message: Open) -> AbstractAsyncContextManager[SessionHandle]:
+        model = self._sessions.registry.find(message.model)
+        return self._sessions.open_for_one_call(model, read_seed(message), read_settings(message))
+
+    async def _first(self, requests: AsyncIterator[StreamSessionRequest]) -> StreamSessionRequest:
         """Return the first message, an open or an attach; CellwireError if none comes in time."""
         timeout_s = 0 if self._sessions.draining else _FIRST_MESSAGE_TIMEOUT_S
         patience = asyncio.timeout(timeout_s)
@@ -116,7 +128,7 @@ class GenerationService(GenerationServiceServicer):
         context: aio.ServicerContext[GenerateRequest, GenerateResponse],
     ) -> None:
         """Serve one generation."""
-        async with self._sessions.for_one_call(request.open) as live:
+        async with self._open_for_one_call(request.open) as live:
             reader, writer = Reader(live.model, live.settings), Writer(live.model)
             append = await read(partial(reader.append, 1), request.prompt)
             generate = await read(partial(reader.generate, 2), request.generate)
@@ -138,7 +150,7 @@ class GenerationService(GenerationServiceServicer):
         self, request: CompleteRequest, context: aio.ServicerContext[Any, Any]
     ) -> CompleteResponse:
         """Complete one text."""
-        async with self._sessions.for_one_call(request.open) as live:
+        async with self._open_for_one_call(request.open) as live:
             reader, writer = Reader(live.model, live.settings), Writer(live.model)
             live.submit(await read(partial(reader.append, 1), request.prompt))
             request.complete.partial_results = False  # there is only one answer
@@ -151,7 +163,7 @@ class GenerationService(GenerationServiceServicer):
         self, request: ScoreRequest, context: aio.ServicerContext[Any, Any]
     ) -> ScoreResponse:
         """Score one text."""
-        async with self._sessions.for_one_call(request.open) as live:
+        async with self._open_for_one_call(request.open) as live:
             reader = Reader(live.model, live.settings)
             if request.HasField("prompt"):
                 live.submit(await read(partial(reader.append, 1), request.prompt))
@@ -163,9 +175,9 @@ class GenerationService(GenerationServiceServicer):
         self, request: ClassifyRequest, context: aio.ServicerContext[Any, Any]
     ) -> ClassifyResponse:
         """Classify one text."""
-        async with self._sessions.for_one_call(request.open) as live:
+        async with self._open_for_one_call(request.open) as live:
             reader, writer = Reader(live.model, live.settings), Writer(live.model)
-            live.submit(await read(partial(reader.append, 1), request.text))
+            live.submit(await read(partial(reader.append, 1), request.prompt))
             live.submit(reader.classify(2))
             classified = await _first_of(Classified, live)
             return ClassifyResponse(classified=writer.classified(classified))

@@ -1,32 +1,32 @@
-"""What clients are told of a model."""
+"""The contract's description of a model."""
 
 from __future__ import annotations
 
 from cellwire.model_file.manifest import VocabularyFacts
 from cellwire.server.host.registry import ServedModel
-from cellwire.v1 import models_pb2
+from cellwire.v1.models_pb2 import Model, Training, Vocabulary
 
 
-def model_message(model: ServedModel) -> models_pb2.Model:
-    """Return a model's description."""
+def model_message(model: ServedModel, *, full: bool = False) -> Model:
+    """Return a model's description; the symbols of its vocabulary are in the full one only."""
     manifest = model.cell.manifest
-    message = models_pb2.Model(
+    message = Model(
         name=model.name,
         sha256=model.cell.sha256,
-        cell=manifest.cell.kind,
-        layers=manifest.cell.layers,
-        hidden=manifest.cell.hidden,
-        vocabulary=_vocabulary(manifest.vocabulary),
+        cell_kind=manifest.cell.kind,
+        layer_count=manifest.cell.layers,
+        hidden_size=manifest.cell.hidden,
+        vocabulary=_vocabulary_message(manifest.vocabulary, full=full),
         state_bytes=model.cell.state_bytes,
         provider=model.provider,
         labels=manifest.labels,
-        writes=model.cell.writes,
+        generates=model.cell.writes,
     )
     if training := manifest.training:
         message.training.CopyFrom(
-            models_pb2.Training(
+            Training(
                 corpus=training.corpus,
-                steps=training.steps,
+                step_count=training.steps,
                 validation_bits_per_character=training.validation_bits_per_character,
                 parity_error=training.parity_error,
             )
@@ -34,16 +34,22 @@ def model_message(model: ServedModel) -> models_pb2.Model:
     return message
 
 
-def _vocabulary(facts: VocabularyFacts) -> models_pb2.Vocabulary:
-    message = models_pb2.Vocabulary(
-        unknown=facts.unknown, lower_case=facts.lower_case, unicode_form=facts.unicode_form
+def _vocabulary_message(facts: VocabularyFacts, *, full: bool) -> Vocabulary:
+    message = Vocabulary(
+        size=facts.size,
+        unknown_symbol=facts.unknown,
+        lower_case=facts.lower_case,
+        unicode_form=facts.unicode_form,
     )
+    symbols = facts.symbols if full else ()
     match facts.kind:
         case "characters":
-            message.characters.symbols.extend(facts.symbols)
+            message.characters.SetInParent()
+            message.characters.symbols.extend(symbols)
         case "bytes":
             message.bytes.SetInParent()
         case "words":
-            message.words.symbols.extend(facts.symbols)
+            message.words.symbols.extend(symbols)
             message.words.separator = facts.separator
+            message.words.SetInParent()
     return message

@@ -1,4 +1,4 @@
-"""ModelsService: which models are served."""
+"""ModelsService: the models that are served."""
 
 from __future__ import annotations
 
@@ -7,11 +7,16 @@ from typing import Any
 
 from grpc import aio
 
-from cellwire.server.errors import Aborted
+from cellwire.server.errors import Aborted, InvalidArgument
 from cellwire.server.host.session_directory import SessionDirectory
 from cellwire.server.rpc.models import model_message
 from cellwire.server.rpc.status import with_status
 from cellwire.v1.models_pb2 import (
+    MODEL_VIEW_BASIC,
+    MODEL_VIEW_FULL,
+    MODEL_VIEW_UNSPECIFIED,
+    GetModelRequest,
+    GetModelResponse,
     ListModelsRequest,
     ListModelsResponse,
     LoadModelRequest,
@@ -21,28 +26,62 @@ from cellwire.v1.models_pb2 import (
 )
 from cellwire.v1.models_pb2_grpc import ModelsServiceServicer
 
+_DEFAULT_PAGE_SIZE = 100
+_MAX_PAGE_SIZE = 1_000
+
+_FULL: dict[int, bool] = {
+    MODEL_VIEW_UNSPECIFIED: False,
+    MODEL_VIEW_BASIC: False,
+    MODEL_VIEW_FULL: True,
+}
+
 Context = aio.ServicerContext[Any, Any]
 
 
 class ModelsService(ModelsServiceServicer):
-    """Tells what is in a registry, and changes it."""
+    """Describes the models of a registry, loads and unloads them."""
 
     def __init__(self, sessions: SessionDirectory) -> None:
         self._sessions = sessions
         self._registry = sessions.registry
 
-    async def ListModels(
-        self,
-        request: ListModelsRequest,  # it asks for everything
-        context: Context,
-    ) -> ListModelsResponse:
-        """Return every model, the default first."""
-        return ListModelsResponse(models=[model_message(model) for model in self._registry])
+    @with_status
+    async def GetModel(self, request: GetModelRequest, context: Context) -> GetModelResponse:
+        """Return one model."""
+        model = self._registry.find(request.name)
+        return GetModelResponse(model=model_message(model, full=_is_full(request.view)))
+
+    @with_status
+    async def ListModels(self, request: ListModelsRequest, context: Context) -> ListModelsResponse:
+        """Return a page of the models, the default first."""
+        full = _is_full(request.view)
+        if request.page_size < 0:
+            raise InvalidArgument(f"page_size is {request.page_size}; it must not be negative")
+        models = list(self._registry)
+        start = self._start(request.page_token, len(models))
+        end = start + min(request.page_size or _DEFAULT_PAGE_SIZE, _MAX_PAGE_SIZE)
+        return ListModelsResponse(
+            models=[model_message(model, full=full) for model in models[start:end]],
+            next_page_token=f"{self._registry.edition}-{end}" if end < len(models) else "",
+        )
+
+    def _start(self, page_token: str, models: int) -> int:
+        """Return the place of a page's first model; InvalidArgument for a bad page token."""
+        if not page_token:
+            return 0
+        edition, _, start = page_token.partition("-")
+        if edition == self._registry.edition and start.isdecimal() and start.isascii():
+            place = int(start[:10])
+            if place < models:
+                return place
+        raise InvalidArgument(
+            "the page_token is none of this daemon's, or models were loaded or unloaded since; "
+            "begin again with the first page"
+        )
 
     @with_status
     async def LoadModel(self, request: LoadModelRequest, context: Context) -> LoadModelResponse:
-        """Serve another model."""
-        # It takes a while; other calls go on meanwhile.
+        """Load a model in another thread, so that other calls are served meanwhile."""
         model = await asyncio.to_thread(self._registry.load, request.name)
         self._registry.add(model)
         return LoadModelResponse(model=model_message(model))
@@ -51,8 +90,14 @@ class ModelsService(ModelsServiceServicer):
     async def UnloadModel(
         self, request: UnloadModelRequest, context: Context
     ) -> UnloadModelResponse:
-        """Serve a model no longer, and end its sessions."""
+        """Unload a model, and end its sessions."""
         model = self._registry.remove(request.name)
         ended = self._sessions.end_all_of(model, Aborted(f"the model {model.name!r} was unloaded"))
         await asyncio.to_thread(model.loop.stop)
-        return UnloadModelResponse(sessions=ended)
+        return UnloadModelResponse(ended_session_count=ended)
+
+
+def _is_full(view: int) -> bool:
+    if view not in _FULL:
+        raise InvalidArgument(f"view {view} is not known to this daemon")
+    return _FULL[view]

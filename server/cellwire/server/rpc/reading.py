@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from enum import Enum
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
@@ -14,7 +15,7 @@ from cellwire.server.batch.completion_end import CompletionEnd
 from cellwire.server.batch.sampling import Bias, Sampling, check_biases
 from cellwire.server.errors import FailedPrecondition, InvalidArgument, UnknownSymbol
 from cellwire.server.host.registry import ServedModel
-from cellwire.server.host.settings import Settings, new_session_id, seed_of
+from cellwire.server.host.settings import OnDisconnect, Settings, new_seed, new_session_id
 from cellwire.server.session.operations import (
     MAX_APPEND_TOKENS,
     Accept,
@@ -27,14 +28,15 @@ from cellwire.server.session.operations import (
     Operation,
     Rewind,
     Score,
-    check_stops,
+    check_stop_strings,
 )
-from cellwire.server.state.state_history import MAX_WINDOW
+from cellwire.server.state.rewind_window import MAX_WINDOW
 from cellwire.v1 import operations_pb2
-from cellwire.v1.generation_pb2 import SessionRequest
+from cellwire.v1.generation_pb2 import StreamSessionRequest
+from cellwire.v1.sessions_pb2 import ForkSessionRequest
 
 _DEFAULT_BEAM_WIDTH = 5
-_DEFAULT_COMPLETION_CHARS = 32
+_DEFAULT_COMPLETION_TOKENS = 32
 _DEFAULT_REPETITION_WINDOW = 64
 
 # Longer ones are refused unread. What is one symbol, or fits into a rewind window, may be longer as
@@ -44,6 +46,22 @@ _MAX_STOP_CHARS = 16 * MAX_WINDOW
 
 _LONG_MESSAGE_BYTES = 10_000
 
+_UNKNOWN_SYMBOLS: dict[int, Unknown] = {
+    operations_pb2.UNKNOWN_SYMBOLS_UNSPECIFIED: Unknown.REJECT,
+    operations_pb2.UNKNOWN_SYMBOLS_REJECT: Unknown.REJECT,
+    operations_pb2.UNKNOWN_SYMBOLS_SKIP: Unknown.SKIP,
+    operations_pb2.UNKNOWN_SYMBOLS_REPLACE: Unknown.REPLACE,
+}
+
+_ON_DISCONNECT: dict[int, OnDisconnect] = {
+    operations_pb2.ON_DISCONNECT_UNSPECIFIED: OnDisconnect.DELETE,
+    operations_pb2.ON_DISCONNECT_DELETE: OnDisconnect.DELETE,
+    operations_pb2.ON_DISCONNECT_CANCEL: OnDisconnect.CANCEL,
+    operations_pb2.ON_DISCONNECT_PAUSE: OnDisconnect.PAUSE,
+    operations_pb2.ON_DISCONNECT_CONTINUE: OnDisconnect.CONTINUE,
+}
+
+E = TypeVar("E", bound=Enum)
 M = TypeVar("M", bound=Message)
 T = TypeVar("T")
 
@@ -58,6 +76,35 @@ async def read(reader: Callable[[M], T], message: M) -> T:
     return reader(message)
 
 
+def read_settings(message: operations_pb2.Open) -> Settings:
+    """Return the settings of an open; InvalidArgument says what is wrong with them."""
+    defaults = Settings()
+    timeout = message.idle_timeout
+    return Settings(
+        rewind_window=(
+            message.rewind_window if message.HasField("rewind_window") else defaults.rewind_window
+        ),
+        unknown_symbols=_enum("unknown_symbols", message.unknown_symbols, _UNKNOWN_SYMBOLS),
+        on_disconnect=_enum("on_disconnect", message.on_disconnect, _ON_DISCONNECT),
+        idle_timeout_s=(
+            timeout.seconds + timeout.nanos / 1e9
+            if message.HasField("idle_timeout")
+            else defaults.idle_timeout_s
+        ),
+    )
+
+
+def _enum(name: str, number: int, values: Mapping[int, E]) -> E:
+    if number not in values:
+        raise InvalidArgument(f"{name} {number} is not known to this daemon")
+    return values[number]
+
+
+def read_seed(message: operations_pb2.Open | operations_pb2.Fork | ForkSessionRequest) -> int:
+    """Return the seed in a message, or a new one."""
+    return message.seed if message.HasField("seed") else new_seed()
+
+
 class Reader:
     """Reads the messages of one session; every method raises CellwireError for what is wrong."""
 
@@ -69,15 +116,15 @@ class Reader:
             "append": self.append,
             "generate": self.generate,
             "complete": self.complete,
-            "accept": lambda i, message: Accept(i, message.index, message.chars),
+            "accept": lambda i, message: Accept(i, message.index, message.tokens),
             "rewind": _rewind,
-            "fork": lambda i, message: Fork(i, new_session_id(), seed_of(message)),
+            "fork": lambda i, message: Fork(i, new_session_id(), read_seed(message)),
             "score": self.score,
             "classify": lambda i, _: self.classify(i),
             "close": lambda i, message: Close(i, message.keep),
         }
 
-    def operation(self, request: SessionRequest) -> Operation:
+    def operation(self, request: StreamSessionRequest) -> Operation:
         """Return the operation a message asks for, unless it is open, attach or cancel."""
         name = request.WhichOneof("operation")
         if name in {"open", "attach"}:
@@ -101,7 +148,7 @@ class Reader:
         if not content:
             raise InvalidArgument(f"the text to {name} is empty")
         _check_length(len(content), name)
-        tokens = self._encode(content, self._settings.unknown)
+        tokens = self._encode(content, self._settings.unknown_symbols)
         _check_length(len(tokens), name)  # bytes, or composed characters, may be more
         if not len(tokens):
             raise InvalidArgument(f"the text to {name} has no symbol that the model knows")
@@ -121,14 +168,14 @@ class Reader:
     def generate(self, operation_id: int, message: operations_pb2.Generate) -> Generate:
         """Return the generate a message asks for."""
         self._must_write()
-        check_stops(message.stop)
+        check_stop_strings(message.stop_strings)
         return Generate(
             operation_id,
             message.max_tokens,
             self._sampling(message.sampling),
             message.log_probabilities,
             message.top_alternatives,
-            tuple(self._stop(text) for text in message.stop),
+            tuple(self._stop(text) for text in message.stop_strings),
         )
 
     def _stop(self, text: str) -> tuple[int, ...]:
@@ -170,8 +217,8 @@ class Reader:
         return Complete(
             operation_id,
             beam_width=message.beam_width or _DEFAULT_BEAM_WIDTH,
-            completions=message.completions or 1,
-            max_tokens=message.max_tokens or _DEFAULT_COMPLETION_CHARS,
+            completion_count=message.completion_count or 1,
+            max_tokens=message.max_tokens or _DEFAULT_COMPLETION_TOKENS,
             length_penalty=message.length_penalty,
             end=self._end(message.end),
             partial_results=message.partial_results,
@@ -180,7 +227,7 @@ class Reader:
     def _end(self, end: int) -> CompletionEnd:
         vocabulary = self._vocabulary
         match end:
-            case operations_pb2.COMPLETION_END_UNSPECIFIED:
+            case operations_pb2.COMPLETION_END_UNSPECIFIED | operations_pb2.COMPLETION_END_LENGTH:
                 return CompletionEnd()
             case operations_pb2.COMPLETION_END_WORD:
                 if not vocabulary.between_words:  # every symbol is a whole word
@@ -207,13 +254,13 @@ class Reader:
 
 
 def _rewind(operation_id: int, message: operations_pb2.Rewind) -> Rewind:
-    match message.WhichOneof("to"):
-        case "chars":
-            return Rewind(operation_id, chars=message.chars)
+    match message.WhichOneof("target"):
+        case "tokens":
+            return Rewind(operation_id, tokens=message.tokens)
         case "offset":
             return Rewind(operation_id, offset=message.offset)
         case _:
-            raise InvalidArgument("rewind says neither by how many chars nor to which offset")
+            raise InvalidArgument("rewind says neither by how many tokens nor to which offset")
 
 
 def _check_length(chars: int, name: str) -> None:

@@ -12,11 +12,10 @@ from grpc import aio
 from cellwire.server.engine import commands
 from cellwire.server.errors import CellwireError, Internal, NotFound, Unavailable
 from cellwire.server.host.session_handle import SessionHandle
-from cellwire.server.rpc.models import model_message
 from cellwire.server.rpc.reading import Reader, read
 from cellwire.server.rpc.requests import readable
 from cellwire.server.rpc.responses import write
-from cellwire.server.rpc.writing import Writer, coalesced
+from cellwire.server.rpc.writing import Writer, attached_message, coalesced, opened_message
 from cellwire.server.session.events import (
     Answer,
     Attached,
@@ -27,15 +26,16 @@ from cellwire.server.session.events import (
     Event,
     Opened,
     Rejected,
+    Restored,
     Written,
 )
 from cellwire.server.session.operation_queue import Limits
 from cellwire.v1 import operations_pb2
-from cellwire.v1.generation_pb2 import SessionRequest, SessionResponse
+from cellwire.v1.generation_pb2 import StreamSessionRequest, StreamSessionResponse
 
 _log = logging.getLogger(__name__)
 
-Context = aio.ServicerContext[SessionRequest, SessionResponse]
+Context = aio.ServicerContext[StreamSessionRequest, StreamSessionResponse]
 
 # More than a session lets wait, so that a client hears RESOURCE_EXHAUSTED before we stop reading.
 _MAX_UNANSWERED = 2 * Limits().waiting_operations
@@ -56,7 +56,7 @@ class SessionStream:
     def __init__(
         self,
         session: SessionHandle,
-        requests: AsyncIterator[SessionRequest],
+        requests: AsyncIterator[StreamSessionRequest],
         context: Context,
     ) -> None:
         self._session = session
@@ -81,12 +81,12 @@ class SessionStream:
         """
         if attach is not None:
             self._attach_id = operation_id
-            self._took_over = self._session.take(self, takeover=attach.takeover)
+            self._took_over = self._session.attach(self, takeover=attach.takeover)
             number = self._attach = next(_attaches)
             offset = attach.offset if attach.HasField("offset") else None
             self._session.post(commands.AttachReader(self._session.id, number, offset))
         else:
-            self._session.take(self)
+            self._session.attach(self)
         self._receiving = asyncio.create_task(self._receive())
         try:
             await self._send()
@@ -94,7 +94,7 @@ class SessionStream:
             self._receiving.cancel()
             self._session.detach(self, broken=not self._let_go)
 
-    def abort_stream(self, error: CellwireError) -> None:
+    def abort(self, error: CellwireError) -> None:
         """End with a status as soon as what is being written has been."""
         self._broken_off = error
         if self._receiving is not None:
@@ -126,18 +126,18 @@ class SessionStream:
             self._session.finish()
         # Whatever goes wrong here, the send loop must hear of it, or the call would never end.
         except CellwireError as error:
-            self.abort_stream(error)
+            self.abort(error)
         except Exception:  # noqa: BLE001
             _log.exception("a session's receive loop failed")
-            self.abort_stream(Internal("the daemon made a mistake"))
+            self.abort(Internal("the daemon made a mistake"))
 
-    async def _try_to_pass_on(self, request: SessionRequest) -> None:
+    async def _try_to_pass_on(self, request: StreamSessionRequest) -> None:
         try:
             await self._pass_on(request)
         except CellwireError as error:
             self._session.outbox.put(Rejected(self._session.id, request.operation_id, error))
 
-    async def _pass_on(self, request: SessionRequest) -> None:
+    async def _pass_on(self, request: StreamSessionRequest) -> None:
         """Hand one operation to the session."""
         if request.WhichOneof("operation") == "cancel":
             self._session.cancel(request.operation_id, request.cancel.operation_id)
@@ -185,8 +185,10 @@ class SessionStream:
             case list():
                 await self._write_chunk(event)
             case Opened():
-                opened = self._session.opened
-                await self._respond(SessionResponse(operation_id=event.operation_id, opened=opened))
+                opened = opened_message(self._session)
+                await self._respond(
+                    StreamSessionResponse(operation_id=event.operation_id, opened=opened)
+                )
             case Attached():
                 await self._write_attached(event)
             case AttachFailed():
@@ -196,8 +198,8 @@ class SessionStream:
                 raise event.error
             case Closed():
                 await self._write_end(event)
-            case Written():
-                pass  # never alone; see coalesced
+            case Written() | Restored():
+                pass  # the one is in a list, see coalesced; the other is for no stream
             case Detached():
                 self._let_go = True
                 if event.operation_id is not None:
@@ -207,7 +209,7 @@ class SessionStream:
                 if not (isinstance(event, Completed) and event.partial):
                     await self._note_answered()
 
-    async def _respond(self, response: SessionResponse) -> None:
+    async def _respond(self, response: StreamSessionResponse) -> None:
         await write(self._context, response)
         self._check_unbroken()
 
@@ -221,19 +223,12 @@ class SessionStream:
         chunk = self._writer.chunk(written)
         if chunk is not None:
             operation_id = written[0].operation_id
-            await self._respond(SessionResponse(operation_id=operation_id, chunk=chunk))
+            await self._respond(StreamSessionResponse(operation_id=operation_id, chunk=chunk))
         self._session.grant_again(written)
 
     async def _write_attached(self, event: Attached) -> None:
-        attached = operations_pb2.Attached(
-            session_id=self._session.id,
-            model=model_message(self._session.model),
-            offset=event.offset + len(event.tokens),
-            operation_ids=event.operation_ids,
-            missed=self._writer.recalled(event),
-            seed=self._session.seed,
-        )
-        await self._respond(SessionResponse(operation_id=self._attach_id, attached=attached))
+        attached = attached_message(self._session, event, self._writer.missed(event))
+        await self._respond(StreamSessionResponse(operation_id=self._attach_id, attached=attached))
 
     async def _write_end(self, event: Closed) -> None:
         self._let_go = True

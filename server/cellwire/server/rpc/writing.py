@@ -6,7 +6,10 @@ import math
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
+from cellwire.server.engine.stats import Description
 from cellwire.server.host.registry import ServedModel
+from cellwire.server.host.session_handle import SessionHandle
+from cellwire.server.rpc.models import model_message
 from cellwire.server.rpc.status import status_of
 from cellwire.server.session.events import (
     Answer,
@@ -29,10 +32,11 @@ from cellwire.server.session.events import (
 )
 from cellwire.server.session.operations import Generate
 from cellwire.v1 import operations_pb2
-from cellwire.v1.generation_pb2 import SessionResponse
+from cellwire.v1.generation_pb2 import StreamSessionResponse
+from cellwire.v1.sessions_pb2 import Session
 
 _REASONS = {
-    FinishReason.MAX_TOKENS: operations_pb2.FINISH_REASON_MAX_CHARS,
+    FinishReason.MAX_TOKENS: operations_pb2.FINISH_REASON_MAX_TOKENS,
     FinishReason.CANCELLED: operations_pb2.FINISH_REASON_CANCELLED,
     FinishReason.STOP: operations_pb2.FINISH_REASON_STOP,
     FinishReason.SUPERSEDED: operations_pb2.FINISH_REASON_SUPERSEDED,
@@ -89,7 +93,7 @@ class Writer:
                 chunk.alternatives.extend(map(self._alternatives, ranked))
         return chunk
 
-    def recalled(self, event: Attached) -> operations_pb2.Chunk | None:
+    def missed(self, event: Attached) -> operations_pb2.Chunk | None:
         """Return the text a client has missed; None if there is none."""
         self._operation = None
         self._begin_after(event.offset, () if event.tokens else event.before)
@@ -122,9 +126,9 @@ class Writer:
             ]
         )
 
-    def answer(self, event: Answer) -> SessionResponse:  # noqa: C901  # one case an event
+    def answer(self, event: Answer) -> StreamSessionResponse:  # noqa: C901  # one case an event
         """Return the last answer to an operation, or a complete's results so far."""
-        response = SessionResponse(operation_id=event.operation_id or 0)
+        response = StreamSessionResponse(operation_id=event.operation_id or 0)
         match event:
             case Appended():
                 response.appended.offset = event.offset
@@ -159,7 +163,9 @@ class Writer:
             usage=operations_pb2.Usage(
                 appended_tokens=event.appended_tokens, generated_tokens=event.generated_tokens
             ),
-            stop="" if event.stop is None else self._vocabulary.text(event.stop)[0],
+            stop_string=""
+            if event.stop_string is None
+            else self._vocabulary.text(event.stop_string)[0],
         )
 
     def completed(self, event: Completed) -> operations_pb2.Completed:
@@ -170,7 +176,7 @@ class Writer:
                 operations_pb2.Completion(
                     text=self._vocabulary.text(completion.tokens)[0],
                     log_probability=completion.log_probability,
-                    chars=len(completion.tokens),
+                    token_count=len(completion.tokens),
                     ended=completion.ended,
                 )
                 for completion in event.completions
@@ -186,6 +192,41 @@ class Writer:
                 for label, score in zip(self._model.cell.labels, event.scores, strict=True)
             ],
         )
+
+
+def opened_message(session: SessionHandle) -> operations_pb2.Opened:
+    """Return a new session."""
+    return operations_pb2.Opened(
+        session_id=session.id, model=model_message(session.model), seed=session.seed
+    )
+
+
+def attached_message(
+    session: SessionHandle, event: Attached, missed: operations_pb2.Chunk | None
+) -> operations_pb2.Attached:
+    """Return a session that a client has attached to, with the text it has missed."""
+    return operations_pb2.Attached(
+        session_id=session.id,
+        model=model_message(session.model),
+        seed=session.seed,
+        offset=event.offset + len(event.tokens),
+        operation_ids=event.operation_ids,
+        missed=missed,
+    )
+
+
+def session_message(session: SessionHandle, description: Description) -> Session:
+    """Return a session's position and activity."""
+    tail, _ = session.model.vocabulary.text(description.tail)
+    return Session(
+        session_id=session.id,
+        model=session.model.name,
+        seed=session.seed,
+        offset=description.offset,
+        tail=tail,
+        attached=session.attachment is not None,
+        operation_ids=description.operation_ids,
+    )
 
 
 def forked_message(event: Forked) -> operations_pb2.Forked:

@@ -1,0 +1,84 @@
+"""Sessions described, copied, exported and imported, whether or not a call is attached to them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from cellwire.server.engine.engine import Engine
+from cellwire.server.engine.stats import Description
+from cellwire.server.errors import CellwireError, FailedPrecondition, InvalidArgument
+from cellwire.server.host.call_engine import call_engine
+from cellwire.server.host.registry import Registry, ServedModel
+from cellwire.server.host.session_directory import SessionDirectory
+from cellwire.server.host.session_handle import SessionHandle
+from cellwire.server.host.settings import Settings, new_session_id
+from cellwire.server.state.snapshot import VERSION, SnapshotFile, from_bytes, to_bytes
+
+
+async def describe(session: SessionHandle) -> Description:
+    """Return a session's position and activity; NotFound if its engine has closed it."""
+    return await call_engine(session.model, lambda engine: engine.describe(session.id))
+
+
+async def fork(
+    sessions: SessionDirectory, parent: SessionHandle, seed: int
+) -> tuple[SessionHandle, Description]:
+    """Copy a session as it is at this moment; ResourceExhausted without room."""
+    new = sessions.add(new_session_id(), parent.model, seed, parent.settings)
+    return new, await _make(new, lambda engine: engine.fork(parent.id, new.id, seed))
+
+
+async def export(session: SessionHandle) -> bytes:
+    """Return a session as bytes, as it is at this moment."""
+    model = session.model
+    session_snapshot = await call_engine(model, lambda engine: engine.snapshot(session.id))
+    snapshot = SnapshotFile(VERSION, model.cell.sha256, session.settings.stored(), session_snapshot)
+    return await asyncio.to_thread(to_bytes, snapshot)
+
+
+async def restore(sessions: SessionDirectory, data: bytes) -> tuple[SessionHandle, Description]:
+    """Create a session from exported bytes.
+
+    InvalidArgument if they are damaged; FailedPrecondition if no model here is theirs;
+    ResourceExhausted without room.
+    """
+    max_state_bytes = max(model.cell.state_bytes for model in sessions.registry)
+    snapshot = await asyncio.to_thread(from_bytes, data, max_state_bytes)
+    model = _model_of(snapshot, sessions.registry)
+    restored = snapshot.session
+    settings = Settings.restored(snapshot.settings, restored.rewind_window)
+    settings.check_vocabulary(model.vocabulary)
+    if restored.tokens.max(initial=0) >= len(model.vocabulary):
+        raise InvalidArgument("the snapshot holds symbols that the model does not know")
+    new = sessions.add(new_session_id(), model, restored.seed, settings)
+    return new, await _make(new, lambda engine: engine.restore(new.id, restored))
+
+
+async def _make(new: SessionHandle, make: Callable[[Engine], object]) -> Description:
+    """Let the engine create a session that waits for a call to attach; return its description.
+
+    The session ends if that fails, or if the caller has gone: nobody would know its id.
+    """
+
+    def make_and_describe(engine: Engine) -> Description:
+        make(engine)
+        return engine.describe(new.id)
+
+    try:
+        description = await call_engine(new.model, make_and_describe)
+    except (CellwireError, asyncio.CancelledError):
+        new.end()
+        raise
+    new.wait_for_attach()
+    return description
+
+
+def _model_of(snapshot: SnapshotFile, registry: Registry) -> ServedModel:
+    for model in registry:
+        if model.cell.sha256 == snapshot.model_sha256:
+            return model
+    raise FailedPrecondition(
+        f"the snapshot belongs to a model this daemon does not serve (its file's SHA-256 begins "
+        f"with {snapshot.model_sha256[:12]})"
+    )
