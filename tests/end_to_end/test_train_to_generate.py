@@ -11,6 +11,7 @@ ENGLISH = "The cat sat on the mat; the dog did not.\r\n" * 60
 CHINESE = "東風夜放花千樹\u3000更吹落星如雨。寶馬雕車香滿路。\n" * 60
 
 
+@pytest.mark.slow
 def test_two_texts_become_two_models_of_one_daemon(tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="training needs the train extra")
     models = []
@@ -31,7 +32,7 @@ def test_two_texts_become_two_models_of_one_daemon(tmp_path: Path) -> None:
         models += ["--model", str(model)]
     with served(*models) as daemon:
         for name, text in (("english", ENGLISH), ("chinese", CHINESE)):
-            options = ("--model", name, "--prompt", text[:3], "--max-chars", "40")
+            options = ("--model", name, "--prompt", text[:3], "--max-tokens", "40")
             generated = run("generate", "--target", daemon.address, *options)
             assert generated.returncode == 0, generated.stderr
             assert len(generated.stdout) == 40

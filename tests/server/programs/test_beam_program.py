@@ -113,7 +113,7 @@ endings = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     width=st.integers(1, 5),
     ending=endings,
@@ -131,7 +131,7 @@ def test_it_finds_what_a_search_by_hand_finds(
     assert beam.results() == beam_search(complete, Plain(runtime, last_token).likeliest)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     width=st.integers(1, 6),
     tokens=st.lists(st.integers(0, len(SYMBOLS) - 1), min_size=2, max_size=7),

@@ -82,7 +82,7 @@ def test_a_state_that_ignores_itself_is_read_before_it_is_written(tmp_path: Path
     assert (result.chosen == np.arange(32) % 30).all()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 2**32), cuts=st.lists(st.integers(1, 31), unique=True, max_size=5))
 def test_batched_is_alone_bit_for_bit(
     shared_runtimes: Runtimes, seed: int, cuts: list[int]
@@ -111,7 +111,7 @@ def test_batched_is_alone_bit_for_bit(
         assert (together.state(name) == apart.state(name)).all()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 2**32), ranked=st.booleans(), adjusted=st.booleans())
 def test_a_run_is_its_steps_bit_for_bit(
     shared_runtimes: Runtimes,

@@ -52,6 +52,7 @@ def random_batch(
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(
     seed=st.integers(0, 2**32),
