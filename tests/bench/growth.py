@@ -3,8 +3,8 @@
 - Characters a second over the wire against the number of generating sessions, one load process as
   in `served`.
 - The time of a step at batch 64 against the vocabulary, with each kind of sampling, the same for
-  all rows. A step is what the engine asks of its runtime, in a stride of its own, the copies to and
-  from its buffers included; no engine, no network. All kinds take turns.
+  all rows. A step is a run of its own, copies to and from the arrays included, without engine and
+  network. All kinds take turns.
 
 growth.tokens_per_s.<sessions>           for each number of sessions
 growth.step_ms.<kind>.<vocabulary>      for each kind of sampling
@@ -17,7 +17,7 @@ from tests.bench.child import daemon, serving
 from tests.bench.load import measured
 from tests.bench.pace import figure, in_turns, ratios, runs_per_s
 from tests.bench.setting import Setting
-from tests.bench.stepping import StepTask
+from tests.bench.stepping import ProgramLoop
 from tests.bench.texts import VOCABULARY
 
 from cellwire.server.batch.sampling import Sampling
@@ -72,7 +72,7 @@ def _more_sessions(setting: Setting) -> dict[str, float]:
 
 def _sampling(setting: Setting, vocabulary: int) -> dict[str, float]:
     model, effort = setting.models.path(SIZE, vocabulary), setting.effort
-    stepping = StepTask(model, setting.threads, BATCH)
+    stepping = ProgramLoop(model, setting.threads, BATCH)
     loops = {kind: stepping.sampling_loop(BATCH, sampling) for kind, sampling in KINDS.items()}
     times_ms = in_turns(
         {
