@@ -64,13 +64,18 @@ class GenerationService(GenerationServiceServicer):
         # More than may wait in a session: a client gets RESOURCE_EXHAUSTED before its stream is
         # read no further.
         self._max_unanswered = 2 * limits.waiting_operations
-        self._streams: set[SessionStream] = set()
+        self.streams: set[SessionStream] = set()
         self._beginning: set[asyncio.Timeout] = set()  # of streams without a message
+
+    @property
+    def beginning_streams(self) -> int:
+        """How many streams have not sent their first message yet."""
+        return len(self._beginning)
 
     def drain(self) -> None:
         """Refuse new calls, and let those that are running come to their ends."""
         self._sessions.drain()
-        for stream in self._streams:
+        for stream in self.streams:
             stream.drain()
         for timeout in self._beginning:
             if not timeout.expired():
@@ -90,11 +95,11 @@ class GenerationService(GenerationServiceServicer):
         else:
             session = self._sessions.find(attach.session_id)
         stream = SessionStream(session, request_iterator, context, self._max_unanswered)
-        self._streams.add(stream)
+        self.streams.add(stream)
         try:
             await stream.run(attach, first.operation_id)
         finally:
-            self._streams.discard(stream)
+            self.streams.discard(stream)
 
     async def _first(self, requests: AsyncIterator[StreamSessionRequest]) -> StreamSessionRequest:
         """Return the first message, an open or an attach; CellwireError if none comes in time."""

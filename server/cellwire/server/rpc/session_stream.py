@@ -72,7 +72,7 @@ class SessionStream:
         self._context = context
         self._reader = Reader(session.model, session.settings)
         self._chunks = ChunkWriter(session.model.vocabulary)
-        self._window = AnswerWindow(max_unanswered)
+        self.window = AnswerWindow(max_unanswered)
         self._attach_id = 0  # the client's operation id of its attach
         self._took_over = False
         self._end: StreamEnd | None = None  # None while the stream is open
@@ -120,7 +120,7 @@ class SessionStream:
         """Pass operations on until the client half-closes."""
         try:
             async for request in self._requests:
-                await self._window.enter()
+                await self.window.enter()
                 await self._try_to_pass_on(request)
             # The requests of a broken stream end, too, but then this task is cancelled very soon.
             await asyncio.sleep(_HALF_CLOSE_DELAY_S)
@@ -184,7 +184,7 @@ class SessionStream:
             case _:
                 await self._respond(answer_message(event, self._session.model))
                 if not (isinstance(event, Completed) and event.partial):
-                    self._window.leave()
+                    self.window.leave()
 
     async def _respond(self, response: StreamSessionResponse) -> None:
         await write(self._context, response)
