@@ -68,7 +68,7 @@ protos-release: .venv/.dev  ## make today's contract the one that must not be br
 
 bench: .venv/.bench  ## run every benchmark (a quarter of an hour) into runs/bench.json
 	@mkdir -p runs
-	$(BIN)/cellwire bench all --out runs/bench.json
+	$(BIN)/python -m tests.bench all --out runs/bench.json
 
 # Where python and cellwire are: an environment of another name is taken as it is, without network.
 GPU_BIN ?= $(BIN)
@@ -76,7 +76,7 @@ GPU_BIN ?= $(BIN)
 gpu: $(if $(filter $(BIN),$(GPU_BIN)),.venv/.gpu)  ## test and measure on a CUDA card, into runs/gpu.json
 	@mkdir -p runs
 	$(GPU_BIN)/python -m pytest -m gpu
-	$(GPU_BIN)/cellwire bench gpu --out runs/gpu.json
+	$(GPU_BIN)/python -m tests.bench gpu --out runs/gpu.json
 
 bench-report: .venv/.bench  ## write the figures and plots of runs/bench.json and gpu.json into docs/
 	$(BIN)/python -m tests.bench.report runs/bench.json

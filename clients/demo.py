@@ -1,4 +1,4 @@
-"""`make demo`: start the daemon on its built-in model, and stream text into the terminal."""
+"""`make demo`: start the daemon on its built-in model, and stream text to the terminal."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ _console = Console(highlight=False)
 
 @contextmanager
 def daemon() -> Iterator[str]:
-    """Run a daemon on a free port as long as the context lasts; the value is its address."""
+    """Run a daemon on a free port; the value is its address."""
     command = [str(CELLWIRE), "serve", "--listen", "127.0.0.1:0"]
     started_s = time.perf_counter()
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603  # ours
-        assert process.stderr is not None  # noqa: S101  # a pipe was asked for
-        said, ready = "", None
+        assert process.stderr is not None  # noqa: S101  # it is a pipe
+        output, ready = "", None
         while ready is None:
             line = process.stderr.readline()
             if not line:
-                sys.exit(said)
-            said += line
+                sys.exit(output)
+            output += line
             ready = re.search(r"ready on (\S+);", line)
         took_s = time.perf_counter() - started_s
-        _console.print(f"[dim]$ {' '.join(['cellwire', *command[1:]])}\n{said.strip()}")
+        _console.print(f"[dim]$ {' '.join(['cellwire', *command[1:]])}\n{output.strip()}")
         _console.print(f"[dim](ready after {took_s:.1f} s)\n")
         try:
             yield ready[1]
@@ -47,27 +47,27 @@ def daemon() -> Iterator[str]:
 
 
 async def one_stream(client: Client) -> None:
-    """Show one session's text as it comes."""
+    """Show one session's text as it arrives."""
     model = (await client.models())[0]
     _console.print(
-        f"[bold]One session[/bold], {model.name}: {model.layers} x {model.hidden} {model.cell}, "
-        f"{model.state_bytes:,} bytes of state\n"
+        f"[bold]One session[/bold], {model.name}: {model.layer_count} x {model.hidden_size} "
+        f"{model.cell_kind}, {model.state_bytes:,} bytes of state\n"
     )
     _console.print(f"[bold cyan]{PROMPT}", end="")
     async with client.session(seed=7) as session:
         await session.append(PROMPT)
-        async for text in session.generate(max_chars=500, temperature=0.6):
+        async for text in session.generate(max_tokens=500, temperature=0.6):
             _console.out(text, end="")
             sys.stdout.flush()
     _console.print("\n")
 
 
 async def crowd(client: Client) -> None:
-    """Show many sessions, stepped together."""
-    _console.print(f"[bold]{CROWD} sessions at once[/bold], each with a seed of its own\n")
+    """Show many sessions that the daemon advances together."""
+    _console.print(f"[bold]{CROWD} sessions at once[/bold], each with its own seed\n")
 
     async def line(seed: int) -> str:
-        generation = client.generate("She was ", max_chars=300, temperature=0.6, seed=seed)
+        generation = client.generate("She was ", max_tokens=300, temperature=0.6, seed=seed)
         return await generation.text()
 
     started_s = time.perf_counter()
@@ -75,12 +75,13 @@ async def crowd(client: Client) -> None:
     took_s = time.perf_counter() - started_s
     for seed, text in enumerate(texts[:4]):
         _console.out(f"  seed {seed}: She was {' '.join(text.split())[:80]}...")
-    chars = sum(map(len, texts))
-    _console.print(f"\n{chars:,} characters in {took_s:.2f} s: {chars / took_s:,.0f} a second\n")
+    characters = sum(map(len, texts))
+    rate = characters / took_s
+    _console.print(f"\n{characters:,} characters in {took_s:.2f} s: {rate:,.0f} per second\n")
 
 
 async def main() -> None:
-    """Show what a newcomer should see first."""
+    """Run the demo."""
     with daemon() as address:
         async with connect(address) as client:
             await one_stream(client)

@@ -12,7 +12,7 @@ A short trial of each finds the fastest, and only that one is compared: so many 
 generate without end in another process, Cellwire and the others in turns, round after round.
 
 alternatives.<which>.<model>.64              Cellwire / the alternative, in characters a second
-alternatives.chars_per_s.<which>.<model>.64  of each, cellwire among them
+alternatives.tokens_per_s.<which>.<model>.64  of each, cellwire among them
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _TURN_CHARS = 64
 FIGURES = (
     *(f"alternatives.{which}.{size}.{SESSIONS}" for which in WHICH for size in SIZES),
     *(
-        f"alternatives.chars_per_s.{which}.{size}.{SESSIONS}"
+        f"alternatives.tokens_per_s.{which}.{size}.{SESSIONS}"
         for which in ("cellwire", *WHICH)
         for size in SIZES
     ),
@@ -51,12 +51,12 @@ class _Contender:
     http: bool = False
     turn_chars: int = 0  # of a request over HTTP, which otherwise has no end
 
-    def chars_per_s(self, address: str, effort: Effort) -> float:
+    def tokens_per_s(self, address: str, effort: Effort) -> float:
         """Put it under load."""
         common = address, SESSIONS, effort.warm_up_s, effort.load_s
         if self.http:
-            return load_http.measured(*common, self.turn_chars).chars_per_s
-        return load.measured(*common).chars_per_s
+            return load_http.measured(*common, self.turn_chars).tokens_per_s
+        return load.measured(*common).tokens_per_s
 
 
 def run(
@@ -112,7 +112,7 @@ def _fastest(setting: Setting, name: str, candidates: Sequence[_Contender]) -> _
     for candidate in candidates:
         with _served(candidate) as address:
             try:
-                paces[candidate.setting] = candidate.chars_per_s(address, setting.effort)
+                paces[candidate.setting] = candidate.tokens_per_s(address, setting.effort)
             except subprocess.CalledProcessError:  # too slow to let all sessions in
                 paces[candidate.setting] = 0.0
         setting.say(
@@ -142,16 +142,16 @@ def _in_turns(effort: Effort, contenders: dict[str, _Contender]) -> dict[str, li
                 if contender.http:
                     # It goes on generating for clients that have gone, so each round has its own.
                     with _served(contender) as address:
-                        paces[name].append(contender.chars_per_s(address, effort))
+                        paces[name].append(contender.tokens_per_s(address, effort))
                 else:
-                    paces[name].append(contender.chars_per_s(addresses[name], effort))
+                    paces[name].append(contender.tokens_per_s(addresses[name], effort))
     return paces
 
 
 def _figures(size: str, paces: dict[str, list[float]]) -> dict[str, float]:
     figures: dict[str, float] = {}
     for name, values in paces.items():
-        figures |= figure(f"alternatives.chars_per_s.{name}.{size}.{SESSIONS}", values)
+        figures |= figure(f"alternatives.tokens_per_s.{name}.{size}.{SESSIONS}", values)
         if name != "cellwire":
             over = ratios(paces["cellwire"], values)
             figures |= figure(f"alternatives.{name}.{size}.{SESSIONS}", over)

@@ -11,7 +11,7 @@ import onnx
 import onnxruntime as ort
 from onnx import TensorProto, helper
 
-from cellwire.exporter.graph import IR_VERSION, OPSET
+from cellwire.exporter.export.graph import IR_VERSION, OPSET
 
 Array = npt.NDArray[Any]
 

@@ -1,4 +1,4 @@
-"""What `cellwire bench` does: run benchmarks, and say what came of them."""
+"""Runs benchmarks and reports their figures; `python -m tests.bench` is its command."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ BY_NAME_ONLY = ("gpu",)  # most machines have none
 NAMES = (
     "raw",
     "served",
+    "mixed",
     "keystroke",
     "idle",
     "slots",

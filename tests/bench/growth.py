@@ -6,7 +6,7 @@
   all rows. A step is what the engine asks of its runtime, in a stride of its own, the copies to and
   from its buffers included; no engine, no network. All kinds take turns.
 
-growth.chars_per_s.<sessions>           for each number of sessions
+growth.tokens_per_s.<sessions>           for each number of sessions
 growth.step_ms.<kind>.<vocabulary>      for each kind of sampling
 growth.<kind>_ratio.<vocabulary>        over the step with plain temperature
 """
@@ -15,10 +15,10 @@ from __future__ import annotations
 
 from tests.bench.child import daemon, serving
 from tests.bench.load import measured
-from tests.bench.models import VOCABULARY
 from tests.bench.pace import figure, in_turns, ratios, runs_per_s
 from tests.bench.setting import Setting
 from tests.bench.stepping import StepTask
+from tests.bench.texts import VOCABULARY
 
 from cellwire.server.batch.sampling import Sampling
 
@@ -39,7 +39,7 @@ KINDS = {
 _OTHERS = tuple(kind for kind in KINDS if kind != PLAIN)
 
 FIGURES = (
-    *(f"growth.chars_per_s.{sessions}" for sessions in SESSIONS),
+    *(f"growth.tokens_per_s.{sessions}" for sessions in SESSIONS),
     *(f"growth.step_ms.{kind}.{vocabulary}" for vocabulary in VOCABULARIES for kind in KINDS),
     *(f"growth.{kind}_ratio.{vocabulary}" for vocabulary in VOCABULARIES for kind in _OTHERS),
 )
@@ -62,11 +62,11 @@ def _more_sessions(setting: Setting) -> dict[str, float]:
             setting.say(f"growth: sessions, round {number + 1} of {effort.load_rounds}")
             for sessions, values in paces.items():
                 load = measured(server.address, sessions, effort.warm_up_s, effort.load_s)
-                values.append(load.chars_per_s)
+                values.append(load.tokens_per_s)
     return {
         key: value
         for sessions, values in paces.items()
-        for key, value in figure(f"growth.chars_per_s.{sessions}", values).items()
+        for key, value in figure(f"growth.tokens_per_s.{sessions}", values).items()
     }
 
 

@@ -23,17 +23,19 @@ from __future__ import annotations
 from typing import cast
 
 import grpc
+from google.protobuf.duration_pb2 import Duration
 from tests.bench.child import daemon, module, resident_bytes, serving, told_by
 from tests.bench.machine import memory_bytes
-from tests.bench.models import SIZES, text_of
+from tests.bench.models import SIZES
 from tests.bench.setting import Setting
+from tests.bench.texts import text_of
 from tests.bench.wire import Wire
 
 from cellwire.v1 import operations_pb2
-from cellwire.v1.generation_pb2 import SessionRequest
+from cellwire.v1.generation_pb2 import StreamSessionRequest
 
 SIZE = "S"
-TEXT_CHARS = 3
+TEXT_TOKENS = 3
 
 FIGURES = (
     "idle.overhead_bytes",
@@ -49,15 +51,15 @@ FIGURES = (
 _BYTES_EACH = 6_000  # at most, by experience
 _MEMORY_SHARE = 0.7  # of what is available
 
-_OPEN = SessionRequest(
+_OPEN = StreamSessionRequest(
     open=operations_pb2.Open(
         rewind_window=0,
-        idle_timeout_s=3_600,
-        on_disconnect=operations_pb2.OnDisconnect.ON_DISCONNECT_STOP,
+        idle_timeout=Duration(seconds=3_600),
+        on_disconnect=operations_pb2.OnDisconnect.ON_DISCONNECT_CANCEL,
     )
 )
-_APPEND = SessionRequest(append=operations_pb2.Append(text=text_of(TEXT_CHARS)))
-_KEEP = SessionRequest(close=operations_pb2.Close(keep=True))
+_APPEND = StreamSessionRequest(append=operations_pb2.Append(text=text_of(TEXT_TOKENS)))
+_KEEP = StreamSessionRequest(close=operations_pb2.Close(keep=True))
 
 
 def run(setting: Setting) -> dict[str, float]:

@@ -4,7 +4,7 @@ What rounding costs in bits per character depends on the weights; `cellwire expo
 says it.
 
 int8.speed_ratio.<model>.<batch>    int8 / float32, in characters a second, in strides
-int8.chars_per_s.<model>.<batch>    of the cell of integers
+int8.tokens_per_s.<model>.<batch>    of the cell of integers
 int8.size_ratio.<model>             of the files
 """
 
@@ -21,7 +21,7 @@ SIZES = ("S", "M", "L")
 BATCHES = (1, 4, 16, 64)
 
 FIGURES = (
-    *names("int8", ("speed_ratio", "chars_per_s"), SIZES, BATCHES),
+    *names("int8", ("speed_ratio", "tokens_per_s"), SIZES, BATCHES),
     *names("int8", ("size_ratio",), SIZES),
 )
 
@@ -49,13 +49,13 @@ def _figures(
     slice_s = setting.effort.slice_s
     paces = in_turns(
         {
-            "float32": lambda: whole.chars_per_s(batch, slice_s),
-            "int8": lambda: rounded.chars_per_s(batch, slice_s),
+            "float32": lambda: whole.tokens_per_s(batch, slice_s),
+            "int8": lambda: rounded.tokens_per_s(batch, slice_s),
         },
         setting.effort.rounds,
     )
     at = f"{size}.{batch}"
     return {
         **figure(f"int8.speed_ratio.{at}", ratios(paces["int8"], paces["float32"])),
-        **figure(f"int8.chars_per_s.{at}", paces["int8"]),
+        **figure(f"int8.tokens_per_s.{at}", paces["int8"]),
     }

@@ -31,7 +31,7 @@ import litserve
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
-from tests.bench.models import VOCABULARY, symbols_of
+from tests.bench.texts import VOCABULARY, symbols_of
 
 _BATCH_TIMEOUT_S = 10.0  # as long as it takes until all have come: the batch begins when it is full
 _POLL_S = 0.05

@@ -21,27 +21,26 @@ from pathlib import Path
 import numpy as np
 from grpc import aio
 from tests.bench.child import module, told_by
-from tests.bench.models import text_of
+from tests.bench.texts import text_of
 
 from cellwire.v1 import operations_pb2
-from cellwire.v1.generation_pb2 import SessionRequest, SessionResponse
+from cellwire.v1.generation_pb2 import StreamSessionRequest, StreamSessionResponse
 
-METHOD = "/cellwire.v1.GenerationService/Session"
-ENDLESS_CHARS = 1_000_000
+METHOD = "/cellwire.v1.GenerationService/StreamSession"
+ENDLESS_TOKENS = 1_000_000
 
 _OPEN_AT_ONCE = 64
 
 # How a message begins that is a chunk and whose operation_id is 0. A message that begins in another
 # way is parsed, so that nothing depends on it.
-_CHUNK = bytes([SessionResponse.CHUNK_FIELD_NUMBER << 3 | 2])
-_GENERATE = SessionRequest(generate=operations_pb2.Generate(max_tokens=ENDLESS_CHARS))
+_CHUNK = bytes([StreamSessionResponse.CHUNK_FIELD_NUMBER << 3 | 2])
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
     """What went through."""
 
-    chars_per_s: float
+    tokens_per_s: float
     messages_per_s: float
     client_cores: float  # how much of the machine the load itself took
 
@@ -52,21 +51,33 @@ def measured(address: str, sessions: int, warm_up_s: float, seconds: float) -> L
 
 
 def command(
-    address: str, sessions: int, warm_up_s: float = 0, seconds: float = 0, arrivals: str = ""
+    address: str,
+    sessions: int,
+    warm_up_s: float = 0,
+    seconds: float = 0,
+    *,
+    arrivals: str = "",
+    repetition_penalty: float = 1,
+    top_alternatives: int = 0,
 ) -> list[str]:
     """Return the command; with no seconds to measure, it generates until its stdin ends."""
     options: list[object] = [address, "--sessions", sessions, "--warm-up-s", warm_up_s]
-    return module("load", *options, "--seconds", seconds, "--arrivals", arrivals)
+    options += ["--seconds", seconds, "--arrivals", arrivals]
+    options += ["--repetition-penalty", repetition_penalty]
+    return module("load", *options, "--top-alternatives", top_alternatives)
 
 
 class _Stream:
     """One session."""
 
-    def __init__(self, channel: aio.Channel, *, noting: bool) -> None:
-        call: aio.StreamStreamMultiCallable[SessionRequest, bytes] = channel.stream_stream(
-            METHOD, SessionRequest.SerializeToString
+    def __init__(
+        self, channel: aio.Channel, generate: StreamSessionRequest, *, noting: bool
+    ) -> None:
+        call: aio.StreamStreamMultiCallable[StreamSessionRequest, bytes] = channel.stream_stream(
+            METHOD, StreamSessionRequest.SerializeToString
         )
         self._call = call()
+        self._generate = generate
         self._last = b""
         self._noting = noting
         self.messages = 0
@@ -76,20 +87,20 @@ class _Stream:
     @property
     def offset(self) -> int:
         """How far the text has come."""
-        return SessionResponse.FromString(self._last).chunk.end_offset
+        return StreamSessionResponse.FromString(self._last).chunk.end_offset
 
     async def open(self, seed: int, turn: asyncio.Semaphore) -> None:
         """Open the session and give it a few characters to go on from."""
         async with turn:
             append = operations_pb2.Append(text=text_of(4))
-            await self._call.write(SessionRequest(open=operations_pb2.Open(seed=seed)))
-            await self._call.write(SessionRequest(append=append))
+            await self._call.write(StreamSessionRequest(open=operations_pb2.Open(seed=seed)))
+            await self._call.write(StreamSessionRequest(append=append))
             for _ in range(2):
                 await self._call.read()
 
     async def run(self) -> None:
         """Generate, and read until cancelled."""
-        await self._call.write(_GENERATE)
+        await self._call.write(self._generate)
         while isinstance(answer := await self._call.read(), bytes):
             if answer[:1] == _CHUNK:
                 self._last = answer
@@ -99,20 +110,30 @@ class _Stream:
                 if self.messages == 1:
                     self.begun.set()
             else:
-                await self._other(SessionResponse.FromString(answer))
+                await self._other(StreamSessionResponse.FromString(answer))
         raise RuntimeError(f"a session ended: {await self._call.details()}")
 
-    async def _other(self, answer: SessionResponse) -> None:
+    async def _other(self, answer: StreamSessionResponse) -> None:
         if answer.HasField("finished"):
-            await self._call.write(_GENERATE)
+            await self._call.write(self._generate)
         elif answer.HasField("rejected"):
             raise RuntimeError(answer.rejected.status.message)
+
+
+def _generate_request(options: argparse.Namespace) -> StreamSessionRequest:
+    """Return an endless generate with the sampling that the options ask for."""
+    generate = operations_pb2.Generate(
+        max_tokens=ENDLESS_TOKENS, top_alternatives=options.top_alternatives
+    )
+    generate.sampling.repetition_penalty = options.repetition_penalty
+    return StreamSessionRequest(generate=generate)
 
 
 async def _generate(options: argparse.Namespace) -> None:
     """Open all sessions, then let all of them generate."""
     async with aio.insecure_channel(options.address) as channel:
-        streams = [_Stream(channel, noting=bool(options.arrivals)) for _ in range(options.sessions)]
+        generate, noting = _generate_request(options), bool(options.arrivals)
+        streams = [_Stream(channel, generate, noting=noting) for _ in range(options.sessions)]
         turn = asyncio.Semaphore(_OPEN_AT_ONCE)
         await asyncio.gather(*(stream.open(seed, turn) for seed, stream in enumerate(streams)))
         running = asyncio.gather(*(stream.run() for stream in streams))
@@ -172,6 +193,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--warm-up-s", type=float, default=0)
     parser.add_argument("--seconds", type=float, default=0)
     parser.add_argument("--arrivals", default="")
+    parser.add_argument("--repetition-penalty", type=float, default=1)
+    parser.add_argument("--top-alternatives", type=int, default=0)
     return parser.parse_args()
 
 

@@ -18,15 +18,15 @@ from dataclasses import asdict
 from functools import partial
 
 from tests.bench.child import module, told_by
-from tests.bench.load import ENDLESS_CHARS, Load
-from tests.bench.models import text_of
+from tests.bench.load import ENDLESS_TOKENS, Load
+from tests.bench.texts import text_of
 
 _CHUNK_BYTES = len(b"1\r\nx\r\n")
 _END = b"0\r\n\r\n"  # of a body
 
 
 def _request(session: int, turn_chars: int) -> bytes:
-    chars = turn_chars or ENDLESS_CHARS
+    chars = turn_chars or ENDLESS_TOKENS
     body = json.dumps({"session": session, "prompt": text_of(4), "max_tokens": chars}).encode()
     return (
         b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -94,8 +94,8 @@ async def _generate(
     before, start, cpu_s = sum(s.bytes for s in streams), time.monotonic(), time.process_time()
     await asyncio.sleep(seconds)
     passed_s = time.monotonic() - start
-    chars_per_s = (sum(s.bytes for s in streams) - before) / _CHUNK_BYTES / passed_s
-    return Load(chars_per_s, chars_per_s, (time.process_time() - cpu_s) / passed_s)
+    tokens_per_s = (sum(s.bytes for s in streams) - before) / _CHUNK_BYTES / passed_s
+    return Load(tokens_per_s, tokens_per_s, (time.process_time() - cpu_s) / passed_s)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from tests.bench.child import ROOT
-from tests.bench.models import SIZES, VOCABULARY
+from tests.bench.models import SIZES
+from tests.bench.texts import VOCABULARY
 
 from cellwire.server.errors import NoCuda
 from cellwire.server.runtime.cuda import find_card

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import string
 from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
 import torch
+from tests.bench.texts import VOCABULARY, symbols_of
 
-from cellwire.exporter.fold import fold
-from cellwire.exporter.graph import Weights, cell_graph
-from cellwire.exporter.manifest import (
+from cellwire.exporter.export.fold import fold
+from cellwire.exporter.export.graph import Weights, cell_graph
+from cellwire.exporter.network.network import Network, NetworkShape
+from cellwire.model_file.manifest import (
     METADATA_KEY,
     CellFacts,
     Manifest,
     TrainingFacts,
     VocabularyFacts,
 )
-from cellwire.exporter.network import Network, NetworkShape
 
-VOCABULARY = 83  # of the built-in model
 _EMBEDDING = 64  # folds into the table, so that it makes no difference
 _SEED = 20_260_104
-_FIRST_IDEOGRAPH = 0x4E00
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +49,6 @@ SIZES: dict[str, Size] = {
 }
 
 
-def symbols_of(vocabulary: int) -> str:
-    """Return a vocabulary's symbols: what ASCII has to show, then ideographs."""
-    ascii_ = string.printable[:VOCABULARY]
-    return (ascii_ + "".join(chr(_FIRST_IDEOGRAPH + i) for i in range(vocabulary)))[:vocabulary]
-
-
-def text_of(chars: int) -> str:
-    """Return a text that every model of ours can read."""
-    words = string.ascii_lowercase
-    return (words * (chars // len(words) + 1))[:chars]
-
-
 def network(size: str, vocabulary: int = VOCABULARY) -> Network:
     """Return a model in torch."""
     layers, hidden = SIZES[size].layers, SIZES[size].hidden
@@ -85,23 +71,18 @@ class Models:
         if not path.exists():
             cell = cell_graph(fold(network(size, vocabulary)), weights)
             manifest = _manifest(SIZES[size], symbols_of(vocabulary))
-            onnx.helper.set_model_props(cell, {METADATA_KEY: manifest.json()})
+            onnx.helper.set_model_props(cell, {METADATA_KEY: manifest.to_json()})
             onnx.save(cell, path)
         return path
 
 
 def _manifest(size: Size, symbols: str) -> Manifest:
     return Manifest(
+        version=1,
         vocabulary=VocabularyFacts("characters", tuple(symbols)),
         cell=CellFacts("lstm", size.layers, size.hidden),
         training=TrainingFacts(
             corpus="none: random weights",
-            corpus_sha256="",
-            steps=0,
-            validation_bits_per_character=0.0,
-            parity_error=0.0,
-            rounding_error=0.0,
-            rounding_bits=0.0,
             recipe={"seed": _SEED},
         ),
     )

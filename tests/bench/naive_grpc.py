@@ -22,11 +22,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 from grpc import aio
-from tests.bench.models import VOCABULARY, symbols_of
 from tests.bench.naive_cell import CELLS, Cell, Logits
+from tests.bench.texts import VOCABULARY, symbols_of
 
 from cellwire.v1 import operations_pb2
-from cellwire.v1.generation_pb2 import SessionRequest, SessionResponse
+from cellwire.v1.generation_pb2 import StreamSessionRequest, StreamSessionResponse
 from cellwire.v1.generation_pb2_grpc import (
     GenerationServiceServicer,
     add_GenerationServiceServicer_to_server,
@@ -44,9 +44,9 @@ class NaiveService(GenerationServiceServicer):
         self._pool = ThreadPoolExecutor(workers) if workers else None
         self._states: dict[int, Any] = {}
 
-    async def Session(  # noqa: N802  # the contract's name
-        self, request_iterator: AsyncIterator[SessionRequest], _context: object
-    ) -> AsyncIterator[SessionResponse]:
+    async def StreamSession(  # noqa: N802  # the contract's name
+        self, request_iterator: AsyncIterator[StreamSessionRequest], _context: object
+    ) -> AsyncIterator[StreamSessionResponse]:
         client = id(request_iterator)
         self._states[client] = self._cell.initial()
         random, offset, token = np.random.default_rng(), 0, 0
@@ -54,14 +54,14 @@ class NaiveService(GenerationServiceServicer):
             async for request in request_iterator:
                 if request.HasField("open"):
                     random = np.random.default_rng(request.open.seed)
-                    yield SessionResponse(opened=operations_pb2.Opened())
+                    yield StreamSessionResponse(opened=operations_pb2.Opened())
                 elif request.HasField("append"):
                     for symbol in request.append.text:
                         if offset:  # the last token of all stays unread, to generate from
                             await self._step(client, token)
                         token = self._symbols.index(symbol)
                         offset += 1
-                    yield SessionResponse(appended=operations_pb2.Appended(offset=offset))
+                    yield StreamSessionResponse(appended=operations_pb2.Appended(offset=offset))
                 elif request.HasField("generate"):
                     for _ in range(request.generate.max_tokens):
                         logits = await self._step(client, token)
@@ -70,8 +70,8 @@ class NaiveService(GenerationServiceServicer):
                             offset=offset, text=self._symbols[token], end_offset=offset + 1
                         )
                         offset += 1
-                        yield SessionResponse(chunk=chunk)
-                    yield SessionResponse(finished=operations_pb2.Finished(offset=offset))
+                        yield StreamSessionResponse(chunk=chunk)
+                    yield StreamSessionResponse(finished=operations_pb2.Finished(offset=offset))
         finally:
             del self._states[client]
 

@@ -73,8 +73,8 @@ def _served(axes: Any, numbers: Numbers) -> bool:  # noqa: ANN401
 
 
 def _growth(axes: Any, numbers: Numbers) -> bool:  # noqa: ANN401
-    axes.set(xlabel="sessions", ylabel="characters/s", title="growth: M, over the wire")
-    series = {"M": [(n, f"growth.chars_per_s.{n}") for n in growth.SESSIONS]}
+    axes.set(xlabel="sessions", ylabel="tokens/s", title="growth: M, over the wire")
+    series = {"M": [(n, f"growth.tokens_per_s.{n}") for n in growth.SESSIONS]}
     return _lines(axes, numbers, series)
 
 
@@ -88,11 +88,11 @@ def _vocabulary(axes: Any, numbers: Numbers) -> bool:  # noqa: ANN401
 
 
 def _alternatives(axes: Any, numbers: Numbers) -> bool:  # noqa: ANN401
-    axes.set(ylabel="characters/s", title=f"alternatives: {alternatives.SESSIONS} sessions")
+    axes.set(ylabel="tokens/s", title=f"alternatives: {alternatives.SESSIONS} sessions")
     bars: Numbers = {}
     for size in alternatives.SIZES:
         for which in ("cellwire", *alternatives.WHICH):
-            name = f"alternatives.chars_per_s.{which}.{size}.{alternatives.SESSIONS}"
+            name = f"alternatives.tokens_per_s.{which}.{size}.{alternatives.SESSIONS}"
             if name in numbers:
                 bars[f"{which}\n{size}"] = numbers[name]
     axes.bar_label(axes.bar(list(bars), list(bars.values())), fmt="{:,.0f}")

@@ -9,10 +9,10 @@ sessions, noted there as they come. Their p99 while an append runs, over their p
 only make the p99 better.) Both take turns within one run of the 16 sessions.
 
 prefill.ratio                     append / raw at batch 1, in characters a second
-prefill.chars_per_s               of the append alone
+prefill.tokens_per_s               of the append alone
 prefill.gap_ratio                 p99 with the append / p99 without
 prefill.gap_p99_ms.quiet, .busy   without, and with
-prefill.chars_per_s.beside        of the append, beside the 16 sessions
+prefill.tokens_per_s.beside        of the append, beside the 16 sessions
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ import numpy as np
 import numpy.typing as npt
 from tests.bench.child import beside, daemon, serving
 from tests.bench.load import command
-from tests.bench.models import text_of
 from tests.bench.pace import figure, ratios
 from tests.bench.setting import Setting
 from tests.bench.stepping import StepTask
+from tests.bench.texts import text_of
 from tests.bench.wire import opened
 
 from cellwire.v1 import operations_pb2
-from cellwire.v1.generation_pb2 import SessionRequest
+from cellwire.v1.generation_pb2 import StreamSessionRequest
 
 SIZE = "M"
 CHARS = 10_000
@@ -41,15 +41,15 @@ SESSIONS = 16
 
 FIGURES = (
     "prefill.ratio",
-    "prefill.chars_per_s",
+    "prefill.tokens_per_s",
     "prefill.gap_ratio",
     "prefill.gap_p99_ms.quiet",
     "prefill.gap_p99_ms.busy",
-    "prefill.chars_per_s.beside",
+    "prefill.tokens_per_s.beside",
 )
 
-_OPEN = SessionRequest(open=operations_pb2.Open(seed=1))
-_APPEND = SessionRequest(append=operations_pb2.Append(text=text_of(CHARS)))
+_OPEN = StreamSessionRequest(open=operations_pb2.Open(seed=1))
+_APPEND = StreamSessionRequest(append=operations_pb2.Append(text=text_of(CHARS)))
 _SLICES = 3
 
 
@@ -88,11 +88,11 @@ def _alone(setting: Setting, model: Path, address: str) -> dict[str, float]:
     raw, prefill = [], []
     for number in range(effort.load_rounds):
         setting.say(f"prefill: alone, round {number + 1} of {effort.load_rounds}")
-        raw.append(stepping.chars_per_s(1, _SLICES * effort.slice_s))
+        raw.append(stepping.tokens_per_s(1, _SLICES * effort.slice_s))
         prefill.append(CHARS / _append(address).seconds)
     return {
         **figure("prefill.ratio", ratios(prefill, raw)),
-        **figure("prefill.chars_per_s", prefill),
+        **figure("prefill.tokens_per_s", prefill),
     }
 
 
@@ -115,7 +115,7 @@ def _beside(setting: Setting, address: str) -> dict[str, float]:
         **figure("prefill.gap_ratio", ratios(busy_ms, quiet_ms)),
         **figure("prefill.gap_p99_ms.quiet", quiet_ms),
         **figure("prefill.gap_p99_ms.busy", busy_ms),
-        **figure("prefill.chars_per_s.beside", [CHARS / span.seconds for span in busy]),
+        **figure("prefill.tokens_per_s.beside", [CHARS / span.seconds for span in busy]),
     }
 
 

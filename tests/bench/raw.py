@@ -1,16 +1,14 @@
 """raw: the daemon's program in a bare loop, against the practical limits.
 
-For each model and batch, in turns, all in one process with the daemon's number of threads:
+For each model and batch, in turns, in one process with the daemon's number of threads:
 
-- the program around the cell (gather, cell, sampling at temperature 1, scatter), bound once, run
-  again and again in strides of as many steps as it can make in one run, each row going on from the
-  token that was drawn for it last;
+- the program around the cell (gather, cell, sampling at temperature 1, scatter), bound once, in
+  runs of the most steps, each row continuing from the token that was drawn for it last;
 - the same with one step a run;
-- the bare cell, its states passed by hand between two sets of buffers that are bound once; nothing
-  is sampled;
+- the bare cell without sampling, its states in two sets of buffers that are bound once;
 - its matrix products alone.
 
-raw.chars_per_s.<model>.<batch>     of the program
+raw.tokens_per_s.<model>.<batch>     of the program
 raw.cell_ratio.<model>.<batch>      program / bare cell, in characters a second
 raw.gemm_ratio.<model>.<batch>      program / matrix products alone, in characters a second
 raw.one_step_ratio.<model>.<batch>  program, one step a run / bare cell, in characters a second
@@ -29,7 +27,7 @@ from tests.bench.stepping import StepTask
 SIZES = ("S", "M", "L")
 BATCHES = (1, 4, 16, 64, 256)
 
-_KINDS = ("chars_per_s", "cell_ratio", "gemm_ratio", "one_step_ratio")
+_KINDS = ("tokens_per_s", "cell_ratio", "gemm_ratio", "one_step_ratio")
 FIGURES = names("raw", _KINDS, SIZES, BATCHES)
 
 
@@ -52,8 +50,8 @@ def _figures(setting: Setting, stepping: StepTask, size: str, batch: int) -> dic
     products = Products(model, setting.threads, batch)
     paces = in_turns(
         {
-            "program": lambda: stepping.chars_per_s(batch, slice_s),
-            "one step": lambda: stepping.chars_per_s(batch, slice_s, 1),
+            "program": lambda: stepping.tokens_per_s(batch, slice_s),
+            "one step": lambda: stepping.tokens_per_s(batch, slice_s, 1),
             "cell": lambda: runs_per_s(cell.step, slice_s) * batch,
             "products": lambda: runs_per_s(products.step, slice_s) * batch,
         },
@@ -62,7 +60,7 @@ def _figures(setting: Setting, stepping: StepTask, size: str, batch: int) -> dic
     at = f"{size}.{batch}"
     cell_pace = paces["cell"]
     return {
-        **figure(f"raw.chars_per_s.{at}", paces["program"]),
+        **figure(f"raw.tokens_per_s.{at}", paces["program"]),
         **figure(f"raw.cell_ratio.{at}", ratios(paces["program"], cell_pace)),
         **figure(f"raw.gemm_ratio.{at}", ratios(paces["program"], paces["products"])),
         **figure(f"raw.one_step_ratio.{at}", ratios(paces["one step"], cell_pace)),

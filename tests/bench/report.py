@@ -1,4 +1,4 @@
-"""Figures as tables and plots: from the JSON of `cellwire bench` into docs/benchmarks.md.
+"""Figures as tables and plots: from the JSON of `python -m tests.bench` into docs/benchmarks.md.
 
     python -m tests.bench.report runs/bench.json
     python -m tests.bench.report runs/gpu.json
@@ -24,8 +24,8 @@ PAGE = ROOT / "docs" / "benchmarks.md"
 PLOTS = PAGE.with_suffix("")
 MARKS = "<!-- figures -->", "<!-- end of figures -->"
 GPU_MARKS = "<!-- figures of a GPU -->", "<!-- end of figures of a GPU -->"
-COMMAND = "cellwire bench all --out runs/bench.json"
-GPU_COMMAND = "cellwire bench gpu --out runs/gpu.json"
+COMMAND = "python -m tests.bench all --out runs/bench.json"
+GPU_COMMAND = "python -m tests.bench gpu --out runs/gpu.json"
 
 
 def write_report(result: Result, page: Path = PAGE, plots: Path = PLOTS) -> None:

@@ -14,18 +14,20 @@ from time import perf_counter
 
 import numpy as np
 from tests.bench.child import resident_bytes
-from tests.bench.idle import TEXT_CHARS
+from tests.bench.idle import TEXT_TOKENS
 from tests.bench.pace import figure, in_turns, ratios
 
 from cellwire.model_file.cell import Cell, read_cell
+from cellwire.server.batch.limits import MAX_GENERATE_TOKENS
 from cellwire.server.batch.sampling import Sampling
+from cellwire.server.engine.commands import OpenSession, SubmitOperation
 from cellwire.server.engine.engine import Engine
 from cellwire.server.runtime.device import Execution
 from cellwire.server.runtime.runtime import Runtime
 from cellwire.server.session.operation_queue import Limits
-from cellwire.server.session.operations import MAX_GENERATE_TOKENS, Append, Generate
+from cellwire.server.session.operations import Append, Generate
 from cellwire.server.state.arena import Arena
-from cellwire.server.state.state_history import slots_for
+from cellwire.server.state.rewind_window import slots_for
 
 GENERATING = 64
 MAX_BATCH = 256
@@ -50,11 +52,13 @@ class Residents:
         engine = self._engine
         for _ in range(sessions):
             session_id = f"{self._opened:032x}"
-            engine.open(session_id, 0, self._opened, WINDOW)
-            # As it comes from the wire: an array of its own.
-            engine.submit(session_id, Append(1, np.arange(TEXT_CHARS, dtype=np.uint32)))
+            engine.handle(OpenSession(session_id, 0, self._opened, WINDOW))
+            # An array for each session, as texts come from the wire.
+            append = Append(1, np.arange(TEXT_TOKENS, dtype=np.uint32))
+            engine.handle(SubmitOperation(session_id, append))
             if generating:
-                engine.submit(session_id, Generate(2, MAX_GENERATE_TOKENS, Sampling()))
+                generate = Generate(2, MAX_GENERATE_TOKENS, Sampling())
+                engine.handle(SubmitOperation(session_id, generate))
             self._opened += 1
             if self._opened % MAX_BATCH == 0 and not generating:
                 self._settle()
@@ -68,7 +72,7 @@ class Residents:
 
     def step_s(self, seconds: float) -> float:
         """Return how long a step takes, measured for so long."""
-        for _ in range(TEXT_CHARS):  # to here from what the last round left
+        for _ in range(TEXT_TOKENS):  # to here from what the last round left
             self._engine.step()
         steps, start = self._engine.steps, perf_counter()
         now = start

@@ -5,7 +5,7 @@ without end, on one channel. Each round first runs raw's bare loop while the dae
 do, then the load while the bare loop rests.
 
 served.ratio.<model>.<sessions>          served / raw at that batch, in characters a second
-served.chars_per_s.<model>.<sessions>    of all sessions together
+served.tokens_per_s.<model>.<sessions>    of all sessions together
 served.messages_per_s.<model>.<sessions> likewise; a message carries all there is when it is written
 served.client_cores.<model>.<sessions>   what the load itself took of the machine
 """
@@ -26,7 +26,7 @@ SESSIONS = (1, 16, 64, 256)
 
 _RAW_SLICES = 3  # a round's raw part is so many slices long: as a rule, there are fewer rounds
 
-_KINDS = ("ratio", "chars_per_s", "messages_per_s", "client_cores")
+_KINDS = ("ratio", "tokens_per_s", "messages_per_s", "client_cores")
 FIGURES = names("served", _KINDS, SIZES, SESSIONS)
 
 
@@ -50,12 +50,12 @@ def _figures(setting: Setting, stepping: StepTask, address: str, at: str) -> dic
     raw: list[float] = []
     loads: list[Load] = []
     for _ in range(effort.load_rounds):
-        raw.append(stepping.chars_per_s(sessions, _RAW_SLICES * effort.slice_s))
+        raw.append(stepping.tokens_per_s(sessions, _RAW_SLICES * effort.slice_s))
         loads.append(measured(address, sessions, effort.warm_up_s, effort.load_s))
-    chars = [load.chars_per_s for load in loads]
+    chars = [load.tokens_per_s for load in loads]
     return {
         **figure(f"served.ratio.{at}", ratios(chars, raw)),
-        **figure(f"served.chars_per_s.{at}", chars),
+        **figure(f"served.tokens_per_s.{at}", chars),
         **figure(f"served.messages_per_s.{at}", [load.messages_per_s for load in loads]),
         **figure(f"served.client_cores.{at}", [load.client_cores for load in loads]),
     }

@@ -23,16 +23,16 @@ from time import perf_counter
 
 import grpc
 from tests.bench.child import daemon, serving
-from tests.bench.models import text_of
 from tests.bench.setting import Setting
+from tests.bench.texts import text_of
 from tests.bench.wire import Wire
 
 from cellwire.v1 import operations_pb2, sessions_pb2
-from cellwire.v1.generation_pb2 import SessionRequest
+from cellwire.v1.generation_pb2 import StreamSessionRequest
 from cellwire.v1.sessions_pb2_grpc import SessionsServiceStub
 
 SIZE = "M"
-TEXT_CHARS = 100
+TEXT_TOKENS = 100
 WINDOW = 64
 
 KINDS = ("fork", "rewind", "rewind_64", "export", "import", "attach")
@@ -43,11 +43,11 @@ FIGURES = (
 
 _SETTLING = 3
 
-_OPEN = SessionRequest(
-    open=operations_pb2.Open(seed=1, on_disconnect=operations_pb2.OnDisconnect.ON_DISCONNECT_STOP)
+_OPEN = StreamSessionRequest(
+    open=operations_pb2.Open(seed=1, on_disconnect=operations_pb2.OnDisconnect.ON_DISCONNECT_CANCEL)
 )
-_EMPTY = SessionRequest(operation_id=2, cancel=operations_pb2.Cancel(operation_id=999))
-_FORK = SessionRequest(operation_id=1, fork=operations_pb2.Fork(seed=2))
+_EMPTY = StreamSessionRequest(operation_id=2, cancel=operations_pb2.Cancel(operation_id=999))
+_FORK = StreamSessionRequest(operation_id=1, fork=operations_pb2.Fork(seed=2))
 
 
 def run(setting: Setting) -> dict[str, float]:
@@ -89,14 +89,14 @@ class _Operations:
         self._channel = channel
         self._sessions = SessionsServiceStub(channel)
         self._wire = Wire(channel, _OPEN)
-        self._append(self._wire, TEXT_CHARS)
+        self._append(self._wire, TEXT_TOKENS)
         self._session_id = self._wire.first.opened.session_id
         self._snapshot = b""
 
     @staticmethod
-    def _append(wire: Wire, chars: int) -> None:
-        append = operations_pb2.Append(text=text_of(chars))
-        wire.ask(SessionRequest(operation_id=1, append=append))
+    def _append(wire: Wire, tokens: int) -> None:
+        append = operations_pb2.Append(text=text_of(tokens))
+        wire.ask(StreamSessionRequest(operation_id=1, append=append))
 
     def _delete(self, session_id: str) -> None:
         self._sessions.DeleteSession(sessions_pb2.DeleteSessionRequest(session_id=session_id))
@@ -120,14 +120,14 @@ class _Operations:
         self._delete(answer.forked.session_id)
         return time_s
 
-    def rewind_s(self, chars: int) -> float:
-        self._append(self._wire, chars)
+    def rewind_s(self, tokens: int) -> float:
+        self._append(self._wire, tokens)
         self.settle()
-        rewind = operations_pb2.Rewind(chars=chars)
+        rewind = operations_pb2.Rewind(tokens=tokens)
         start = perf_counter()
-        answer = self._wire.ask(SessionRequest(operation_id=1, rewind=rewind))
+        answer = self._wire.ask(StreamSessionRequest(operation_id=1, rewind=rewind))
         time_s = perf_counter() - start
-        assert answer.rewound.offset == TEXT_CHARS, answer
+        assert answer.rewound.offset == TEXT_TOKENS, answer
         return time_s
 
     def export_s(self) -> float:
@@ -141,14 +141,14 @@ class _Operations:
         start = perf_counter()
         imported = self._sessions.ImportSession(request)
         time_s = perf_counter() - start
-        self._delete(imported.session_id)
+        self._delete(imported.session.session_id)
         return time_s
 
     def attach_s(self) -> float:
         kept = self._wire.ask(_FORK).forked.session_id
         attach = operations_pb2.Attach(session_id=kept)
         start = perf_counter()
-        wire = Wire(self._channel, SessionRequest(operation_id=1, attach=attach))
+        wire = Wire(self._channel, StreamSessionRequest(operation_id=1, attach=attach))
         time_s = perf_counter() - start
         assert wire.first.HasField("attached")
         self._delete(kept)

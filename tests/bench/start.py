@@ -4,7 +4,7 @@ The clock starts when the process is spawned. Ready is when its ready line can b
 process that runs already is then told the address; it connects, opens a session, appends and
 generates. The clock stops when the first character is in the client's hands.
 
-start.ready_s, start.first_char_s   median of several starts
+start.ready_s, start.first_token_s   median of several starts
 start.rss_mb                        of the daemon when it has served that, and idles; in 10^6 bytes
 """
 
@@ -20,9 +20,9 @@ from tests.bench.setting import Setting
 from tests.bench.wire import opened
 
 from cellwire.v1 import operations_pb2
-from cellwire.v1.generation_pb2 import SessionRequest
+from cellwire.v1.generation_pb2 import StreamSessionRequest
 
-FIGURES = ("start.ready_s", "start.first_char_s", "start.rss_mb")
+FIGURES = ("start.ready_s", "start.first_token_s", "start.rss_mb")
 
 _SETTLE_S = 0.5
 
@@ -49,19 +49,19 @@ def _start() -> tuple[float, float, float]:
         with serving(daemon()) as server:
             client.stdin.write(f"{server.address}\n")
             client.stdin.flush()
-            first_char_s = float(client.stdout.readline()) - start_s
+            first_token_s = float(client.stdout.readline()) - start_s
             time.sleep(_SETTLE_S)
-            return server.ready_s, first_char_s, resident_bytes(server.process.pid) / 1e6
+            return server.ready_s, first_token_s, resident_bytes(server.process.pid) / 1e6
 
 
-def _first_char() -> None:
+def _first_token() -> None:
     """Say when the first character came, of a daemon whose address comes on stdin."""
     sys.stdout.write("running\n")
     sys.stdout.flush()
     address = sys.stdin.readline().strip()
-    with opened(address, SessionRequest(open=operations_pb2.Open())) as wire:
-        wire.send(SessionRequest(append=operations_pb2.Append(text="It is a truth")))
-        wire.send(SessionRequest(generate=operations_pb2.Generate(max_tokens=1)))
+    with opened(address, StreamSessionRequest(open=operations_pb2.Open())) as wire:
+        wire.send(StreamSessionRequest(append=operations_pb2.Append(text="It is a truth")))
+        wire.send(StreamSessionRequest(generate=operations_pb2.Generate(max_tokens=1)))
         while not wire.answer().HasField("chunk"):
             pass
         now_s = time.monotonic()
@@ -69,4 +69,4 @@ def _first_char() -> None:
 
 
 if __name__ == "__main__":
-    _first_char()
+    _first_token()

@@ -7,13 +7,14 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.bench import cli, gpu, raw, trainer
+from tests.bench import cli, gpu, mixed, raw, trainer
 from tests.bench.cli import NAMES, Result
-from tests.bench.figures import BOUNDS, Bound
+from tests.bench.figures import BOUNDS, Bound, names
 from tests.bench.machine import described
-from tests.bench.models import Models, symbols_of, text_of
+from tests.bench.models import Models
 from tests.bench.report import markdown
 from tests.bench.setting import QUICK, Effort, Setting
+from tests.bench.texts import symbols_of, text_of
 
 from cellwire.server.runtime.device import Device
 
@@ -65,18 +66,29 @@ def test_raw_measures_a_tiny_model(tmp_path: Path) -> None:
     assert said == ["raw: tiny, batch 1", "raw: tiny, batch 4"]
 
 
+@pytest.mark.slow
+def test_mixed_measures_a_tiny_model_in_an_engine_and_over_the_wire(tmp_path: Path) -> None:
+    setting = Setting(Models(tmp_path), 1, _AT_ONCE, lambda _: None)
+    figures = mixed.run(setting, sizes=("tiny",), sessions=2)
+    assert (
+        set(names("mixed", ("raw", "served", "served_alternatives"), ("tiny",))) <= figures.keys()
+    )
+    assert all(value > 0 for value in figures.values())
+
+
+@pytest.mark.slow
 def test_gpu_measures_a_tiny_model_where_there_is_none(tmp_path: Path) -> None:
     setting = Setting(Models(tmp_path), 1, _AT_ONCE, lambda _: None)
     figures = gpu.run(setting, ("tiny",), (1, 4), (1,), device=Device())
     assert {f"gpu.step_us.tiny.{batch}" for batch in (1, 4)} <= figures.keys()
     assert figures["gpu.same_bits.tiny.4"] == 1
-    assert figures["gpu.served_chars_per_s.tiny.1"] > 0
+    assert figures["gpu.served_tokens_per_s.tiny.1"] > 0
 
 
 def test_the_trainer_is_measured_against_a_plain_loop(tmp_path: Path) -> None:
     setting = Setting(Models(tmp_path), 1, _AT_ONCE, lambda _: None)
     figures = trainer.run(setting, sizes=("tiny",))
-    assert {"trainer.speed_ratio.tiny", "trainer.chars_per_s.tiny"} <= figures.keys()
+    assert {"trainer.speed_ratio.tiny", "trainer.tokens_per_s.tiny"} <= figures.keys()
     assert all(value > 0 for value in figures.values())
 
 
@@ -95,7 +107,7 @@ def test_the_result_is_one_json_object(
 
 
 def test_the_table_tells_what_is_missed(capsys: pytest.CaptureFixture[str]) -> None:
-    cli.print_result({"machine": {"cores": 2}, "start.ready_s": 9.0, "start.first_char_s": 1.0})
+    cli.print_result({"machine": {"cores": 2}, "start.ready_s": 9.0, "start.first_token_s": 1.0})
     ready, first = (line for line in capsys.readouterr().out.splitlines() if "start." in line)
     assert "missed" in ready
     assert "ok" in first

@@ -4,7 +4,7 @@ Both take the same steps: consecutive windows whose state is carried, the loss o
 AdamW on a cosine, gradients clipped by their global norm. Neither validates nor saves.
 
 trainer.speed_ratio.<model>    ours / the plain loop, in characters a second, in turns
-trainer.chars_per_s.<model>    of ours
+trainer.tokens_per_s.<model>    of ours
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ import numpy as np
 import torch
 from tests.bench.figures import names
 from tests.bench.models import SIZES as MODELS
-from tests.bench.models import symbols_of
 from tests.bench.pace import figure, in_turns, ratios, runs_per_s
 from tests.bench.setting import Setting
+from tests.bench.texts import symbols_of
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from cellwire.exporter.begin import begin
-from cellwire.exporter.cells import State
-from cellwire.exporter.compute import CPU
-from cellwire.exporter.corpus import Corpus
-from cellwire.exporter.leg import Leg
-from cellwire.exporter.optimizer import cosine_share
-from cellwire.exporter.recipe_file import read_recipe
+from cellwire.exporter.data.corpus import Corpus
+from cellwire.exporter.network.cell import State
+from cellwire.exporter.recipe.recipe_file import read_recipe
+from cellwire.exporter.training.checkpoint_span import CheckpointSpan
+from cellwire.exporter.training.compute import CPU
+from cellwire.exporter.training.optimizer import cosine_factor
+from cellwire.exporter.training.start import start_training
 
 SIZES = ("S", "M", "L")
 LANES, WINDOW, EMBEDDING = 16, 64, 64
@@ -37,7 +37,7 @@ STEPS = 1_000_000  # more than are ever taken, so that the schedule is at its be
 _CHARS = 400_000
 _SEED = 5
 
-FIGURES = names("trainer", ("speed_ratio", "chars_per_s"), SIZES)
+FIGURES = names("trainer", ("speed_ratio", "tokens_per_s"), SIZES)
 
 
 def run(setting: Setting, sizes: Sequence[str] = SIZES) -> dict[str, float]:
@@ -68,7 +68,7 @@ def _figures(setting: Setting, size: str, folder: Path) -> dict[str, float]:
     )
     return {
         **figure(f"trainer.speed_ratio.{size}", ratios(paces["ours"], paces["plain"])),
-        **figure(f"trainer.chars_per_s.{size}", paces["ours"]),
+        **figure(f"trainer.tokens_per_s.{size}", paces["ours"]),
     }
 
 
@@ -91,15 +91,15 @@ class Ours:
             f"run.steps={STEPS}",
         ]
         corpus = Corpus("random.txt", text, "")
-        self._training, _ = begin(corpus, read_recipe(None, settings), folder, None, CPU)
-        self._batches = self._training._steps()
-        self._leg = Leg(_SEED, 0)
+        self._training, _ = start_training(corpus, read_recipe(None, settings), folder, None, CPU)
+        self._batches = self._training._remaining_batches()
+        self._span = CheckpointSpan(_SEED, 0)
         self._state: State | None = None
 
     def step(self) -> None:
         batch = next(self._batches)
-        state = self._state if batch.goes_on else None
-        self._state = self._training._train_on(batch, state, self._leg)
+        state = self._state if batch.carries_state else None
+        self._state = self._training._train_on(batch, state, self._span)
 
 
 class PlainLoop:
@@ -118,7 +118,7 @@ class PlainLoop:
         self._parameters = list(modules.parameters())
         self._optimizer = torch.optim.AdamW(self._parameters, lr=4e-3, weight_decay=0.01)
         self._schedule = torch.optim.lr_scheduler.LambdaLR(
-            self._optimizer, lambda step: cosine_share(step, STEPS)
+            self._optimizer, lambda step: cosine_factor(step, STEPS)
         )
         self._state: tuple[torch.Tensor, torch.Tensor] | None = None
         self._place = 0

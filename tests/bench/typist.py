@@ -15,19 +15,19 @@ import time
 from typing import cast
 
 from tests.bench.child import module, told_by
-from tests.bench.models import text_of
+from tests.bench.texts import text_of
 from tests.bench.wire import Wire, opened
 
 from cellwire.v1 import operations_pb2
-from cellwire.v1.generation_pb2 import SessionRequest
+from cellwire.v1.generation_pb2 import StreamSessionRequest
 
 BEAM_WIDTH = 5
-CHARS = 12
+TOKENS = 12
 _UNTIMED = 10
 
-_OPEN = SessionRequest(open=operations_pb2.Open(seed=1))
-_COMPLETE = SessionRequest(
-    complete=operations_pb2.Complete(beam_width=BEAM_WIDTH, completions=1, max_tokens=CHARS)
+_OPEN = StreamSessionRequest(open=operations_pb2.Open(seed=1))
+_COMPLETE = StreamSessionRequest(
+    complete=operations_pb2.Complete(beam_width=BEAM_WIDTH, completion_count=1, max_tokens=TOKENS)
 )
 
 
@@ -37,8 +37,8 @@ def keystrokes_s(address: str, keystrokes: int, pause_s: float = 0) -> list[floa
     return cast("list[float]", told_by(module("typist", *options)))
 
 
-def _append(text: str) -> SessionRequest:
-    return SessionRequest(append=operations_pb2.Append(text=text))
+def _append(text: str) -> StreamSessionRequest:
+    return StreamSessionRequest(append=operations_pb2.Append(text=text))
 
 
 def _keystroke_s(wire: Wire, letter: str) -> float:

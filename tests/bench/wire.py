@@ -8,29 +8,29 @@ from queue import SimpleQueue
 
 import grpc
 
-from cellwire.v1.generation_pb2 import SessionRequest, SessionResponse
+from cellwire.v1.generation_pb2 import StreamSessionRequest, StreamSessionResponse
 from cellwire.v1.generation_pb2_grpc import GenerationServiceStub
 
 
 class Wire:
     """A stream that a session was opened on, or attached to."""
 
-    def __init__(self, channel: grpc.Channel, first: SessionRequest) -> None:
-        self._requests: SimpleQueue[SessionRequest | None] = SimpleQueue()
-        self._answers = GenerationServiceStub(channel).Session(iter(self._requests.get, None))
+    def __init__(self, channel: grpc.Channel, first: StreamSessionRequest) -> None:
+        self._requests: SimpleQueue[StreamSessionRequest | None] = SimpleQueue()
+        self._answers = GenerationServiceStub(channel).StreamSession(iter(self._requests.get, None))
         self.first = self.ask(first)
 
-    def send(self, request: SessionRequest) -> None:
+    def send(self, request: StreamSessionRequest) -> None:
         """Send an operation, and wait for nothing."""
         self._requests.put(request)
 
-    def answer(self) -> SessionResponse:
+    def answer(self) -> StreamSessionResponse:
         """Wait for the next answer."""
         answer = next(self._answers)
-        assert isinstance(answer, SessionResponse)
+        assert isinstance(answer, StreamSessionResponse)
         return answer
 
-    def ask(self, request: SessionRequest) -> SessionResponse:
+    def ask(self, request: StreamSessionRequest) -> StreamSessionResponse:
         """Send an operation and wait for its answer."""
         self.send(request)
         return self.answer()
@@ -43,7 +43,7 @@ class Wire:
 
 
 @contextmanager
-def opened(address: str, first: SessionRequest) -> Iterator[Wire]:
+def opened(address: str, first: StreamSessionRequest) -> Iterator[Wire]:
     """Open a session on a channel of its own."""
     with grpc.insecure_channel(address) as channel:
         wire = Wire(channel, first)

@@ -1,4 +1,4 @@
-"""A session outlives its stream, and another takes it up."""
+"""A session outlives its stream, and another stream attaches to it."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ import asyncio
 from contextlib import suppress
 
 import pytest
+from tests.client.fake.daemon import FakeDaemon
+from tests.client.fake.models import letters
 
 from cellwire import client
 from cellwire.client import Client, FinishReason
 
-from .fake_daemon import FakeDaemon
-from .fake_text import letters
-
 GUARD_S = 20
 
 
-class Broken(Exception):  # what a caller's own mistake looks like
+class Broken(Exception):  # an error in the caller's block
     pass
 
 
@@ -26,7 +25,7 @@ async def left_behind(daemon: Client, fake: FakeDaemon, pause_at: int) -> tuple[
     with suppress(Broken):
         async with daemon.session(on_disconnect="continue") as session:
             await session.append("a")
-            async for text in session.generate(max_chars=10):
+            async for text in session.generate(max_tokens=10):
                 if text == "c":
                     raise Broken
     await asyncio.wait_for(fake.paused.wait(), GUARD_S)
@@ -34,7 +33,7 @@ async def left_behind(daemon: Client, fake: FakeDaemon, pause_at: int) -> tuple[
     return session.id, session.offset
 
 
-async def test_a_detached_session_can_be_attached_to(daemon: Client, fake: FakeDaemon) -> None:
+async def test_a_detached_session_can_be_attached_to(daemon: Client) -> None:
     async with daemon.session(seed=7) as session:
         await session.append("abc")
         await session.detach()
@@ -46,8 +45,9 @@ async def test_a_detached_session_can_be_attached_to(daemon: Client, fake: FakeD
         assert (again.missed, again.running) == ("", ())
         assert again.offset == 3
         assert again.seed == 7
-        assert await again.generate(max_chars=2).text() == "de"
-    assert fake.sessions == {}
+        assert await again.generate(max_tokens=2).text() == "de"
+    with pytest.raises(client.NotFound):
+        await daemon.get_session(session.id)
 
 
 async def test_what_was_missed_is_read_and_what_runs_is_resumed(
@@ -64,9 +64,9 @@ async def test_what_was_missed_is_read_and_what_runs_is_resumed(
         fake.go_on.set()
         assert await generation.text() == "hijk"
         assert generation.finished is not None
-        assert generation.finished.reason is FinishReason.MAX_CHARS
+        assert generation.finished.reason is FinishReason.MAX_TOKENS
         assert session.offset == 11
-        assert await session.generate(max_chars=1).text() == "l"
+        assert await session.generate(max_tokens=1).text() == "l"
 
 
 async def test_what_is_not_resumed_goes_by_unread(daemon: Client, fake: FakeDaemon) -> None:
@@ -104,12 +104,12 @@ async def test_only_generations_are_resumed(daemon: Client, fake: FakeDaemon) ->
     async with daemon.attach(session.id) as session:
         rest = session.resume(session.running[0])
         fake.go_on.set()
-        with pytest.raises(client.FailedPrecondition, match="no generation"):
+        with pytest.raises(client.FailedPrecondition, match="not a generation"):
             await rest.text()
 
 
 async def test_much_that_was_missed_arrives(daemon: Client, fake: FakeDaemon) -> None:
-    fake.chunk_chars = 1000
+    fake.chunk_tokens = 1000
     async with daemon.session() as session:
         await session.append("a" + letters("a", 65_000))
         await session.detach()
@@ -123,11 +123,11 @@ async def test_much_that_was_missed_arrives(daemon: Client, fake: FakeDaemon) ->
 
 
 async def test_attaching_wants_a_session_that_is_free(daemon: Client) -> None:
-    with pytest.raises(client.NotFound, match="no such session"):
+    with pytest.raises(client.NotFound, match="no session"):
         async with daemon.attach("nobody"):
             pytest.fail("it attached")
     async with daemon.session() as session:
-        with pytest.raises(client.FailedPrecondition, match="holds it"):
+        with pytest.raises(client.FailedPrecondition, match="takeover"):
             async with daemon.attach(session.id):
                 pytest.fail("it attached")
         assert await session.append("a")
@@ -137,10 +137,10 @@ async def test_a_session_that_is_taken_over_is_aborted(daemon: Client, fake: Fak
     fake.pause_at = 0
     async with daemon.session() as session:
         await session.append("abc")
-        reading = asyncio.create_task(session.generate(max_chars=2).text())
+        reading = asyncio.create_task(session.generate(max_tokens=2).text())
         await asyncio.wait_for(fake.paused.wait(), GUARD_S)
         async with daemon.attach(session.id, takeover=True) as other:
-            with pytest.raises(client.Aborted, match="taken over"):
+            with pytest.raises(client.Aborted, match="taken"):
                 await reading
             with pytest.raises(client.Aborted):
                 await session.append("d")

@@ -1,56 +1,68 @@
-"""What can be asked of a daemon without a session of one's own."""
+"""Calls without a session: unary calls, models, and sessions from outside."""
 
 from __future__ import annotations
 
 import pytest
+from tests.client.fake.daemon import FakeDaemon
 
 from cellwire import client
-from cellwire.client import Client, Completion, Forked, LabelScore
+from cellwire.client import Client, LabelScore
 from cellwire.v1 import operations_pb2
 
-from .fake_daemon import FakeDaemon
 
-
-async def test_generate_takes_what_a_session_takes(daemon: Client, fake: FakeDaemon) -> None:
+async def test_generate_takes_what_a_session_takes(daemon: Client) -> None:
     generation = daemon.generate(
-        "aB", max_chars=9, seed=3, unknown_symbols="skip", top_p=0.5, stop=["d"]
+        "aB", max_tokens=9, seed=3, unknown_symbols="skip", top_p=0.5, stop_strings=["d"]
     )
     assert await generation.text() == "bc"
     assert generation.finished is not None
-    assert generation.finished.stop == "d"
+    assert generation.finished.stop_string == "d"
+
+
+async def test_generate_sends_what_it_is_given(daemon: Client, fake: FakeDaemon) -> None:
+    await daemon.generate("a", max_tokens=9, seed=3, top_p=0.5).text()
     (request,) = fake.requests
     assert request.open.seed == 3
     assert not request.generate.sampling.HasField("seed")
     assert request.generate.sampling.top_p == 0.5
 
 
-async def test_complete_needs_no_session(daemon: Client, fake: FakeDaemon) -> None:
-    completed = await daemon.complete(b"ab", model="alphabet", completions=2, max_chars=2)
+async def test_complete_needs_no_session(daemon: Client) -> None:
+    completed = await daemon.complete("ab", model="alphabet", completion_count=2, max_tokens=2)
     assert completed.offset == 2
-    assert completed.completions == (
-        Completion("cd", -1.0, 2, ended=False),
-        Completion("de", -2.0, 2, ended=False),
-    )
-    with pytest.raises(client.FailedPrecondition, match="no text"):
+    best, second = completed.completions
+    assert (best.text, best.token_count, best.ended) == ("cd", 2, True)
+    assert best.log_probability == pytest.approx(0, abs=1e-6)
+    assert second.log_probability == pytest.approx(-30)
+    with pytest.raises(client.InvalidArgument, match="empty"):
         await daemon.complete("")
     with pytest.raises(client.NotFound):
         await daemon.complete("a", model="x")
+
+
+async def test_a_call_leaves_no_session(daemon: Client, fake: FakeDaemon) -> None:
+    await daemon.complete("a")
     assert fake.sessions == {}
 
 
-async def test_score_takes_a_prompt_or_none(daemon: Client, fake: FakeDaemon) -> None:
-    assert (await daemon.score("abc")).scored_chars == 2
-    assert not fake.requests[-1].HasField("prompt")
-    scored = await daemon.score("c", prompt="ab", log_probabilities=True)
-    assert (scored.scored_chars, scored.log_probabilities) == (1, (-0.5,))
+async def test_score_takes_a_prompt_or_none(daemon: Client) -> None:
+    assert (await daemon.score("abc")).scored_tokens == 2
+    scored = await daemon.score("d", prompt="ab", log_probabilities=True)
+    assert (scored.scored_tokens, scored.log_probabilities) == (1, (pytest.approx(-30),))
     with pytest.raises(client.InvalidArgument):
         await daemon.score("C")
-    await daemon.score("C", unknown_symbols="skip")
+    assert (await daemon.score("aCb", unknown_symbols="skip")).scored_tokens == 1
+
+
+async def test_score_sends_what_it_is_given(daemon: Client, fake: FakeDaemon) -> None:
+    await daemon.score("abc")
+    assert not fake.requests[-1].HasField("prompt")
+    await daemon.score("aC", unknown_symbols="skip")
     assert fake.requests[-1].open.unknown_symbols == operations_pb2.UNKNOWN_SYMBOLS_SKIP
 
 
 async def test_classify_needs_a_model_with_labels(daemon: Client) -> None:
-    classified = await daemon.classify("good", model="untrained")
+    classified = await daemon.classify("good", model="judge")
     assert classified.scores == (LabelScore("good", 0.75), LabelScore("bad", 0.25))
     with pytest.raises(client.FailedPrecondition, match="no labels"):
         await daemon.classify("good")
@@ -58,7 +70,7 @@ async def test_classify_needs_a_model_with_labels(daemon: Client) -> None:
 
 async def test_models_come_and_go(daemon: Client) -> None:
     assert (await daemon.load_model("spare")).name == "spare"
-    assert [model.name for model in await daemon.models()] == ["alphabet", "untrained", "spare"]
+    assert [model.name for model in await daemon.models()][-1] == "spare"
     with pytest.raises(client.AlreadyExists):
         await daemon.load_model("spare")
     with pytest.raises(client.NotFound, match=r"missing\.onnx"):
@@ -71,9 +83,10 @@ async def test_models_come_and_go(daemon: Client) -> None:
 
 
 async def test_unloading_a_model_ends_its_sessions(daemon: Client) -> None:
-    async with daemon.session(model="untrained") as session, daemon.session() as other:
-        assert await daemon.unload_model("untrained") == 1
-        with pytest.raises(client.Aborted):
+    await daemon.load_model("spare")
+    async with daemon.session(model="spare") as session, daemon.session() as other:
+        assert await daemon.unload_model("spare") == 1
+        with pytest.raises(client.Aborted, match="unloaded"):
             await session.append("a")
         assert await other.append("a")
 
@@ -82,17 +95,18 @@ async def test_a_daemon_without_a_model_folder_changes_no_models(
     daemon: Client, fake: FakeDaemon
 ) -> None:
     fake.model_folder = False
-    with pytest.raises(client.PermissionDenied, match="no model folder"):
+    with pytest.raises(client.PermissionDenied, match="--model-folder"):
         await daemon.load_model("spare")
     with pytest.raises(client.PermissionDenied):
-        await daemon.unload_model("untrained")
+        await daemon.unload_model("judge")
 
 
 async def test_a_session_can_be_looked_at_from_outside(daemon: Client) -> None:
-    async with daemon.session() as session:
+    async with daemon.session(seed=7) as session:
         await session.append("abc")
         info = await daemon.get_session(session.id)
-        assert (info.model.name, info.offset, info.tail) == ("alphabet", 3, "abc")
+        assert (info.session_id, info.model, info.seed) == (session.id, "alphabet", 7)
+        assert (info.offset, info.tail) == (3, "abc")
         assert (info.attached, info.operation_ids) == (True, ())
     with pytest.raises(client.NotFound):
         await daemon.get_session(session.id)
@@ -102,10 +116,12 @@ async def test_a_session_can_be_forked_from_outside(daemon: Client) -> None:
     async with daemon.session() as session:
         await session.append("abc")
         forked = await daemon.fork_session(session.id, seed=0)
-        assert forked == Forked("session 1", seed=0, offset=3)
-        assert not (await daemon.get_session(forked.session_id)).attached
+        assert forked.session_id != session.id
+        assert (forked.model, forked.seed, forked.offset) == ("alphabet", 0, 3)
+        assert (forked.tail, forked.attached) == ("abc", False)
+        assert await daemon.get_session(forked.session_id) == forked
     async with daemon.attach(forked) as other:
-        assert await other.generate(max_chars=1).text() == "d"
+        assert await other.generate(max_tokens=1).text() == "d"
     with pytest.raises(client.NotFound):
         await daemon.fork_session("nobody")
 
@@ -115,10 +131,11 @@ async def test_a_session_can_be_carried_away(daemon: Client) -> None:
         await session.append("abc")
         snapshot = await daemon.export_session(session.id)
     imported = await daemon.import_session(snapshot)
-    assert (imported.model.name, imported.offset) == ("alphabet", 3)
+    assert (imported.model, imported.offset, imported.attached) == ("alphabet", 3, False)
     async with daemon.attach(imported) as again:
-        assert await again.generate(max_chars=1).text() == "d"
+        assert again.id == imported.session_id
+        assert await again.generate(max_tokens=1).text() == "d"
     with pytest.raises(client.NotFound):
         await daemon.export_session(session.id)
-    with pytest.raises(client.InvalidArgument, match="no session"):
+    with pytest.raises(client.InvalidArgument, match="no snapshot"):
         await daemon.import_session(b"something else")

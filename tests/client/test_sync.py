@@ -12,12 +12,11 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import pytest
+from tests.client.fake.daemon import FakeDaemon
 
 from cellwire import client
 from cellwire.client import FinishReason, sync
 from cellwire.client.sync.background import Background
-
-from .fake_daemon import FakeDaemon
 
 GUARD_S = 60
 _Value = TypeVar("_Value")
@@ -66,14 +65,14 @@ async def test_a_session_is_talked_to_in_order(fake: FakeDaemon) -> None:
         with daemon.session(seed=7, rewind_window=9) as session:
             assert (session.seed, session.model.name, session.missed) == (7, "alphabet", "")
             assert session.append("abc").offset == 3
-            generation = session.generate(max_chars=3, top_p=0.5, stop=["xyz"])
+            generation = session.generate(max_tokens=3, top_p=0.5, stop_strings=["xyz"])
             assert list(generation) == ["d", "e", "f"]
             assert generation.finished is not None
-            assert generation.finished.reason is FinishReason.MAX_CHARS
-            best = session.complete(max_chars=4).completions[0]
-            assert (best.text, session.accept(chars=2).offset) == ("ghij", 8)
+            assert generation.finished.reason is FinishReason.MAX_TOKENS
+            best = session.complete(max_tokens=4).completions[0]
+            assert (best.text, session.accept(tokens=2).offset) == ("ghij", 8)
             assert session.rewind(1).offset == 7
-            *_, last = session.completing(max_chars=3)
+            *_, last = session.completing(max_tokens=3)
             assert last.completions[0].text == "hij"
             assert session.score("h").log_probability == -0.5
             with pytest.raises(client.FailedPrecondition):
@@ -82,7 +81,7 @@ async def test_a_session_is_talked_to_in_order(fake: FakeDaemon) -> None:
             forked = session.fork(seed=1)
             with daemon.attach(forked) as other:
                 assert (other.offset, other.running) == (7, ())
-                assert other.generate(max_chars=1).text() == "h"
+                assert other.generate(max_tokens=1).text() == "h"
             session.detach()
         with daemon.attach(session.id, offset=3) as session:
             assert session.missed == "defg"
@@ -94,11 +93,11 @@ async def test_a_session_is_talked_to_in_order(fake: FakeDaemon) -> None:
 async def test_calls_need_no_session(fake: FakeDaemon) -> None:
     def program(daemon: sync.Client) -> None:
         assert daemon.target == fake.target
-        assert daemon.generate("ab", max_chars=2, seed=1).text() == "cd"
-        assert daemon.complete("ab", max_chars=2).completions[0].text == "cd"
-        assert daemon.score("b", prompt="a").scored_chars == 1
-        assert daemon.classify("x", model="untrained").scores[0].label == "good"
-        assert [model.name for model in daemon.models()] == ["alphabet", "untrained"]
+        assert daemon.generate("ab", max_tokens=2, seed=1).text() == "cd"
+        assert daemon.complete("ab", max_tokens=2).completions[0].text == "cd"
+        assert daemon.score("b", prompt="a").scored_tokens == 1
+        assert daemon.classify("x", model="judge").scores[0].label == "good"
+        assert [model.name for model in daemon.models()] == ["alphabet", "judge"]
         assert daemon.load_model("spare").name == "spare"
         assert daemon.unload_model("spare") == 0
         with daemon.session() as session:
@@ -108,7 +107,7 @@ async def test_calls_need_no_session(fake: FakeDaemon) -> None:
             snapshot = daemon.export_session(session.id)
         daemon.delete_session(forked.session_id)
         with daemon.attach(daemon.import_session(snapshot)) as session:
-            assert session.generate(max_chars=1).text() == "d"
+            assert session.generate(max_tokens=1).text() == "d"
         with pytest.raises(client.NotFound):
             daemon.get_session(session.id)
 
@@ -121,12 +120,12 @@ async def test_text_streams_and_leaving_the_loop_cancels(fake: FakeDaemon) -> No
     def program(daemon: sync.Client) -> None:
         with daemon.session() as session:
             session.append("a")
-            for text in session.generate(max_chars=100):
+            for text in session.generate(max_tokens=100):
                 # If it did not stream, this would never be reached.
                 if text == "d":
                     break
             assert session.append("z").offset == 5
-        for _ in daemon.generate("a", max_chars=100):
+        for _ in daemon.generate("a", max_tokens=100):
             break
 
     await run(fake, program)
@@ -152,7 +151,7 @@ async def test_leaving_the_with_block_cancels(fake: FakeDaemon) -> None:
     def program(daemon: sync.Client) -> None:
         with daemon.session() as session:
             session.append("a")
-            with session.generate(max_chars=100) as generation:
+            with session.generate(max_tokens=100) as generation:
                 texts = iter(generation)
                 assert next(texts) == "b"
             assert session.append("z")
@@ -168,7 +167,7 @@ async def test_another_thread_can_cancel_a_generation(fake: FakeDaemon) -> None:
     def program(daemon: sync.Client) -> str:
         with daemon.session() as session:
             session.append("a")
-            generation = session.generate(max_chars=100)
+            generation = session.generate(max_tokens=100)
             reading.get_loop().call_soon_threadsafe(reading.set_result, generation)
             return generation.text()
 
@@ -220,9 +219,9 @@ async def test_a_closed_client_cancels_what_is_left(fake: FakeDaemon) -> None:
     def program(daemon: sync.Client) -> tuple[sync.Session, sync.Generation]:
         session = daemon.session().__enter__()
         session.append("a")
-        generation = session.generate(max_chars=100)
+        generation = session.generate(max_tokens=100)
         assert next(iter(generation)) == "b"
-        return session, session.generate(max_chars=9)
+        return session, session.generate(max_tokens=9)
 
     session, generation = await run(fake, program)
     with pytest.raises(client.Cancelled):
@@ -241,7 +240,7 @@ from cellwire.client import sync
 with sync.connect(sys.argv[1]) as daemon, daemon.session() as session:
     session.append("a")
     try:
-        for text in session.generate(max_chars=100):
+        for text in session.generate(max_tokens=100):
             print(text, end="", flush=True)
     except KeyboardInterrupt:
         print("|", end="")

@@ -9,12 +9,12 @@ import onnx
 import pytest
 from tests.server.programs.cuda_kernels import check_capturable, optimized
 
-from cellwire.exporter.cells import KINDS, Kind
-from cellwire.exporter.fold import fold
-from cellwire.exporter.graph import Weights, cell_graph
-from cellwire.exporter.network import Network, NetworkShape
+from cellwire.exporter.export.fold import fold
+from cellwire.exporter.export.graph import Weights, cell_graph
+from cellwire.exporter.network.kinds import KINDS, Kind
+from cellwire.exporter.network.network import Network, NetworkShape
 from cellwire.model_file.cell import read_cell
-from cellwire.server.programs.sampler import SamplerVariant
+from cellwire.server.programs.sampler_variant import SamplerVariant
 from cellwire.server.programs.step_program import ProgramShape, compose_step_program
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -26,13 +27,14 @@ from tests.server.plain_session import beam_search
 from tests.server.program_runs import batch_of
 
 from cellwire.client.sync import Client, connect
-from cellwire.exporter import parity
-from cellwire.exporter.cells import KINDS, Kind
-from cellwire.exporter.config import RunConfig
-from cellwire.exporter.export import export_run
-from cellwire.exporter.fold import fold
-from cellwire.exporter.graph import Weights, cell_graph
-from cellwire.exporter.network import Network, NetworkShape
+from cellwire.exporter.data.vocabulary import decode, encode
+from cellwire.exporter.export import parity
+from cellwire.exporter.export.export_run import export_run
+from cellwire.exporter.export.fold import fold
+from cellwire.exporter.export.graph import Weights, cell_graph
+from cellwire.exporter.network.kinds import KINDS, Kind
+from cellwire.exporter.network.network import Network, NetworkShape
+from cellwire.exporter.runs.run_config import RunConfig
 from cellwire.model_file.cell import read_cell
 from cellwire.server.batch.step import MAX_STEPS
 from cellwire.server.runtime.runtime import Runtime
@@ -50,7 +52,7 @@ TEXTS: dict[str, RunConfig] = {
 }
 LABELS: dict[str, RunConfig] = {
     f"{kind}-labels": labels_config(kind, layers, one_hot=layers == 2)
-    for kind, layers in zip(KINDS, DEPTHS * 2, strict=True)
+    for kind, layers in zip(KINDS, cycle(DEPTHS), strict=False)
 }
 ROUNDED: dict[str, Weights] = {"float16": "float16", "int8": "int8"}  # of gru-2
 
@@ -82,7 +84,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
 
 def torch_answers(config: RunConfig, text: str) -> npt.NDArray[np.float64]:
     """Log-probabilities `[symbols of text, answers]` of the next symbol, or of the labels."""
-    tokens = torch.from_numpy(config.vocabulary.encode(text))
+    tokens = torch.from_numpy(encode(config.vocabulary, text))
     with torch.no_grad():
         answers, _ = network_of(config)(tokens[None])
     logs: npt.NDArray[np.float64] = answers[0].double().log_softmax(dim=1).numpy()
@@ -93,7 +95,7 @@ def torch_answers(config: RunConfig, text: str) -> npt.NDArray[np.float64]:
 def test_log_probabilities_are_those_of_torch(daemon: Client, name: str) -> None:
     scored = daemon.score(TEXT[1:], prompt=TEXT[0], model=name, log_probabilities=True)
     answers = torch_answers(TEXTS[name], TEXT[:-1])
-    tokens = TEXTS[name].vocabulary.encode(TEXT[1:])
+    tokens = encode(TEXTS[name].vocabulary, TEXT[1:])
     expected = answers[np.arange(len(tokens)), tokens]
     np.testing.assert_allclose(scored.log_probabilities, expected, rtol=0, atol=LIMIT)
     with daemon.session(model=name) as session:
@@ -124,15 +126,15 @@ def test_completions_are_those_of_a_plain_search_over_torch(
     config, prompt = TEXTS[f"{kind}-{layers}"], TEXT[:20]
 
     def likeliest(tokens: tuple[int, ...]) -> list[tuple[int, float]]:
-        text = prompt + config.vocabulary.decode(np.array(tokens, np.int64))
+        text = prompt + decode(config.vocabulary, tokens)
         logs = enumerate(torch_answers(config, text)[-1].tolist())
         return sorted(logs, key=lambda one: -one[1])
 
     found = daemon.complete(
-        prompt, model=f"{kind}-{layers}", beam_width=3, completions=3, max_tokens=4
+        prompt, model=f"{kind}-{layers}", beam_width=3, completion_count=3, max_tokens=4
     ).completions
     expected = beam_search(Complete(1, 3, 3, 4), likeliest)
-    assert [one.text for one in found] == [config.vocabulary.decode(e.tokens) for e in expected]
+    assert [one.text for one in found] == [decode(config.vocabulary, e.tokens) for e in expected]
     for one, other in zip(found, expected, strict=True):
         assert one.log_probability == pytest.approx(other.log_probability, abs=4 * LIMIT)
 

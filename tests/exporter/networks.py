@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from cellwire.exporter.cells import STATES, Kind
-from cellwire.exporter.network import Network, NetworkShape
+from cellwire.exporter.network.kinds import Kind, cell_kind
+from cellwire.exporter.network.network import Network, NetworkShape
 
 VOCABULARY, EMBEDDING, HIDDEN = 11, 5, 19  # no multiples of any vector width
 
@@ -43,7 +43,7 @@ def torch_outputs(network: Network, tokens: Array) -> dict[str, Array]:
         "scores" if network.shape.labels else "logits": answers.numpy().swapaxes(0, 1),
         **{
             f"next_state.{part}{layer}": rows.numpy()
-            for part, tensor in zip(STATES[network.shape.cell], states, strict=True)
+            for part, tensor in zip(cell_kind(network.shape.cell).state_names, states, strict=True)
             for layer, rows in enumerate(tensor)
         },
     }

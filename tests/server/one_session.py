@@ -8,6 +8,7 @@ import numpy as np
 from tests.server.plain_stepper import PlainStepper, Text
 
 from cellwire.server.batch.step import SAMPLED, StepBatch, StepResult
+from cellwire.server.engine.commands import OpenSession, SubmitOperation
 from cellwire.server.engine.engine import Engine
 from cellwire.server.session.events import Event, Written
 from cellwire.server.session.operation_queue import Limits
@@ -47,7 +48,7 @@ def engine_with(
 ) -> Engine:
     """Return an engine whose session "s" has no text yet."""
     engine = Engine(stepper or PlainStepper(), Arena(200), limits, max_sessions=4, max_batch=8)
-    engine.open("s", 0, 1, window)
+    engine.handle(OpenSession("s", 0, 1, window))
     return engine
 
 
@@ -62,7 +63,7 @@ def append(engine: Engine, *tokens: int) -> list[Event]:
 def carry_out(engine: Engine, *operations: Operation) -> list[Event]:
     """Submit all of them, and step until nothing is left to do."""
     for operation in operations:
-        engine.submit("s", operation)
+        engine.handle(SubmitOperation("s", operation))
     return drained(engine)
 
 

@@ -76,6 +76,8 @@ class PlainChecks:
                 del plain.text[event.offset :]
                 plain.completions = None
             case Forked():
+                if event.operation_id is None:
+                    return
                 fork = plain.take(event.operation_id)
                 assert isinstance(fork, Fork)
                 assert event.offset == len(plain.text)
@@ -123,7 +125,7 @@ class PlainChecks:
         plain.written_by_head += len(event.tokens)
         plain.written += len(event.tokens)
         # What was held back comes out at once in the end.
-        spare = max(map(len, event.operation.stop), default=0)
+        spare = max(map(len, event.operation.stop_strings), default=0)
         assert plain.written <= plain.granted + spare, "wrote ahead of the reader"
 
     def check_appended(self, plain: PlainSession, event: Appended) -> None:
@@ -133,8 +135,8 @@ class PlainChecks:
             tokens = tuple(int(token) for token in operation.tokens)
         else:
             assert plain.completions is not None
-            tokens = plain.completions[operation.index].tokens[: operation.chars or None]
-        if isinstance(operation, Accept) and not operation.chars:
+            tokens = plain.completions[operation.index].tokens[: operation.tokens or None]
+        if isinstance(operation, Accept) and not operation.tokens:
             assert plain.completions is not None
             assert event.log_probability == plain.completions[operation.index].log_probability
         assert event.log_probability == log_probability(tuple(plain.text), tokens)
@@ -160,8 +162,8 @@ class PlainChecks:
             assert isinstance(operation, Generate)
             start = len(plain.text) - plain.written_by_head
             assert plain.generated(operation, start) == (tuple(plain.text), event.reason)
-            if event.stop is not None:
-                plain.reach(len(plain.text) + len(event.stop))
+            if event.stop_string is not None:
+                plain.reach(len(plain.text) + len(event.stop_string))
             assert event.generated_tokens == plain.written_by_head
         if running:
             if isinstance(operation, Generate):
@@ -201,7 +203,7 @@ class PlainChecks:
                 assert operation.index >= len(plain.completions)
             case Accept() if isinstance(event.error, OutOfRange):
                 assert plain.completions is not None
-                assert operation.chars > len(plain.completions[operation.index].tokens)
+                assert operation.tokens > len(plain.completions[operation.index].tokens)
             case Generate() | Complete() | Classify() if isinstance(
                 event.error, FailedPrecondition
             ):
@@ -223,8 +225,8 @@ class PlainChecks:
         copy.text = []
         copy.grow(*text)
         # The original may be longer, by what nobody was told of; rewinds are counted from there.
-        if whole := self.engine._sessions.get(session_id):
-            copy.reach(len(whole.state_history))
+        if original_session := self.engine._sessions.get(session_id):
+            copy.reach(len(original_session.state_history))
 
     @staticmethod
     def half_done(plain: PlainSession) -> Sequence[int]:

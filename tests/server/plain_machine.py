@@ -6,14 +6,31 @@ from itertools import zip_longest
 
 import numpy as np
 from hypothesis.stateful import RuleBasedStateMachine, invariant
+from tests.server.event_texts import EventTexts
 from tests.server.plain_checks import LIMITS, PlainChecks
 from tests.server.plain_session import PlainSession
 from tests.server.plain_stepper import PlainStepper
 
 from cellwire.server.batch.step import MAX_STEPS
+from cellwire.server.engine.commands import (
+    AttachReader,
+    CloseSession,
+    GrantTokens,
+    OpenSession,
+    SubmitOperation,
+)
 from cellwire.server.engine.engine import Engine
 from cellwire.server.errors import ResourceExhausted
-from cellwire.server.session.events import Closed, Event, Finished, FinishReason, Opened, Written
+from cellwire.server.session.events import (
+    Closed,
+    Event,
+    Finished,
+    FinishReason,
+    Forked,
+    Opened,
+    Restored,
+    Written,
+)
 from cellwire.server.session.operations import Append, Operation
 from cellwire.server.state.arena import Arena
 
@@ -29,6 +46,7 @@ class PlainMachine(PlainChecks, RuleBasedStateMachine):
         self.arena = Arena(SLOTS)
         self.engine = Engine(PlainStepper(), self.arena, LIMITS, max_sessions=9, max_batch=4)
         self.plain: dict[str, PlainSession] = {}
+        self.rebuilt = EventTexts()
         self.next_id = 0
         self.max_steps = MAX_STEPS
 
@@ -49,7 +67,7 @@ class PlainMachine(PlainChecks, RuleBasedStateMachine):
     def open_with(self, seed: int, window: int, tokens: list[int]) -> None:
         session_id = f"session {self.fresh_id()}"
         self.plain[session_id] = PlainSession(seed, window, granted=LIMITS.read_ahead_tokens)
-        self.engine.open(session_id, 0, seed, window)
+        self.engine.handle(OpenSession(session_id, 0, seed, window))
         event = next(event for event in self.take() if event.session_id == session_id)
         assert isinstance(event, Opened | Closed)
         assert isinstance(event, Opened) or isinstance(event.error, ResourceExhausted)
@@ -70,13 +88,14 @@ class PlainMachine(PlainChecks, RuleBasedStateMachine):
         plain = self.plain[session_id]
         if not plain.closed:
             plain.operations.append(operation)
-        self.engine.submit(session_id, operation)
+        self.engine.handle(SubmitOperation(session_id, operation))
         self.take()
 
     def take(self) -> list[Event]:
         """Step once, and check every event against the plain sessions."""
         events = self.engine.step(self.max_steps)
         for event, following in zip_longest(events, events[1:]):
+            self.rebuilt.add(event)
             plain = self.plain[event.session_id]
             if isinstance(event, Written) and plain.held:
                 # What was held back as the beginning of a stop string, when it can become none.
@@ -88,20 +107,34 @@ class PlainMachine(PlainChecks, RuleBasedStateMachine):
     @invariant()
     def whole(self) -> None:
         self.engine.check_integrity()
-        assert self.engine.sessions == sum(not plain.closed for plain in self.plain.values())
+        assert self.engine.stats().sessions == sum(
+            not plain.closed for plain in self.plain.values()
+        )
+
+    @invariant()
+    def events_tell_every_text(self) -> None:
+        """Only a running append has tokens that no event has carried yet."""
+        for event in self.engine.take_events():  # of forks and imports from outside
+            assert isinstance(event, Forked | Restored)
+            self.rebuilt.add(event)
+        for session in self.engine._sessions:
+            text = [*self.rebuilt.texts[session.id], *session.unreported_append]
+            description = self.engine.describe(session.id)
+            assert len(text) == description.offset
+            assert tuple(text[-len(description.tail) :] if text else ()) == description.tail
 
     def teardown(self) -> None:
         for session_id, plain in self.plain.items():
-            self.engine.attach(session_id, ATTACH_ID, None)
+            self.engine.handle(AttachReader(session_id, ATTACH_ID, None))
             self.take()
             plain.granted += 1_000
-            self.engine.grant(session_id, 1_000)
+            self.engine.handle(GrantTokens(session_id, 1_000))
         self.take()
         while not self.engine.idle:
             self.take()
         assert not any(plain.operations for plain in self.plain.values()), "an operation is lost"
         for session_id in self.plain:
-            self.engine.close(session_id)
+            self.engine.handle(CloseSession(session_id))
         self.engine.check_integrity()
-        assert self.engine.sessions == 0
+        assert self.engine.stats().sessions == 0
         assert self.arena.reserved == 0, "a slot is still spoken for"

@@ -66,7 +66,7 @@ def beam_search(
         del alive[complete.beam_width :]
     ended += [Completion(t, score, ended=not complete.end.tokens) for score, t, _ in alive]
     ended.sort(key=lambda c: (-rank(c), c.tokens))
-    return tuple(ended[: complete.completions])
+    return tuple(ended[: complete.completion_count])
 
 
 @dataclass
@@ -109,7 +109,7 @@ class PlainSession:
         text = tuple(self.text[:start])
         while len(text) < start + generate.max_tokens:
             text = (*text, self.next_token(generate, start, text))
-            stops = [s for s in generate.stop if text[start:][-len(s) :] == s]
+            stops = [s for s in generate.stop_strings if text[start:][-len(s) :] == s]
             if stops:
                 return text[: len(text) - max(map(len, stops))], FinishReason.STOP
         return text, FinishReason.MAX_TOKENS
@@ -131,7 +131,7 @@ class PlainSession:
         return scores_after(tuple(self.text))
 
     def target(self, rewind: Rewind) -> int:
-        return len(self.text) - (rewind.chars or 0) if rewind.offset is None else rewind.offset
+        return len(self.text) - (rewind.tokens or 0) if rewind.offset is None else rewind.offset
 
     def may_rewind(self, rewind: Rewind) -> bool:
         return self.floor <= self.target(rewind) <= len(self.text)

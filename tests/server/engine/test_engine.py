@@ -11,13 +11,20 @@ from tests.server.plain_stepper import PlainStepper
 
 from cellwire.server.batch.sampling import Sampling
 from cellwire.server.batch.step import MAX_STEPS, StepBatch, StepResult
+from cellwire.server.engine.commands import (
+    CancelOperation,
+    CloseSession,
+    GrantTokens,
+    OpenSession,
+    SubmitOperation,
+)
 from cellwire.server.engine.engine import Engine
 from cellwire.server.errors import ResourceExhausted, StepFailed
 from cellwire.server.session.events import Appended, Closed, Event, Finished, Written
 from cellwire.server.session.operation_queue import Limits
 from cellwire.server.session.operations import Append, Generate
 from cellwire.server.state.arena import Arena
-from cellwire.server.state.state_history import slots_for
+from cellwire.server.state.rewind_window import slots_for
 
 WINDOW = 4
 
@@ -27,8 +34,8 @@ def engine_with(stepper: PlainStepper, sessions: int, max_batch: int = 64) -> En
     limits = Limits(read_ahead_tokens=10_000)
     engine = Engine(stepper, arena, limits, max_sessions=sessions, max_batch=max_batch)
     for index in range(sessions):
-        engine.open(str(index), 0, index, WINDOW)
-        engine.submit(str(index), Append(1, np.array([index % 7], np.uint32)))
+        engine.handle(OpenSession(str(index), 0, index, WINDOW))
+        engine.handle(SubmitOperation(str(index), Append(1, np.array([index % 7], np.uint32))))
     assert all(not isinstance(event, Closed) for event in engine.step())
     return engine
 
@@ -58,7 +65,7 @@ def test_rows_join_and_leave_at_every_step() -> None:
     stepper = PlainStepper()
     engine = engine_with(stepper, 4)
     for index in range(4):
-        engine.submit(str(index), generate(10 * (index + 1)))
+        engine.handle(SubmitOperation(str(index), generate(10 * (index + 1))))
     run(engine, max_steps=1)
     assert stepper.batches == [4] * 10 + [3] * 10 + [2] * 10 + [1] * 10
 
@@ -66,12 +73,12 @@ def test_rows_join_and_leave_at_every_step() -> None:
 def test_strides_take_several_steps_unless_somebody_waits_for_one() -> None:
     stepper = PlainStepper()
     engine = engine_with(stepper, 4)
-    engine.submit("0", generate(4 * MAX_STEPS))
+    engine.handle(SubmitOperation("0", generate(4 * MAX_STEPS)))
     run(engine)
     assert engine.steps == 4 * MAX_STEPS
     assert stepper.batches == [1] * 4
-    engine.submit("0", generate(100))
-    engine.submit("1", Append(3, np.array([1, 2, 3], np.uint32)))
+    engine.handle(SubmitOperation("0", generate(100)))
+    engine.handle(SubmitOperation("1", Append(3, np.array([1, 2, 3], np.uint32))))
     events = engine.step()
     assert [type(event) for event in events] == [Written, Appended]
     assert engine.steps == 4 * MAX_STEPS + 3
@@ -80,7 +87,7 @@ def test_strides_take_several_steps_unless_somebody_waits_for_one() -> None:
 def test_a_round_gives_each_session_its_turn_before_any_its_second() -> None:
     engine = engine_with(PlainStepper(), 10, max_batch=3)
     for index in range(10):
-        engine.submit(str(index), generate(100))
+        engine.handle(SubmitOperation(str(index), generate(100)))
     counts = dict.fromkeys(map(str, range(10)), 0)
     for _ in range(200):
         for event in engine.step(max_steps=1):
@@ -91,11 +98,11 @@ def test_a_round_gives_each_session_its_turn_before_any_its_second() -> None:
 def test_one_at_a_time_is_all_at_once() -> None:
     together = engine_with(PlainStepper(), 5)
     for index in range(5):
-        together.submit(str(index), generate(50))
+        together.handle(SubmitOperation(str(index), generate(50)))
     events = run(together)
     for index in range(5):
         alone = engine_with(PlainStepper(), 5)
-        alone.submit(str(index), generate(50))
+        alone.handle(SubmitOperation(str(index), generate(50)))
         assert written(run(alone), str(index)) == written(events, str(index))
 
 
@@ -121,16 +128,16 @@ class FailingStepper(PlainStepper):
 def test_a_failed_step_ends_the_sessions_in_it_and_no_other() -> None:
     stepper = FailingStepper()
     engine = engine_with(stepper, 4)
-    engine.submit("0", generate(5))
-    engine.submit("1", generate(5))
+    engine.handle(SubmitOperation("0", generate(5)))
+    engine.handle(SubmitOperation("1", generate(5)))
     stepper.failing_token = 1  # the text of session 1
     events = run(engine)
     closed = {e.session_id: e.error for e in events if isinstance(e, Closed)}
     assert closed.keys() == {"0", "1"}
     assert all(isinstance(error, StepFailed) for error in closed.values())
-    engine.submit("2", generate(5))
+    engine.handle(SubmitOperation("2", generate(5)))
     assert len(written(run(engine), "2")) == 5
-    assert engine.sessions == 2
+    assert engine.stats().sessions == 2
 
 
 def test_a_number_that_is_none_ends_its_own_session_only() -> None:
@@ -138,7 +145,7 @@ def test_a_number_that_is_none_ends_its_own_session_only() -> None:
     stepper.with_nan = True
     engine = engine_with(stepper, 3)
     for index in range(3):
-        engine.submit(str(index), generate(20))
+        engine.handle(SubmitOperation(str(index), generate(20)))
     stepper.failing_token = 1  # the text of session 1
     events = run(engine)
     assert [e.session_id for e in events if isinstance(e, Closed)] == ["1"]
@@ -148,14 +155,14 @@ def test_a_number_that_is_none_ends_its_own_session_only() -> None:
 def test_a_generation_stalls_at_its_credit_and_goes_on_with_more() -> None:
     limits = Limits(read_ahead_tokens=4)
     engine = Engine(PlainStepper(), Arena(8), limits, max_sessions=1, max_batch=8)
-    engine.open("a", 0, 1, WINDOW)
-    engine.submit("a", Append(1, np.array([3], np.uint32)))
-    engine.submit("a", generate(10))
+    engine.handle(OpenSession("a", 0, 1, WINDOW))
+    engine.handle(SubmitOperation("a", Append(1, np.array([3], np.uint32))))
+    engine.handle(SubmitOperation("a", generate(10)))
     assert len(written(run(engine), "a")) == 4
     assert engine.idle
-    engine.grant("a", 5)
+    engine.handle(GrantTokens("a", 5))
     assert len(written(run(engine), "a")) == 5
-    engine.grant("a", 100)
+    engine.handle(GrantTokens("a", 100))
     events = run(engine)
     assert len(written(events, "a")) == 1
     assert isinstance(events[-1], Finished)
@@ -164,33 +171,33 @@ def test_a_generation_stalls_at_its_credit_and_goes_on_with_more() -> None:
 def test_a_session_is_shown_and_copied_as_far_as_anybody_was_told() -> None:
     engine = Engine(PlainStepper(), Arena(100), Limits(), max_sessions=9, max_batch=8)
     for session_id in ("first", "whole"):
-        engine.open(session_id, 0, 1, window=20)
-        engine.submit(session_id, Append(1, np.array([3], np.uint32)))
-    engine.submit("first", generate(20))
+        engine.handle(OpenSession(session_id, 0, 1, rewind_window=20))
+        engine.handle(SubmitOperation(session_id, Append(1, np.array([3], np.uint32))))
+    engine.handle(SubmitOperation("first", generate(20)))
     text = written(run(engine), "first")
     # What may become the stop string is held back, from its first token on.
     stop = (*text[10:19], (text[19] + 1) % 7)
-    engine.submit("whole", replace(generate(1_000), stop=(stop,)))
+    engine.handle(SubmitOperation("whole", replace(generate(1_000), stop_strings=(stop,))))
     told = 1 + sum(len(written(engine.step(max_steps=1), "whole")) for _ in range(19))
     assert told < 20
     assert engine.describe("whole").offset == told
     assert list(engine.describe("whole").tail) == [3, *text][:told]
     assert engine.fork("whole", "fork", seed=1) == told
     engine.restore("import", engine.snapshot("whole"))
-    engine.close("whole")
+    engine.handle(CloseSession("whole"))
     for copy in ("fork", "import"):
         engine.check_integrity()
         assert engine.describe(copy).offset == told
-        engine.submit(copy, generate(20))
+        engine.handle(SubmitOperation(copy, generate(20)))
         assert written(run(engine), copy)[: 20 - told] == text[told - 1 : 19]
 
 
 def test_an_unknown_session_is_not_the_engines_business() -> None:
     engine = engine_with(PlainStepper(), 1)
-    engine.submit("nobody", generate(1))
-    engine.cancel("nobody", 1, 2)
-    engine.grant("nobody", 1)
-    engine.close("nobody")
+    engine.handle(SubmitOperation("nobody", generate(1)))
+    engine.handle(CancelOperation("nobody", 1, 2))
+    engine.handle(GrantTokens("nobody", 1))
+    engine.handle(CloseSession("nobody"))
     assert run(engine) == []
 
 
@@ -199,7 +206,7 @@ def test_an_arena_gives_each_slot_once_and_takes_it_back() -> None:
     arena.reserve(3)
     slots = [arena.allocate() for _ in range(3)]
     assert sorted(slots) == [2, 3, 4]
-    with pytest.raises(ResourceExhausted, match="spoken for"):
+    with pytest.raises(ResourceExhausted, match="slots are reserved"):
         arena.reserve(1)
     arena.share(slots[0])
     assert not arena.may_write(slots[0])
@@ -208,5 +215,5 @@ def test_an_arena_gives_each_slot_once_and_takes_it_back() -> None:
     for slot in slots:
         arena.release(slot)
     arena.check_integrity([])
-    with pytest.raises(AssertionError, match="nobody holds"):
+    with pytest.raises(AssertionError, match="no holder"):
         arena.release(slots[0])

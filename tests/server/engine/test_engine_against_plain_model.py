@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
@@ -13,6 +14,14 @@ from tests.server.plain_stepper import SYMBOLS
 from cellwire.server.batch.completion_end import CompletionEnd
 from cellwire.server.batch.sampling import Sampling
 from cellwire.server.batch.step import MAX_STEPS
+from cellwire.server.engine.commands import (
+    AttachReader,
+    CancelAll,
+    CancelOperation,
+    CloseSession,
+    GrantTokens,
+    HoldSession,
+)
 from cellwire.server.errors import NotFound, OutOfRange, ResourceExhausted
 from cellwire.server.session.events import Attached, AttachFailed, Cancelled, Rejected
 from cellwire.server.session.operations import (
@@ -84,7 +93,11 @@ class EngineMachine(PlainMachine):
         self.submit(
             session_id,
             Generate(
-                self.fresh_id(), max_tokens, sampling, stop=fitting, alternatives=alternatives
+                self.fresh_id(),
+                max_tokens,
+                sampling,
+                stop_strings=fitting,
+                alternatives=alternatives,
             ),
         )
 
@@ -124,13 +137,13 @@ class EngineMachine(PlainMachine):
             ),
         )
 
-    @rule(session_id=living, index=st.integers(0, 2), chars=st.integers(0, 5))
-    def accept(self, session_id: str, index: int, chars: int) -> None:
-        self.submit(session_id, Accept(self.fresh_id(), index, chars))
+    @rule(session_id=living, index=st.integers(0, 2), tokens=st.integers(0, 5))
+    def accept(self, session_id: str, index: int, tokens: int) -> None:
+        self.submit(session_id, Accept(self.fresh_id(), index, tokens))
 
-    @rule(session_id=living, chars=st.integers(0, 12))
-    def rewind(self, session_id: str, chars: int) -> None:
-        self.submit(session_id, Rewind(self.fresh_id(), chars=chars))
+    @rule(session_id=living, tokens=st.integers(0, 12))
+    def rewind(self, session_id: str, tokens: int) -> None:
+        self.submit(session_id, Rewind(self.fresh_id(), tokens=tokens))
 
     @rule(session_id=living, offset=st.integers(0, 30))
     def rewind_to(self, session_id: str, offset: int) -> None:
@@ -184,20 +197,20 @@ class EngineMachine(PlainMachine):
     @rarely
     @rule(session_id=living)
     def vanish(self, session_id: str) -> None:
-        self.engine.close(session_id)
+        self.engine.handle(CloseSession(session_id))
         self.take()
         assert self.plain[session_id].closed
 
     @rarely
     @rule(session_id=anybody)
     def vanish_and_stop(self, session_id: str) -> None:
-        self.engine.cancel_all(session_id)
+        self.engine.handle(CancelAll(session_id))
         self.take()
         assert all(isinstance(o, Close) for o in self.plain[session_id].operations)
 
     @rule(session_id=living)
     def vanish_and_pause(self, session_id: str) -> None:
-        self.engine.hold(session_id)
+        self.engine.handle(HoldSession(session_id))
         self.plain[session_id].held = True
         self.take()
 
@@ -205,16 +218,16 @@ class EngineMachine(PlainMachine):
     def attach(self, session_id: str, back: int | None) -> None:
         plain = self.plain[session_id]
         offset = None if back is None else len(plain.text) - back
-        self.engine.attach(session_id, ATTACH_ID, offset)
+        self.engine.handle(AttachReader(session_id, ATTACH_ID, offset))
         events = [e for e in self.take() if isinstance(e, Attached | AttachFailed)]
         if isinstance(events[0], AttachFailed):
             assert isinstance(events[0].error, NotFound if plain.closed else OutOfRange)
             assert plain.closed or (offset is not None and (offset < 0 or back == -1))
 
-    @rule(session_id=living, chars=st.integers(1, 8))
-    def grant(self, session_id: str, chars: int) -> None:
-        self.plain[session_id].granted += chars
-        self.engine.grant(session_id, chars)
+    @rule(session_id=living, tokens=st.integers(1, 8))
+    def grant(self, session_id: str, tokens: int) -> None:
+        self.plain[session_id].granted += tokens
+        self.engine.handle(GrantTokens(session_id, tokens))
         self.take()
 
     @rule(session_id=living, place=st.integers(0, 3))
@@ -222,7 +235,7 @@ class EngineMachine(PlainMachine):
         plain = self.plain[session_id]
         known = place < len(plain.operations)
         target = (plain.operations[place].id if known else None) or 10_000
-        self.engine.cancel(session_id, CANCEL_ID, target)
+        self.engine.handle(CancelOperation(session_id, CANCEL_ID, target))
         events = self.take()
         if plain.closed and not known:
             return
@@ -238,4 +251,4 @@ class EngineMachine(PlainMachine):
 EngineMachine.TestCase.settings = settings(
     stateful_step_count=50, max_examples=4 * settings().max_examples
 )
-TestEngine = EngineMachine.TestCase
+TestEngine = pytest.mark.slow(EngineMachine.TestCase)

@@ -13,7 +13,7 @@ def text_of(session_id: str) -> Written:
 
 
 TEXT = text_of("s")
-ANSWER = Opened("s", 1)
+ANSWER = Opened("s", 1, 7, 64)
 
 
 def test_text_waits_for_more_text() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,13 +12,14 @@ from tests.server.plain_stepper import PlainStepper
 from cellwire.server.batch.sampling import Sampling
 from cellwire.server.batch.step import StepBatch, StepResult
 from cellwire.server.batch.stepper import State
+from cellwire.server.engine.commands import CloseSession, OpenSession, SubmitOperation
 from cellwire.server.engine.engine import Engine
 from cellwire.server.errors import NotCompiled, ResourceExhausted, StepFailed
 from cellwire.server.session.events import Closed, Event, Rejected, Written
 from cellwire.server.session.operation_queue import Limits
 from cellwire.server.session.operations import Append, Close, Complete, Generate, Rewind
 from cellwire.server.state.arena import Arena
-from cellwire.server.state.state_history import slots_for
+from cellwire.server.state.rewind_window import slots_for
 
 WINDOW = 20
 EACH = slots_for(WINDOW)
@@ -29,8 +31,8 @@ def engine_with(sessions: int, slots: int, stepper: PlainStepper | None = None) 
     stepper = stepper or PlainStepper()
     engine = Engine(stepper, Arena(slots), limits, max_sessions=99, max_batch=8)
     for n in range(sessions):
-        engine.open(str(n), 0, n, WINDOW)
-        engine.submit(str(n), Append(1, np.arange(n + 2, dtype=np.uint32) % 10))
+        engine.handle(OpenSession(str(n), 0, n, WINDOW))
+        engine.handle(SubmitOperation(str(n), Append(1, np.arange(n + 2, dtype=np.uint32) % 10)))
         run(engine)
     return engine
 
@@ -52,7 +54,7 @@ def written(events: list[Event]) -> dict[str, list[int]]:
 
 
 def parked(engine: Engine) -> list[str]:
-    return [name for name, session in engine._sessions.items() if session.state_history.parked]
+    return [s.id for s in engine._sessions if engine.describe(s.id).parked]
 
 
 def life(engine: Engine, sessions: int) -> dict[str, list[int]]:
@@ -60,12 +62,12 @@ def life(engine: Engine, sessions: int) -> dict[str, list[int]]:
     events = []
     for operation in (
         lambda n: Generate(2, 30, Sampling(seed=n)),
-        lambda _: Rewind(3, chars=7),
+        lambda _: Rewind(3, tokens=7),
         lambda _: Complete(4, 3, 2, 4),
         lambda n: Generate(5, 9, Sampling(seed=n)),
     ):
         for n in range(sessions):
-            engine.submit(str(n), operation(n))
+            engine.handle(SubmitOperation(str(n), operation(n)))
             events += run(engine)
     assert not any(isinstance(event, Rejected | Closed) for event in events)
     return written(events)
@@ -80,18 +82,18 @@ def test_parked_sessions_go_on_as_if_they_had_not_been() -> None:
 
 def test_who_has_rested_longest_is_parked_first() -> None:
     engine = engine_with(3, 3 * EACH)
-    engine.submit("0", Generate(2, 1, Sampling()))
+    engine.handle(SubmitOperation("0", Generate(2, 1, Sampling())))
     run(engine)
-    engine.open("3", 0, 3, WINDOW)
+    engine.handle(OpenSession("3", 0, 3, WINDOW))
     assert parked(engine) == ["1"]
 
 
 def test_those_at_work_keep_their_slots_and_newcomers_are_told_to_wait() -> None:
     engine = engine_with(3, 3 * EACH)
     for n in range(3):
-        engine.submit(str(n), Generate(2, 10**6, Sampling()))
+        engine.handle(SubmitOperation(str(n), Generate(2, 10**6, Sampling())))
     engine.take_events()
-    engine.open("3", 0, 3, WINDOW)
+    engine.handle(OpenSession("3", 0, 3, WINDOW))
     (event,) = engine.take_events()
     assert isinstance(event, Closed)
     assert isinstance(event.error, ResourceExhausted)
@@ -103,14 +105,14 @@ def test_a_parked_session_that_finds_no_room_lives_on() -> None:
     (away,) = parked(engine)
     others = {"0", "1", "2", "3"} - {away}
     for other in others:
-        engine.submit(other, Generate(2, 10**6, Sampling()))
+        engine.handle(SubmitOperation(other, Generate(2, 10**6, Sampling())))
     engine.take_events()
-    engine.submit(away, Generate(2, 5, Sampling()))
+    engine.handle(SubmitOperation(away, Generate(2, 5, Sampling())))
     (event,) = engine.take_events()
     assert isinstance(event, Rejected)
     assert isinstance(event.error, ResourceExhausted)
-    engine.close(next(iter(others)))
-    engine.submit(away, Generate(3, 5, Sampling()))
+    engine.handle(CloseSession(next(iter(others))))
+    engine.handle(SubmitOperation(away, Generate(3, 5, Sampling())))
     events = [event for _ in range(9) for event in engine.step()]
     assert len(written(events)[away]) == 5
 
@@ -119,22 +121,22 @@ def test_a_parked_session_is_exported_described_and_forked() -> None:
     roomy, narrow = engine_with(4, 1_000), engine_with(4, 3 * EACH)
     (away,) = parked(narrow)
     assert narrow.snapshot(away) == roomy.snapshot(away)
-    assert narrow.describe(away) == roomy.describe(away)
+    assert narrow.describe(away) == replace(roomy.describe(away), parked=True)
     assert parked(narrow) == [away]
     narrow.fork(away, "fork", 1)
     roomy.fork(away, "fork", 1)
     for engine in (narrow, roomy):
-        engine.submit("fork", Generate(2, 20, Sampling()))
+        engine.handle(SubmitOperation("fork", Generate(2, 20, Sampling())))
     assert written(run(narrow)) == written(run(roomy))
 
 
 def test_what_waits_behind_a_failed_operation_does_not_park_its_own_session() -> None:
     stepper = Uncompiled()
     engine = engine_with(2, 2 * EACH + 2, stepper)
-    engine.submit("1", Generate(2, 10**6, Sampling()))
+    engine.handle(SubmitOperation("1", Generate(2, 10**6, Sampling())))
     engine.take_events()
-    engine.submit("0", Generate(3, 5, Sampling()))
-    engine.submit("0", Complete(4, 3, 2, 4))  # for which there is no room
+    engine.handle(SubmitOperation("0", Generate(3, 5, Sampling())))
+    engine.handle(SubmitOperation("0", Complete(4, 3, 2, 4)))  # for which there is no room
     stepper.refuses = True
     engine.step()
     engine.check_integrity()
@@ -146,35 +148,35 @@ def test_a_state_that_cannot_be_put_back_stays_parked() -> None:
     engine, plain = engine_with(4, 3 * EACH, stepper), engine_with(4, 3 * EACH)
     for each in (engine, plain):
         for n in range(4):  # beyond the window, so that there is a state to keep
-            each.submit(str(n), Append(6, np.arange(40, dtype=np.uint32) % 10))
+            each.handle(SubmitOperation(str(n), Append(6, np.arange(40, dtype=np.uint32) % 10)))
             run(each)
     (away,) = parked(engine)
     stepper.refuses_states = True
-    engine.submit(away, Generate(2, 5, Sampling()))
+    engine.handle(SubmitOperation(away, Generate(2, 5, Sampling())))
     (event,) = engine.take_events()
     assert isinstance(event, Rejected)
     assert away in parked(engine)
     stepper.refuses_states = False
     for each in (engine, plain):
-        each.submit(away, Generate(3, 5, Sampling()))
+        each.handle(SubmitOperation(away, Generate(3, 5, Sampling())))
     assert written(run(engine)) == written(run(plain))
 
 
 def test_a_parked_session_can_be_closed() -> None:
     engine = engine_with(4, 3 * EACH)
     (away,) = parked(engine)
-    engine.close(away)
+    engine.handle(CloseSession(away))
     engine.check_integrity()
-    assert engine.sessions == 3
+    assert engine.stats().sessions == 3
 
 
 def test_a_parked_session_can_be_closed_where_there_is_no_room() -> None:
     engine = engine_with(4, 3 * EACH)
     (away,) = parked(engine)
     for other in {"0", "1", "2", "3"} - {away}:
-        engine.submit(other, Generate(2, 10**6, Sampling()))
+        engine.handle(SubmitOperation(other, Generate(2, 10**6, Sampling())))
     engine.take_events()
-    engine.submit(away, Close(9))
+    engine.handle(SubmitOperation(away, Close(9)))
     (event,) = engine.take_events()
     assert isinstance(event, Closed)
     engine.check_integrity()
@@ -202,7 +204,8 @@ class Uncompiled(PlainStepper):
 
 
 @pytest.mark.parametrize(
-    "before", [lambda _: None, lambda engine: engine.submit("0", Rewind(7, chars=3))]
+    "before",
+    [lambda _: None, lambda engine: engine.handle(SubmitOperation("0", Rewind(7, tokens=3)))],
 )
 def test_a_program_that_cannot_be_made_fails_the_operation_alone(
     before: Callable[[Engine], None],
@@ -210,13 +213,33 @@ def test_a_program_that_cannot_be_made_fails_the_operation_alone(
     stepper = Uncompiled()
     engine, plain = engine_with(1, 99, stepper), engine_with(1, 99)
     for each in (engine, plain):
-        each.submit("0", Append(6, np.arange(8, dtype=np.uint32)))
+        each.handle(SubmitOperation("0", Append(6, np.arange(8, dtype=np.uint32))))
         run(each)
         before(each)
     stepper.refuses = True
-    engine.submit("0", Generate(8, 5, Sampling()))
-    engine.submit("0", Generate(9, 5, Sampling()))
-    plain.submit("0", Generate(9, 5, Sampling()))
+    engine.handle(SubmitOperation("0", Generate(8, 5, Sampling())))
+    engine.handle(SubmitOperation("0", Generate(9, 5, Sampling())))
+    plain.handle(SubmitOperation("0", Generate(9, 5, Sampling())))
     events = run(engine)
     assert [e.operation_id for e in events if isinstance(e, Rejected)] == [8]
     assert written(events) == written(run(plain))
+
+
+def test_what_an_operation_did_before_it_failed_is_reported() -> None:
+    stepper = Uncompiled()
+    engine = engine_with(1, 99, stepper)
+    engine.handle(SubmitOperation("0", Append(6, np.arange(9, dtype=np.uint32))))
+    engine.step(2)
+    stepper.refuses = True
+    (rejected,) = (e for e in run(engine) if isinstance(e, Rejected))
+    assert list(rejected.appended) == [0, 1]
+    held_back = (1, 1, 1, 1, 1, 1, 1)
+    length = engine.describe("0").offset
+    stop_strings = tuple((token, *held_back) for token in range(10))
+    engine.handle(SubmitOperation("0", Generate(7, 9, Sampling(), stop_strings=stop_strings)))
+    engine.step(1)
+    assert engine.describe("0").offset == length  # each token may begin a stop string
+    stepper.refuses = True
+    events = run(engine)
+    assert [type(event) for event in events] == [Written, Rejected]
+    assert engine.describe("0").offset == length + 1

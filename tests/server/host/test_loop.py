@@ -9,6 +9,7 @@ import numpy as np
 from tests.server.plain_stepper import PlainStepper
 
 from cellwire.server.batch.sampling import Sampling
+from cellwire.server.engine.commands import OpenSession, SubmitOperation
 from cellwire.server.engine.engine import Engine
 from cellwire.server.host.loop import EngineLoop
 from cellwire.server.session.events import Event, Finished
@@ -32,9 +33,10 @@ def test_commands_from_many_threads_are_carried_out() -> None:
     loop.start()
 
     def use(session_id: str) -> None:
-        loop.call(lambda e: e.open(session_id, 0, 1, 0))
-        loop.call(lambda e: e.submit(session_id, Append(1, np.array([1, 2], np.uint32))))
-        loop.call(lambda e: e.submit(session_id, Generate(2, 50, Sampling())))
+        loop.post(OpenSession(session_id, 0, 1, 0))
+        append = Append(1, np.array([1, 2], np.uint32))
+        loop.post(SubmitOperation(session_id, append))
+        loop.post(SubmitOperation(session_id, Generate(2, 50, Sampling())))
 
     threads = [threading.Thread(target=use, args=(str(i),)) for i in range(4)]
     for thread in threads:

@@ -98,7 +98,7 @@ async def running(config: Config) -> AsyncIterator[Daemon]:
         assert not timers_of_sessions()
         for model in () if daemon._stopped else daemon.registry:
             assert await answer_of(model, Engine.check_integrity) is None
-            assert await answer_of(model, lambda engine: engine.sessions) == 0
+            assert await answer_of(model, lambda engine: engine.stats().sessions) == 0
 
 
 async def answer_of(model: ServedModel, question: Callable[[Engine], Any]) -> Any:  # noqa: ANN401

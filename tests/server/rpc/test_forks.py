@@ -28,7 +28,7 @@ async def busy(stream: Stream) -> str:
 async def engine_has(daemon: Daemon, sessions: int) -> None:
     (model,) = daemon.registry
     async with asyncio.timeout(GUARD_S):
-        while await answer_of(model, lambda engine: engine.sessions) != sessions:
+        while await answer_of(model, lambda engine: engine.stats().sessions) != sessions:
             pass
 
 
@@ -79,7 +79,7 @@ async def test_a_fork_whose_parent_is_deleted_meanwhile_is_closed(
         await stream.send(FORK, fork={})
         await stream.send(7)
         await stream.until("rejected")  # by the stream, which has passed on the fork before
-        model.loop.call(lambda engine: made.append(engine.sessions == 2))
+        model.loop.call(lambda engine: made.append(engine.stats().sessions == 2))
         request = DeleteSessionRequest(session_id=session_id)
         await SessionsServiceStub(channel).DeleteSession(request)
     assert await stream.call.code() is grpc.StatusCode.ABORTED

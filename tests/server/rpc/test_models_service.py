@@ -105,7 +105,7 @@ async def test_an_unloaded_model_is_freed_and_asked_in_vain(
     model = daemon.registry.find("bytes")
     await models.UnloadModel(models_pb2.UnloadModelRequest(name="bytes"))
     with pytest.raises(Aborted, match="unloaded"):
-        await call_engine(model, lambda engine: engine.sessions)
+        await call_engine(model, lambda engine: engine.stats().sessions)
     await open_still.end()
     thread = weakref.ref(model.loop)
     del model

@@ -44,8 +44,8 @@ def bias(symbol: str) -> operations_pb2.LogitBias:
 @pytest.mark.parametrize(
     ("generate", "words"),
     [
-        ({"stop_strings": ["unread"] * 17}, "at most 16"),
-        ({"stop_strings": ["a", ""]}, "none of them empty"),
+        ({"stop_strings": ["unread"] * 17}, "16 are the most"),
+        ({"stop_strings": ["a", ""]}, "has an empty string"),
         ({"stop_strings": ["a" * 1_000_000]}, "has 1,000,000 characters, .* rewind_window of 64"),
         ({"stop_strings": ["a" * 65]}, "has 65 tokens, .* rewind_window of 64"),
         ({"sampling": {"logit_bias": [bias("unread")] * 257}}, "has 257 symbols, and 256 are"),
@@ -69,7 +69,7 @@ def test_as_much_as_there_may_be_is_read(reader: Reader) -> None:
         sampling=operations_pb2.Sampling(logit_bias=biases),
     )
     generate = reader.generate(1, message)
-    assert (len(generate.stop), len(generate.sampling.logit_bias)) == (16, 128)
+    assert (len(generate.stop_strings), len(generate.sampling.logit_bias)) == (16, 128)
 
 
 def test_what_becomes_too_long_is_refused() -> None:

@@ -19,6 +19,7 @@ from tests.server.rpc.conftest import (
     timers_of_sessions,
 )
 
+from cellwire.server.engine.commands import Command, GrantTokens
 from cellwire.server.engine.engine import Engine
 from cellwire.server.rpc.daemon import Daemon
 from cellwire.v1 import operations_pb2
@@ -107,13 +108,14 @@ async def test_what_a_generate_call_has_written_may_be_written_ahead_again(
     open_stream: OpenStream, channel: aio.Channel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     granted: dict[str, int] = {}  # by session
-    grant = Engine.grant
+    handle = Engine.handle
 
-    def note_grant(engine: Engine, session_id: str, chars: int) -> None:
-        granted[session_id] = granted.get(session_id, 0) + chars
-        grant(engine, session_id, chars)
+    def note_grant(engine: Engine, command: Command) -> None:
+        if isinstance(command, GrantTokens):
+            granted[command.session_id] = granted.get(command.session_id, 0) + command.tokens
+        handle(engine, command)
 
-    monkeypatch.setattr(Engine, "grant", note_grant)
+    monkeypatch.setattr(Engine, "handle", note_grant)
     chars = 5 * 200  # the daemon's read_ahead_chars
     request = GenerateRequest(
         open=operations_pb2.Open(seed=8),

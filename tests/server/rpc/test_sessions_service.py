@@ -12,7 +12,7 @@ from tests.server.rpc.conftest import OpenStream, Stream, running
 from tests.server.tiny_cell import lstm_cell, write_cell
 
 from cellwire.server.host.config import Config
-from cellwire.server.state.snapshot import VERSION, Snapshot, from_bytes, to_bytes
+from cellwire.server.state.snapshot import VERSION, SnapshotFile, from_bytes, to_bytes
 from cellwire.v1.sessions_pb2 import (
     ExportSessionRequest,
     ForkSessionRequest,
@@ -95,8 +95,8 @@ async def test_an_imported_session_has_one_rewind_window(
     session_id = (await stream.open(seed=4, rewind_window=0)).opened.session_id
     await stream.ask(append={"text": TEXT})
     exported = await sessions.ExportSession(ExportSessionRequest(session_id=session_id))
-    snapshot = from_bytes(exported.snapshot, largest_state=1_000)
-    lie = Snapshot(
+    snapshot = from_bytes(exported.snapshot, max_state_bytes=1_000)
+    lie = SnapshotFile(
         VERSION,
         snapshot.model_sha256,
         {**snapshot.settings, "rewind_window": 1_024},

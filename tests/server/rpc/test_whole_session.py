@@ -245,7 +245,7 @@ async def test_alternatives_begin_with_the_likeliest(fresh: Fresh) -> None:
 
 BAD = [
     ({"generate": {"max_tokens": 1, "stop_strings": ["a" * 65]}}, "rewind_window of 64"),
-    ({"generate": {"max_tokens": 1, "stop_strings": [""]}}, "none of them empty"),
+    ({"generate": {"max_tokens": 1, "stop_strings": [""]}}, "has an empty string"),
     ({"generate": {"max_tokens": 1, "top_alternatives": 21}}, "top_alternatives is 21"),
     ({"generate": {"max_tokens": 1, "sampling": {"top_p": 0.0}}}, "top_p is 0"),
     ({"generate": {"max_tokens": 1, "sampling": {"min_p": 2.0}}}, "min_p is 2"),
@@ -255,7 +255,7 @@ BAD = [
         "single symbols",
     ),
     ({"complete": {"beam_width": 65}}, "beam_width is 65"),
-    ({"complete": {"beam_width": 2, "completion_count": 3}}, "completions is 3"),
+    ({"complete": {"beam_width": 2, "completion_count": 3}}, "completion_count is 3"),
     ({"complete": {"max_tokens": 5000}}, "max_tokens is 5000"),
     ({"complete": {"length_penalty": float("nan")}}, "length_penalty is nan"),
     ({"complete": {"end": 77}}, "end 77"),

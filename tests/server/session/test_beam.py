@@ -13,14 +13,16 @@ from tests.server.plain_session import log_probability
 from tests.server.plain_stepper import SYMBOLS, PlainStepper, Text, likeliest_after
 
 from cellwire.server.batch.completion_end import CompletionEnd
+from cellwire.server.batch.limits import MAX_BEAM_WIDTH
 from cellwire.server.batch.sampling import Sampling
 from cellwire.server.batch.step import MAX_STEPS
+from cellwire.server.engine.commands import OpenSession, SubmitOperation
 from cellwire.server.engine.engine import Engine
 from cellwire.server.errors import ResourceExhausted
 from cellwire.server.session.beam import Beam
 from cellwire.server.session.events import Completed, Completion, Event, Rejected, Written
 from cellwire.server.session.operation_queue import Limits
-from cellwire.server.session.operations import MAX_BEAM_WIDTH, Append, Complete, Generate
+from cellwire.server.session.operations import Append, Complete, Generate
 from cellwire.server.state.arena import Arena
 
 texts = st.lists(st.integers(0, SYMBOLS - 1), min_size=1, max_size=6).map(tuple)
@@ -34,8 +36,8 @@ penalties = st.floats(0, 2)
 
 def engine_with(text: Text, slots: int = 1_000) -> Engine:
     engine = Engine(PlainStepper(), Arena(slots), Limits(), max_sessions=9, max_batch=8)
-    engine.open("s", 0, 1, 4)
-    engine.submit("s", Append(1, np.array(text, np.uint32)))
+    engine.handle(OpenSession("s", 0, 1, 4))
+    engine.handle(SubmitOperation("s", Append(1, np.array(text, np.uint32))))
     return engine
 
 
@@ -49,7 +51,7 @@ def events_of(engine: Engine) -> list[Event]:
 
 def completed(text: Text, complete: Complete) -> tuple[Completion, ...]:
     engine = engine_with(text)
-    engine.submit("s", complete)
+    engine.handle(SubmitOperation("s", complete))
     event = events_of(engine)[-1]
     assert isinstance(event, Completed)
     assert event.offset == len(text)
@@ -110,7 +112,7 @@ def test_it_never_ranks_below_greedy(
 @pytest.mark.parametrize("partial", [False, True])
 def test_results_on_the_way_are_reported_if_asked(partial: bool) -> None:  # noqa: FBT001
     engine = engine_with((1, 2))
-    engine.submit("s", Complete(2, 3, 2, 3 * MAX_STEPS, partial_results=partial))
+    engine.handle(SubmitOperation("s", Complete(2, 3, 2, 3 * MAX_STEPS, partial_results=partial)))
     events = [event for event in events_of(engine) if isinstance(event, Completed)]
     assert [event.partial for event in events] == [True] * (len(events) - 1) + [False]
     assert (len(events) > 1) == partial
@@ -120,11 +122,11 @@ def test_results_on_the_way_are_reported_if_asked(partial: bool) -> None:  # noq
 
 def test_searches_and_strides_take_turns() -> None:
     engine = engine_with((1, 2))
-    engine.open("other", 0, 2, 4)
-    engine.submit("other", Append(1, np.array([3], np.uint32)))
+    engine.handle(OpenSession("other", 0, 2, 4))
+    engine.handle(SubmitOperation("other", Append(1, np.array([3], np.uint32))))
     engine.step()
-    engine.submit("other", Generate(2, 1_000, Sampling()))
-    engine.submit("s", Complete(2, 3, 1, 3 * MAX_STEPS))
+    engine.handle(SubmitOperation("other", Generate(2, 1_000, Sampling())))
+    engine.handle(SubmitOperation("s", Complete(2, 3, 1, 3 * MAX_STEPS)))
     engine.step()
     turns = [[type(event) for event in engine.step()] for _ in range(6)]
     assert turns == [[Written], [], [Written], [Completed], [Written], [Written]]
@@ -136,11 +138,11 @@ def test_searches_of_one_width_run_together_as_far_as_the_shortest() -> None:
     assert isinstance(stepper, PlainStepper)
     lengths = {"s": 9, "second": 4, "third": 2}
     for session in ("second", "third"):
-        engine.open(session, 0, 1, 4)
-        engine.submit(session, Append(1, np.array([1, 2], np.uint32)))
+        engine.handle(OpenSession(session, 0, 1, 4))
+        engine.handle(SubmitOperation(session, Append(1, np.array([1, 2], np.uint32))))
     events_of(engine)
     for session, length in lengths.items():
-        engine.submit(session, Complete(2, 1, 1, length))
+        engine.handle(SubmitOperation(session, Complete(2, 1, 1, length)))
     alone = {length: completed((1, 2), Complete(2, 1, 1, length)) for length in lengths.values()}
     together = {e.session_id: e for e in events_of(engine) if isinstance(e, Completed)}
     assert {s: e.completions for s, e in together.items()} == {
@@ -153,7 +155,7 @@ def test_a_long_search_is_cut_into_runs() -> None:
     engine = engine_with((1, 2))
     stepper = engine._stepper
     assert isinstance(stepper, PlainStepper)
-    engine.submit("s", Complete(2, MAX_BEAM_WIDTH, 1, 9))
+    engine.handle(SubmitOperation("s", Complete(2, MAX_BEAM_WIDTH, 1, 9)))
     events_of(engine)
     assert stepper.searches == [(1, 4), (1, 4), (1, 1)]
 
@@ -162,9 +164,9 @@ def test_a_slow_search_is_cut_shorter() -> None:
     engine = engine_with((1, 2))
     stepper = engine._stepper
     assert isinstance(stepper, PlainStepper)
-    engine.submit("s", Complete(2, 2, 1, 9))
+    engine.handle(SubmitOperation("s", Complete(2, 2, 1, 9)))
     while not engine.idle:
-        engine.step(max_search_steps=4)
+        engine.step(max_beam_steps=4)
     assert stepper.searches == [(1, 4), (1, 4), (1, 1)]
     assert engine.beam_steps == 9
 
@@ -177,18 +179,18 @@ def test_a_beam_wider_than_a_step_still_runs() -> None:
 def test_a_beam_has_a_slot_for_each_hypothesis() -> None:
     arena = Arena(100)
     beam = Beam(arena, Complete(1, 5, 1, 3))
-    assert arena.reserved == len(set(beam.held())) == 5
+    assert arena.reserved == len(set(beam.held_slots())) == 5
     beam.release()
     arena.check_integrity([])
 
 
 def test_a_beam_that_finds_no_room_is_refused_alone() -> None:
     engine = engine_with((1, 2), slots=8)  # of which the session itself has most
-    engine.submit("s", Complete(2, 5, 1, 4))
+    engine.handle(SubmitOperation("s", Complete(2, 5, 1, 4)))
     event = events_of(engine)[-1]
     assert isinstance(event, Rejected)
     assert isinstance(event.error, ResourceExhausted)
-    engine.submit("s", Generate(3, 4, Sampling()))
+    engine.handle(SubmitOperation("s", Generate(3, 4, Sampling())))
     written, _ = events_of(engine)
     assert isinstance(written, Written)
     assert len(written.tokens) == 4

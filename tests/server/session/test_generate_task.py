@@ -6,6 +6,7 @@ import pytest
 from tests.server.one_session import Cycling, append, carry_out, engine_with, only, written
 
 from cellwire.server.batch.sampling import Sampling
+from cellwire.server.engine.commands import AttachReader, SubmitOperation
 from cellwire.server.session.events import Attached, Finished, FinishReason, Written
 from cellwire.server.session.operations import Generate, Rewind
 
@@ -26,11 +27,11 @@ def test_a_text_ends_before_the_longest_stop_string(
 ) -> None:
     engine = engine_with(stepper=Cycling())
     append(engine, 6)
-    events = carry_out(engine, Generate(2, 8, Sampling(), stop=tuple(stops)))
+    events = carry_out(engine, Generate(2, 8, Sampling(), stop_strings=tuple(stops)))
     assert written(events) == text
     end = only(Finished, events)
     assert end.reason is (FinishReason.STOP if stop else FinishReason.MAX_TOKENS)
-    assert end.stop == stop
+    assert end.stop_string == stop
     assert end.offset == 1 + len(text)
     assert end.generated_tokens == len(text)
 
@@ -38,10 +39,10 @@ def test_a_text_ends_before_the_longest_stop_string(
 def test_nothing_is_told_that_a_stop_string_may_take_back() -> None:
     engine = engine_with(stepper=Cycling())
     append(engine, 6)
-    engine.submit("s", Generate(2, 8, Sampling(), stop=((1, 2, 3, 1, 1),)))
+    engine.handle(SubmitOperation("s", Generate(2, 8, Sampling(), stop_strings=((1, 2, 3, 1, 1),))))
     # After 1 2 3 1 2 only the last two may still begin one.
     assert [written(engine.step(1)) for _ in range(5)] == [[], [], [], [], [1, 2, 3]]
-    engine.attach("s", 9, None)
+    engine.handle(AttachReader("s", 9, None))
     assert only(Attached, engine.take_events()).offset == 1 + 3
 
 
@@ -60,7 +61,7 @@ def test_the_penalty_applies_to_the_last_tokens_of_the_text_as_it_is(
     engine = engine_with(stepper=stepper)
     append(engine, 5, 6, 4, 2)
     sampling = Sampling(repetition_penalty=penalty, repetition_window=window)
-    carry_out(engine, Rewind(2, chars=1), Generate(3, 2, sampling))
+    carry_out(engine, Rewind(2, tokens=1), Generate(3, 2, sampling))
     texts = [(5, 6, 4), (5, 6, 4, 2)]  # a 2 follows the 4
     for batch, text in zip(stepper.seen[-2:], texts, strict=True):
         penalised = set(text[-window:])

@@ -6,6 +6,7 @@ import numpy as np
 from tests.server.one_session import append, carry_out, engine_with, only
 
 from cellwire.server.batch.sampling import Sampling
+from cellwire.server.engine.commands import SubmitOperation
 from cellwire.server.errors import ResourceExhausted
 from cellwire.server.session.events import Closed, Rejected
 from cellwire.server.session.operation_queue import Limits
@@ -15,9 +16,9 @@ from cellwire.server.session.operations import Close, Generate, Score
 def test_a_score_waits_with_its_text() -> None:
     engine = engine_with(limits=Limits(waiting_tokens=5))
     append(engine, 1)
-    engine.submit("s", Generate(2, 1, Sampling()))
-    engine.submit("s", Score(3, np.zeros(5, np.uint32)))
-    engine.submit("s", Score(4, np.zeros(1, np.uint32)))
+    engine.handle(SubmitOperation("s", Generate(2, 1, Sampling())))
+    engine.handle(SubmitOperation("s", Score(3, np.zeros(5, np.uint32))))
+    engine.handle(SubmitOperation("s", Score(4, np.zeros(1, np.uint32))))
     refused = only(Rejected, engine.take_events())
     assert refused.operation_id == 4
     assert isinstance(refused.error, ResourceExhausted)

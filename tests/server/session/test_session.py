@@ -14,6 +14,13 @@ from tests.server.one_session import (
 from tests.server.plain_session import log_probability
 
 from cellwire.server.batch.sampling import Sampling
+from cellwire.server.engine.commands import (
+    AttachReader,
+    CancelAll,
+    CancelOperation,
+    FinishSession,
+    SubmitOperation,
+)
 from cellwire.server.errors import FailedPrecondition
 from cellwire.server.session.events import (
     Appended,
@@ -37,13 +44,13 @@ from cellwire.server.session.operations import (
     Rewind,
     Score,
 )
-from cellwire.server.state.text_history import MOST_REMEMBERED
+from cellwire.server.state.text_history import MAX_REMEMBERED
 
 
 def moves() -> list[Operation]:
     return [
-        Rewind(5, chars=0),
-        Rewind(5, chars=1),
+        Rewind(5, tokens=0),
+        Rewind(5, tokens=1),
         Generate(5, 1, Sampling()),
         Append(5, some_tokens(1).tokens),
         Accept(5, 0, 1),
@@ -52,10 +59,10 @@ def moves() -> list[Operation]:
 
 def test_cancelled_tokens_are_counted_and_kept() -> None:
     engine = engine_with()
-    engine.submit("s", some_tokens(1, 2, 3, 4))
+    engine.handle(SubmitOperation("s", some_tokens(1, 2, 3, 4)))
     engine.step(1)
-    engine.submit("s", Generate(2, 1, Sampling()))
-    engine.cancel("s", 9, 1)
+    engine.handle(SubmitOperation("s", Generate(2, 1, Sampling())))
+    engine.handle(CancelOperation("s", 9, 1))
     end, answer = (e for e in engine.take_events() if isinstance(e, Finished | Cancelled))
     assert isinstance(answer, Cancelled)
     assert isinstance(end, Finished)
@@ -65,10 +72,10 @@ def test_cancelled_tokens_are_counted_and_kept() -> None:
 def test_a_cancel_is_answered_before_what_it_lets_through() -> None:
     engine = engine_with()
     append(engine, 1)
-    for operation in (Generate(2, 100, Sampling()), Rewind(3, chars=0)):
-        engine.submit("s", operation)
+    for operation in (Generate(2, 100, Sampling()), Rewind(3, tokens=0)):
+        engine.handle(SubmitOperation("s", operation))
     engine.step(1)
-    engine.cancel("s", 9, 2)
+    engine.handle(CancelOperation("s", 9, 2))
     answers = [e for e in engine.take_events() if not isinstance(e, Written)]
     assert [e.operation_id for e in answers] == [2, 9, 3]
 
@@ -76,9 +83,9 @@ def test_a_cancel_is_answered_before_what_it_lets_through() -> None:
 def test_everything_is_cancelled_but_the_end_itself() -> None:
     engine = engine_with()
     append(engine, 1)
-    engine.submit("s", Generate(2, 9, Sampling()))
-    engine.submit("s", Close(3))
-    engine.cancel_all("s")
+    engine.handle(SubmitOperation("s", Generate(2, 9, Sampling())))
+    engine.handle(SubmitOperation("s", Close(3)))
+    engine.handle(CancelAll("s"))
     assert [type(event) for event in engine.take_events()] == [Finished, Closed]
 
 
@@ -88,7 +95,7 @@ def test_a_move_ends_every_complete_before_it(move: Operation) -> None:
     append(engine, 1, 2)
     score = Score(4, some_tokens(1).tokens)
     for operation in (Complete(2, 3, 1, 100), Complete(3, 3, 1, 100), score, move):
-        engine.submit("s", operation)
+        engine.handle(SubmitOperation("s", operation))
     ended = [event for event in engine.take_events() if isinstance(event, Finished)]
     assert [event.operation_id for event in ended] == [2, 3]
     assert {event.reason for event in ended} == {FinishReason.SUPERSEDED}
@@ -99,7 +106,7 @@ def test_completions_are_of_the_text_as_it_is(move: Operation) -> None:
     engine = engine_with()
     append(engine, 1, 2, 3)
     carry_out(engine, Complete(2, 2, 1, 3))
-    without_effect = Rewind(3, chars=9), Score(4, some_tokens(1).tokens)
+    without_effect = Rewind(3, tokens=9), Score(4, some_tokens(1).tokens)
     events = carry_out(engine, *without_effect, move, Accept(6, 0, 0))
     assert [type(event) for event in events if event.operation_id == 3] == [Rejected]
     assert not any(isinstance(event, Rejected) for event in events if event.operation_id == 5)
@@ -119,21 +126,21 @@ def test_the_completions_are_those_of_the_last_complete() -> None:
 def test_whoever_attaches_takes_over_from_a_stream_that_has_ended() -> None:
     engine = engine_with()
     append(engine, 1)
-    engine.submit("s", Generate(2, 3, Sampling()))
-    engine.finish("s", keep=False)
-    engine.attach("s", 3, None)
+    engine.handle(SubmitOperation("s", Generate(2, 3, Sampling())))
+    engine.handle(FinishSession("s", keep=False))
+    engine.handle(AttachReader("s", 3, None))
     assert not any(isinstance(event, Closed | Detached) for event in drained(engine))
-    assert engine.sessions == 1
+    assert engine.stats().sessions == 1
 
 
 def test_nobody_attaches_at_an_offset_that_is_forgotten() -> None:
     engine = engine_with(window=0)
-    history = engine._sessions["s"].state_history.history
-    history.extend([1] * (MOST_REMEMBERED + 1))
+    history = engine._sessions.find("s").state_history.text
+    history.extend([1] * (MAX_REMEMBERED + 1))
     assert history.start
-    engine.attach("s", 3, history.start - 1)
+    engine.handle(AttachReader("s", 3, history.start - 1))
     assert isinstance(engine.take_events()[-1], AttachFailed)
-    engine.attach("s", 3, history.start)
+    engine.handle(AttachReader("s", 3, history.start))
     assert isinstance(engine.take_events()[-1], Attached)
 
 
@@ -149,5 +156,5 @@ def test_a_fork_and_its_original_leave_each_other_alone(
     engine.fork("s", "fork", 2)
     for session_id in order:
         more = (6, 5) if session_id == "s" else (2, 3)
-        engine.submit(session_id, some_tokens(*more))
+        engine.handle(SubmitOperation(session_id, some_tokens(*more)))
         assert only(Appended, drained(engine)).log_probability == log_probability(text, more)

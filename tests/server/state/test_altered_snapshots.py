@@ -16,6 +16,7 @@ from tests.server.tiny_cell import SYMBOLS, lstm_cell, write_cell
 
 from cellwire.model_file.cell import read_cell
 from cellwire.server.batch.sampling import Sampling
+from cellwire.server.engine.commands import AttachReader, OpenSession, SubmitOperation
 from cellwire.server.engine.engine import Engine
 from cellwire.server.errors import InvalidArgument
 from cellwire.server.runtime.runtime import Runtime
@@ -36,10 +37,10 @@ from cellwire.server.state.snapshot import (
     MAGIC,
     VERSION,
     SessionSnapshot,
-    Snapshot,
+    SnapshotFile,
     from_bytes,
-    packed,
     to_bytes,
+    to_token_bytes,
 )
 
 CAPACITY = 300
@@ -69,10 +70,10 @@ def run(engine: Engine) -> None:
 def honest(runtime: Runtime) -> dict[str, Any]:
     """The fields of a snapshot that nobody has altered."""
     engine = new_engine(runtime)
-    engine.open("a", 1, 7, WINDOW)
-    engine.submit("a", Append(1, TEXT))
+    engine.handle(OpenSession("a", 1, 7, WINDOW))
+    engine.handle(SubmitOperation("a", Append(1, TEXT)))
     run(engine)
-    snapshot = Snapshot(VERSION, "f" * 64, {"idle_timeout_s": 600}, engine.snapshot("a"))
+    snapshot = SnapshotFile(VERSION, "f" * 64, {"idle_timeout_s": 600}, engine.snapshot("a"))
     fields: dict[str, Any] = msgspec.to_builtins(snapshot, builtin_types=(bytes,))
     assert from_bytes(sealed(fields), 100) == snapshot
     return fields
@@ -111,7 +112,7 @@ def value_like(old: object) -> st.SearchStrategy[Any]:
     if isinstance(old, int):
         return st.integers(-3, 3).map(lambda by: max(-1, old + by)) | st.integers(-2, 90) | LIMITS
     if isinstance(old, bytes):
-        return TEXTS.map(packed) | st.binary(max_size=400)
+        return TEXTS.map(to_token_bytes) | st.binary(max_size=400)
     return st.lists(st.binary(min_size=16, max_size=16), min_size=2, max_size=2)
 
 
@@ -121,27 +122,27 @@ def every_operation(of: str, window: int, floor: int) -> list[Operation]:
     return [
         Score(2, text),
         Complete(3, 3, 1, 4),
-        Generate(4, 40, sampling, stop=stops),
+        Generate(4, 40, sampling, stop_strings=stops),
         Rewind(5, offset=floor),
         Fork(6, f"fork of {of}", 1),
         Append(7, text),
-        Generate(8, 40, sampling, stop=stops),
-        Rewind(9, chars=window),
+        Generate(8, 40, sampling, stop_strings=stops),
+        Rewind(9, tokens=window),
         Generate(10, 40, Sampling(repetition_penalty=1.5, repetition_window=1_024)),
         Classify(11),
         Close(12),
     ]
 
 
-def use(engine: Engine, frozen: SessionSnapshot) -> None:
+def use(engine: Engine, snapshot: SessionSnapshot) -> None:
     """Do all that can be done to a session that has been imported."""
     engine.describe("b")
     engine.fork("b", "fork", 1)
     assert engine.snapshot("b").consistent
     for session_id in ("b", "fork"):
-        engine.attach(session_id, 1, frozen.start)
-        for operation in every_operation(session_id, frozen.window, frozen.floor):
-            engine.submit(session_id, operation)
+        engine.handle(AttachReader(session_id, 1, snapshot.text_start))
+        for operation in every_operation(session_id, snapshot.rewind_window, snapshot.rewind_floor):
+            engine.handle(SubmitOperation(session_id, operation))
             engine.step()
             engine.check_integrity()
         run(engine)
@@ -154,20 +155,22 @@ def test_an_altered_snapshot_is_refused_or_as_good_as_any(
 ) -> None:
     session = dict(honest["session"])
     further = data.draw(st.sampled_from([0, 10**6, 2**62 - 70, 2**62, 2**63 - 60, 2**64 - 100]))
-    session |= {place: session[place] + further for place in ("start", "floor", "read")}
+    session |= {
+        place: session[place] + further for place in ("text_start", "rewind_floor", "tokens_read")
+    }
     names = st.lists(st.sampled_from(list(session)), max_size=2, unique=True)
     for name in data.draw(names):
         session[name] = data.draw(value_like(session[name]))
     try:
-        frozen = from_bytes(sealed({**honest, "session": session}), 100).session
-        if frozen.tokens.max(initial=0) >= len(SYMBOLS):
+        snapshot = from_bytes(sealed({**honest, "session": session}), 100).session
+        if snapshot.tokens.max(initial=0) >= len(SYMBOLS):
             return  # whoever knows the vocabulary refuses it
         engine = new_engine(runtime)
-        engine.restore("b", frozen)
+        engine.restore("b", snapshot)
     except InvalidArgument:
         return
     engine.check_integrity()
-    use(engine, frozen)
+    use(engine, snapshot)
 
 
 @given(data=st.data())
@@ -192,9 +195,9 @@ def test_an_altered_structure_is_refused_or_read(
 def test_a_state_of_another_shape_leaves_no_slot_behind(
     runtime: Runtime, honest: dict[str, Any]
 ) -> None:
-    frozen = from_bytes(sealed(honest), 100).session
+    snapshot = from_bytes(sealed(honest), 100).session
     engine = new_engine(runtime)
     with pytest.raises(InvalidArgument, match="shape"):
-        engine.restore("b", replace(frozen, state=frozen.state[:1]))
-    assert engine._arena.reserved == 0
+        engine.restore("b", replace(snapshot, state=snapshot.state[:1]))
+    assert engine.stats().reserved_slots == 0
     engine.check_integrity()

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.server.one_session import append, carry_out, drained, engine_with, only
 
+from cellwire.server.engine.commands import SubmitOperation
 from cellwire.server.errors import FailedPrecondition, InvalidArgument
 from cellwire.server.session.events import Rewound
 from cellwire.server.session.operations import Rewind
@@ -19,21 +20,27 @@ from cellwire.server.state.snapshot import (
     MAGIC,
     VERSION,
     SessionSnapshot,
-    Snapshot,
-    packed,
+    SnapshotFile,
     to_bytes,
+    to_token_bytes,
 )
 from cellwire.server.state.snapshot import from_bytes as from_bytes_with
-from cellwire.server.state.text_history import MOST_REMEMBERED
+from cellwire.server.state.text_history import MAX_REMEMBERED
 
-FROZEN = SessionSnapshot(
-    seed=7, window=4, floor=6, start=0, packed=packed(range(1, 9)), read=4, state=(b"abcd",)
+SESSION = SessionSnapshot(
+    seed=7,
+    rewind_window=4,
+    rewind_floor=6,
+    text_start=0,
+    token_bytes=to_token_bytes(range(1, 9)),
+    tokens_read=4,
+    state=(b"abcd",),
 )
-SNAPSHOT = Snapshot(VERSION, "f" * 64, {"idle_timeout_s": 600}, FROZEN)
+SNAPSHOT = SnapshotFile(VERSION, "f" * 64, {"idle_timeout_s": 600}, SESSION)
 
 
-def from_bytes(data: bytes) -> Snapshot:
-    return from_bytes_with(data, largest_state=4)
+def from_bytes(data: bytes) -> SnapshotFile:
+    return from_bytes_with(data, max_state_bytes=4)
 
 
 def test_what_went_in_comes_out() -> None:
@@ -43,32 +50,32 @@ def test_what_went_in_comes_out() -> None:
 def test_a_session_that_was_rewound_comes_back_as_it_was() -> None:
     engine = engine_with(window=20)
     append(engine, *[1, 2, 3, 4, 5, 6, 0] * 6)
-    carry_out(engine, Rewind(2, chars=18))
-    frozen = engine.snapshot("s")
-    data = to_bytes(Snapshot(VERSION, "f" * 64, {}, frozen))
-    engine.restore("t", from_bytes_with(data, largest_state=100).session)
-    assert engine.snapshot("t") == frozen
-    engine.submit("t", Rewind(3, offset=frozen.floor))
-    assert only(Rewound, drained(engine)).offset == frozen.floor
+    carry_out(engine, Rewind(2, tokens=18))
+    snapshot = engine.snapshot("s")
+    data = to_bytes(SnapshotFile(VERSION, "f" * 64, {}, snapshot))
+    engine.restore("t", from_bytes_with(data, max_state_bytes=100).session)
+    assert engine.snapshot("t") == snapshot
+    engine.handle(SubmitOperation("t", Rewind(3, offset=snapshot.rewind_floor)))
+    assert only(Rewound, drained(engine)).offset == snapshot.rewind_floor
     engine.check_integrity()
 
 
 def test_a_snapshot_may_hold_all_that_a_session_remembers() -> None:
-    length = 3 * MOST_REMEMBERED
-    text = packed([2**32 - 1] * MOST_REMEMBERED)
-    start = length - MOST_REMEMBERED
+    length = 3 * MAX_REMEMBERED
+    text = to_token_bytes([2**32 - 1] * MAX_REMEMBERED)
+    start = length - MAX_REMEMBERED
     longest = SessionSnapshot(2**64 - 1, 0, length, start, text, length - 1, (b"abcd",))
     settings = dict.fromkeys(("unknown_symbols", "on_disconnect", "idle_timeout_s"), 2**63)
-    whole = Snapshot(VERSION, "f" * 64, settings, longest)
+    whole = SnapshotFile(VERSION, "f" * 64, settings, longest)
     assert from_bytes(to_bytes(whole)) == whole
 
 
 def test_a_snapshot_larger_than_any_session_is_not_read() -> None:
     settings = dict.fromkeys(map(str, range(100_000)), 0)
-    whole = to_bytes(Snapshot(VERSION, "f" * 64, settings, FROZEN))
-    with pytest.raises(FailedPrecondition, match="no session has more"):
+    whole = to_bytes(SnapshotFile(VERSION, "f" * 64, settings, SESSION))
+    with pytest.raises(FailedPrecondition, match="has at most"):
         from_bytes(whole)
-    assert from_bytes_with(whole, largest_state=2**24).settings == settings
+    assert from_bytes_with(whole, max_state_bytes=2**24).settings == settings
 
 
 @given(st.data())
@@ -113,25 +120,35 @@ def test_what_cannot_be_read_is_refused(odd: bytes) -> None:
 @pytest.mark.parametrize(
     "lie",
     [
-        {"window": 5_000},
-        {"floor": 99},
-        {"floor": 3},  # further back than the window
-        {"read": 6},  # a state that has read past the floor
-        {"read": -1},
-        {"start": 5},
+        {"rewind_window": 5_000},
+        {"rewind_floor": 99},
+        {"rewind_floor": 3},  # further back than the window
+        {"tokens_read": 6},  # a state that has read past the floor
+        {"tokens_read": -1},
+        {"text_start": 5},
         # A rewind would read again more than it may have to.
-        {"start": 0, "packed": bytes(4 * 40), "window": 20, "floor": 38, "read": 20},
-        {"packed": b"abc"},
         {
-            "packed": bytes(4 * MOST_REMEMBERED + 4),
-            "floor": MOST_REMEMBERED,
-            "read": MOST_REMEMBERED - 1,
+            "text_start": 0,
+            "token_bytes": bytes(4 * 40),
+            "rewind_window": 20,
+            "rewind_floor": 38,
+            "tokens_read": 20,
         },
-        {"seed": 2**64 - 1, "window": -1},
-        {"start": 2**64 - 12, "read": 2**64 - 8, "floor": 2**64 - 6},  # a text too long to count
+        {"token_bytes": b"abc"},
+        {
+            "token_bytes": bytes(4 * MAX_REMEMBERED + 4),
+            "rewind_floor": MAX_REMEMBERED,
+            "tokens_read": MAX_REMEMBERED - 1,
+        },
+        {"seed": 2**64 - 1, "rewind_window": -1},
+        {
+            "text_start": 2**64 - 12,
+            "tokens_read": 2**64 - 8,
+            "rewind_floor": 2**64 - 6,
+        },  # a text too long to count
     ],
 )
 def test_a_snapshot_that_contradicts_itself_is_refused(lie: dict[str, Any]) -> None:
-    frozen = replace(FROZEN, **lie)
+    snapshot = replace(SESSION, **lie)
     with pytest.raises(InvalidArgument, match="contradicts"):
-        from_bytes(to_bytes(Snapshot(VERSION, "f" * 64, {}, frozen)))
+        from_bytes(to_bytes(SnapshotFile(VERSION, "f" * 64, {}, snapshot)))

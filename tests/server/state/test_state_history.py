@@ -6,16 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cellwire.server.batch.limits import MAX_REWIND_WINDOW
 from cellwire.server.errors import OutOfRange
 from cellwire.server.state.arena import Arena
-from cellwire.server.state.state_history import MAX_WINDOW, StateHistory, interval_of, slots_for
+from cellwire.server.state.rewind_window import checkpoint_interval, slots_for
+from cellwire.server.state.state_history import StateHistory
 
 
 def read_to(state_history: StateHistory, length: int) -> int:
     """Let the text grow to `length`, and return how many steps it takes to have read it."""
     steps = 0
     if len(state_history) == 0 < length:
-        state_history.settle([0])
+        state_history.append_tokens([0])
     while state_history.replay_left or len(state_history) < length:
         replay_left = state_history.replay_left or length - len(state_history)
         catching_up = state_history.replay_left > 0
@@ -24,15 +26,15 @@ def read_to(state_history: StateHistory, length: int) -> int:
         state_history.advance(count)
         steps += count
         if not catching_up:
-            state_history.settle(range(count))
+            state_history.append_tokens(range(count))
     state_history.check_integrity()
     return steps
 
 
 @given(
-    window=st.integers(0, MAX_WINDOW),
+    window=st.integers(0, MAX_REWIND_WINDOW),
     length=st.integers(1, 3_000),
-    moves=st.lists(st.tuples(st.integers(0, MAX_WINDOW), st.integers(0, 50)), max_size=5),
+    moves=st.lists(st.tuples(st.integers(0, MAX_REWIND_WINDOW), st.integers(0, 50)), max_size=5),
 )
 def test_a_rewind_replays_less_than_an_interval(
     window: int, length: int, moves: list[tuple[int, int]]
@@ -45,37 +47,37 @@ def test_a_rewind_replays_less_than_an_interval(
         offset = len(state_history) - back
         if offset < max(0, furthest - window):
             with pytest.raises(
-                OutOfRange, match=f"rewound to {state_history.floor} at the earliest"
+                OutOfRange, match=f"rewound to {state_history.rewind_floor} at the earliest"
             ):
                 state_history.rewind(offset)
             continue
         state_history.rewind(offset)
         assert len(state_history) == offset
-        assert read_to(state_history, offset) <= max(0, interval_of(window) - 1)
+        assert read_to(state_history, offset) <= max(0, checkpoint_interval(window) - 1)
         read_to(state_history, offset + on)
         furthest = max(furthest, len(state_history))
-        arena.check_integrity(state_history.held())
+        arena.check_integrity(state_history.held_slots())
     state_history.release()
     arena.check_integrity([])
 
 
-@pytest.mark.parametrize(("window", "slots"), [(0, 2), (1, 4), (64, 7), (MAX_WINDOW, 35)])
+@pytest.mark.parametrize(("window", "slots"), [(0, 2), (1, 4), (64, 7), (MAX_REWIND_WINDOW, 35)])
 def test_what_a_window_costs(window: int, slots: int) -> None:
     assert slots_for(window) == slots
-    assert interval_of(window) ** 2 >= window
+    assert checkpoint_interval(window) ** 2 >= window
 
 
 def test_a_fork_shares_until_it_writes() -> None:
     arena = Arena(2 * slots_for(9))
     parent = StateHistory(arena, 9)
     read_to(parent, 40)
-    before = arena._taken
+    before = arena.taken
     child = parent.fork()
-    assert arena._taken == before
+    assert arena.taken == before
     read_to(child, 60)
     read_to(parent, 41)
-    arena.check_integrity([*parent.held(), *child.held()])
+    arena.check_integrity([*parent.held_slots(), *child.held_slots()])
     parent.release()
     child.rewind(55)
-    assert read_to(child, 55) < interval_of(9)
-    arena.check_integrity(child.held())
+    assert read_to(child, 55) < checkpoint_interval(9)
+    arena.check_integrity(child.held_slots())

@@ -3,14 +3,13 @@
     async with cellwire.client.connect("127.0.0.1:50051") as daemon:
         async with daemon.session(model="austen", seed=7) as session:
             await session.append("It is a truth ")
-            async for text in session.generate(max_chars=200, temperature=0.8):
+            async for text in session.generate(max_tokens=200, temperature=0.8):
                 print(text, end="", flush=True)
 
-Everything here runs in the event loop of the caller; `cellwire.client.sync` is the same for
-programs that have none. Errors are one tree, CellwireError.
+Everything here runs in the caller's event loop; `cellwire.client.sync` is the same for programs
+without one. All errors are CellwireError.
 """
 
-from cellwire.client.channel import CONNECT_TIMEOUT_S
 from cellwire.client.client import DEFAULT_TARGET, Client, connect
 from cellwire.client.errors import (
     Aborted,
@@ -18,6 +17,7 @@ from cellwire.client.errors import (
     Cancelled,
     CellwireError,
     FailedPrecondition,
+    FieldViolation,
     Internal,
     InvalidArgument,
     NotFound,
@@ -48,7 +48,6 @@ from cellwire.client.values import (
     Finished,
     FinishReason,
     Forked,
-    Imported,
     LabelScore,
     Piece,
     Rewound,
@@ -56,6 +55,7 @@ from cellwire.client.values import (
     SessionInfo,
     Usage,
 )
+from cellwire.client.wire.channel import CONNECT_TIMEOUT_S
 
 __all__ = [
     "CONNECT_TIMEOUT_S",
@@ -73,12 +73,12 @@ __all__ = [
     "Completion",
     "CompletionEnd",
     "FailedPrecondition",
+    "FieldViolation",
     "FinishReason",
     "Finished",
     "Forked",
     "GenerateOptions",
     "Generation",
-    "Imported",
     "Internal",
     "InvalidArgument",
     "LabelScore",

@@ -1,53 +1,46 @@
-"""What can be asked of a daemon."""
+"""A client: the connection to a daemon, and its calls."""
 
 from __future__ import annotations
 
 from types import TracebackType
 from typing import Self, Unpack
 
-from cellwire.client.answers import (
-    classified_of,
-    completed_of,
-    forked_of,
-    model_of,
-    scored_of,
-)
-from cellwire.client.call import CallSource, reply
-from cellwire.client.channel import open_channel
 from cellwire.client.generation import Generation
 from cellwire.client.model import Model
 from cellwire.client.options import CompleteOptions, GenerateOptions, OpenOptions, UnknownSymbols
-from cellwire.client.requests import (
+from cellwire.client.session import Session
+from cellwire.client.values import Classified, Completed, Forked, Scored, SessionInfo
+from cellwire.client.wire.answers import (
+    classified_of,
+    completed_of,
+    model_of,
+    scored_of,
+    session_of,
+)
+from cellwire.client.wire.call import CallSource, response_of
+from cellwire.client.wire.channel import open_channel
+from cellwire.client.wire.requests import (
     append_message,
     complete_message,
     generate_message,
     open_message,
     score_message,
 )
-from cellwire.client.session import Session
-from cellwire.client.values import (
-    Classified,
-    Completed,
-    Forked,
-    Imported,
-    Scored,
-    SessionInfo,
-)
 from cellwire.v1 import generation_pb2, models_pb2, sessions_pb2
 from cellwire.v1.generation_pb2_grpc import GenerationServiceStub
 from cellwire.v1.models_pb2_grpc import ModelsServiceStub
-from cellwire.v1.operations_pb2 import Attach, Fork
+from cellwire.v1.operations_pb2 import Attach
 from cellwire.v1.sessions_pb2_grpc import SessionsServiceStub
 
 DEFAULT_TARGET = "127.0.0.1:50051"
-"""Where `cellwire serve` listens unless told otherwise."""
+"""Where `cellwire serve` listens by default."""
 
 
 def connect(target: str = DEFAULT_TARGET) -> Client:
     """Return a client for the daemon at target, HOST:PORT.
 
         async with connect() as daemon:
-            async for text in daemon.generate("Emma ", max_chars=100):
+            async for text in daemon.generate("Emma ", max_tokens=100):
                 print(text, end="")
 
     Entering raises Unreachable if nothing answers there, after CONNECT_TIMEOUT_S at the latest.
@@ -78,7 +71,7 @@ class Client:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Close the connection; what still runs is cancelled."""
+        """Close the connection and cancel what still runs."""
         await self._channel.close()
 
     def session(self, **options: Unpack[OpenOptions]) -> Session:
@@ -92,7 +85,7 @@ class Client:
 
     def attach(
         self,
-        session: str | Forked | Imported,
+        session: str | Forked | SessionInfo,
         *,
         offset: int | None = None,
         takeover: bool = False,
@@ -105,12 +98,12 @@ class Client:
                     async for text in session.resume(operation_id):
                         print(text, end="")
 
-        session is its id, or the answer that names it. offset says how much of its text the caller
-        has; without one, all of it. takeover takes it from the stream that holds it.
+        session is its id, or an answer that has it. offset is how much of its text the caller has;
+        without one, all of it. takeover takes it over from the stream that is attached to it.
 
         Entering raises NotFound if there is no such session, FailedPrecondition if another stream
-        holds it, OutOfRange if its text has not reached the offset or the daemon no longer
-        remembers all of the text after it.
+        is attached to it, OutOfRange if its text is shorter than the offset or the daemon no longer
+        keeps all of the text after it.
         """
         session_id = session if isinstance(session, str) else session.session_id
         message = Attach(session_id=session_id, offset=offset, takeover=takeover)
@@ -125,7 +118,7 @@ class Client:
         unknown_symbols: UnknownSymbols = "reject",
         **options: Unpack[GenerateOptions],
     ) -> Generation:
-        """Go on from a prompt, without a session to keep.
+        """Continue a prompt without a session.
 
         The arguments are those of `session` and of `Session.generate`, and so are the errors, which
         reading it raises. The prompt is not part of the text.
@@ -145,13 +138,13 @@ class Client:
         unknown_symbols: UnknownSymbols = "reject",
         **options: Unpack[CompleteOptions],
     ) -> Completed:
-        """Search for a prompt's likeliest continuations; as `Session.complete`."""
+        """Search for a prompt's most probable continuations; as `Session.complete`."""
         request = generation_pb2.CompleteRequest(
             open=open_message(model=model, unknown_symbols=unknown_symbols),
             prompt=append_message(prompt),
             complete=complete_message(**options),
         )
-        response = await reply(self._generations.Complete(request))
+        response = await response_of(self._generations.Complete(request))
         return completed_of(response.completed)
 
     async def score(
@@ -163,94 +156,109 @@ class Client:
         unknown_symbols: UnknownSymbols = "reject",
         log_probabilities: bool = False,
     ) -> Scored:
-        """Say how likely a text is, after a prompt if there is one; as `Session.score`."""
+        """Compute how probable a text is, after a prompt if there is one; as `Session.score`."""
         request = generation_pb2.ScoreRequest(
             open=open_message(model=model, unknown_symbols=unknown_symbols),
             prompt=None if prompt is None else append_message(prompt),
             score=score_message(text, log_probabilities=log_probabilities),
         )
-        response = await reply(self._generations.Score(request))
+        response = await response_of(self._generations.Score(request))
         return scored_of(response.scored)
 
     async def classify(
         self,
-        text: str | bytes,
+        prompt: str | bytes,
         *,
         model: str | None = None,
         unknown_symbols: UnknownSymbols = "reject",
     ) -> Classified:
-        """Say what a model makes of a text; as `Session.classify`."""
+        """Compute the scores of a model's labels for a prompt; as `Session.classify`."""
         request = generation_pb2.ClassifyRequest(
             open=open_message(model=model, unknown_symbols=unknown_symbols),
-            text=append_message(text),
+            prompt=append_message(prompt),
         )
-        response = await reply(self._generations.Classify(request))
+        response = await response_of(self._generations.Classify(request))
         return classified_of(response.classified)
 
     async def models(self) -> tuple[Model, ...]:
-        """Return the models the daemon serves, the default first."""
-        response = await reply(self._models.ListModels(models_pb2.ListModelsRequest()))
-        return tuple(map(model_of, response.models))
+        """Return the models of the daemon, the default first, without their symbols."""
+        models: list[Model] = []
+        request = models_pb2.ListModelsRequest()
+        while True:
+            response = await response_of(self._models.ListModels(request))
+            models.extend(map(model_of, response.models))
+            if not response.next_page_token:
+                return tuple(models)
+            request.page_token = response.next_page_token
+
+    async def model(self, name: str | None = None) -> Model:
+        """Return one model with its vocabulary's symbols; None means the default model.
+
+        Raises NotFound if there is no such model.
+        """
+        request = models_pb2.GetModelRequest(name=name or "", view=models_pb2.MODEL_VIEW_FULL)
+        response = await response_of(self._models.GetModel(request))
+        return model_of(response.model)
 
     async def load_model(self, name: str) -> Model:
-        """Serve another file of the daemon's model folder; name is without folder and ending.
+        """Serve another file of the daemon's model folder; name is the file name without ".onnx".
 
-        Raises PermissionDenied if the daemon has no such folder, NotFound if there is no such file
-        in it, AlreadyExists if one of that name is served, InvalidArgument if it cannot be.
+        Raises PermissionDenied if the daemon has no model folder, NotFound if the folder has no
+        such file, AlreadyExists if a model of that name is served, InvalidArgument if the file
+        cannot be served.
         """
-        response = await reply(self._models.LoadModel(models_pb2.LoadModelRequest(name=name)))
+        request = models_pb2.LoadModelRequest(name=name)
+        response = await response_of(self._models.LoadModel(request))
         return model_of(response.model)
 
     async def unload_model(self, name: str) -> int:
         """Stop serving a model, and return how many sessions ended with it.
 
         Raises PermissionDenied if the daemon has no model folder, NotFound if there is no such
-        model, FailedPrecondition for the default.
+        model, FailedPrecondition for the default model.
         """
-        response = await reply(self._models.UnloadModel(models_pb2.UnloadModelRequest(name=name)))
-        return response.sessions
+        request = models_pb2.UnloadModelRequest(name=name)
+        response = await response_of(self._models.UnloadModel(request))
+        return response.ended_session_count
 
     async def get_session(self, session_id: str) -> SessionInfo:
-        """Return what a session is and does. Raises NotFound if there is none of that id."""
+        """Return a session's position and activity. Raises NotFound if there is no such session."""
         request = sessions_pb2.GetSessionRequest(session_id=session_id)
-        response = await reply(self._sessions.GetSession(request))
-        return SessionInfo(
-            model=model_of(response.model),
-            offset=response.offset,
-            tail=response.tail,
-            attached=response.attached,
-            operation_ids=tuple(response.operation_ids),
-        )
+        response = await response_of(self._sessions.GetSession(request))
+        return session_of(response.session)
 
-    async def fork_session(self, session_id: str, *, seed: int | None = None) -> Forked:
-        """Copy a session as it is at this moment, whoever is attached to it.
+    async def fork_session(self, session_id: str, *, seed: int | None = None) -> SessionInfo:
+        """Copy a session as it is at this moment, even while a stream is attached to it.
 
-        Raises NotFound if there is none of that id, ResourceExhausted if there is no room.
+        Raises NotFound if there is no such session, ResourceExhausted if there is no room.
         """
-        request = sessions_pb2.ForkSessionRequest(session_id=session_id, fork=Fork(seed=seed))
-        response = await reply(self._sessions.ForkSession(request))
-        return forked_of(response.forked)
+        request = sessions_pb2.ForkSessionRequest(session_id=session_id, seed=seed)
+        response = await response_of(self._sessions.ForkSession(request))
+        return session_of(response.session)
 
     async def export_session(self, session_id: str) -> bytes:
-        """Return all that is needed to go on from here, on this daemon or another.
+        """Return a session as bytes, to continue it on this daemon or on another.
 
-        Raises NotFound if there is none of that id.
+        Raises NotFound if there is no such session.
         """
         request = sessions_pb2.ExportSessionRequest(session_id=session_id)
-        response = await reply(self._sessions.ExportSession(request))
+        response = await response_of(self._sessions.ExportSession(request))
         return response.snapshot
 
-    async def import_session(self, snapshot: bytes) -> Imported:
-        """Make a session from what `export_session` returned, with nobody attached to it.
+    async def import_session(self, snapshot: bytes) -> SessionInfo:
+        """Create a session from the bytes of `export_session`; no stream is attached to it.
 
         Raises InvalidArgument if the bytes are damaged, FailedPrecondition if the daemon does not
         serve their model, ResourceExhausted if there is no room.
         """
         request = sessions_pb2.ImportSessionRequest(snapshot=snapshot)
-        response = await reply(self._sessions.ImportSession(request))
-        return Imported(response.session_id, model_of(response.model), response.offset)
+        response = await response_of(self._sessions.ImportSession(request))
+        return session_of(response.session)
 
     async def delete_session(self, session_id: str) -> None:
-        """End a session at once, whoever is attached to it. Raises NotFound if there is none."""
+        """Delete a session at once, even while a stream is attached to it.
+
+        Raises NotFound if there is no such session.
+        """
         request = sessions_pb2.DeleteSessionRequest(session_id=session_id)
-        await reply(self._sessions.DeleteSession(request))
+        await response_of(self._sessions.DeleteSession(request))

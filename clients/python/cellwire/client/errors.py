@@ -1,40 +1,67 @@
-"""What can go wrong, as one tree.
+"""The errors of this client, named as the gRPC statuses.
 
     CellwireError
-        InvalidArgument      the request itself is wrong: an unknown symbol, a setting out of range
-        NotFound             no such model, session or completion
-        AlreadyExists        a model of that name is being served
-        PermissionDenied     the daemon was started so that it does not do this
-        FailedPrecondition   right, but not now: generate in a session that has no text
-        OutOfRange           further than the session reaches
-        ResourceExhausted    the daemon is full, or too much is waiting
-        Cancelled            ended from this side: the session or the client was closed
-            Superseded       a completion that is stale: its session was asked to move on
-        Aborted              the session was deleted or taken over, or its model is served no more
+        InvalidArgument      the request is wrong: an unknown symbol, a value out of range
+        NotFound             no such model, session, operation or completion
+        AlreadyExists        a model of that name is served
+        PermissionDenied     the daemon's configuration does not allow it
+        FailedPrecondition   not possible in this state: generate in a session without text
+        OutOfRange           beyond the session's text or rewind window
+        ResourceExhausted    the daemon is full, or too much is waiting in the session
+        Cancelled            ended by this client: the operation, its session or the client closed
+            Superseded       a complete that is out of date: the session's text has changed
+        Aborted              the session was deleted or taken over, or its model was unloaded
         Internal             the daemon failed, or broke the contract
-        Unavailable          the daemon is shutting down, or the connection to it was lost
+        Unavailable          the daemon is shutting down, or the connection was lost
             Unreachable      nothing answered at the target
 
-Each has `code`, a `grpc.StatusCode`, and `message`, the daemon's own words. A status without a
-class of its own is a plain CellwireError with that code.
+Each error has `code`, a `grpc.StatusCode`, `message`, in the daemon's words, and the details that
+the daemon sent along. Any other status is a plain CellwireError with that code.
 """
-
-# the names are those of the gRPC statuses
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import grpc
-import grpc.aio
+
+
+@dataclass(frozen=True, slots=True)
+class FieldViolation:
+    """A field of a request that is wrong; a `google.rpc.BadRequest.FieldViolation`."""
+
+    field: str
+    """The field's path, for example "text"."""
+    description: str
+    reason: str = ""
+    """For programs, for example "UNKNOWN_SYMBOL"; empty if the daemon sent none."""
 
 
 class CellwireError(Exception):
-    """Anything the daemon or the connection to it refuses."""
+    """The base of all errors: a status of the daemon, or a failure of the connection."""
 
     code: grpc.StatusCode = grpc.StatusCode.UNKNOWN
 
-    def __init__(self, message: str) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_delay_s: float | None = None,
+        field_violations: tuple[FieldViolation, ...] = (),
+        reason: str = "",
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(message)
         self.message = message
+        self.retry_delay_s = retry_delay_s
+        """How long to wait before the next attempt (RetryInfo); None if the daemon sent none."""
+        self.field_violations = field_violations
+        """The fields that are wrong (BadRequest)."""
+        self.reason = reason
+        """The cause in UPPER_SNAKE_CASE (ErrorInfo); empty if the daemon sent none."""
+        self.metadata: Mapping[str, str] = dict(metadata or {})
+        """What belongs to the reason (ErrorInfo)."""
 
 
 class InvalidArgument(CellwireError):
@@ -50,47 +77,47 @@ class NotFound(CellwireError):
 
 
 class AlreadyExists(CellwireError):
-    """There is one of that name already."""
+    """A model of that name is served."""
 
     code = grpc.StatusCode.ALREADY_EXISTS
 
 
 class PermissionDenied(CellwireError):
-    """The daemon was started so that it does not do this."""
+    """The daemon's configuration does not allow this."""
 
     code = grpc.StatusCode.PERMISSION_DENIED
 
 
 class FailedPrecondition(CellwireError):
-    """The session is not in a state that allows this."""
+    """The session or daemon is not in a state that allows this."""
 
     code = grpc.StatusCode.FAILED_PRECONDITION
 
 
 class OutOfRange(CellwireError):
-    """The session does not reach that far."""
+    """The position is outside the session's text, or outside its rewind window."""
 
     code = grpc.StatusCode.OUT_OF_RANGE
 
 
 class ResourceExhausted(CellwireError):
-    """The daemon has no room for this now; later it may."""
+    """The daemon has no room for this now; `retry_delay_s` says when to try again."""
 
     code = grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 class Cancelled(CellwireError):
-    """Ended from this side: the operation, its session or the client was closed."""
+    """Ended by this client: the operation, its session or the client was closed."""
 
     code = grpc.StatusCode.CANCELLED
 
 
 class Superseded(Cancelled):
-    """A completion that nobody needs any more: its session was asked to move on."""
+    """The complete is out of date: the session's text has changed."""
 
 
 class Aborted(CellwireError):
-    """The session is gone from here: deleted, taken over by another stream, or without a model."""
+    """The session was deleted or taken over by another stream, or its model was unloaded."""
 
     code = grpc.StatusCode.ABORTED
 
@@ -109,35 +136,3 @@ class Unavailable(CellwireError):
 
 class Unreachable(Unavailable):
     """Nothing answered at the target."""
-
-
-_ERRORS: dict[grpc.StatusCode, type[CellwireError]] = {
-    kind.code: kind
-    for kind in (
-        InvalidArgument,
-        NotFound,
-        AlreadyExists,
-        PermissionDenied,
-        FailedPrecondition,
-        OutOfRange,
-        ResourceExhausted,
-        Cancelled,
-        Aborted,
-        Internal,
-        Unavailable,
-    )
-}
-_CODES = {code.value[0]: code for code in grpc.StatusCode}
-
-
-def error_of(number: int, message: str) -> CellwireError:
-    """Return the error that stands for a number of google.rpc.Code."""
-    code = _CODES.get(number, grpc.StatusCode.UNKNOWN)
-    error = _ERRORS.get(code, CellwireError)(message or code.name)
-    error.code = code
-    return error
-
-
-def error_of_rpc(error: grpc.aio.AioRpcError) -> CellwireError:
-    """Return the error that stands for a failed call."""
-    return error_of(error.code().value[0], error.details() or "")

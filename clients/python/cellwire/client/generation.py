@@ -1,4 +1,4 @@
-"""A generation: text as the model writes it."""
+"""A generation: text as the model generates it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cellwire.client.values import Finished, Piece
 
 
 class Source(Protocol):
-    """Where a generation's pieces come from: a session's stream, or a call of its own."""
+    """The source of a generation's pieces: an operation of a session, or a call."""
 
     async def read(self) -> Piece | Finished:
         """Return the next piece, or the end; the first read starts the generation."""
@@ -20,22 +20,22 @@ class Source(Protocol):
         """Ask the daemon to stop."""
 
     def abandon(self) -> None:
-        """Stop, and throw away what has not been read."""
+        """Stop, and drop what has not been read."""
 
 
 class Generation:
-    """Text as it comes.
+    """Text as it arrives.
 
-        async for text in session.generate(max_chars=200):
+        async for text in session.generate(max_tokens=200):
             print(text, end="")
 
-    It starts when it is first read, and can be read once. Leaving the loop early (`break`, an
-    exception, a cancelled task) cancels it; its session lives and keeps what was written so far.
-    Where it has to be over at a known place, hold it in `async with`.
+    The first read starts it, and it can be read once. Leaving the loop early (`break`, an
+    exception, a cancelled task) cancels it; its session continues and keeps the text generated so
+    far. To end it at a known place, hold it in `async with`.
 
-    A generation that is read slowly pauses: at most some thousand characters wait on this side.
+    A generation that is read slowly pauses, with some thousand characters waiting in the client.
     Operations of a session run in order, so those after a paused generation wait for it. Reading
-    raises a CellwireError if the daemon refuses the generation or the connection is lost.
+    raises a CellwireError if the daemon rejects the generation or the connection is lost.
     """
 
     def __init__(self, source: Source) -> None:
@@ -72,13 +72,13 @@ class Generation:
     def cancel(self) -> None:
         """Ask the daemon to stop.
 
-        Returns at once, so a signal handler may call it. Whoever is reading still gets the text
-        that was written until then, and the end with reason CANCELLED.
+        Returns at once, so a signal handler may call it. The reader still gets the text that was
+        generated until then, and the end with reason CANCELLED.
         """
         self._source.cancel()
 
     async def aclose(self) -> None:
-        """Cancel it if it is still running, and throw away what has not been read."""
+        """Cancel it if it is still running, and drop what has not been read."""
         self._source.abandon()
 
     async def __aenter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""A model the daemon serves."""
+"""A model that the daemon serves."""
 
 from __future__ import annotations
 
@@ -7,50 +7,58 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """Where a model comes from."""
+    """How a model was trained."""
 
     corpus: str
-    steps: int
+    """The name of the corpus."""
+    step_count: int
+    """The number of optimizer steps."""
     validation_bits_per_character: float
     parity_error: float
+    """The greatest difference between the model file's output and the trained network's, relative
+    to the greatest output where that is above 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """What a model's texts are made of."""
+    """The symbols of a model."""
 
     kind: str
-    """"characters", "bytes" (texts are UTF-8) or "words"; empty for one newer than this client."""
+    """"characters", "bytes" (text is UTF-8) or "words"; empty for a kind this client lacks."""
+    size: int
+    """The number of symbols."""
     symbols: tuple[str, ...] = ()
-    """In the order of their ids; empty for bytes, which are always the same 256."""
+    """In the order of their ids. Only `Client.model` returns them; empty for bytes."""
     separator: str = ""
-    """What stands between two words, if the words have no white space of their own."""
-    unknown: str | None = None
-    """What stands for symbols the model does not know; None if it has no such symbol."""
+    """What is written between two words if the vocabulary has no white space."""
+    unknown_symbol: str | None = None
+    """Stands for symbols outside the vocabulary; None if the model has no such symbol."""
     lower_case: bool = False
-    """Whether texts are put into lower case before the model reads them."""
+    """Whether text is converted to lower case before the model reads it."""
     unicode_form: str = ""
-    """The normalisation form that texts are put into, for example "NFC"; empty for none."""
-
-    def __len__(self) -> int:
-        return 256 if self.kind == "bytes" else len(self.symbols)
+    """The normalisation form that text is converted to, for example "NFC"; empty for none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model the daemon serves."""
+    """A model that the daemon serves."""
 
     name: str
     sha256: str
-    cell: str
-    layers: int
-    hidden: int
+    """Of the model file, in hexadecimal."""
+    cell_kind: str
+    """For example "lstm"."""
+    layer_count: int
+    hidden_size: int
+    """Units in each layer."""
     vocabulary: Vocabulary
     state_bytes: int
+    """The size of one session's state."""
     provider: str
+    """The ONNX Runtime execution provider, for example "CPUExecutionProvider"."""
     training: Training | None = None
-    """None if the model's file does not say."""
+    """None if the model file does not say."""
     labels: tuple[str, ...] = ()
-    """What it tells texts apart by; empty for a model that only writes."""
-    writes: bool = True
-    """Whether it can write: generate, complete and score."""
+    """What the model classifies with; empty for a model without a classifier."""
+    generates: bool = True
+    """Whether the model generates text, and so supports generate, complete and score."""

@@ -1,7 +1,7 @@
-"""What can be asked for: the keyword arguments that several calls share, and their defaults.
+"""The keyword arguments that several calls share, and their defaults.
 
-Counts are in symbols of the model's vocabulary. A value out of its range is refused by the daemon
-with InvalidArgument; one that cannot even be sent is a ValueError here.
+Counts are in tokens. The daemon rejects a value out of range with InvalidArgument; a value that the
+contract's field cannot hold is a ValueError of this client.
 """
 
 from __future__ import annotations
@@ -10,71 +10,74 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, Required, TypedDict
 
 UnknownSymbols = Literal["reject", "skip", "replace"]
-"""Refuse a text that has symbols the model does not know, leave them out, or put its own symbol for
-unknown ones in their place."""
+"""How to handle symbols outside the model's vocabulary: reject the text, leave them out, or replace
+them by the model's unknown symbol."""
 
-OnDisconnect = Literal["delete", "stop", "pause", "continue"]
-"""When a session's connection breaks: delete it; keep it and cancel what runs; hold what runs until
-somebody attaches; let it run on, as far as the daemon remembers text to catch up with."""
+OnDisconnect = Literal["delete", "cancel", "pause", "continue"]
+"""What happens to a session when its stream breaks. "delete" deletes it. The others keep it, and
+cancel its operations, pause them until a stream attaches, or let them continue for 65,536
+tokens."""
 
-CompletionEnd = Literal["chars", "word", "line"]
-"""A completion ends after max_chars, with its first word, or with its first line."""
+CompletionEnd = Literal["length", "word", "line"]
+"""A completion ends after max_tokens, or earlier with its first word or its first line."""
 
 
 class OpenOptions(TypedDict, total=False):
-    """How a session begins."""
+    """The settings of a session."""
 
     model: str | None
-    """Its name; None, the default, takes the daemon's default."""
+    """The model's name; None, the default, is the daemon's default model."""
     seed: int | None
-    """The same seed, model and operations give the same text; None lets the daemon choose."""
+    """The same seed, model and operations give the same text; None lets the daemon draw one."""
     rewind_window: int | None
-    """How far back it can be rewound, 0 to 1,024; None means 64. Stop strings fit into it, too."""
+    """How many tokens it can be rewound, 0 to 1,024; None means 64. Limits stop strings too."""
     unknown_symbols: UnknownSymbols
-    """What to do with symbols the model does not know; "reject" unless told."""
+    """How to handle symbols outside the vocabulary; "reject" by default."""
     on_disconnect: OnDisconnect
-    """What becomes of it when its connection breaks; "delete" unless told."""
-    idle_timeout_s: int
-    """How long it lives with nobody attached, 1 to 604,800 seconds; 0, the default, means 600."""
+    """What happens to the session when its stream breaks; "delete" by default."""
+    idle_timeout_s: float | None
+    """How long it is kept without a stream, 1 to 604,800 seconds; None, the default, means 600."""
 
 
 class GenerateOptions(TypedDict, total=False):
-    """How much to write, and how; a symbol must pass top_k, top_p and min_p to be drawn."""
+    """What to generate; a symbol must pass top_k, top_p and min_p to be drawn."""
 
-    max_chars: Required[int]
-    """How many characters to write, 1 to 1,000,000."""
+    max_tokens: Required[int]
+    """How many tokens to generate, 1 to 1,000,000."""
     temperature: float
-    """Divides the logits, 0 to 100; 0 always takes the likeliest symbol. 1 unless told."""
+    """Divides the logits, 0 to 100; 0 always takes the most probable symbol. 1 by default."""
     top_k: int
-    """Draw among so many likeliest symbols; 0, the default, means all."""
+    """Draw among this many most probable symbols; 0, the default, means all."""
     top_p: float
-    """Draw among the likeliest that together have this probability: above 0, to 1, the default."""
+    """Draw among the most probable symbols that together reach this probability: above 0, at most
+    1, the default."""
     min_p: float
-    """Leave out those below this share of the likeliest one's probability, 0, the default, to 1."""
+    """Exclude symbols below this share of the greatest probability: 0, the default, to 1."""
     repetition_penalty: float
-    """Makes symbols of the last repetition_window unlikelier; 1, the default, changes nothing."""
+    """Makes the symbols of the last repetition_window tokens less probable: 1, the default, to
+    100."""
     repetition_window: int
-    """How far back the penalty looks, 1 to 1,024; 0, the default, means 64."""
+    """How many tokens the penalty looks back, 1 to 1,024; 0, the default, means 64."""
     logit_bias: Mapping[str, float]
-    """What to add to the logits of single symbols, -100 to 100; at most 256 of them."""
-    stop: Sequence[str]
-    """Stop before any of these, at most 16; the string itself is not part of the text."""
+    """What to add to the logits of single symbols, -100 to 100; at most 256 symbols."""
+    stop_strings: Sequence[str]
+    """Stop before any of these, at most 16; the stop string is not part of the text."""
     log_probabilities: bool
-    """Whether each Piece carries the log-probabilities of its symbols."""
+    """Whether each Piece carries the log-probabilities of its tokens."""
     top_alternatives: int
-    """How many of the likeliest symbols each Piece carries for each of its own, 0 to 20."""
+    """How many of the most probable symbols each Piece carries for each of its tokens, 0 to 20."""
 
 
 class CompleteOptions(TypedDict, total=False):
-    """What continuations to search for, by beam search."""
+    """What completions to search for, by beam search."""
 
     beam_width: int
-    """How many the search follows at once, 1 to 64; 0, the default, means 5."""
-    completions: int
-    """How many to return, 1 to beam_width; 0, the default, means 1."""
-    max_chars: int
-    """How long one may get, 1 to 1,024; 0, the default, means 32."""
+    """How many continuations the search follows at once, 1 to 64; 0, the default, means 5."""
+    completion_count: int
+    """How many completions to return, 1 to beam_width; 0, the default, means 1."""
+    max_tokens: int
+    """The most tokens in a completion, 1 to 1,024; 0, the default, means 32."""
     length_penalty: float
-    """Ranks by log-probability / length ** length_penalty, 0 to 10; 0 unless told."""
+    """Ranks by log-probability / length ** length_penalty, 0 to 10; 0 by default."""
     end: CompletionEnd
-    """Where one ends; "chars" unless told."""
+    """Where a completion ends; "length" by default."""

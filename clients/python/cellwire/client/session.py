@@ -8,11 +8,24 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar, Unpack
 
 from cellwire.client.errors import CellwireError, NotFound
-from cellwire.client.exchange import Exchange, Writing, expect
 from cellwire.client.generation import Generation
 from cellwire.client.model import Model
 from cellwire.client.options import CompleteOptions, GenerateOptions
-from cellwire.client.requests import (
+from cellwire.client.values import (
+    Appended,
+    Attached,
+    Classified,
+    Closed,
+    Completed,
+    Completing,
+    FinalAnswer,
+    Forked,
+    Opened,
+    Rewound,
+    Scored,
+)
+from cellwire.client.wire.exchange import Exchange, ExchangeSource, expect
+from cellwire.client.wire.requests import (
     Operation,
     append_message,
     complete_message,
@@ -20,41 +33,29 @@ from cellwire.client.requests import (
     rewind_message,
     score_message,
 )
-from cellwire.client.stream import Stream
-from cellwire.client.values import (
-    Answer,
-    Appended,
-    Attached,
-    Classified,
-    Closed,
-    Completed,
-    Completing,
-    Forked,
-    Opened,
-    Rewound,
-    Scored,
-)
+from cellwire.client.wire.stream import Stream
 from cellwire.v1.operations_pb2 import Accept, Attach, Classify, Close, Fork, Open
 
 if TYPE_CHECKING:
     from cellwire.v1.generation_pb2_grpc import GenerationServiceAsyncStub
 
-_Answer = TypeVar("_Answer", bound=Answer)
+_Answer = TypeVar("_Answer", bound=FinalAnswer)
 
 
 class Session:
     """A text that the caller and the model write together.
 
-    An async context manager, made by `Client.session` or `Client.attach`: entering opens the
-    session or takes it up, leaving deletes it, unless it has been detached. An error that leaves
-    the block breaks the connection instead, and the session does as its on_disconnect says.
+    An async context manager, made by `Client.session` or `Client.attach`. Entering opens the
+    session or attaches to it; leaving deletes it, unless it has been detached. If an error leaves
+    the block, the connection is broken instead, and the session's on_disconnect applies.
 
-    Operations run in the order they are called. One that fails raises its CellwireError and leaves
-    the session as it was; one whose task is cancelled is cancelled in the daemon too. Aborted and
-    Unavailable mean that the session is lost to this client; where the daemon has kept it,
-    `Client.attach(session.id, offset=session.offset)` goes on from what was read.
+    Operations run in the order in which they are called. An operation that fails raises its
+    CellwireError and leaves the session as it was. If the task of an operation is cancelled, the
+    operation is cancelled in the daemon too. Aborted and Unavailable mean that this client has lost
+    the session; if the daemon has kept it, `Client.attach(session.id, offset=session.offset)`
+    continues after the text that was read.
 
-    Offsets and counts are in symbols of the model's vocabulary, from the session's start.
+    Offsets and counts are in tokens; an offset is a number of tokens from the start of the text.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class Session:
         self._message = message
 
     async def __aenter__(self) -> Self:
-        self._stream = Stream(self._stub.Session())
+        self._stream = Stream(self._stub.StreamSession())
         try:
             if isinstance(self._message, Open):
                 await self._open(self._message)
@@ -83,11 +84,11 @@ class Session:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Delete the session, cancelling what still runs; after an error, break off at once."""
+        """Cancel what still runs and delete the session; after an error, break the connection."""
         try:
             if error is None:
                 self._stream.abandon_all()
-                # A session that is already lost is as closed as it can be.
+                # A session that is lost needs no close.
                 with suppress(CellwireError):
                     await self._answer(Closed, Close())
                 await self._stream.ended()
@@ -96,85 +97,84 @@ class Session:
 
     @property
     def id(self) -> str:
-        """The session's name: 128 random bits in hexadecimal. Who knows it can attach to it."""
-        return self._begun.session_id
+        """The session's id: 128 random bits in hexadecimal. It is all that is needed to attach."""
+        return self._start.session_id
 
     @property
     def model(self) -> Model:
-        """The model it runs on."""
-        return self._begun.model
+        """Its model, without the vocabulary's symbols."""
+        return self._start.model
 
     @property
     def seed(self) -> int:
-        """The seed in use: with it, the same operations give the same text again."""
-        return self._begun.seed
+        """Its seed: with it, the same operations give the same text again."""
+        return self._start.seed
 
     @property
     def offset(self) -> int:
-        """Where the text ends, as far as it has been read here."""
+        """Where the text that has been read here ends."""
         return self._stream.offset
 
     @property
     def missed(self) -> str:
-        """The text between the offset that was attached with and the session's end then."""
-        return self._begun.missed if isinstance(self._begun, Attached) else ""
+        """The text between the offset that was attached with and the session's end at that time."""
+        return self._start.missed if isinstance(self._start, Attached) else ""
 
     @property
     def running(self) -> tuple[int, ...]:
-        """What ran or waited when this session was attached to, for `resume`."""
-        return tuple(self._stream.left)
+        """The operations that were running or waiting at attach, for `resume`."""
+        return tuple(self._stream.resumable)
 
     async def append(self, text: str | bytes) -> Appended:
-        """Add text, as if the model had written it: 1 to 1,000,000 characters.
+        """Add text, as if the model had generated it: 1 to 1,000,000 characters.
 
-        Bytes are for models that read bytes, and need not be whole characters. Completions that
-        are being searched for are superseded.
+        Bytes are for models that read bytes, and need not be whole characters. Completes that are
+        under way are superseded.
 
-        Raises InvalidArgument if the model does not know one of its symbols, and adds nothing.
+        Raises InvalidArgument, and adds nothing, if a symbol is not in the model's vocabulary.
         """
         return await self._answer(Appended, append_message(text))
 
     def generate(
         self, *, seed: int | None = None, **options: Unpack[GenerateOptions]
     ) -> Generation:
-        """Let the model go on; what it writes joins the session. See GenerateOptions.
+        """Let the model continue the text. See GenerateOptions.
 
-        With a seed of its own it draws from that, and else from the session's. Completions that
-        are being searched for are superseded.
+        A seed applies to this operation alone; without one the session's is used. Completes that
+        are under way are superseded.
 
         Reading it raises InvalidArgument for a value out of range and FailedPrecondition if the
         session has no text.
         """
         message = generate_message(seed=seed, **options)
-        return Generation(Writing(self._exchange(message)))
+        return Generation(ExchangeSource(self._exchange(message)))
 
     def resume(self, operation_id: int) -> Generation:
-        """Return the rest of a generation that ran or waited when this session was attached to.
+        """Return the rest of a generation that was running or waiting at attach.
 
-        What is not resumed before the session's next operation goes on all the same, but its text
-        goes by unread. Raises NotFound if there is nothing under that id to resume; reading it
-        raises FailedPrecondition if it is no generation.
+        An operation that is not resumed before the session's next operation continues, but its text
+        is dropped. Raises NotFound if there is no such operation to resume; reading it raises
+        FailedPrecondition if it is not a generation.
         """
-        inbox = self._stream.left.pop(operation_id, None)
+        inbox = self._stream.resumable.pop(operation_id, None)
         if inbox is None:
-            raise NotFound(f"no operation {operation_id} is left to resume")
+            raise NotFound(f"there is no operation {operation_id} to resume")
         exchange = Exchange(self._stream, lambda: inbox)
         exchange.start()
-        return Generation(Writing(exchange))
+        return Generation(ExchangeSource(exchange))
 
     async def complete(self, **options: Unpack[CompleteOptions]) -> Completed:
-        """Search for the likeliest continuations; the session does not move. See CompleteOptions.
+        """Search for the most probable continuations; the text does not change.
 
-        Raises Superseded if the session is asked to move on meanwhile, by another task: an error
-        and no value, for there is no result, and whoever waits for one has to know. Raises
-        FailedPrecondition if the session has no text, ResourceExhausted if there is no room.
+        See CompleteOptions. Raises Superseded if another task changes the session's text meanwhile,
+        FailedPrecondition if the session has no text, ResourceExhausted if the daemon has no room.
         """
         return await self._answer(Completed, complete_message(**options))
 
     async def completing(
         self, **options: Unpack[CompleteOptions]
     ) -> AsyncGenerator[Completed, None]:
-        """Iterate over the best continuations so far, each time they change; the last are final.
+        """Iterate over the best completions so far, each time they change; the last are final.
 
         A slow reader gets the newest and skips the others; leaving the loop cancels the search.
         Takes and raises what `complete` does.
@@ -187,64 +187,65 @@ class Session:
         finally:
             exchange.abandon()
 
-    async def accept(self, index: int = 0, *, chars: int | None = None) -> Appended:
-        """Add a completion, or its first characters, exactly as if it were appended.
+    async def accept(self, index: int = 0, *, tokens: int | None = None) -> Appended:
+        """Add a completion, or its first tokens, exactly as if they were appended.
 
         index counts from 0 in the result of the last complete. Raises FailedPrecondition if the
-        session has moved since then, NotFound if there is no such completion.
+        text has changed since then, NotFound if there is no such completion, OutOfRange if it has
+        fewer tokens.
         """
-        if chars == 0:
-            raise ValueError("to accept nothing, do nothing")
-        return await self._answer(Appended, Accept(index=index, chars=chars or 0))
+        if tokens == 0:
+            raise ValueError("accept takes at least one token")
+        return await self._answer(Appended, Accept(index=index, tokens=tokens or 0))
 
-    async def rewind(self, chars: int | None = None, *, to: int | None = None) -> Rewound:
-        """Go back by so many characters, or to an offset, as if nothing after it had been.
+    async def rewind(self, tokens: int | None = None, *, to: int | None = None) -> Rewound:
+        """Go back by this many tokens, or to an offset, as if nothing after it had been added.
 
-        Raises OutOfRange beyond the session's rewind_window or its start; the message says how far
-        back it can go.
+        Raises OutOfRange beyond the session's rewind_window or its start; the message names the
+        earliest offset possible.
         """
-        return await self._answer(Rewound, rewind_message(chars, to))
+        return await self._answer(Rewound, rewind_message(tokens, to))
 
     async def fork(self, *, seed: int | None = None) -> Forked:
-        """Make a session that begins as a copy of this one, with nobody attached to it.
+        """Create a session that is a copy of this one; no stream is attached to it.
 
             async with daemon.attach(await session.fork()) as other: ...
 
-        Without a seed the daemon chooses one. Raises ResourceExhausted if there is no room.
+        Without a seed the daemon draws one. Raises ResourceExhausted if there is no room.
         """
         return await self._answer(Forked, Fork(seed=seed))
 
     async def score(self, text: str | bytes, *, log_probabilities: bool = False) -> Scored:
-        """Say how likely a text is as the continuation; the session does not move.
+        """Compute how probable a text is as the continuation; the session's text does not change.
 
-        Raises InvalidArgument if the model does not know one of its symbols.
+        Raises InvalidArgument if a symbol is not in the model's vocabulary.
         """
         return await self._answer(Scored, score_message(text, log_probabilities=log_probabilities))
 
     async def classify(self) -> Classified:
-        """Say what the model makes of the text so far; the session does not move.
+        """Compute the scores of the model's labels for the text; it does not change.
 
         Raises FailedPrecondition if the model has no labels or the session no text.
         """
         return await self._answer(Classified, Classify())
 
     async def detach(self) -> None:
-        """Let go of the session, after the operations before this one, and keep it in the daemon.
+        """Detach from the session, after the operations before this one; the daemon keeps it.
 
-        It can be attached to until its idle_timeout_s is over.
+        A client can attach to it until its idle timeout.
         """
         await self._answer(Closed, Close(keep=True))
         await self._stream.ended()
 
     async def _open(self, message: Open) -> None:
-        self._begun: Opened | Attached = await self._answer(Opened, message)
+        self._start: Opened | Attached = await self._answer(Opened, message)
 
     async def _attach(self, message: Attach) -> None:
-        self._begun = await self._answer(Attached, message)
-        self._stream.offset = self._begun.offset
+        self._start = await self._answer(Attached, message)
+        self._stream.offset = self._start.offset
 
     def _exchange(self, operation: Operation) -> Exchange:
-        return Exchange(self._stream, lambda: self._stream.ask(operation))
+        return Exchange(self._stream, lambda: self._stream.send(operation))
 
     async def _answer(self, expected: type[_Answer], operation: Operation) -> _Answer:
         return await self._exchange(operation).answer(expected)

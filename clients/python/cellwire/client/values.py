@@ -1,7 +1,7 @@
-"""What the daemon answers: values that never change.
+"""The daemon's answers, as immutable values.
 
-Offsets and counts are in symbols of the model's vocabulary, from the session's start; most models'
-symbols are characters (Unicode code points). Log-probabilities are natural logarithms.
+Offsets and counts are in tokens; an offset is a number of tokens from the start of the session's
+text. Log-probabilities are natural logarithms.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from cellwire.client.model import Model
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A session has begun."""
+    """A session was created."""
 
     session_id: str
     model: Model
@@ -23,30 +23,32 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Attached:
-    """A session has been taken up."""
+    """A stream was attached to an existing session."""
 
     session_id: str
     model: Model
     seed: int
     offset: int
+    """The length of the session's text."""
     missed: str
-    """The text between the offset that was attached with and the session's end."""
+    """The text after the offset that was attached with."""
     operation_ids: tuple[int, ...]
+    """The operations that are running or waiting."""
 
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """A text is in the session."""
+    """A text was added to a session."""
 
     offset: int
-    """The length of the session's text now."""
+    """The length of the session's text."""
     log_probability: float
-    """Of the whole appended text; a session's very first symbol counts as certain."""
+    """Of the whole added text; the first token of a session counts as certain."""
 
 
 @dataclass(frozen=True, slots=True)
 class Alternative:
-    """A symbol that could have come."""
+    """A possible symbol at one position."""
 
     symbol: str
     log_probability: float
@@ -54,40 +56,41 @@ class Alternative:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Generated text: one character when the daemon is idle, many when it is busy."""
+    """Generated text: what the daemon has collected in 20 ms, or more if the reader is slow."""
 
     offset: int
-    """Where in the session the text begins."""
+    """Where the text begins in the session."""
     text: str
     end_offset: int
-    """Where in the session the text ends."""
+    """Where the text ends in the session."""
     log_probabilities: tuple[float, ...] = ()
-    """One for each symbol, before anything that sampling does; empty unless asked for."""
+    """One for each token, before sampling; empty unless requested."""
     alternatives: tuple[tuple[Alternative, ...], ...] = ()
-    """Those likeliest at each symbol's place, the likeliest first; empty unless asked for."""
+    """For each token the most probable symbols at its position, the most probable first; empty
+    unless requested."""
 
 
 class FinishReason(Enum):
     """Why an operation ended."""
 
-    MAX_CHARS = "max_chars"
-    """It wrote the characters it was asked for."""
+    MAX_TOKENS = "max_tokens"
+    """It generated max_tokens."""
     STOP = "stop"
-    """It came to one of its stop strings."""
+    """It generated one of its stop strings."""
     CANCELLED = "cancelled"
     """It was cancelled."""
     SUPERSEDED = "superseded"
-    """The session was asked to move on."""
+    """A later operation changes the session's text."""
     OTHER = "other"
-    """A reason that is newer than this client."""
+    """A reason that this client does not know."""
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What an operation did."""
+    """The tokens of an operation."""
 
-    appended_chars: int
-    generated_chars: int
+    appended_tokens: int
+    generated_tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,56 +99,56 @@ class Finished:
 
     reason: FinishReason
     offset: int
-    """The length of the session's text now."""
+    """The length of the session's text."""
     usage: Usage
-    stop: str = ""
-    """With reason STOP, the string that ended it, which is not part of the text."""
+    stop_string: str = ""
+    """With reason STOP, the string that ended the generation; it is not part of the text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """One way the text could go on."""
+    """One continuation of a session's text."""
 
     text: str
     log_probability: float
     """Of the whole text."""
-    chars: int
-    """How many symbols it has: what `accept` counts in."""
+    token_count: int
+    """How many tokens it has."""
     ended: bool
-    """Whether it ends where it was asked to, and not only because it reached max_chars."""
+    """Whether it ends as the option `end` says; False if max_tokens ended it before."""
 
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """The likeliest continuations that a search has found."""
+    """The most probable continuations that a search has found."""
 
     offset: int
-    """Where in the session they begin."""
+    """Where the completions begin in the session."""
     completions: tuple[Completion, ...]
-    """The best first; fewer than asked for if there are no more."""
+    """The best first; fewer than requested if there are no more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Completing:
-    """The best that a search has found so far."""
+    """The best completions so far."""
 
     best: Completed
 
 
 @dataclass(frozen=True, slots=True)
 class Rewound:
-    """A session has gone back."""
+    """A session was taken back to an earlier offset."""
 
     offset: int
-    """The length of the session's text now."""
+    """The length of the session's text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Forked:
-    """A session has been copied."""
+    """A session was copied."""
 
     session_id: str
-    """Names the new session."""
+    """The id of the copy."""
     seed: int
     offset: int
     """The length of its text."""
@@ -153,30 +156,30 @@ class Forked:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """How likely a text is."""
+    """How probable a text is."""
 
     log_probability: float
     """Of the whole text."""
-    scored_chars: int
-    """How many symbols were scored; a session's very first symbol is not."""
-    bits_per_character: float
+    scored_tokens: int
+    """How many tokens were scored; the first token of a session is not."""
+    bits_per_token: float
     perplexity: float
     log_probabilities: tuple[float, ...] = ()
-    """One for each symbol, if they were asked for; else empty."""
+    """One for each token; empty unless requested."""
 
 
 @dataclass(frozen=True, slots=True)
 class LabelScore:
-    """What a model gives one label."""
+    """The score of one label."""
 
     label: str
     score: float
-    """As the model computes it: Cellwire's own models give probabilities."""
+    """As the model computes it; models of the exporter give probabilities."""
 
 
 @dataclass(frozen=True, slots=True)
 class Classified:
-    """What a model makes of a text."""
+    """The scores of a model's labels for a text."""
 
     offset: int
     """The length of the text."""
@@ -186,10 +189,13 @@ class Classified:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """A session has ended, or been let go of."""
+    """A stream has ended; its session was deleted or kept."""
 
 
-Answer = (
+PartialAnswer = Piece | Completing
+"""An answer before the final one."""
+
+FinalAnswer = (
     Opened
     | Attached
     | Appended
@@ -201,32 +207,22 @@ Answer = (
     | Classified
     | Closed
 )
-"""The last answer to an operation that did not fail."""
-
-News = Piece | Completing
-"""What comes before the last answer."""
+"""The final answer to an operation that did not fail."""
 
 
 @dataclass(frozen=True, slots=True)
 class SessionInfo:
-    """What a session is and does."""
+    """A session, as seen from outside its stream."""
 
-    model: Model
+    session_id: str
+    model: str
+    """The model's name."""
+    seed: int
     offset: int
     """The length of its text."""
     tail: str
-    """The end of its text: at most 1,024 characters."""
+    """The end of its text: at most 1,024 tokens."""
     attached: bool
     """Whether a stream is attached to it."""
     operation_ids: tuple[int, ...]
-    """Operations that are running or waiting."""
-
-
-@dataclass(frozen=True, slots=True)
-class Imported:
-    """A session has been made from an exported one."""
-
-    session_id: str
-    model: Model
-    offset: int
-    """The length of its text."""
+    """The operations that are running or waiting."""

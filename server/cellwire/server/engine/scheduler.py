@@ -1,63 +1,69 @@
-"""Which sessions take part in the next step."""
+"""The sessions that take part in the next run."""
 
 from __future__ import annotations
 
 from itertools import islice
 
 from cellwire.server.session.session import Session
+from cellwire.server.session.task import MULTI_STEP, RunKind
 
 
 class Scheduler:
-    """A round of all runnable sessions: each gets its turn before any gets a second.
+    """Rounds of runnable sessions: each has its turn before any has a second.
 
-    Those with rows for a stride have one round, those that search one for each width, and these
-    rounds take turns. So while all searches are of one width, a stride waits for one run of
-    searches at most, and they wait for one stride.
+    There is a round for each kind of run: rows of several steps, rows of single steps, and searches
+    of each width. A row that needs single steps therefore shortens nobody's run. Rows of several
+    steps have every second turn at least; the other rounds share the rest.
     """
 
     def __init__(self, max_batch: int) -> None:
-        """Let a step take up to `max_batch` rows, or one session if that has more."""
+        """Limit a run to `max_batch` rows, or to one session if that has more."""
         self._max_batch = max_batch
-        # By beam width, 0 for strides; in a round the next to run comes first.
-        self._rounds: dict[int, dict[Session, None]] = {}
-        self._widths: dict[Session, int] = {}  # of the round that each session is in
-        self._last = 0  # the round whose turn was last
+        # The next round to run, and within a round the next session, come first.
+        self._rounds: dict[RunKind, dict[Session, None]] = {}
+        self._kinds: dict[Session, RunKind] = {}  # of the round that each session is in
+        self._last = MULTI_STEP  # the kind of the last run
 
     @property
     def idle(self) -> bool:
-        """Whether no session can go on."""
-        return not self._widths
+        """Whether no session is runnable."""
+        return not self._kinds
 
     @property
-    def runnable(self) -> dict[Session, int]:
-        """The sessions that can go on, and how wide they search; 0 if they have rows instead."""
-        return dict(self._widths)
+    def runnable(self) -> dict[Session, RunKind]:
+        """The runnable sessions, with the kind of their next run."""
+        return dict(self._kinds)
 
     def update(self, session: Session) -> None:
-        """Take note of whether the session can go on now, and with what."""
-        width = session.beam_width if session.runnable else None
-        before = self._widths.get(session)
-        if width == before:
+        """Move a session to the round of its next run, or out of all."""
+        kind = session.active.run_kind if session.runnable else None
+        before = self._kinds.get(session)
+        if kind == before:
             return
         if before is not None:
-            del self._widths[session]
+            del self._kinds[session]
             del self._rounds[before][session]
             if not self._rounds[before]:
                 del self._rounds[before]
-        if width is not None:
-            self._widths[session] = width
-            self._rounds.setdefault(width, {})[session] = None
+        if kind is not None:
+            self._kinds[session] = kind
+            self._rounds.setdefault(kind, {})[session] = None
 
-    def next_batch(self) -> list[Session]:
-        """Return the sessions of one round that have waited longest, as many as fit one step."""
+    def next_batch(self) -> tuple[RunKind, list[Session]]:
+        """Return the kind and the sessions of the next run: as many as fit, longest wait first."""
         if not self._rounds:
-            return []
-        self._last = next((width for width in self._rounds if width != self._last), self._last)
-        sessions = self._rounds[self._last] = self._rounds.pop(self._last)
-        count = max(1, self._max_batch // (self._last or 1))
+            return MULTI_STEP, []
+        kind = self._last = self._next_kind()
+        sessions = self._rounds[kind] = self._rounds.pop(kind)
+        count = max(1, self._max_batch // (kind.beam_width or 1))
         batch = list(islice(sessions, count))
         if len(batch) < len(sessions):
             for session in batch:
                 del sessions[session]
                 sessions[session] = None
-        return batch
+        return kind, batch
+
+    def _next_kind(self) -> RunKind:
+        if self._last != MULTI_STEP and MULTI_STEP in self._rounds:
+            return MULTI_STEP
+        return next((kind for kind in self._rounds if kind != self._last), self._last)

@@ -149,7 +149,7 @@ class Config:
         Unless `max_slots` says fewer: enough for all sessions at the default rewind window, and for
         the beams of two steps.
         """
-        from cellwire.server.state.state_history import slots_for
+        from cellwire.server.state.rewind_window import slots_for
 
         widest_step = max(self.max_batch, MAX_BEAM_WIDTH)
         return self.max_slots or self.sessions * slots_for(DEFAULT_REWIND_WINDOW) + 2 * widest_step

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from cellwire.server.engine.engine import Description, Engine
+from cellwire.server.engine.engine import Engine
+from cellwire.server.engine.stats import Description
 from cellwire.server.errors import CellwireError, FailedPrecondition, InvalidArgument
 from cellwire.server.host.call_engine import call_engine
 from cellwire.server.host.registry import Registry, ServedModel
 from cellwire.server.host.session_directory import SessionDirectory
 from cellwire.server.host.session_handle import SessionHandle
 from cellwire.server.host.settings import Settings, new_session_id
-from cellwire.server.state.snapshot import VERSION, Snapshot, from_bytes, to_bytes
+from cellwire.server.state.snapshot import VERSION, SnapshotFile, from_bytes, to_bytes
 
 
 async def describe(session: SessionHandle) -> Description:
@@ -31,8 +32,8 @@ async def fork(
 async def export(session: SessionHandle) -> bytes:
     """Return a session as bytes, as it is at this moment."""
     model = session.model
-    frozen = await call_engine(model, lambda engine: engine.snapshot(session.id))
-    snapshot = Snapshot(VERSION, model.cell.sha256, session.settings.stored(), frozen)
+    session_snapshot = await call_engine(model, lambda engine: engine.snapshot(session.id))
+    snapshot = SnapshotFile(VERSION, model.cell.sha256, session.settings.stored(), session_snapshot)
     return await asyncio.to_thread(to_bytes, snapshot)
 
 
@@ -42,16 +43,16 @@ async def restore(sessions: SessionDirectory, data: bytes) -> tuple[SessionHandl
     InvalidArgument if they are damaged; FailedPrecondition if no model here is theirs;
     ResourceExhausted without room.
     """
-    largest_state = max(model.cell.state_bytes for model in sessions.registry)
-    snapshot = await asyncio.to_thread(from_bytes, data, largest_state)
+    max_state_bytes = max(model.cell.state_bytes for model in sessions.registry)
+    snapshot = await asyncio.to_thread(from_bytes, data, max_state_bytes)
     model = _model_of(snapshot, sessions.registry)
-    frozen = snapshot.session
-    settings = Settings.restored(snapshot.settings, frozen.window)
+    restored = snapshot.session
+    settings = Settings.restored(snapshot.settings, restored.rewind_window)
     settings.check_vocabulary(model.vocabulary)
-    if frozen.tokens.max(initial=0) >= len(model.vocabulary):
+    if restored.tokens.max(initial=0) >= len(model.vocabulary):
         raise InvalidArgument("the snapshot holds symbols that the model does not know")
-    new = sessions.add(new_session_id(), model, frozen.seed, settings)
-    return new, await _make(new, lambda engine: engine.restore(new.id, frozen))
+    new = sessions.add(new_session_id(), model, restored.seed, settings)
+    return new, await _make(new, lambda engine: engine.restore(new.id, restored))
 
 
 async def _make(new: SessionHandle, make: Callable[[Engine], object]) -> Description:
@@ -73,7 +74,7 @@ async def _make(new: SessionHandle, make: Callable[[Engine], object]) -> Descrip
     return description
 
 
-def _model_of(snapshot: Snapshot, registry: Registry) -> ServedModel:
+def _model_of(snapshot: SnapshotFile, registry: Registry) -> ServedModel:
     for model in registry:
         if model.cell.sha256 == snapshot.model_sha256:
             return model

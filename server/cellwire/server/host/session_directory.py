@@ -12,7 +12,7 @@ from cellwire.server.host.loop import EngineLoop
 from cellwire.server.host.registry import Registry, ServedModel
 from cellwire.server.host.session_handle import SessionHandle
 from cellwire.server.host.settings import Settings, new_session_id
-from cellwire.server.session.events import Event, Forked
+from cellwire.server.session.events import Event, Forked, Restored
 
 _SHUTTING_DOWN = "the daemon is shutting down"
 
@@ -89,6 +89,8 @@ class SessionDirectory:
         """Put each event into its session's outbox; add the sessions that were forked."""
         for event in events:
             session = self._sessions.get(event.session_id)
+            if isinstance(event, Restored) or _is_outside_fork(event):
+                continue  # the call that created the session has its answer already
             if isinstance(event, Forked):
                 self._add_fork(event, session, source)
             if session is not None:
@@ -129,3 +131,8 @@ class SessionDirectory:
     def _note_drained(self) -> None:
         if self.draining and not self._sessions:
             self._drained.set()
+
+
+def _is_outside_fork(event: Event) -> bool:
+    """Whether a session was forked by a call that is not attached to it."""
+    return isinstance(event, Forked) and event.operation_id is None

@@ -34,7 +34,7 @@ from cellwire.server.session.operations import (
     Operation,
     Rewind,
     Score,
-    check_stops,
+    check_stop_strings,
 )
 from cellwire.v1 import operations_pb2
 from cellwire.v1.generation_pb2 import StreamSessionRequest
@@ -127,7 +127,7 @@ class Reader:
     def generate(self, operation_id: int, message: operations_pb2.Generate) -> Generate:
         """Return a generate."""
         self._check_generates()
-        check_stops(message.stop_strings)
+        check_stop_strings(message.stop_strings)
         return Generate(
             operation_id,
             message.max_tokens,
@@ -180,7 +180,7 @@ class Reader:
         return Complete(
             operation_id,
             beam_width=message.beam_width or DEFAULT_BEAM_WIDTH,
-            completions=message.completion_count or 1,
+            completion_count=message.completion_count or 1,
             max_tokens=message.max_tokens or DEFAULT_COMPLETE_TOKENS,
             length_penalty=message.length_penalty,
             end=self._end(message.end),
@@ -219,7 +219,7 @@ class Reader:
 def _rewind(operation_id: int, message: operations_pb2.Rewind) -> Rewind:
     match message.WhichOneof("target"):
         case "tokens":
-            return Rewind(operation_id, chars=message.tokens)
+            return Rewind(operation_id, tokens=message.tokens)
         case "offset":
             return Rewind(operation_id, offset=message.offset)
         case _:

@@ -27,6 +27,7 @@ from cellwire.server.session.events import (
     Event,
     Opened,
     Rejected,
+    Restored,
     Written,
 )
 from cellwire.v1.generation_pb2 import StreamSessionRequest, StreamSessionResponse
@@ -179,8 +180,8 @@ class SessionStream:
                 self._end_unattached(event)
             case Closed() | Detached():
                 await self._write_end(event)
-            case Written():
-                pass  # never alone; see coalesced
+            case Written() | Restored():
+                pass  # the one is in a list, see coalesced; the other is for no stream
             case _:
                 await self._respond(answer_message(event, self._session.model))
                 if not (isinstance(event, Completed) and event.partial):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from cellwire.server.engine.engine import Description
+from cellwire.server.engine.stats import Description
 from cellwire.server.host.registry import ServedModel
 from cellwire.server.host.session_handle import SessionHandle
 from cellwire.server.rpc.models import model_message
@@ -123,7 +123,7 @@ def finished_message(event: Finished, model: ServedModel) -> operations_pb2.Fini
         usage=operations_pb2.Usage(
             appended_tokens=event.appended_tokens, generated_tokens=event.generated_tokens
         ),
-        stop_string="" if event.stop is None else model.vocabulary.text(event.stop)[0],
+        stop_string=model.vocabulary.text(event.stop_string or ())[0],
     )
 
 

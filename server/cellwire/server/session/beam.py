@@ -1,10 +1,8 @@
-"""Beam search: what one search has come to, and the slots its states are in.
+"""A beam search between its runs: hypotheses, results, and slots.
 
-The steps themselves, and the choice of hypotheses after each, are the runtime's (see search.py).
-This is what is known between its runs: which row of each step goes on from which of the step
-before, so that the texts can be read off at the end.
-
-A hypothesis' state is the one before its last token, like a session's.
+The runtime makes the steps, and chooses the hypotheses after each (see batch/beam_step.py). Each
+step leaves, for every row, the row of the step before that it extends; texts are read backwards
+along these. Like a session's, a hypothesis' state is the one before its last token.
 """
 
 from __future__ import annotations
@@ -19,18 +17,19 @@ from cellwire.server.session.operations import Complete
 from cellwire.server.state.arena import Arena
 
 _DEAD = -math.inf
-_MOST_BEYOND_AN_END = 4  # steps; the price of not asking after each whether all is found
+# Of a search that may end early: whether it is done is known only after a run.
+_MAX_STEPS_TO_END = 4
 
 
 class Beam:
     """The search for the best continuations of one text.
 
-    It follows `beam_width` hypotheses: the greedy one, so that what it finds never ranks below
-    greedy choice, and the likeliest others.
+    One of its `beam_width` hypotheses is the greedy one, so no result ranks below greedy choice.
+    The others are the likeliest.
     """
 
     def __init__(self, arena: Arena, complete: Complete) -> None:
-        """Begin with the empty continuation; Full if there is no room for the beam's states."""
+        """Reserve and take `beam_width` slots; ResourceExhausted without them."""
         arena.reserve(complete.beam_width)
         self._arena = arena
         self._complete = complete
@@ -42,26 +41,26 @@ class Beam:
 
     @property
     def max_steps(self) -> int:
-        """How many steps the next run may have at most."""
+        """The most steps of the next run."""
         left = self._complete.max_tokens - len(self._steps)
-        return min(left, _MOST_BEYOND_AN_END) if self._complete.end.tokens else left
+        return min(left, _MAX_STEPS_TO_END) if self._complete.end.tokens else left
 
     @property
     def done(self) -> bool:
-        """Whether nothing that may still come would be among the results."""
+        """Whether no extension can be among the results any more."""
         complete = self._complete
         likeliest = max(self._log_probability)
         if len(self._steps) == complete.max_tokens or likeliest == _DEAD:
             return True
-        if len(self._ended) < complete.completions:
+        if len(self._ended) < complete.completion_count:
             return False
-        # No token makes a text likelier; at best the length still grows to where it must end.
-        return self._rank(self._ended[-1]) > self._ranked(likeliest, complete.max_tokens)
+        # No token makes a text likelier. At best, a greater length still improves its rank.
+        return self._rank_of(self._ended[-1]) > self._rank(likeliest, complete.max_tokens)
 
-    def beam_input(self, last_token: int, text_slot: int) -> BeamInput:
-        """Return what the next run goes on from.
+    def input(self, last_token: int, text_slot: int) -> BeamInput:
+        """Return the hypotheses that the next run extends.
 
-        `last_token` is that of the text they go on from, `text_slot` where the state before it is.
+        `last_token` is the last of the session's text, and `text_slot` holds the state before it.
         """
         slots, ending = self._slots, self._complete.end
         if self._steps:
@@ -73,9 +72,9 @@ class Beam:
         log_probability, greedy = self._log_probability, self._greedy
         return BeamInput(token, read_slot, slots, log_probability, greedy, may_end, ending)
 
-    def commit(self, found: BeamResult) -> None:
-        """Take over what came of a run, as far as it was needed."""
-        for step in found.steps:
+    def commit(self, result: BeamResult) -> None:
+        """Record the steps of a run, up to the one that ends the search."""
+        for step in result.steps:
             self._end_some(step)
             self._steps.append(step)
             self._log_probability = step.log_probability
@@ -83,12 +82,12 @@ class Beam:
                 self._ended = self._best([*self._ended, *self._unfinished()])
             if self.done:
                 break
-        self._greedy = found.greedy
+        self._greedy = result.greedy
 
     def _end_some(self, step: BeamStep) -> None:
-        """Take the best of those that end with a step into the results."""
+        """Add the hypotheses that end with a step to the results, if they are good enough."""
         ended = zip(
-            step.ended_log_probability[: self._complete.completions],
+            step.ended_log_probability[: self._complete.completion_count],
             step.ended_parent,
             step.ended_token,
             strict=False,
@@ -102,7 +101,7 @@ class Beam:
             self._ended = self._best([*self._ended, *new])
 
     def _text(self, row: int) -> tuple[int, ...]:
-        """Return a hypothesis' tokens."""
+        """Return the tokens of a row of the last step."""
         tokens = []
         for step in reversed(self._steps):
             tokens.append(step.token[row])
@@ -110,36 +109,36 @@ class Beam:
         return tuple(reversed(tokens))
 
     def _unfinished(self) -> list[Completion]:
-        """Return the best hypotheses as they are; equally long, so the likeliest are the best."""
+        """Return the best hypotheses. They are equally long, so the likeliest are the best."""
         logs, complete = self._log_probability, self._complete
         rows = [row for row, log_probability in enumerate(logs) if log_probability > _DEAD]
-        best = nsmallest(complete.completions, rows, key=lambda row: -logs[row])
+        best = nsmallest(complete.completion_count, rows, key=lambda row: -logs[row])
         ended = len(self._steps) == complete.max_tokens and not complete.end.tokens
         return [Completion(self._text(row), logs[row], ended) for row in best]
 
-    def _rank(self, completion: Completion) -> float:
-        return self._ranked(completion.log_probability, len(completion.tokens))
+    def _rank_of(self, completion: Completion) -> float:
+        return self._rank(completion.log_probability, len(completion.tokens))
 
-    def _ranked(self, log_probability: float, length: int) -> float:
+    def _rank(self, log_probability: float, length: int) -> float:
         return log_probability / math.pow(length, self._complete.length_penalty)
 
     def _best(self, completions: Iterable[Completion]) -> list[Completion]:
-        ranked = sorted(completions, key=lambda c: (-self._rank(c), c.tokens))
-        return ranked[: self._complete.completions]
+        ranked = sorted(completions, key=lambda c: (-self._rank_of(c), c.tokens))
+        return ranked[: self._complete.completion_count]
 
     def results(self) -> tuple[Completion, ...]:
-        """Return the best completions, the best first; before the end, the best so far."""
+        """Return the completions found so far, the best first."""
         if self.done or not self._steps:
             return tuple(self._ended)
         return tuple(self._best([*self._ended, *self._unfinished()]))
 
     def release(self) -> None:
-        """Let go of all slots; the beam must not be used afterwards."""
+        """Free all slots. The beam must not be used afterwards."""
         for slot in self._slots:
             self._arena.release(slot)
         self._arena.unreserve(len(self._slots))
         self._slots = []
 
-    def held(self) -> list[int]:
+    def held_slots(self) -> list[int]:
         """Return the slots it holds."""
         return self._slots

@@ -1,4 +1,4 @@
-"""Classify: what a model with labels makes of the session's text."""
+"""Classify: the scores that a model with labels gives the session's text."""
 
 from __future__ import annotations
 
@@ -6,29 +6,29 @@ from cellwire.server.batch.row import Row, RowResult
 from cellwire.server.batch.slots import TRASH
 from cellwire.server.session.events import Classified
 from cellwire.server.session.operations import Classify
-from cellwire.server.session.task import Emit, StepTask
+from cellwire.server.session.task import Emit, OperationTask, StepTask
 from cellwire.server.state.state_history import StateHistory
 
 
-class ClassifyTask(StepTask):
-    """Reads the last token, and throws the state away."""
+class ClassifyTask(OperationTask, StepTask):
+    """Reads the last token, and discards the state after it."""
 
     operation: Classify
 
     def __init__(
         self, session_id: str, state_history: StateHistory, emit: Emit, classify: Classify
     ) -> None:
-        super().__init__(session_id, state_history, emit)
+        OperationTask.__init__(self, session_id, state_history, emit)
+        StepTask.__init__(self, state_history)
         self.operation = classify
 
-    def row(self, steps: int) -> Row:  # noqa: ARG002  # one is all it takes
+    def row(self, steps: int) -> Row:  # noqa: ARG002  # it takes one step
         """Return the row that reads the last token."""
-        return Row(
-            self.state_history.unread_token, self.state_history.head.slot, TRASH, forced=(0,)
-        )
+        history = self.state_history
+        return Row(history.unread_token, history.head.slot, TRASH, forced=(0,))
 
-    def commit(self, outcome: RowResult) -> None:
+    def commit(self, result: RowResult) -> None:
         """Report the scores."""
-        scores = outcome.scores
-        self.emit(Classified(self.session_id, self.operation.id, len(self.state_history), scores))
+        offset = len(self.state_history)
+        self.emit(Classified(self.session_id, self.operation.id, offset, result.scores))
         self.ended = True

@@ -1,4 +1,4 @@
-"""Complete: search for the likeliest continuations, without moving the session."""
+"""Complete: search for the likeliest continuations. The session's text stays as it is."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from cellwire.server.batch.beam_step import BeamInput, BeamResult
 from cellwire.server.session.beam import Beam
 from cellwire.server.session.events import Completed, Completion
 from cellwire.server.session.operations import Complete
-from cellwire.server.session.task import Emit, Task
+from cellwire.server.session.task import Emit, OperationTask, RunKind
 from cellwire.server.state.arena import Arena
 from cellwire.server.state.state_history import StateHistory
 
 
-class CompleteTask(Task):
-    """Runs a beam from the session's state."""
+class CompleteTask(OperationTask):
+    """Runs a beam search from the session's state."""
 
     operation: Complete
 
@@ -24,21 +24,22 @@ class CompleteTask(Task):
         complete: Complete,
         arena: Arena,
     ) -> None:
-        """Begin the search; Full if there is no room for its states."""
+        """Begin the search; ResourceExhausted without slots for its states."""
         super().__init__(session_id, state_history, emit)
         self.operation = complete
-        self.beam_width = complete.beam_width
+        self.run_kind = RunKind(beam_width=complete.beam_width)
+        self.ended = False
         self.results: tuple[Completion, ...] = ()
         self._beam = Beam(arena, complete)
         self.max_steps = self._beam.max_steps
 
     def beam_input(self) -> BeamInput:
-        """Return what the next run of the search goes on from."""
-        return self._beam.beam_input(self.state_history.unread_token, self.state_history.head.slot)
+        """Return the hypotheses that the next run extends."""
+        return self._beam.input(self.state_history.unread_token, self.state_history.head.slot)
 
-    def commit_beam(self, found: BeamResult) -> None:
-        """Take over what came of it; report the end, and if asked the best so far."""
-        self._beam.commit(found)
+    def commit(self, result: BeamResult) -> None:
+        """Record the result of a run; report the end, and on request the best so far."""
+        self._beam.commit(result)
         self.max_steps = self._beam.max_steps
         self.ended = self._beam.done
         if self.ended or self.operation.partial_results:
@@ -54,9 +55,9 @@ class CompleteTask(Task):
         )
 
     def release(self) -> None:
-        """Let go of the beam's slots."""
+        """Free the beam's slots."""
         self._beam.release()
 
-    def held(self) -> list[int]:
+    def held_slots(self) -> list[int]:
         """Return the beam's slots."""
-        return self._beam.held()
+        return self._beam.held_slots()

@@ -1,4 +1,9 @@
-"""What the engine reports of a session, in the order it happened."""
+"""What an engine reports of its sessions, in the order in which it happened.
+
+A session's text can be rebuilt from its events alone. `Opened`, `Forked` and `Restored` begin one;
+`Appended`, `Written`, `Finished` and `Rejected` carry the tokens that were added; `Rewound` says
+where it was cut.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +14,7 @@ from typing import NamedTuple
 
 from cellwire.server.errors import CellwireError
 from cellwire.server.session.operations import Generate
+from cellwire.server.state.snapshot import SessionSnapshot
 
 TopTokens = tuple[tuple[int, float], ...]
 """The likeliest tokens with their log-probabilities, the likeliest first."""
@@ -25,15 +31,26 @@ class FinishReason(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The session exists."""
+    """An empty session was created."""
 
     session_id: str
     operation_id: int
+    seed: int
+    rewind_window: int  # tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """A session was created from a snapshot."""
+
+    session_id: str
+    snapshot: SessionSnapshot
+    operation_id: None = None  # no operation of a stream creates it
 
 
 @dataclass(frozen=True, slots=True)
 class Attached:
-    """Somebody attached: the text from `offset` on, and what is running or waiting."""
+    """A reader attached: the text from `offset` on, and the operations running or waiting."""
 
     session_id: str
     operation_id: int
@@ -45,7 +62,7 @@ class Attached:
 
 @dataclass(frozen=True, slots=True)
 class AttachFailed:
-    """Somebody tried to attach, and could not; the session is as it was."""
+    """A reader could not attach; the session is unchanged."""
 
     session_id: str
     operation_id: int
@@ -54,18 +71,19 @@ class AttachFailed:
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """All of an append's text is in the session."""
+    """All tokens of an append, or an accept, are in the text."""
 
     session_id: str
     operation_id: int
-    offset: int
+    offset: int  # of the end of the text
     log_probability: float
+    tokens: Sequence[int]
 
 
 class Written(NamedTuple):
-    """The model wrote some tokens, the first of them at `offset`.
+    """The model generated tokens, the first of them at `offset`.
 
-    A tuple, since there is one for every session in every stride.
+    A tuple, because there is one for every generating session in every run.
     """
 
     session_id: str
@@ -73,26 +91,31 @@ class Written(NamedTuple):
     offset: int
     tokens: Sequence[int]
     log_probabilities: Sequence[float]  # one for each token
-    before: tuple[int, ...] = ()  # the last tokens of the text that the operation began with
-    alternatives: tuple[TopTokens, ...] = ()  # likewise, if they were asked for
+    before: tuple[int, ...] = ()  # the last tokens of the text at the start of the operation
+    alternatives: tuple[TopTokens, ...] = ()  # one for each token, if they were requested
 
     @property
     def operation_id(self) -> int:
-        """The operation that wrote it."""
+        """The id of the operation."""
         return self.operation.id
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """An operation ended; what it had done by then is part of the session."""
+    """A generate ended, or another operation ended early. The text it has added stays."""
 
     session_id: str
     operation_id: int
     reason: FinishReason
-    offset: int
-    appended_tokens: int = 0
+    offset: int  # of the end of the text
+    appended: Sequence[int] = ()  # the tokens that a cancelled append has added
     generated_tokens: int = 0
-    stop: tuple[int, ...] | None = None  # the stop string that ended it
+    stop_string: tuple[int, ...] | None = None  # that ended it
+
+    @property
+    def appended_tokens(self) -> int:
+        """The number of tokens that a cancelled append has added."""
+        return len(self.appended)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +123,13 @@ class Completion:
     """One continuation."""
 
     tokens: tuple[int, ...]
-    log_probability: float  # of all of them, natural log
-    ended: bool  # where it was asked to, and not only because it got too long
+    log_probability: float  # of all tokens, natural log
+    ended: bool  # at its requested end, and not only at its greatest length
 
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """The best continuations, or the best so far."""
+    """The best continuations, or with `partial` the best so far."""
 
     session_id: str
     operation_id: int
@@ -117,7 +140,7 @@ class Completed:
 
 @dataclass(frozen=True, slots=True)
 class Rewound:
-    """The session is back at `offset`."""
+    """The text ends at `offset` again."""
 
     session_id: str
     operation_id: int
@@ -126,29 +149,30 @@ class Rewound:
 
 @dataclass(frozen=True, slots=True)
 class Forked:
-    """There is a new session."""
+    """A copy of the session was created; its text is the session's up to `offset`."""
 
     session_id: str
-    operation_id: int
+    operation_id: int | None  # None for a fork from outside the session's stream
     new_session_id: str
     seed: int
     offset: int
+    appended: Sequence[int] = ()  # the end of that text, if a running append has added it so far
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """How likely a text is."""
+    """The likelihood of a text."""
 
     session_id: str
     operation_id: int
     log_probability: float
-    scored_tokens: int  # less than the text's length if its first token follows nothing
-    log_probabilities: tuple[float, ...]  # of each, or empty if nobody wants them
+    scored_tokens: int  # without the first token of a session, which follows nothing
+    log_probabilities: tuple[float, ...]  # of each token, if they were requested
 
 
 @dataclass(frozen=True, slots=True)
 class Classified:
-    """What the model makes of the text up to `offset`."""
+    """The labels' scores for the text up to `offset`."""
 
     session_id: str
     operation_id: int
@@ -158,7 +182,7 @@ class Classified:
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """A cancel found its operation, which has finished just before."""
+    """A cancel ended its operation, whose `Finished` came just before."""
 
     session_id: str
     operation_id: int
@@ -166,28 +190,29 @@ class Cancelled:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """An operation failed; the session is as it was, unless `Closed` follows."""
+    """An operation failed."""
 
     session_id: str
     operation_id: int
     error: CellwireError
+    appended: Sequence[int] = ()  # the tokens that an append has added before it failed
 
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """The session is gone; nothing follows. `error` says why, if nobody asked for it."""
+    """The session has ended. `error` says why, unless a close asked for it."""
 
     session_id: str
-    operation_id: int | None  # of the close or open that led to it, if there was one
+    operation_id: int | None  # of the close, or of the open that failed
     error: CellwireError | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Detached:
-    """A close that keeps the session was reached: the stream ends, the session lives."""
+    """The reader's stream ends; the session stays."""
 
     session_id: str
-    operation_id: int | None  # None if the client ended its stream without a close
+    operation_id: int | None  # of the close with keep; None after a half-close
 
 
 Answer = (
@@ -203,4 +228,4 @@ Answer = (
     | Closed
     | Detached
 )
-Event = Opened | Attached | AttachFailed | Written | Answer
+Event = Opened | Restored | Attached | AttachFailed | Written | Answer

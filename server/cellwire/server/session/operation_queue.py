@@ -11,7 +11,7 @@ from cellwire.server.session.operations import Append, Close, Operation, Score
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one session may hold."""
+    """The bounds of one session."""
 
     waiting_operations: int = 64
     waiting_tokens: int = 1_000_000
@@ -19,17 +19,17 @@ class Limits:
 
 
 class OperationQueue:
-    """A queue, bounded in operations and in text; nothing comes after a close."""
+    """A queue bounded in operations and in tokens. A close is always its last operation."""
 
-    __slots__ = ("_chars", "_limits", "_operations")
+    __slots__ = ("_limits", "_operations", "_tokens")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._operations: list[Operation] = []  # a deque takes ten times the room when empty
-        self._chars = 0
+        self._operations: list[Operation] = []  # an empty deque takes ten times the memory
+        self._tokens = 0
 
     def __len__(self) -> int:
-        """Return how many operations wait."""
+        """Return the number of operations."""
         return len(self._operations)
 
     def __iter__(self) -> Iterator[Operation]:
@@ -38,11 +38,11 @@ class OperationQueue:
 
     @property
     def closing(self) -> bool:
-        """Whether a close is the last of them."""
+        """Whether the last operation is a close."""
         return bool(self._operations) and isinstance(self._operations[-1], Close)
 
     def check_room(self, operation: Operation) -> None:
-        """Raise Full or WrongState if the operation may not wait here."""
+        """Raise ResourceExhausted or FailedPrecondition if the operation cannot be added."""
         if self.closing:
             raise FailedPrecondition("the session is closing; nothing comes after close")
         if isinstance(operation, Close):
@@ -52,43 +52,44 @@ class OperationQueue:
                 f"{len(self._operations)} operations of this session are waiting already; "
                 "wait for an answer before sending more"
             )
-        if self._chars + _chars(operation) > self._limits.waiting_tokens:
+        if self._tokens + _tokens(operation) > self._limits.waiting_tokens:
             raise ResourceExhausted(
-                f"{self._chars:,} characters of this session are waiting already, and "
-                f"{self._limits.waiting_tokens:,} may; wait for an answer before sending more"
+                f"{self._tokens:,} tokens of this session are waiting already, and "
+                f"{self._limits.waiting_tokens:,} are the most; wait for an answer before "
+                "sending more"
             )
 
     def add(self, operation: Operation) -> None:
-        """Let an operation wait, after all others."""
+        """Add an operation at the end."""
         self._operations.append(operation)
-        self._chars += _chars(operation)
+        self._tokens += _tokens(operation)
 
     def remove(self, operation: Operation) -> None:
-        """Let an operation wait no longer."""
+        """Remove an operation."""
         self._operations.remove(operation)
-        self._chars -= _chars(operation)
+        self._tokens -= _tokens(operation)
 
     def take(self) -> Operation:
-        """Remove and return the operation whose turn it is."""
+        """Remove and return the first operation."""
         operation = self._operations[0]
         self.remove(operation)
         return operation
 
     def forget_end_of_stream(self) -> None:
-        """Remove the close that stood for the end of a client's stream, if there is one."""
+        """Remove the close that stands for the end of a client's stream, if there is one."""
         if self.closing and self._operations[-1].id is None:
             self._operations.pop()
 
     def clear(self) -> None:
-        """Remove all of them."""
+        """Remove all operations."""
         self._operations.clear()
-        self._chars = 0
+        self._tokens = 0
 
     def check_integrity(self) -> None:
-        """Raise AssertionError unless the text was counted right."""
-        assert self._chars == sum(map(_chars, self._operations))
+        """Raise AssertionError unless the count of tokens is right."""
+        assert self._tokens == sum(map(_tokens, self._operations))
 
 
-def _chars(operation: Operation) -> int:
-    """Return how much text is kept while an operation waits."""
+def _tokens(operation: Operation) -> int:
+    """Return the number of tokens that an operation keeps in memory."""
     return len(operation.tokens) if isinstance(operation, Append | Score) else 0

@@ -1,6 +1,6 @@
-"""What a session can be asked to do.
+"""The operations of a session.
 
-Operations compare by identity: two that ask for the same are still two.
+Operations compare by identity: two equal requests are two operations.
 """
 
 from __future__ import annotations
@@ -10,26 +10,26 @@ from dataclasses import dataclass
 
 from cellwire.model_file.vocabulary import Tokens
 from cellwire.server.batch.completion_end import MAX_LENGTH_ONLY, CompletionEnd
+from cellwire.server.batch.limits import (
+    MAX_ALTERNATIVES,
+    MAX_BEAM_WIDTH,
+    MAX_COMPLETE_TOKENS,
+    MAX_GENERATE_TOKENS,
+    MAX_LENGTH_PENALTY,
+    MAX_STOP_STRINGS,
+)
 from cellwire.server.batch.sampling import Sampling
 from cellwire.server.errors import InvalidArgument
 
-MAX_APPEND_TOKENS = 1_000_000
-MAX_GENERATE_TOKENS = 1_000_000
-MAX_ALTERNATIVES = 20
-MAX_STOPS = 16
-MAX_BEAM_WIDTH = 64
-MAX_COMPLETE_TOKENS = 1_024
-MAX_LENGTH_PENALTY = 10.0
 
-
-def _check(name: str, value: float, least: float, most: float) -> None:
-    if not least <= value <= most:  # true for NaN, too
+def _check_range(name: str, value: float, least: float, most: float) -> None:
+    if not least <= value <= most:  # false for NaN, too
         raise InvalidArgument(f"{name} is {value}; it must be from {least:g} to {most:,}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Append:
-    """Add tokens to the session."""
+    """Add tokens to the text."""
 
     id: int
     tokens: Tokens  # [n], n >= 1
@@ -37,98 +37,106 @@ class Append:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Generate:
-    """Let the model go on."""
+    """Sample tokens from the model, and add them to the text."""
 
     id: int
     max_tokens: int
     sampling: Sampling
-    log_probabilities: bool = False  # whether the caller wants to see them
-    alternatives: int = 0  # how many of the likeliest tokens the caller wants to see
-    stop: tuple[tuple[int, ...], ...] = ()  # token sequences to stop before
+    log_probabilities: bool = False  # whether to report them
+    alternatives: int = 0  # how many of the likeliest tokens to report at each position
+    stop_strings: tuple[tuple[int, ...], ...] = ()  # as tokens
 
     def __post_init__(self) -> None:
-        _check("max_tokens", self.max_tokens, 1, MAX_GENERATE_TOKENS)
-        _check("top_alternatives", self.alternatives, 0, MAX_ALTERNATIVES)
-        check_stops(self.stop)
+        _check_range("max_tokens", self.max_tokens, 1, MAX_GENERATE_TOKENS)
+        _check_range("top_alternatives", self.alternatives, 0, MAX_ALTERNATIVES)
+        check_stop_strings(self.stop_strings)
 
 
-def check_stops(stops: Sequence[Sized]) -> None:
-    """Raise InvalidRequest if these, as tokens or still as texts, are no stop strings."""
-    if len(stops) > MAX_STOPS or not all(stops):
-        raise InvalidArgument(f"stop takes at most {MAX_STOPS} strings, none of them empty")
+def check_stop_strings(stop_strings: Sequence[Sized]) -> None:
+    """Raise InvalidArgument for too many stop strings, or an empty one."""
+    if len(stop_strings) > MAX_STOP_STRINGS:
+        raise InvalidArgument(
+            f"stop_strings has {len(stop_strings)} strings; {MAX_STOP_STRINGS} are the most"
+        )
+    if not all(stop_strings):
+        raise InvalidArgument("stop_strings has an empty string; leave it out")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Complete:
-    """Search for the likeliest continuations; the session does not move."""
+    """Search for the likeliest continuations; the text stays as it is."""
 
     id: int
     beam_width: int
-    completions: int
+    completion_count: int
     max_tokens: int
     length_penalty: float = 0.0
     end: CompletionEnd = MAX_LENGTH_ONLY
     partial_results: bool = False
 
     def __post_init__(self) -> None:
-        _check("beam_width", self.beam_width, 1, MAX_BEAM_WIDTH)
-        _check("completions", self.completions, 1, self.beam_width)
-        _check("max_tokens", self.max_tokens, 1, MAX_COMPLETE_TOKENS)
-        _check("length_penalty", self.length_penalty, 0, MAX_LENGTH_PENALTY)
+        _check_range("beam_width", self.beam_width, 1, MAX_BEAM_WIDTH)
+        _check_range("completion_count", self.completion_count, 1, self.beam_width)
+        _check_range("max_tokens", self.max_tokens, 1, MAX_COMPLETE_TOKENS)
+        _check_range("length_penalty", self.length_penalty, 0, MAX_LENGTH_PENALTY)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Accept:
-    """Add the beginning of a completion, as an append would."""
+    """Append the first tokens of a completion."""
 
     id: int
     index: int
-    chars: int  # 0 takes all
+    tokens: int  # their number; 0 takes all
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rewind:
-    """Go back, by so many tokens or to an offset; one of the two is None."""
+    """Cut the text: by a number of tokens, or to an offset. One of the two is None."""
 
     id: int
-    chars: int | None = None
+    tokens: int | None = None
     offset: int | None = None
+
+    def target(self, length: int) -> int:
+        """Return the offset at which a text of `length` tokens is cut."""
+        return length - (self.tokens or 0) if self.offset is None else self.offset
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fork:
-    """Make a session that begins as a copy of this one."""
+    """Create a copy of the session."""
 
     id: int
-    session_id: str  # of the new one
+    session_id: str  # of the copy
     seed: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Score:
-    """Say how likely some tokens are; the session does not move."""
+    """Report the likelihood of tokens as the continuation; the text stays as it is."""
 
     id: int
     tokens: Tokens  # [n], n >= 1
-    log_probabilities: bool = False  # whether the caller wants to see each
+    log_probabilities: bool = False  # whether to report that of each token
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Classify:
-    """Give the labels' scores for the text so far; the session does not move."""
+    """Report the labels' scores for the text."""
 
     id: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Close:
-    """End the session when all before this is done."""
+    """End the session after the operations before it."""
 
-    id: int | None  # None if it stands for the end of the client's stream
+    id: int | None  # None for the end of the client's stream
     keep: bool = False  # only the stream ends, not the session
 
 
 Operation = Append | Generate | Complete | Accept | Rewind | Fork | Score | Classify | Close
 
-# After one of these, what a complete before it would find is of no use any more.
+# These supersede the completes before them, whose text is about to change.
 TEXT_CHANGING = Append | Generate | Accept | Rewind

@@ -1,81 +1,50 @@
-"""A session: one recurrent state, the text it stands for, and the operations it is to carry out.
+"""A session: a recurrent state, the text it stands for, and the operations on it.
 
-The state that is kept is the one *before* the session's last token; that token is still unread. A
-step reads it and settles the next one: sampled for a generate, forced for an append; a stride is
-several such steps. Nothing here runs one: the engine asks `row()` what to run, and tells `commit()`
-what came of it. For a search it asks `hypotheses()`, and tells `commit_search()`.
+The kept state is the one *before* the text's last token, which is unread. A step reads that token
+and determines the next one: sampled for a generate, forced for an append. A session runs no steps.
+The engine runs the active task, and starts the queued operations, for which it makes room first.
 
-What a session is doing follows from three things: whether it is closed, whether it is held (nobody
-is there to read), and the run of its present operation, if there is one, which may be stalled.
+A session's condition follows from three facts: whether it is closed, whether it is held (no client
+reads), and whether it has an active task.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
-import numpy as np
-
-from cellwire.model_file.vocabulary import MOST_INCOMPLETE
-from cellwire.server.batch.beam_step import BeamInput, BeamResult
-from cellwire.server.batch.row import Row, RowResult
 from cellwire.server.batch.sampling import generator_key
-from cellwire.server.errors import (
-    CellwireError,
-    FailedPrecondition,
-    InvalidArgument,
-    NotFound,
-    OutOfRange,
-)
-from cellwire.server.session.append_task import AppendTask
-from cellwire.server.session.classify_task import ClassifyTask
+from cellwire.server.errors import CellwireError, InvalidArgument, NotFound, OutOfRange
+from cellwire.server.session import events
+from cellwire.server.session.active_task import ActiveTask
+from cellwire.server.session.attach import attached
 from cellwire.server.session.complete_task import CompleteTask
-from cellwire.server.session.events import (
-    Attached,
-    AttachFailed,
-    Cancelled,
-    Closed,
-    Completion,
-    Detached,
-    Finished,
-    FinishReason,
-    Rejected,
-    Rewound,
-)
-from cellwire.server.session.generate_task import Credit, GenerateTask
+from cellwire.server.session.generate_task import Credit
+from cellwire.server.session.new_task import TaskContext, TaskOperation, new_task
 from cellwire.server.session.operation_queue import Limits, OperationQueue
 from cellwire.server.session.operations import (
     TEXT_CHANGING,
-    Accept,
-    Append,
-    Classify,
     Close,
     Complete,
-    Fork,
-    Generate,
     Operation,
     Rewind,
-    Score,
 )
-from cellwire.server.session.score_task import ScoreTask
-from cellwire.server.session.task import Emit, StepTask, Task, forcing
+from cellwire.server.session.task import Emit
 from cellwire.server.state.arena import Arena
 from cellwire.server.state.state_history import StateHistory
 
 
 class Session:
-    """One session's life; every method reports what happened through `emit`."""
+    """One session. Its methods report what happened through `emit`."""
 
     __slots__ = (
+        "_active",
         "_arena",
-        "_catching_up",
         "_completions",
         "_credit",
         "_emit",
-        "_fork",
         "_held",
         "_limits",
-        "_run",
-        "_waiting",
+        "_queue",
         "closed",
         "id",
         "seed",
@@ -90,7 +59,6 @@ class Session:
         limits: Limits,
         arena: Arena,
         emit: Emit,
-        fork: Callable[[Session, Fork], None],
     ) -> None:
         self.id = session_id
         self.state_history = state_history
@@ -99,116 +67,53 @@ class Session:
         self._held = False
         self._limits = limits
         self._credit = Credit(limits.read_ahead_tokens)
-        self._waiting = OperationQueue(limits)
-        self._run: Task | None = None
-        self._catching_up = False  # the rows of the present step are the trail's, not the run's
-        self._completions: tuple[Completion, ...] | None = None  # of the text as it is
+        self._queue = OperationQueue(limits)
+        self._active: ActiveTask | None = None
+        self._completions: tuple[events.Completion, ...] | None = None  # of the text as it is
         self._arena = arena
         self._emit = emit
-        self._fork = fork
+
+    @property
+    def active(self) -> ActiveTask:
+        """The operation in progress; there must be one."""
+        assert self._active is not None
+        return self._active
 
     @property
     def runnable(self) -> bool:
-        """Whether the session can go on."""
-        return self._run is not None and not self._held and not self._run.stalled
+        """Whether it takes part in the next runs."""
+        return self._active is not None and not self._held and not self._active.task.stalled
 
     @property
     def resting(self) -> bool:
         """Whether it holds slots and has nothing to do."""
-        return self._run is None and not self.closed and not self.state_history.parked
-
-    @property
-    def beam_width(self) -> int:
-        """The width of the search it is to go on with; 0 if it has a row for a stride instead."""
-        assert self._run is not None
-        width = self._run.beam_width
-        return 0 if width and self.state_history.replay_left else width
-
-    @property
-    def max_steps(self) -> int:
-        """How many steps the next run may have without keeping anybody waiting."""
-        assert self._run is not None
-        return self.state_history.replay_left or self._run.max_steps
-
-    @property
-    def operation_ids(self) -> tuple[int, ...]:
-        """The operations that are running or waiting; the end of a stream is none."""
-        return tuple(o.id for o in self._known() if o.id is not None)
-
-    @property
-    def reported_length(self) -> int:
-        """The length of the text, as far as anybody was told of it."""
-        return len(self.state_history) - (self._run.unreported if self._run else 0)
-
-    def row(self, steps: int) -> Row:
-        """Return the session's row of a stride of so many steps; it must be runnable."""
-        state_history = self.state_history
-        if replay_left := state_history.replay_left:
-            self._catching_up = True
-            start = state_history.head.read + 1
-            end = start + min(steps, state_history.steps_to_checkpoint, replay_left)
-            return forcing(state_history, state_history.history.between(start, end))
-        assert isinstance(self._run, StepTask)
-        return self._run.row(steps)
-
-    def commit(self, outcome: RowResult) -> None:
-        """Take over what came of the stride of `row()`."""
-        if self._catching_up:
-            self._catching_up = False
-            self.state_history.advance(len(outcome.tokens))
-            return
-        assert isinstance(self._run, StepTask)
-        self._run.commit(outcome)
-        if self._run.ended:
-            self._end()
-
-    def beam_input(self) -> BeamInput:
-        """Return what its search goes on from; it must have one."""
-        assert isinstance(self._run, CompleteTask)
-        return self._run.beam_input()
-
-    def commit_beam(self, found: BeamResult) -> None:
-        """Take over what came of a run of its search."""
-        assert isinstance(self._run, CompleteTask)
-        self._run.commit_beam(found)
-        if self._run.ended:
-            self._end()
+        return self._active is None and not self.closed and not self.state_history.parked
 
     def submit(self, operation: Operation) -> None:
-        """Carry out an operation after those before it."""
+        """Queue an operation behind those before it, or reject it."""
         try:
-            self._admit(operation)
+            if operation.id != 0 and self._find(operation.id) is not None:
+                raise InvalidArgument(f"operation {operation.id} is still running or waiting")
+            self._queue.check_room(operation)
         except CellwireError as error:
-            self._reject(operation, error)
+            self.reject(operation, error)
             return
         if isinstance(operation, TEXT_CHANGING):
-            self._supersede()
-        self._waiting.add(operation)
-        self._start_waiting()
-
-    def _admit(self, operation: Operation) -> None:
-        """Raise CellwireError if the operation may not wait here."""
-        if operation.id != 0 and self._find(operation.id) is not None:
-            raise InvalidArgument(f"operation {operation.id} is still running or waiting")
-        self._waiting.check_room(operation)
-
-    def _supersede(self) -> None:
-        """End every complete: the text it is to go on from is about to change."""
-        for operation in [o for o in self._known() if isinstance(o, Complete)]:
-            self._end_early(operation, FinishReason.SUPERSEDED)
+            for complete in [o for o in self._operations() if isinstance(o, Complete)]:
+                self._end_early(complete, events.FinishReason.SUPERSEDED)
+        self._queue.add(operation)
 
     def finish(self, *, keep: bool) -> None:
-        """End the session, or only its stream, after the operations there are: no more come."""
-        if not self._waiting.closing:
-            self._waiting.add(Close(None, keep))
-            self._start_waiting()
+        """Close the session, or with `keep` only detach, after the operations it has."""
+        if not self._queue.closing:
+            self._queue.add(Close(None, keep))
 
-    def grant(self, chars: int) -> None:
-        """Let the session generate `chars` more: the reader has taken as many."""
-        self._credit.tokens += chars
+    def grant(self, tokens: int) -> None:
+        """Allow `tokens` more generated tokens: the reader has taken as many."""
+        self._credit.tokens += tokens
 
     def hold(self) -> None:
-        """Do nothing until somebody reads again; see `recall`."""
+        """Do nothing until a reader attaches."""
         self._held = True
 
     def cancel(self, operation_id: int, target: int) -> None:
@@ -216,168 +121,128 @@ class Session:
         operation = self._find(target)
         if operation is None:
             error = NotFound(f"no operation {target} is running or waiting")
-            self._emit(Rejected(self.id, operation_id, error))
+            self._emit(events.Rejected(self.id, operation_id, error))
             return
-        self._end_early(operation, FinishReason.CANCELLED)
-        self._emit(Cancelled(self.id, operation_id))
-        self._start_waiting()
+        self._end_early(operation, events.FinishReason.CANCELLED)
+        self._emit(events.Cancelled(self.id, operation_id))
 
     def cancel_all(self) -> None:
-        """End every operation, but not the session, unless it was to close after them."""
-        for operation in self._known():
+        """End every operation except a close."""
+        for operation in self._operations():
             if not isinstance(operation, Close):
-                self._end_early(operation, FinishReason.CANCELLED)
-        self._start_waiting()
+                self._end_early(operation, events.FinishReason.CANCELLED)
 
-    def _end_early(self, operation: Operation, reason: FinishReason) -> None:
-        if self._run is not None and operation is self._run.operation:
-            self._run.finish(reason)
-            self._drop_run()
+    def _end_early(self, operation: Operation, reason: events.FinishReason) -> None:
+        if self._active is not None and operation is self._active.operation:
+            self._active.task.finish(reason)
+            self._drop_active()
         else:
-            self._waiting.remove(operation)
-            self._emit(Finished(self.id, operation.id or 0, reason, len(self.state_history)))
-
-    def _known(self) -> list[Operation]:
-        """Return the operations that are running or waiting, in their order."""
-        return [self._run.operation, *self._waiting] if self._run else list(self._waiting)
-
-    def _find(self, target: int | None) -> Operation | None:
-        return next((operation for operation in self._known() if operation.id == target), None)
+            self._queue.remove(operation)
+            self._emit(events.Finished(self.id, operation.id or 0, reason, len(self.state_history)))
 
     def attach(self, operation_id: int, offset: int | None) -> None:
-        """Report the text from an offset on, as far as anybody was told of it, to a new reader."""
-        end = self.reported_length
-        start = end if offset is None else offset
-        history = self.state_history.history
-        if not history.start <= start <= end:
-            error = OutOfRange(
-                f"the session is at offset {end} and remembers its text from {history.start} on; "
-                f"it cannot go on from offset {start}"
-            )
-            self._emit(AttachFailed(self.id, operation_id, error))
+        """Report the text from `offset` on to a new reader, and resume; see attach.py."""
+        text, end = self.state_history.text, self.reported_length
+        try:
+            event = attached(self.id, operation_id, offset, text, end, self.operation_ids)
+        except OutOfRange as error:
+            self._emit(events.AttachFailed(self.id, operation_id, error))
             return
-        self._waiting.forget_end_of_stream()  # that was another's
-        tokens = tuple(history.between(start, end))
-        before = tuple(history.between(start - MOST_INCOMPLETE, start))
-        self._emit(Attached(self.id, operation_id, start, before, tokens, self.operation_ids))
+        self._queue.forget_end_of_stream()  # of the reader before
+        self._emit(event)
         self._credit.tokens = self._limits.read_ahead_tokens
         self._held = False
 
-    def fail(self, error: CellwireError) -> None:
-        """End the operation whose row, or search, could not even be begun."""
-        assert self._run is not None
-        self._catching_up = False
-        self.state_history.cancel_write()
-        self._reject(self._run.operation, error)
-        self._drop_run()
-        self._start_waiting()
-
     def close(self, operation_id: int | None, error: CellwireError | None = None) -> None:
-        """End the session at once; what was running or waiting is dropped."""
+        """End the session at once, with all of its operations."""
         if self.closed:
             return
         self.closed = True
-        self._drop_run()
-        self._waiting.clear()
+        self._drop_active()
+        self._queue.clear()
         self.state_history.release()
-        self._emit(Closed(self.id, operation_id, error))
+        self._emit(events.Closed(self.id, operation_id, error))
 
-    def _start_waiting(self) -> None:
-        """Start the next operation that can be started, if none is running."""
-        while self._run is None and self._waiting and not self.closed:
-            operation = self._waiting.take()
-            try:
-                self._start(operation)
-            except CellwireError as error:
-                self._reject(operation, error)
+    def take_next(self) -> Operation | None:
+        """Remove and return the operation to start now, if the one before it has ended."""
+        if self._active is not None and self._active.task.ended:
+            if isinstance(self._active.task, CompleteTask):
+                self._completions = self._active.task.results
+            self._drop_active()
+        if self._active is not None or self.closed or not self._queue:
+            return None
+        return self._queue.take()
 
-    def _start(self, operation: Operation) -> None:
-        """Carry out an operation, or begin to; CellwireError if that is impossible."""
+    def _drop_active(self) -> None:
+        if self._active is not None:
+            self._active.task.release()
+            self._active = None
+
+    def start(self, operation: TaskOperation | Rewind | Close) -> None:
+        """Start an operation, and finish it if it takes no steps; CellwireError if it cannot."""
         match operation:
             case Close(keep=True):
-                self._emit(Detached(self.id, operation.id))
+                self._emit(events.Detached(self.id, operation.id))
             case Close():
                 self.close(operation.id)
-            case Fork():
-                self._fork(self, operation)
             case Rewind():
-                self._rewind(operation)
+                offset = operation.target(len(self.state_history))
+                self.state_history.rewind(offset)
+                self._emit(events.Rewound(self.id, operation.id, offset))
             case _:
-                self._run = self._run_of(operation)
-                if self._run.ended:
-                    self._end()
+                self._active = ActiveTask(new_task(operation, self._context()))
+        if isinstance(operation, TEXT_CHANGING):
+            self._completions = None
 
-    def _run_of(self, operation: Append | Accept | Generate | Complete | Score | Classify) -> Task:
-        common = self.id, self.state_history, self._emit
-        match operation:
-            case Append():
-                self._completions = None
-                return AppendTask(*common, operation)
-            case Accept():
-                tokens = np.array(self._accepted(operation), np.uint32)
-                append = Append(operation.id, tokens)
-                self._completions = None
-                return AppendTask(*common, append)
-            case Score():
-                return ScoreTask(*common, operation, self._arena)
-        if len(self.state_history) == 0:
-            raise FailedPrecondition("the session has no text to go on from; append some first")
-        match operation:
-            case Generate():
-                self._completions = None
-                key = generator_key(self.seed)
-                return GenerateTask(*common, operation, key, self._credit)
-            case Complete():
-                return CompleteTask(*common, operation, self._arena)
-            case Classify():
-                return ClassifyTask(*common, operation)
+    def _context(self) -> TaskContext:
+        history, key, emit = self.state_history, generator_key(self.seed), self._emit
+        return TaskContext(
+            self.id, history, emit, self._arena, key, self._credit, self._completions
+        )
 
-    def _accepted(self, accept: Accept) -> tuple[int, ...]:
-        """Return the tokens that are accepted; CellwireError if there are none such."""
-        if self._completions is None:
-            raise FailedPrecondition(
-                "there are no completions of the text as it is now; complete it first"
-            )
-        if accept.index >= len(self._completions):
-            raise NotFound(
-                f"there is no completion {accept.index}: the last complete found "
-                f"{len(self._completions)}, counted from 0"
-            )
-        tokens = self._completions[accept.index].tokens
-        if accept.chars > len(tokens):
-            raise OutOfRange(f"the completion has {len(tokens)} characters, not {accept.chars}")
-        return tokens[: accept.chars or None]
+    def fail(self, error: CellwireError) -> None:
+        """End the operation in progress, whose run could not begin."""
+        task = self.active.task
+        self.state_history.discard_write()
+        task.flush()
+        self.reject(task.operation, error, task.appended)
+        self._drop_active()
 
-    def _rewind(self, rewind: Rewind) -> None:
-        if rewind.offset is not None:
-            offset = rewind.offset
-        else:
-            offset = len(self.state_history) - (rewind.chars or 0)
-        self.state_history.rewind(offset)
-        self._completions = None
-        self._emit(Rewound(self.id, rewind.id, offset))
+    def reject(
+        self, operation: Operation, error: CellwireError, appended: Sequence[int] = ()
+    ) -> None:
+        """Report that an operation failed, after it has appended some tokens."""
+        self._emit(events.Rejected(self.id, operation.id or 0, error, appended))
 
-    def _reject(self, operation: Operation, error: CellwireError) -> None:
-        self._emit(Rejected(self.id, operation.id or 0, error))
+    @property
+    def operation_ids(self) -> tuple[int, ...]:
+        """The operations that are running or waiting, without the end of a stream."""
+        return tuple(o.id for o in self._operations() if o.id is not None)
 
-    def _end(self) -> None:
-        if isinstance(self._run, CompleteTask):
-            self._completions = self._run.results
-        self._drop_run()
-        self._start_waiting()
+    @property
+    def reported_length(self) -> int:
+        """The length of the text without the generated tokens that are held back."""
+        unreported = self._active.task.unreported_tokens if self._active else 0
+        return len(self.state_history) - unreported
 
-    def _drop_run(self) -> None:
-        if self._run is not None:
-            self._run.release()
-            self._run = None
+    @property
+    def unreported_append(self) -> Sequence[int]:
+        """The tokens that a running append has added so far."""
+        return self._active.task.appended if self._active else ()
+
+    def _operations(self) -> list[Operation]:
+        return [self._active.operation, *self._queue] if self._active else list(self._queue)
+
+    def _find(self, target: int | None) -> Operation | None:
+        return next((o for o in self._operations() if o.id == target), None)
 
     def held_slots(self) -> list[int]:
-        """Return the slots it holds, its operation's included."""
-        return [*self.state_history.held(), *(self._run.held() if self._run else ())]
+        """Return the slots that it holds, those of its task included."""
+        own = self.state_history.held_slots()
+        return [*own, *self._active.task.held_slots()] if self._active else own
 
     def check_integrity(self) -> None:
-        """Raise AssertionError unless the session's parts agree with each other."""
+        """Raise AssertionError unless its parts agree with each other."""
         self.state_history.check_integrity()
-        assert self._run is not None or not self._waiting, "an operation waits for nothing"
-        self._waiting.check_integrity()
-        assert not self._catching_up, "a stride has been planned and not committed"
+        assert self._active is not None or not self._queue, "an operation waits for nothing"
+        self._queue.check_integrity()

@@ -9,16 +9,16 @@ Stop = tuple[int, ...]
 
 
 class Stops:
-    """The automaton of Aho and Corasick (1975): the same work for a token however many there are.
+    """The automaton of Aho and Corasick (1975): constant work for a token, however many strings.
 
-    A node stands for the beginning of a stop string; we are at the longest one that the text ends
+    A node is the beginning of a stop string. The automaton is at the longest one that the text ends
     with.
     """
 
     __slots__ = ("_depth", "_ended", "_fallback", "_next", "_node")
 
     def __init__(self, stops: Iterable[Stop]) -> None:
-        """Begin before the first token; no stop string is empty."""
+        """Begin before the first token. No stop string may be empty."""
         self._next: list[dict[int, int]] = [{}]
         self._depth = [0]
         self._fallback = [0]  # the node of the longest shorter beginning that the text ends with
@@ -41,7 +41,7 @@ class Stops:
         self._ended[node] = stop
 
     def _link(self) -> None:
-        """Find the fallbacks, those of shorter beginnings first."""
+        """Set the fallbacks, those of shorter beginnings first."""
         nodes = deque(self._next[0].values())
         while nodes:
             node = nodes.popleft()
@@ -62,5 +62,5 @@ class Stops:
 
     @property
     def begun(self) -> int:
-        """How many of the text's last tokens may be the beginning of a stop string."""
+        """The number of tokens at the end of the text that may begin a stop string."""
         return self._depth[self._node]

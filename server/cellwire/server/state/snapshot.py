@@ -1,9 +1,9 @@
-"""A session as bytes: everything that is needed to go on from it bit for bit.
+"""A session as bytes: all that is needed to continue it bit for bit.
 
-It holds one state only, the oldest that a rewind may need; the others come back as the tokens after
-it are read again, which happens when the session is next asked for something.
+A snapshot holds one state, the oldest that a rewind may need. The others are restored by replaying
+the tokens after it, when the session next takes a step.
 
-Layout: MAGIC, the SHA-256 of the rest, and the rest: a MessagePack map with a version in it.
+Layout: MAGIC, the SHA-256 of the rest, and the rest: a MessagePack map that carries a version.
 """
 
 from __future__ import annotations
@@ -16,104 +16,116 @@ import msgspec
 import numpy as np
 
 from cellwire.model_file.vocabulary import Tokens
+from cellwire.server.batch.limits import MAX_REWIND_WINDOW
 from cellwire.server.batch.stepper import State
 from cellwire.server.errors import FailedPrecondition, InvalidArgument
-from cellwire.server.state.state_history import MAX_WINDOW, interval_of
-from cellwire.server.state.text_history import LONGEST, MOST_REMEMBERED
+from cellwire.server.state.rewind_window import checkpoint_interval
+from cellwire.server.state.text_history import MAX_LENGTH, MAX_REMEMBERED
 
 MAGIC = b"CELLWIRE SESSION"
 VERSION = 1
 
-_HEAD_BYTES = len(MAGIC) + hashlib.sha256().digest_size
+_HEADER_BYTES = len(MAGIC) + hashlib.sha256().digest_size
 _TOKEN = np.dtype("<u4")
-_MOST_BYTES = MOST_REMEMBERED * _TOKEN.itemsize + 4_096  # of all but the state
+_MAX_BYTES = MAX_REMEMBERED * _TOKEN.itemsize + 4_096  # of everything but the state
 
 
 @dataclass(frozen=True, slots=True)
 class SessionSnapshot:
-    """All of a session but its id and operations."""
+    """A session without its id and its operations. The fields are the stored format."""
 
     seed: int
-    window: int  # how far back it can be rewound
-    floor: int  # the earliest offset it can be rewound to at present
-    start: int  # the place of the first of `tokens` in the whole text
-    packed: bytes  # the tokens: a long text is packed and unpacked at once, not one by one
-    read: int  # how many tokens of the whole text `state` has read
+    rewind_window: int  # tokens
+    rewind_floor: int  # the earliest offset it can be rewound to
+    text_start: int  # the offset of the first remembered token
+    token_bytes: bytes  # the remembered tokens, uint32 little-endian
+    tokens_read: int  # of the whole text, by `state`
     state: State
 
     @property
     def tokens(self) -> Tokens:
-        """What is remembered of the text, uint32 `[n]`."""
-        return np.frombuffer(self.packed, _TOKEN)
+        """The remembered tokens, uint32 `[n]`."""
+        return np.frombuffer(self.token_bytes, _TOKEN)
 
     @property
     def length(self) -> int:
-        """The length of the whole text."""
-        return self.start + len(self.packed) // _TOKEN.itemsize
+        """The length of the whole text, in tokens."""
+        return self.text_start + len(self.token_bytes) // _TOKEN.itemsize
 
     @property
     def consistent(self) -> bool:
-        """Whether a session can be like this."""
-        reached = max(0, self.floor - 1)  # what must have been read to go on from the floor
+        """Whether the fields describe a possible session."""
         return (
-            len(self.packed) % _TOKEN.itemsize == 0
-            and self.length - self.start <= MOST_REMEMBERED
+            len(self.token_bytes) % _TOKEN.itemsize == 0
+            and self.length - self.text_start <= MAX_REMEMBERED
             and 0 <= self.seed < 2**64
-            and 0 <= self.window <= MAX_WINDOW
-            and 0 <= self.start <= self.read <= reached <= self.read + interval_of(self.window)
-            and max(0, self.length - self.window) <= self.floor <= self.length <= LONGEST
+            and 0 <= self.rewind_window <= MAX_REWIND_WINDOW
+            and 0 <= self.text_start <= self.tokens_read
+            and self._state_serves_floor
+            and max(0, self.length - self.rewind_window) <= self.rewind_floor
+            and self.rewind_floor <= self.length <= MAX_LENGTH
         )
 
+    @property
+    def _state_serves_floor(self) -> bool:
+        """Whether a rewind to the floor replays some tokens after `state`, but not many."""
+        needed = max(0, self.rewind_floor - 1)
+        return 0 <= needed - self.tokens_read <= checkpoint_interval(self.rewind_window)
 
-def packed(tokens: Sequence[int]) -> bytes:
-    """Return tokens as Frozen holds them."""
+
+def to_token_bytes(tokens: Sequence[int]) -> bytes:
+    """Return tokens as a snapshot stores them."""
     return np.asarray(tokens, _TOKEN).tobytes()
 
 
-class Snapshot(msgspec.Struct, frozen=True):
-    """A session, and what it belongs to."""
+class SnapshotFile(msgspec.Struct, frozen=True):
+    """A session, its model and its settings."""
 
     version: int
     model_sha256: str
-    settings: Mapping[str, str | float]  # by name; those that do not concern the engine
+    settings: Mapping[str, str | float]  # of the host, by name; their meaning is not known here
     session: SessionSnapshot
 
 
-def to_bytes(snapshot: Snapshot) -> bytes:
+def to_bytes(snapshot: SnapshotFile) -> bytes:
     """Return a snapshot as bytes."""
     body = msgspec.msgpack.encode(snapshot)
     return MAGIC + hashlib.sha256(body).digest() + body
 
 
-def from_bytes(data: bytes, largest_state: int) -> Snapshot:
-    """Return the snapshot in `data`; InvalidRequest if it is not whole, or of another version.
+def from_bytes(data: bytes, max_state_bytes: int) -> SnapshotFile:
+    """Return the snapshot in `data`.
 
-    WrongState if it takes more than a state of `largest_state` bytes and a text can: reading on
-    would take long, for nothing.
+    InvalidArgument if it is truncated, altered or of another version. FailedPrecondition if it is
+    longer than any text with a state of `max_state_bytes`: it is then refused unread.
     """
     if not data.startswith(MAGIC):
-        raise InvalidArgument("the bytes are no snapshot of a session")
-    if len(data) > _MOST_BYTES + largest_state:
+        raise InvalidArgument("the bytes are not a session's snapshot")
+    if len(data) > _MAX_BYTES + max_state_bytes:
         raise FailedPrecondition(
-            f"the snapshot has {len(data):,} bytes; of the models that this daemon serves, no "
-            f"session has more than {_MOST_BYTES + largest_state:,}"
+            f"the snapshot has {len(data):,} bytes; a session of the models that are served has "
+            f"at most {_MAX_BYTES + max_state_bytes:,}"
         )
-    body = data[_HEAD_BYTES:]
-    if hashlib.sha256(body).digest() != data[len(MAGIC) : _HEAD_BYTES]:
-        raise InvalidArgument("the snapshot has been truncated or altered: its checksum is wrong")
+    body = data[_HEADER_BYTES:]
+    if hashlib.sha256(body).digest() != data[len(MAGIC) : _HEADER_BYTES]:
+        raise InvalidArgument("the snapshot was truncated or altered: its checksum is wrong")
+    snapshot = _decoded(body)
+    if not snapshot.session.consistent:
+        raise InvalidArgument("the snapshot contradicts itself")
+    return snapshot
+
+
+def _decoded(body: bytes) -> SnapshotFile:
     try:
         version = msgspec.msgpack.decode(body, type=_Versioned).version
         if version != VERSION:
             raise InvalidArgument(
-                f"the snapshot has version {version}; this daemon reads {VERSION}"
+                f"the snapshot has version {version}; this daemon reads version {VERSION}"
             )
-        snapshot = msgspec.msgpack.decode(body, type=Snapshot)
-    # Texts that are not UTF-8, and maps within maps without end, raise errors of their own.
+        return msgspec.msgpack.decode(body, type=SnapshotFile)
+    # Texts that are not UTF-8, and maps nested without end, raise errors of their own.
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidArgument(f"the snapshot cannot be read: {error}") from error
-    if not snapshot.session.consistent:
-        raise InvalidArgument("the snapshot contradicts itself")
-    return snapshot
 
 
 class _Versioned(msgspec.Struct):

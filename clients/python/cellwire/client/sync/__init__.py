@@ -3,11 +3,11 @@
     with cellwire.client.sync.connect("127.0.0.1:50051") as daemon:
         with daemon.session(model="austen", seed=7) as session:
             session.append("It is a truth ")
-            for text in session.generate(max_chars=200, temperature=0.8):
+            for text in session.generate(max_tokens=200, temperature=0.8):
                 print(text, end="", flush=True)
 
-Names, arguments, values and errors are those of `cellwire.client`. Each client has one thread, in
-which that client runs; calls wait for it, and Ctrl-C while one waits cancels what it asked for. Any
+Names, arguments, values and errors are those of `cellwire.client`. Each client has one thread with
+an event loop, and its calls wait for that thread. Ctrl-C during a call cancels its operation. Any
 number of threads may share a client and its sessions.
 """
 

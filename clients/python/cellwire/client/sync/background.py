@@ -1,4 +1,4 @@
-"""An event loop in a thread of its own, for callers who have none."""
+"""An event loop in a background thread."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _Value = TypeVar("_Value")
 
 
 class Background:
-    """Runs coroutines for other threads, until it is closed."""
+    """Runs coroutines for callers in other threads, until it is closed."""
 
     def __init__(self) -> None:
         self._open = threading.Event()
-        # Reentrant, for a signal handler may come in between.
+        # Reentrant, since a signal handler may run in between.
         self._lock = threading.RLock()
-        # A program that ends without closing its client must not wait for it.
+        # A program that ends without closing its client must not wait for this thread.
         self._thread = threading.Thread(target=self._serve, name="cellwire client", daemon=True)
         self._thread.start()
         self._open.wait()
@@ -30,10 +30,10 @@ class Background:
     def run(self, coroutine: Coroutine[Any, Any, _Value]) -> _Value:
         """Return what the coroutine returns, or raise what it raises.
 
-        A caller who is interrupted cancels it. Raises Cancelled if the loop is closed.
+        An interrupted caller cancels it. Raises Cancelled if the loop is closed.
         """
-        # Made before anything is started, so that an interruption at any point can cancel it;
-        # asyncio.run_coroutine_threadsafe may be interrupted between starting and returning one.
+        # Created before the coroutine starts, so that an interruption at any point can cancel it;
+        # asyncio.run_coroutine_threadsafe may be interrupted between the start and the return.
         future: concurrent.futures.Future[_Value] = concurrent.futures.Future()
         try:
             self._send(coroutine, future)
@@ -47,7 +47,7 @@ class Background:
     def _send(
         self, coroutine: Coroutine[Any, Any, _Value], future: concurrent.futures.Future[_Value]
     ) -> None:
-        """Have the loop's thread start the coroutine; Cancelled if the loop is closed."""
+        """Start the coroutine in the loop's thread; raises Cancelled if the loop is closed."""
         with self._lock:
             if not self._open.is_set():
                 coroutine.close()
@@ -57,12 +57,12 @@ class Background:
     def _start(
         self, coroutine: Coroutine[Any, Any, _Value], future: concurrent.futures.Future[_Value]
     ) -> None:
-        """Run the coroutine for a caller who waits for the future, and may cancel it."""
+        """Run the coroutine for a caller that waits for the future and may cancel it."""
         if future.cancelled():
             coroutine.close()
             return
         task = self._loop.create_task(coroutine)
-        task.add_done_callback(partial(_settle, future))
+        task.add_done_callback(partial(_copy_result, future))
 
         def cancel(_: object) -> None:
             if future.cancelled():
@@ -71,7 +71,7 @@ class Background:
         future.add_done_callback(cancel)
 
     def iterate(self, items: AsyncGenerator[_Value, None]) -> Generator[_Value, None, None]:
-        """Iterate over what an asynchronous generator yields; leaving the loop closes it."""
+        """Iterate over an asynchronous generator; leaving the loop closes the generator."""
         while (item := self.run(_next(items))) is not None:
             try:
                 yield item
@@ -81,13 +81,13 @@ class Background:
                 raise
 
     def post(self, callback: Callable[[], object]) -> None:
-        """Call back in the loop, soon, unless it is closed."""
+        """Schedule a callback in the loop, unless the loop is closed."""
         with self._lock:
             if self._open.is_set():
                 self._loop.call_soon_threadsafe(callback)
 
     def close(self) -> None:
-        """Cancel what runs, and end the thread."""
+        """Cancel what still runs, and end the thread."""
         with self._lock:
             self.post(self._closing.set)
             self._open.clear()
@@ -103,8 +103,8 @@ class Background:
         await self._closing.wait()
 
 
-def _settle(future: concurrent.futures.Future[_Value], task: asyncio.Task[_Value]) -> None:
-    """Give the caller what came of a task; one who has cancelled it wants nothing."""
+def _copy_result(future: concurrent.futures.Future[_Value], task: asyncio.Task[_Value]) -> None:
+    """Copy a task's result or error to the caller's future, unless the caller has cancelled it."""
     error = None if task.cancelled() else task.exception()
     with suppress(concurrent.futures.InvalidStateError):
         if task.cancelled():

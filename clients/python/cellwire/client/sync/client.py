@@ -1,4 +1,4 @@
-"""What can be asked of a daemon."""
+"""A client: the connection to a daemon, and its calls."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from cellwire.client.options import CompleteOptions, GenerateOptions, OpenOption
 from cellwire.client.sync.background import Background
 from cellwire.client.sync.generation import Generation
 from cellwire.client.sync.session import Session
-from cellwire.client.values import Classified, Completed, Forked, Imported, Scored, SessionInfo
+from cellwire.client.values import Classified, Completed, Forked, Scored, SessionInfo
 
 
 def connect(target: str = client.DEFAULT_TARGET) -> Client:
     """Return a client for the daemon at target, HOST:PORT.
 
         with connect() as daemon:
-            for text in daemon.generate("Emma ", max_chars=100):
+            for text in daemon.generate("Emma ", max_tokens=100):
                 print(text, end="")
 
     Entering raises Unreachable if nothing answers there, after CONNECT_TIMEOUT_S at the latest.
@@ -52,7 +52,7 @@ class Client:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Close the connection; what still runs is cancelled."""
+        """Close the connection and cancel what still runs."""
         try:
             self._background.run(self._source.__aexit__(kind, error, trace))
         finally:
@@ -64,7 +64,7 @@ class Client:
 
     def attach(
         self,
-        session: str | Forked | Imported,
+        session: str | Forked | SessionInfo,
         *,
         offset: int | None = None,
         takeover: bool = False,
@@ -82,7 +82,7 @@ class Client:
         unknown_symbols: UnknownSymbols = "reject",
         **options: Unpack[GenerateOptions],
     ) -> Generation:
-        """Go on from a prompt, without a session to keep."""
+        """Continue a prompt without a session."""
         source = self._source.generate(
             prompt, model=model, seed=seed, unknown_symbols=unknown_symbols, **options
         )
@@ -96,7 +96,7 @@ class Client:
         unknown_symbols: UnknownSymbols = "reject",
         **options: Unpack[CompleteOptions],
     ) -> Completed:
-        """Search for a prompt's likeliest continuations."""
+        """Search for a prompt's most probable continuations."""
         return self._background.run(
             self._source.complete(prompt, model=model, unknown_symbols=unknown_symbols, **options)
         )
@@ -110,7 +110,7 @@ class Client:
         unknown_symbols: UnknownSymbols = "reject",
         log_probabilities: bool = False,
     ) -> Scored:
-        """Say how likely a text is, after a prompt if there is one."""
+        """Compute how probable a text is, after a prompt if there is one."""
         return self._background.run(
             self._source.score(
                 text,
@@ -123,22 +123,26 @@ class Client:
 
     def classify(
         self,
-        text: str | bytes,
+        prompt: str | bytes,
         *,
         model: str | None = None,
         unknown_symbols: UnknownSymbols = "reject",
     ) -> Classified:
-        """Say what a model makes of a text."""
+        """Compute the scores of a model's labels for a prompt."""
         return self._background.run(
-            self._source.classify(text, model=model, unknown_symbols=unknown_symbols)
+            self._source.classify(prompt, model=model, unknown_symbols=unknown_symbols)
         )
 
     def models(self) -> tuple[Model, ...]:
-        """Return the models the daemon serves, the default first."""
+        """Return the models of the daemon, the default first, without their symbols."""
         return self._background.run(self._source.models())
 
+    def model(self, name: str | None = None) -> Model:
+        """Return one model with its vocabulary's symbols; None means the default model."""
+        return self._background.run(self._source.model(name))
+
     def load_model(self, name: str) -> Model:
-        """Serve another file of the daemon's model folder; name is without folder and ending."""
+        """Serve another file of the model folder; name is the file name without ".onnx"."""
         return self._background.run(self._source.load_model(name))
 
     def unload_model(self, name: str) -> int:
@@ -146,21 +150,21 @@ class Client:
         return self._background.run(self._source.unload_model(name))
 
     def get_session(self, session_id: str) -> SessionInfo:
-        """Return what a session is and does."""
+        """Return a session's position and activity."""
         return self._background.run(self._source.get_session(session_id))
 
-    def fork_session(self, session_id: str, *, seed: int | None = None) -> Forked:
-        """Copy a session as it is at this moment, whoever is attached to it."""
+    def fork_session(self, session_id: str, *, seed: int | None = None) -> SessionInfo:
+        """Copy a session as it is at this moment, even while a stream is attached to it."""
         return self._background.run(self._source.fork_session(session_id, seed=seed))
 
     def export_session(self, session_id: str) -> bytes:
-        """Return all that is needed to go on from here, on this daemon or another."""
+        """Return a session as bytes, to continue it on this daemon or on another."""
         return self._background.run(self._source.export_session(session_id))
 
-    def import_session(self, snapshot: bytes) -> Imported:
-        """Make a session from what `export_session` returned, with nobody attached to it."""
+    def import_session(self, snapshot: bytes) -> SessionInfo:
+        """Create a session from the bytes of `export_session`; no stream is attached to it."""
         return self._background.run(self._source.import_session(snapshot))
 
     def delete_session(self, session_id: str) -> None:
-        """End a session at once, whoever is attached to it."""
+        """Delete a session at once, even while a stream is attached to it."""
         self._background.run(self._source.delete_session(session_id))

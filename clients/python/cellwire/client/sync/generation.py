@@ -1,4 +1,4 @@
-"""A generation: text as the model writes it."""
+"""A generation: text as the model generates it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from cellwire.client.values import Finished, Piece
 
 
 class Generation:
-    """Text as it comes; as `cellwire.client.Generation`.
+    """Text as it arrives; as `cellwire.client.Generation`.
 
-        for text in session.generate(max_chars=200):
+        for text in session.generate(max_tokens=200):
             print(text, end="")
 
-    It starts when it is first read, and can be read once. Leaving the loop early cancels it; where
-    it has to be over at a known place, hold it in `with`.
+    The first read starts it, and it can be read once. Leaving the loop early cancels it; to end it
+    at a known place, hold it in `with`.
     """
 
     def __init__(self, background: Background, source: generation.Generation) -> None:
@@ -46,16 +46,16 @@ class Generation:
         return self._background.run(self._source.text())
 
     def cancel(self) -> None:
-        """Ask the daemon to stop; another thread or a signal handler may do so.
+        """Ask the daemon to stop; another thread or a signal handler may call this.
 
-        Returns at once. Whoever is reading still gets the text that was written until then, and
-        the end with reason CANCELLED.
+        Returns at once. The reader still gets the text that was generated until then, and the end
+        with reason CANCELLED.
         """
         self._background.post(self._source.cancel)
 
     def close(self) -> None:
-        """Cancel it if it is still running, and throw away what has not been read."""
-        with suppress(Cancelled):  # with its client, it was closed too
+        """Cancel it if it is still running, and drop what has not been read."""
+        with suppress(Cancelled):  # its client has been closed, and it with it
             self._background.run(self._source.aclose())
 
     def __enter__(self) -> Self:

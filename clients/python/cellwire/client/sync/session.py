@@ -20,7 +20,7 @@ class Session:
     """A text that the caller and the model write together; as `cellwire.client.Session`.
 
     A context manager, made by `Client.session` or `Client.attach`: entering opens the session or
-    takes it up, leaving deletes it, unless it has been detached.
+    attaches to it, leaving deletes it, unless it has been detached.
     """
 
     def __init__(self, background: Background, source: session.Session) -> None:
@@ -37,81 +37,81 @@ class Session:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        with suppress(Cancelled):  # with its client, the session was closed too
+        with suppress(Cancelled):  # its client has been closed, and it with it
             self._background.run(self._source.__aexit__(kind, error, trace))
 
     @property
     def id(self) -> str:
-        """The session's name: 128 random bits in hexadecimal. Who knows it can attach to it."""
+        """The session's id: 128 random bits in hexadecimal. It is all that is needed to attach."""
         return self._source.id
 
     @property
     def model(self) -> Model:
-        """The model it runs on."""
+        """Its model, without the vocabulary's symbols."""
         return self._source.model
 
     @property
     def seed(self) -> int:
-        """The seed in use."""
+        """Its seed: with it, the same operations give the same text again."""
         return self._source.seed
 
     @property
     def offset(self) -> int:
-        """Where the text ends, as far as it has been read here."""
+        """Where the text that has been read here ends."""
         return self._source.offset
 
     @property
     def missed(self) -> str:
-        """The text between the offset that was attached with and the session's end then."""
+        """The text between the offset that was attached with and the session's end at that time."""
         return self._source.missed
 
     @property
     def running(self) -> tuple[int, ...]:
-        """What ran or waited when this session was attached to, for `resume`."""
+        """The operations that were running or waiting at attach, for `resume`."""
         return self._source.running
 
     def append(self, text: str | bytes) -> Appended:
-        """Add text, as if the model had written it."""
+        """Add text, as if the model had generated it."""
         return self._background.run(self._source.append(text))
 
     def generate(
         self, *, seed: int | None = None, **options: Unpack[GenerateOptions]
     ) -> Generation:
-        """Let the model go on; what it writes joins the session."""
+        """Let the model continue the text."""
         return Generation(self._background, self._source.generate(seed=seed, **options))
 
     def resume(self, operation_id: int) -> Generation:
-        """Return the rest of a generation that ran or waited when this session was attached to."""
+        """Return the rest of a generation that was running or waiting at attach."""
         return Generation(self._background, self._source.resume(operation_id))
 
     def complete(self, **options: Unpack[CompleteOptions]) -> Completed:
-        """Search for the likeliest continuations; the session does not move."""
+        """Search for the most probable continuations; the text does not change."""
         return self._background.run(self._source.complete(**options))
 
     def completing(self, **options: Unpack[CompleteOptions]) -> Generator[Completed, None, None]:
-        """Iterate over the best continuations so far, each time they change; the last are final."""
+        """Iterate over the best completions so far, each time they change; the last are final."""
         return self._background.iterate(self._source.completing(**options))
 
-    def accept(self, index: int = 0, *, chars: int | None = None) -> Appended:
-        """Add a completion, or its first characters, exactly as if it were appended."""
-        return self._background.run(self._source.accept(index, chars=chars))
+    def accept(self, index: int = 0, *, tokens: int | None = None) -> Appended:
+        """Add a completion, or its first tokens, exactly as if they were appended."""
+        return self._background.run(self._source.accept(index, tokens=tokens))
 
-    def rewind(self, chars: int | None = None, *, to: int | None = None) -> Rewound:
-        """Go back by so many characters, or to an offset, as if nothing after it had been."""
-        return self._background.run(self._source.rewind(chars, to=to))
+    def rewind(self, tokens: int | None = None, *, to: int | None = None) -> Rewound:
+        """Go back by this many tokens, or to an offset, as if nothing after it had been added."""
+        return self._background.run(self._source.rewind(tokens, to=to))
 
     def fork(self, *, seed: int | None = None) -> Forked:
-        """Make a session that begins as a copy of this one, with nobody attached to it."""
+        """Create a session that is a copy of this one; no stream is attached to it."""
         return self._background.run(self._source.fork(seed=seed))
 
     def score(self, text: str | bytes, *, log_probabilities: bool = False) -> Scored:
-        """Say how likely a text is as the continuation; the session does not move."""
+        """Compute how probable a text is as the continuation; it is not added."""
         return self._background.run(self._source.score(text, log_probabilities=log_probabilities))
 
     def classify(self) -> Classified:
-        """Say what the model makes of the text so far; the session does not move."""
+        """Compute the scores of the model's labels for the text; it does not change."""
         return self._background.run(self._source.classify())
 
     def detach(self) -> None:
-        """Let go of the session, after the operations before this one; the daemon keeps it."""
+        """Detach from the session, after the operations before this one; the daemon keeps it."""
         self._background.run(self._source.detach())

@@ -1,0 +1,1 @@
+"""The commands of the `cellwire` script that talk to a daemon."""

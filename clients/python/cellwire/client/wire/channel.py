@@ -1,0 +1,45 @@
+"""The connection to a daemon."""
+
+from __future__ import annotations
+
+import asyncio
+
+import grpc
+import grpc.aio
+
+from cellwire.client.errors import Unreachable
+
+CONNECT_TIMEOUT_S = 5.0
+"""How long to wait for a daemon before it counts as unreachable."""
+
+_OPTIONS = (
+    ("grpc.max_receive_message_length", 16 * 2**20),
+    # By default channels to one target share their connection, and with it the back-off after a
+    # failure. A pool for each client lets a program that waits for its daemon connect at once.
+    ("grpc.use_local_subchannel_pool", 1),
+)
+
+
+async def open_channel(target: str) -> grpc.aio.Channel:
+    """Return a connected channel. Raises Unreachable after CONNECT_TIMEOUT_S at the latest."""
+    channel = grpc.aio.insecure_channel(target, options=_OPTIONS)
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            await _connect(channel)
+    except TimeoutError:
+        await channel.close()
+        raise Unreachable(f"cannot reach a daemon at {target}") from None
+    except BaseException:
+        await channel.close()
+        raise
+    return channel
+
+
+async def _connect(channel: grpc.aio.Channel) -> None:
+    """Wait until the channel is connected; raise TimeoutError as soon as it is refused."""
+    state = channel.get_state(try_to_connect=True)
+    while state is not grpc.ChannelConnectivity.READY:
+        if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
+            raise TimeoutError
+        await channel.wait_for_state_change(state)
+        state = channel.get_state(try_to_connect=True)

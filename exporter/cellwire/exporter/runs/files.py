@@ -1,0 +1,25 @@
+"""Atomic writing of files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from cellwire.exporter.errors import FileError
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write `data` to `path`; a failure leaves the old file in place.
+
+    FileError if the folder is missing, not writable, or full.
+    """
+    # Beside the target: a rename is atomic only within one file system.
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        try:
+            partial.write_bytes(data)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise FileError(f"{path} cannot be written: {error.strerror}") from error

@@ -1,0 +1,42 @@
+"""Sessions to snapshots, and back."""
+
+from __future__ import annotations
+
+from cellwire.server.batch.stepper import Stepper
+from cellwire.server.errors import CellwireError
+from cellwire.server.session.session import Session
+from cellwire.server.state.arena import Arena
+from cellwire.server.state.snapshot import SessionSnapshot, to_token_bytes
+from cellwire.server.state.state_history import StateHistory
+from cellwire.server.state.text_history import TextHistory
+
+
+def to_snapshot(session: Session, stepper: Stepper) -> SessionSnapshot:
+    """Return a session at this moment, without its operations and the tokens held back."""
+    history = session.state_history
+    tokens = history.text.between(history.text.start, session.reported_length)
+    tokens_read, state = history.oldest_state(stepper.read_state)
+    return SessionSnapshot(
+        seed=session.seed,
+        rewind_window=history.window,
+        rewind_floor=history.rewind_floor,
+        text_start=history.text.start,
+        token_bytes=to_token_bytes(tokens),
+        tokens_read=tokens_read,
+        state=state,
+    )
+
+
+def from_snapshot(snapshot: SessionSnapshot, arena: Arena, stepper: Stepper) -> StateHistory:
+    """Return the text and the state of a snapshot. ResourceExhausted, InvalidArgument."""
+    text = TextHistory(snapshot.text_start, snapshot.tokens.tolist())
+    history = StateHistory.from_snapshot(
+        arena, snapshot.rewind_window, text, snapshot.rewind_floor, snapshot.tokens_read
+    )
+    try:
+        if snapshot.tokens_read:
+            stepper.write_state(history.head.slot, snapshot.state)
+    except CellwireError:
+        history.release()
+        raise
+    return history

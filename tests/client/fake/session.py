@@ -1,0 +1,245 @@
+"""A session of the fake daemon: operations in order, one at a time; cancel overtakes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import grpc.aio
+from tests.client.fake.models import basic
+from tests.client.fake.refused import Refused
+from tests.client.fake.text import FakeText
+
+from cellwire.v1 import operations_pb2
+from cellwire.v1.generation_pb2 import StreamSessionRequest, StreamSessionResponse
+from cellwire.v1.operations_pb2 import Attach, Attached, Completed, Finished
+
+if TYPE_CHECKING:
+    from tests.client.fake.daemon import FakeDaemon
+
+    _Context = grpc.aio.ServicerContext[StreamSessionRequest, StreamSessionResponse]
+
+
+class FakeStream:
+    """Answers on their way to a client, which may pause them."""
+
+    def __init__(self, context: _Context) -> None:
+        self._answers: asyncio.Queue[StreamSessionResponse | None] = asyncio.Queue(1)
+        self._broken: Refused | None = None
+        self._writer = asyncio.create_task(self._write(context))
+
+    async def ended(self) -> None:
+        """Wait until all is written; raises what breaks the stream before."""
+        await asyncio.wait([self._writer])
+        if self._broken is not None:
+            raise self._broken
+
+    async def send(self, answer: StreamSessionResponse | None) -> None:
+        await self._answers.put(answer)
+
+    def break_off(self, code: grpc.StatusCode, message: str) -> None:
+        self._broken = Refused(code, message)
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Stop writing to a client that is gone."""
+        self._writer.cancel()
+        while not self._answers.empty():
+            self._answers.get_nowait()
+
+    async def _write(self, context: _Context) -> None:
+        while (answer := await self._answers.get()) is not None:
+            await context.write(answer)
+
+
+class FakeSession:
+    def __init__(self, daemon: FakeDaemon, session_id: str, text: FakeText) -> None:
+        self.id = session_id
+        self.text = text
+        self.stream: FakeStream | None = None
+        self._daemon = daemon
+        daemon.generated_tokens[session_id] = 0
+        self._operations: asyncio.Queue[int] = asyncio.Queue()
+        self._requests: dict[int, StreamSessionRequest] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._reason = operations_pb2.FINISH_REASON_CANCELLED
+        self._unsent: list[StreamSessionResponse] = []
+        self._answering = asyncio.Lock()
+        self._worker = asyncio.create_task(self._work())
+
+    @property
+    def operation_ids(self) -> list[int]:
+        return list(self._requests)
+
+    async def attach(self, stream: FakeStream, operation_id: int, message: Attach) -> None:
+        missed = self.text.since(message.offset if message.HasField("offset") else None)
+        if self.stream is not None:
+            if not message.takeover:
+                raise Refused(
+                    grpc.StatusCode.FAILED_PRECONDITION,
+                    "another stream is attached to the session; takeover takes it",
+                )
+            self.stream.break_off(
+                grpc.StatusCode.ABORTED, "another stream has taken the session over"
+            )
+        async with self._answering:
+            self.stream = stream
+            begin = len(self.text.data) - len(missed)
+            attached = Attached(
+                session_id=self.id,
+                model=basic(self.text.model),
+                offset=len(self.text.data),
+                operation_ids=self.operation_ids,
+                missed=self.text.chunk(begin, missed) if missed else None,
+                seed=self.text.seed(),
+            )
+            await stream.send(StreamSessionResponse(operation_id=operation_id, attached=attached))
+            for answer in self._unsent:
+                await stream.send(answer)
+
+    async def receive(self, requests: AsyncIterator[StreamSessionRequest]) -> None:
+        async for request in requests:
+            self._daemon.requests.append(request)
+            await self.submit(request)
+
+    async def submit(self, request: StreamSessionRequest) -> None:
+        kind = request.WhichOneof("operation")
+        if kind == "cancel":
+            self._daemon.log.append(kind)
+            await self._cancel(request)
+            return
+        if kind in {"append", "generate", "accept", "rewind"}:
+            for operation_id, other in list(self._requests.items()):
+                if other.WhichOneof("operation") == "complete":
+                    await self._end(operation_id, operations_pb2.FINISH_REASON_SUPERSEDED)
+        self._requests[request.operation_id] = request
+        self._operations.put_nowait(request.operation_id)
+
+    def leave(self, stream: FakeStream) -> None:
+        """The client has gone; the session does as on_disconnect says."""
+        if self.stream is stream:
+            self.stream = None
+            if self.text.opened.on_disconnect in {
+                operations_pb2.ON_DISCONNECT_UNSPECIFIED,
+                operations_pb2.ON_DISCONNECT_DELETE,
+            }:
+                self.end()
+
+    def end(self, reason: str = "the session was deleted") -> None:
+        self._daemon.sessions.pop(self.id, None)
+        self._worker.cancel()
+        if self._task is not None:
+            self._task.cancel()
+        if self.stream is not None:
+            self.stream.break_off(grpc.StatusCode.ABORTED, reason)
+
+    async def _cancel(self, request: StreamSessionRequest) -> None:
+        answer = StreamSessionResponse(operation_id=request.operation_id)
+        if request.cancel.operation_id in self._requests:
+            reason = operations_pb2.FINISH_REASON_CANCELLED
+            await self._end(request.cancel.operation_id, reason)
+            answer.cancelled.SetInParent()
+        else:
+            answer.rejected.status.code = grpc.StatusCode.NOT_FOUND.value[0]
+        await self._answer(answer)
+
+    async def _end(self, operation_id: int, reason: operations_pb2.FinishReason.ValueType) -> None:
+        """End an operation that is running or waiting."""
+        if operation_id == next(iter(self._requests)) and self._task is not None:
+            self._reason = reason
+            self._task.cancel()
+        else:
+            del self._requests[operation_id]
+            finished = self.text.end(Finished(reason=reason))
+            await self._answer(StreamSessionResponse(operation_id=operation_id, finished=finished))
+
+    async def _work(self) -> None:
+        while True:
+            request = self._requests.get(await self._operations.get())
+            if request is None:
+                continue  # it was cancelled while it waited
+            kind = str(request.WhichOneof("operation"))
+            self._daemon.log.append(kind)
+            self._task = asyncio.create_task(self._carry_out(request))
+            await asyncio.wait([self._task])
+            task, self._task = self._task, None
+            del self._requests[request.operation_id]
+            await self._answer(self._last(request, task))
+            if kind == "close":
+                break
+        if not request.close.keep:
+            del self._daemon.sessions[self.id]
+        if self.stream is not None:
+            await self.stream.send(None)
+            self.stream = None
+        if request.close.keep:
+            self._worker = asyncio.create_task(self._work())
+
+    def _last(
+        self, request: StreamSessionRequest, task: asyncio.Task[None]
+    ) -> StreamSessionResponse:
+        """Return the last answer of an operation that was cancelled, failed or got through."""
+        answer = StreamSessionResponse(operation_id=request.operation_id)
+        if task.cancelled():
+            answer.finished.CopyFrom(self.text.end(Finished(reason=self._reason)))
+        elif isinstance(error := task.exception(), Refused):
+            answer.rejected.status.CopyFrom(error.status)
+        else:
+            answer.CopyFrom(self._result)
+        return answer
+
+    async def _carry_out(self, request: StreamSessionRequest) -> None:
+        kind = str(request.WhichOneof("operation"))
+        if self._daemon.refusal is not None and kind not in {"open", "close"}:
+            raise self._daemon.refusal
+        self._result = StreamSessionResponse(operation_id=request.operation_id)
+        if kind == "generate":
+            await self._generate(request)
+        elif kind == "complete":
+            await self._complete(request)
+        elif kind == "close":
+            self._result.closed.SetInParent()
+        elif kind == "fork":
+            seed = request.fork.seed if request.fork.HasField("seed") else None
+            copy = self._daemon.fork(self, seed)
+            self._result.forked.CopyFrom(copy.text.forking(copy.id, copy.text.seed()))
+        else:
+            simple: dict[str, tuple[str, Callable[[], Any]]] = {
+                "append": ("appended", lambda: self.text.append(request.append)),
+                "accept": ("appended", lambda: self.text.accept(request.accept)),
+                "rewind": ("rewound", lambda: self.text.rewind(request.rewind)),
+                "score": ("scored", lambda: self.text.score(request.score)),
+                "classify": ("classified", self.text.classify),
+                "open": ("opened", lambda: self.text.opening(self.id)),
+            }
+            answer, do = simple[kind]
+            getattr(self._result, answer).CopyFrom(do())
+
+    async def _generate(self, request: StreamSessionRequest) -> None:
+        async for chunk in self._daemon.write(self.text, request.generate):
+            self._daemon.generated_tokens[self.id] += len(chunk.text)
+            answer = StreamSessionResponse(operation_id=request.operation_id, chunk=chunk)
+            await asyncio.shield(self._answer(answer))  # what is in the text must be sent
+        self._result.finished.CopyFrom(self.text.end())
+
+    async def _complete(self, request: StreamSessionRequest) -> None:
+        found = Completed()
+        message = request.complete
+        for number, found in enumerate(self.text.search(message, self._daemon.continuations)):
+            if number == self._daemon.pause_search_at:
+                self._daemon.paused.set()
+                await self._daemon.go_on.wait()
+            if message.partial_results:
+                await self._answer(
+                    StreamSessionResponse(operation_id=request.operation_id, completing=found)
+                )
+        self._result.completed.CopyFrom(found)
+
+    async def _answer(self, answer: StreamSessionResponse) -> None:
+        async with self._answering:
+            if self.stream is not None:
+                await self.stream.send(answer)
+            elif answer.WhichOneof("answer") not in {"chunk", "completing"}:
+                self._unsent.append(answer)

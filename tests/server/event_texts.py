@@ -1,0 +1,50 @@
+"""The texts of sessions, rebuilt from an engine's events alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cellwire.server.session.events import (
+    Appended,
+    Event,
+    Finished,
+    Forked,
+    Opened,
+    Rejected,
+    Restored,
+    Rewound,
+    Written,
+)
+
+
+class EventTexts:
+    """Every session's text, as tokens, as far as events have told it."""
+
+    def __init__(self) -> None:
+        self.texts: dict[str, list[int]] = {}
+
+    def add(self, event: Event) -> None:
+        """Follow one event, in the order of the engine."""
+        match event:
+            case Opened():
+                self.texts[event.session_id] = []
+            case Restored():
+                start = [0] * event.snapshot.text_start  # forgotten before the snapshot
+                self.texts[event.session_id] = start + event.snapshot.tokens.tolist()
+            case Forked():
+                text = [*self.texts[event.session_id], *event.appended]
+                assert len(text) == event.offset
+                self.texts[event.new_session_id] = text
+            case Written():
+                assert event.offset == len(self.texts[event.session_id])
+                self._extend(event.session_id, event.tokens)
+            case Appended():
+                self._extend(event.session_id, event.tokens)
+                assert event.offset == len(self.texts[event.session_id])
+            case Finished() | Rejected():
+                self._extend(event.session_id, event.appended)
+            case Rewound():
+                del self.texts[event.session_id][event.offset :]
+
+    def _extend(self, session_id: str, tokens: Sequence[int]) -> None:
+        self.texts.get(session_id, []).extend(tokens)  # a rejection may name no session
