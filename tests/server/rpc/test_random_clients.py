@@ -43,7 +43,7 @@ async def run(model: Path, scripts: list[list[Step]]) -> None:
             await asyncio.gather(*(Client(channel).run(script) for script in scripts))
         (served,) = daemon.registry
         assert await answer_of(served, Engine.check_integrity) is None
-        assert await answer_of(served, lambda engine: engine._arena.reserved) == 0
+        assert await answer_of(served, lambda engine: engine.stats().reserved_slots) == 0
 
 
 @settings(

@@ -65,7 +65,7 @@ async def test_a_storm_of_cancels_leaves_nothing(open_stream: OpenStream, daemon
     for stream in streams:
         await stream.ask(close={})
         await stream.end()
-    assert await answer_of(model, lambda engine: engine._arena.reserved) == 0
+    assert await answer_of(model, lambda engine: engine.stats().reserved_slots) == 0
     assert not daemon.generation.streams
 
 
