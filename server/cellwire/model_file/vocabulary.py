@@ -190,7 +190,7 @@ class Words(Vocabulary):
 
     def _encode(self, text: str, unknown: Unknown) -> Tokens:
         if self._skips_white_space and unknown is not Unknown.REJECT:
-            return self._settle(map(self._tokens.get, pieces(text)), unknown)  # twice as fast
+            return self._settle(map(self._tokens.get, pieces(text)), unknown)  # no offsets: faster
         tokens: list[int | None] = []
         for start, piece in pieces_with_offsets(text):
             token = self._tokens.get(piece)

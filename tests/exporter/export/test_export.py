@@ -28,7 +28,7 @@ from cellwire.exporter.export.parity import Parity
 from cellwire.exporter.network.kinds import KINDS, Kind
 from cellwire.exporter.runs.run_config import RunConfig
 from cellwire.exporter.runs.run_folder import RunFolder
-from cellwire.model_file.manifest import TrainingFacts
+from cellwire.model_file.manifest import TrainingFacts, parse_manifest
 
 
 @pytest.fixture
@@ -49,6 +49,7 @@ def manifest_of(path: Path) -> Any:  # noqa: ANN401  # what JSON holds
 def test_the_manifest_describes_the_model_and_its_training(run: RunFolder, tmp_path: Path) -> None:
     written = export_run(run, tmp_path / "text.onnx")
     manifest = manifest_of(written.path)
+    assert parse_manifest(json.dumps(manifest)).to_json() == written.manifest.to_json()
     assert 0 < manifest["training"].pop("parity_error") <= 1e-5
     assert manifest["version"] == 1
     assert manifest["vocabulary"]["symbols"] == list(CHARACTERS)
