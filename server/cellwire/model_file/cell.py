@@ -156,7 +156,7 @@ def _check_heads(outputs: Values, manifest: Manifest) -> None:
         reason = "one column for each label in the manifest"
         RequiredTensor("output", SCORES, _FLOAT32, (labels,), reason).check(outputs)
     if LOGITS in outputs or not labels:
-        reason = "one column for each symbol in the manifest"
+        reason = "one column for each symbol of the vocabulary"
         RequiredTensor("output", LOGITS, _FLOAT32, (manifest.vocabulary.size,), reason).check(
             outputs
         )
