@@ -13,7 +13,8 @@ import grpc.aio
 from tests.client.fake.models import MODELS
 from tests.client.fake.refused import Refused
 from tests.client.fake.services import Models, Sessions, answer
-from tests.client.fake.session import FakeSession, FakeStream
+from tests.client.fake.session import FakeSession
+from tests.client.fake.stream import FakeStream
 from tests.client.fake.text import FakeText
 
 from cellwire.v1 import models_pb2
