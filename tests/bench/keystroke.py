@@ -23,7 +23,7 @@ from tests.bench.load import command
 from tests.bench.pace import figure, quantile
 from tests.bench.setting import Setting
 from tests.bench.stepping import StepTask
-from tests.bench.typist import BEAM_WIDTH, CHARS, keystrokes_s
+from tests.bench.typist import BEAM_WIDTH, TOKENS, keystrokes_s
 
 SIZE = "M"
 BACKGROUND = 32
@@ -65,7 +65,7 @@ def _raw_s(setting: Setting, stepping: StepTask, others: int) -> float:
         statistics.median(stepping.step_s(others + rows, slice_s) for _ in range(3))
         for rows in (1, BEAM_WIDTH)
     )
-    return append + CHARS * beam
+    return append + TOKENS * beam
 
 
 def _note(

@@ -66,6 +66,7 @@ def test_raw_measures_a_tiny_model(tmp_path: Path) -> None:
     assert said == ["raw: tiny, batch 1", "raw: tiny, batch 4"]
 
 
+@pytest.mark.slow
 def test_mixed_measures_a_tiny_model_in_an_engine_and_over_the_wire(tmp_path: Path) -> None:
     setting = Setting(Models(tmp_path), 1, _AT_ONCE, lambda _: None)
     figures = mixed.run(setting, sizes=("tiny",), sessions=2)
@@ -75,6 +76,7 @@ def test_mixed_measures_a_tiny_model_in_an_engine_and_over_the_wire(tmp_path: Pa
     assert all(value > 0 for value in figures.values())
 
 
+@pytest.mark.slow
 def test_gpu_measures_a_tiny_model_where_there_is_none(tmp_path: Path) -> None:
     setting = Setting(Models(tmp_path), 1, _AT_ONCE, lambda _: None)
     figures = gpu.run(setting, ("tiny",), (1, 4), (1,), device=Device())

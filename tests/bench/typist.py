@@ -22,12 +22,12 @@ from cellwire.v1 import operations_pb2
 from cellwire.v1.generation_pb2 import StreamSessionRequest
 
 BEAM_WIDTH = 5
-CHARS = 12
+TOKENS = 12
 _UNTIMED = 10
 
 _OPEN = StreamSessionRequest(open=operations_pb2.Open(seed=1))
 _COMPLETE = StreamSessionRequest(
-    complete=operations_pb2.Complete(beam_width=BEAM_WIDTH, completion_count=1, max_tokens=CHARS)
+    complete=operations_pb2.Complete(beam_width=BEAM_WIDTH, completion_count=1, max_tokens=TOKENS)
 )
 
 

@@ -1,4 +1,4 @@
-"""`cellwire serve` as a user runs it: a process of its own, spoken to over a socket."""
+"""`cellwire serve` as a user runs it: a process that clients reach over a socket."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import importlib.util
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ if importlib.util.find_spec("torch") is None:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A daemon that is ready."""
+    """A daemon that is ready, and the two lines it printed before."""
 
     process: subprocess.Popen[str]
     placed_line: str
@@ -32,16 +32,25 @@ class Served:
     address: str
 
     def stop(self, signal: int) -> tuple[int, str]:
-        """Send a signal; return the exit status, and what it said after it was ready."""
+        """Send a signal; return the exit status and the rest of stderr."""
         self.process.send_signal(signal)
-        _, said = self.process.communicate(timeout=GUARD_S)
-        return self.process.returncode, said
+        return self.end()
+
+    def end(self) -> tuple[int, str]:
+        """Wait until the daemon ends; return the exit status and the rest of stderr."""
+        _, stderr = self.process.communicate(timeout=GUARD_S)
+        return self.process.returncode, stderr
+
+
+SERVE = (str(CELLWIRE), "serve")
 
 
 @contextmanager
-def served(*arguments: str) -> Iterator[Served]:
-    command = [str(CELLWIRE), "serve", "--listen", "127.0.0.1:0", *arguments]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+def served(*arguments: str, command: Sequence[str] = SERVE) -> Iterator[Served]:
+    """Start a daemon on a free port, or where `--listen` says; killed at the end."""
+    process = subprocess.Popen(
+        [*command, "--listen", "127.0.0.1:0", *arguments], stderr=subprocess.PIPE, text=True
+    )
     assert process.stderr is not None
     try:
         placed, line = process.stderr.readline(), process.stderr.readline()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
@@ -250,4 +251,4 @@ class EngineMachine(PlainMachine):
 EngineMachine.TestCase.settings = settings(
     stateful_step_count=50, max_examples=4 * settings().max_examples
 )
-TestEngine = EngineMachine.TestCase
+TestEngine = pytest.mark.slow(EngineMachine.TestCase)

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.server.program_runs import (
     HIDDEN,
@@ -39,6 +39,12 @@ from cellwire.server.runtime.runtime import Runtime
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_cell(tmp_path_factory.mktemp("models") / "tiny.onnx", lstm_cell(HIDDEN))
+
+
+@pytest.fixture(scope="module")
+def runtimes(path: Path) -> tuple[Runtime, Runtime]:
+    """Two that are compiled once: each example overwrites the slots it reads."""
+    return Runtime(read_cell(path), SLOTS, ROWS), Runtime(read_cell(path), SLOTS, ROWS)
 
 
 def test_forced_rows_take_the_token_they_are_given(path: Path) -> None:
@@ -85,13 +91,13 @@ def test_a_state_that_ignores_itself_is_read_before_it_is_written(tmp_path: Path
     assert (result.chosen == np.arange(32) % 30).all()
 
 
-@settings(
-    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 2**32), cuts=st.lists(st.integers(1, 31), unique=True, max_size=5))
-def test_batched_is_alone_bit_for_bit(path: Path, seed: int, cuts: list[int]) -> None:
+def test_batched_is_alone_bit_for_bit(
+    runtimes: tuple[Runtime, Runtime], seed: int, cuts: list[int]
+) -> None:
     """However 32 rows are cut into batches, each gives the same token, probability and state."""
-    together, apart = Runtime(read_cell(path), SLOTS, ROWS), Runtime(read_cell(path), SLOTS, ROWS)
+    together, apart = runtimes
     random = np.random.default_rng(seed)
     read_slot = np.full(32, ZERO)
     token = random.integers(0, len(SYMBOLS), 32)
@@ -114,19 +120,16 @@ def test_batched_is_alone_bit_for_bit(path: Path, seed: int, cuts: list[int]) ->
         assert (together.state(name) == apart.state(name)).all()
 
 
-@settings(
-    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 2**32), ranked=st.booleans(), shaped=st.booleans())
 def test_a_stride_is_its_steps_bit_for_bit(
-    path: Path,
+    runtimes: tuple[Runtime, Runtime],
     seed: int,
     ranked: bool,  # noqa: FBT001
     shaped: bool,  # noqa: FBT001
 ) -> None:
     """Rows of different lengths in one stride give what they give step by step, each alone."""
-    cell = read_cell(path)
-    whole, alone = Runtime(cell, SLOTS, ROWS), Runtime(cell, SLOTS, ROWS)
+    whole, alone = runtimes
     random = np.random.default_rng(seed)
     rows = 9
     forced = random.integers(-6, len(SYMBOLS), (MAX_STEPS, rows)).clip(min=SAMPLED)

@@ -1,0 +1,37 @@
+"""`cellwire serve` with a fault: after so many runs, the runtime raises what nothing expects.
+
+python -m tests.end_to_end.failing_daemon RUNS [OPTIONS OF SERVE]
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from cellwire.server.batch.step import StepBatch, StepResult
+from cellwire.server.cli import serve
+from cellwire.server.runtime.runtime import Runtime
+
+
+class Fault(BaseException):
+    """No error of the daemon's, nor of the runtime's."""
+
+
+def fail_after(runs: int) -> None:
+    """Let every runtime of this process fail after so many runs."""
+    step, left = Runtime.step, runs
+
+    def failing(runtime: Runtime, batch: StepBatch) -> StepResult:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise Fault("a fault in the test")
+        return step(runtime, batch)
+
+    Runtime.step = failing  # type: ignore[method-assign]
+
+
+if __name__ == "__main__":
+    fail_after(int(sys.argv.pop(1)))
+    typer.run(serve)
