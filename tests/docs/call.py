@@ -58,7 +58,7 @@ class Call:
             if _kind(self._ahead) != _kind(answer):
                 break
             answer, self._ahead = _join(answer, self._ahead), None
-        return MessageToDict(answer)
+        return _ordered(MessageToDict(answer))
 
     async def _read(self) -> Any:  # noqa: ANN401  # a message of whatever type, or the end
         answer, self._ahead = self._ahead, None
@@ -81,3 +81,15 @@ def _join(first: Any, then: Any) -> Any:  # noqa: ANN401
         first.chunk.MergeFrom(then.chunk)
         first.chunk.offset, first.chunk.text = offset, text
     return first
+
+
+def _ordered(value: Any) -> Any:  # noqa: ANN401  # JSON
+    """Return JSON with its maps in order: a message has them in any order."""
+    if isinstance(value, list):
+        return [_ordered(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    ordered = {key: _ordered(one) for key, one in value.items()}
+    if "metadata" in ordered:
+        ordered["metadata"] = dict(sorted(ordered["metadata"].items()))
+    return ordered

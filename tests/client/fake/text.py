@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import grpc
-from google.rpc.error_details_pb2 import BadRequest
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from tests.client.fake.models import (
     LABELS,
     SCORES,
@@ -275,5 +275,11 @@ def _unknown_symbol(symbol: str, offset: int) -> Refused:
         "of the text"
     )
     violation = BadRequest.FieldViolation(field="text", description=reason, reason="UNKNOWN_SYMBOL")
-    details = BadRequest(field_violations=[violation])
-    return Refused(grpc.StatusCode.INVALID_ARGUMENT, reason, details)
+    info = ErrorInfo(
+        reason="UNKNOWN_SYMBOL",
+        domain="cellwire",
+        metadata={"field": "text", "symbol": symbol, "offset": str(offset)},
+    )
+    return Refused(
+        grpc.StatusCode.INVALID_ARGUMENT, reason, BadRequest(field_violations=[violation]), info
+    )
