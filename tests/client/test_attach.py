@@ -21,7 +21,7 @@ class Broken(Exception):  # an error in the caller's block
 
 
 async def left_behind(daemon: Client, fake: FakeDaemon, pause_at: int) -> tuple[str, int]:
-    """Leave a session whose generation goes on; return its id and how far it was read."""
+    """Leave a session that continues to generate; return its id and how far it was read."""
     fake.pause_at = pause_at
     with suppress(Broken):
         async with daemon.session(on_disconnect="continue") as session:

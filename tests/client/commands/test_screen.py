@@ -51,7 +51,7 @@ class Terminal:
     capture: pytest.CaptureFixture[str]
 
     async def chat(self, daemon: Client, keys: str, *, model: str | None = None) -> str:
-        """Return what is left to read when somebody has chatted with these keys, and maybe more."""
+        """Chat with these keys, and more if they follow; return what stdout has afterwards."""
         self.keys.send_text(keys)
         with create_app_session(input=self.keys, output=self.drawing):
             async with daemon.session(model=model) as session:

@@ -87,6 +87,11 @@ class FakeDaemon:
         for session in list(self.sessions.values()):
             session.end()
 
+    def sent(self, kind: str) -> Any:  # noqa: ANN401  # messages have no common type
+        """Return the last operation of a kind that was sent on a stream."""
+        requests = [one for one in self.requests if one.WhichOneof("operation") == kind]
+        return getattr(requests[-1], kind)
+
     def add(self, text: FakeText) -> FakeSession:
         session = FakeSession(self, secrets.token_hex(16), text)
         self.sessions[session.id] = session

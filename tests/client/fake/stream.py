@@ -24,7 +24,7 @@ class FakeStream:
         self._writer = asyncio.create_task(self._write(context))
 
     async def ended(self) -> None:
-        """Wait until all is written; raises what breaks the stream before."""
+        """Wait until all is written; raises the refusal that breaks the stream."""
         await asyncio.wait([self._writer])
         if self._broken is not None:
             raise self._broken

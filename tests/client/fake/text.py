@@ -86,7 +86,7 @@ class FakeText:
         return Appended(offset=len(self.data), log_probability=total)
 
     def plan(self, message: Generate) -> str:
-        """Return what a generation writes if nothing ends it before."""
+        """Return the text of a generation that nothing ends early."""
         self._must_generate()
         self._must_have_text()
         text = letters(chr(self.data[-1]), message.max_tokens)
