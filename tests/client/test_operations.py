@@ -71,6 +71,13 @@ async def test_bytes_are_appended_as_they_are(daemon: Client) -> None:
         assert (await session.append("é".encode()[1:])).offset == 2
 
 
+async def test_bytes_are_scored_as_they_are(daemon: Client, fake: FakeDaemon) -> None:
+    async with daemon.session() as session:
+        await session.append("a")
+        assert (await session.score(b"bc")).scored_tokens == 2
+    assert fake.sent("score").data == b"bc"
+
+
 async def test_rewind_goes_back_as_far_as_the_window(daemon: Client) -> None:
     async with daemon.session(rewind_window=3) as session:
         await session.append("abcdef")

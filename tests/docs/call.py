@@ -58,7 +58,8 @@ class Call:
             if _kind(self._ahead) != _kind(answer):
                 break
             answer, self._ahead = _join(answer, self._ahead), None
-        return _ordered(MessageToDict(answer))
+        shown: dict[str, Any] = _ordered(MessageToDict(answer))
+        return shown
 
     async def _read(self) -> Any:  # noqa: ANN401  # a message of whatever type, or the end
         answer, self._ahead = self._ahead, None
