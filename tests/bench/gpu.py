@@ -1,17 +1,17 @@
-"""gpu: multi-step runs on a CUDA card, beside what bounds them and beside torch's own loop.
+"""gpu: multi-step runs on a CUDA card, beside the bound of its bandwidth and a loop in torch.
 
 Run by name only: `python -m tests.bench all` leaves it out, since most machines have no card. A run
 has sixteen steps, and a step's time is a sixteenth of the run's, copies to and from the card
 included.
 
-gpu.step_us.<model>.<batch>            one step of so many rows, replayed as a CUDA graph
+gpu.step_us.<model>.<batch>            one step of a batch, replayed as a CUDA graph
 gpu.step_us_plain.<model>.<batch>      the same program, launched kernel by kernel
-gpu.step_us_torch.<model>.<batch>      torch: the same cell, one step after the other, and a draw
-gpu.host_us.<model>.<batch>            what of step_us is not the replay: copies, and Python
-gpu.weights_us.<model>                 reading all weights once, at the bandwidth of a copy
-gpu.tokens_per_s.<model>.<batch>        rows / step_us
-gpu.same_bits.<model>.<batch>          the share of rows with the bits they have alone
-gpu.served_tokens_per_s.<model>.<n>     so many sessions over gRPC, of a daemon of its own
+gpu.step_us_torch.<model>.<batch>      torch: a step of the same cell, and a draw
+gpu.host_us.<model>.<batch>            step_us without the replay: copies, and Python
+gpu.weights_us.<model>                 reading all weights once, at a copy's bandwidth
+gpu.tokens_per_s.<model>.<batch>       rows / step_us
+gpu.same_bits.<model>.<batch>          the share of rows with the same bits as alone
+gpu.served_tokens_per_s.<model>.<n>    <n> sessions over gRPC
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ import numpy as np
 import torch
 from tests.bench.child import daemon, serving
 from tests.bench.figures import names
+from tests.bench.fixed_shape_stepping import FixedShapeStepping
 from tests.bench.load import measured
 from tests.bench.models import network
 from tests.bench.pace import figure, in_turns, runs_per_s
-from tests.bench.padded_stepping import PaddedStepping
 from tests.bench.setting import Setting
 
 from cellwire.server.runtime.cuda import find_card
 from cellwire.server.runtime.device import Device, Execution
-from cellwire.server.runtime.fixed_shape_step_runner import LENGTHS
+from cellwire.server.runtime.fixed_shape_step_runner import SUPPORTED_STEPS
 
 SIZES = ("L", "XL")
 BATCHES = (1, 8, 64, 256, 512)
 SESSIONS = (1, 64, 512)
-STEPS = max(LENGTHS)
+STEPS = max(SUPPORTED_STEPS)
 
 FIGURES = (
     *names("gpu", ("step_us", "step_us_plain", "step_us_torch", "host_us"), SIZES, BATCHES),
@@ -75,8 +75,8 @@ def _figures(setting: Setting, device: Device, size: str, batch: int) -> dict[st
     model, effort = setting.models.path(size), setting.effort
     captured = not device.is_host
     graph, plain = (
-        PaddedStepping(model, Execution(device, padded=True, captured=each), batch)
-        for each in (captured, False)
+        FixedShapeStepping(model, Execution(device, fixed_shape=True, captured=as_graph), batch)
+        for as_graph in (captured, False)
     )
 
     def pace(run: Callable[[], None], steps: int = STEPS) -> Callable[[], float]:
@@ -85,8 +85,8 @@ def _figures(setting: Setting, device: Device, size: str, batch: int) -> dict[st
     at = f"{size}.{batch}"
     rounds = in_turns(
         {
-            f"gpu.step_us.{at}": pace(graph.stride),
-            f"gpu.step_us_plain.{at}": pace(plain.stride),
+            f"gpu.step_us.{at}": pace(graph.run),
+            f"gpu.step_us_plain.{at}": pace(plain.run),
             f"gpu.step_us_torch.{at}": pace(_torch_step(size, batch, device), 1),
             "replay": pace(graph.replay),
         },
@@ -100,7 +100,7 @@ def _figures(setting: Setting, device: Device, size: str, batch: int) -> dict[st
     host = [step - replay for step, replay in zip(steps, replays, strict=True)]
     figures |= figure(f"gpu.host_us.{at}", host)
     figures |= figure(f"gpu.tokens_per_s.{at}", [batch * _US / step for step in steps])
-    alone = PaddedStepping(model, Execution(device, padded=True, captured=captured), 1)
+    alone = FixedShapeStepping(model, Execution(device, fixed_shape=True, captured=captured), 1)
     together = graph.log_probabilities()
     same = [
         np.array_equal(alone.log_probabilities(row)[:, 0], together[:, row]) for row in range(batch)
@@ -109,7 +109,7 @@ def _figures(setting: Setting, device: Device, size: str, batch: int) -> dict[st
 
 
 def _torch_step(size: str, batch: int, device: Device) -> Callable[[], None]:
-    """Return a step as one would write it in torch: the cell, softmax, a draw; all on the card."""
+    """Return a step in plain torch: the cell, softmax and a draw, all on the card."""
     place = torch.device(f"{device.kind}:{device.number}")
     model = network(size).to(place)
     torch.backends.cuda.matmul.allow_tf32 = False
@@ -127,7 +127,7 @@ def _torch_step(size: str, batch: int, device: Device) -> Callable[[], None]:
 
 
 def _bandwidth(device: Device) -> float:
-    """Return how many bytes a second the device reads while it copies: as many are written."""
+    """Return the device's bandwidth for reading, in bytes a second, by a copy."""
     place = torch.device(f"{device.kind}:{device.number}")
     source = torch.zeros(_COPIED_BYTES // 4, device=place)
     target = torch.empty_like(source)
@@ -137,7 +137,7 @@ def _bandwidth(device: Device) -> float:
         if not device.is_host:
             torch.cuda.synchronize(place)
 
-    # Read and write share the bandwidth: what is only read goes twice as fast.
+    # A copy reads and writes: reading alone is twice as fast.
     return 2 * _COPIED_BYTES * runs_per_s(copy, 0.2)
 
 

@@ -63,7 +63,7 @@ class MixedEngine:
         for _ in range(_WARM_UP_RUNS):
             steps, start_s = self._engine.steps, perf_counter()
             self._engine.step(budget.steps)
-            budget.note(self._engine.steps - steps, perf_counter() - start_s)
+            budget.record(self._engine.steps - steps, perf_counter() - start_s)
         return budget.steps
 
     def alone(self, seconds: float) -> float:

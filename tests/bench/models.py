@@ -11,14 +11,14 @@ from tests.bench.texts import VOCABULARY, symbols_of
 
 from cellwire.exporter.export.fold import fold
 from cellwire.exporter.export.graph import Weights, cell_graph
-from cellwire.exporter.export.manifest import (
+from cellwire.exporter.network.network import Network, NetworkShape
+from cellwire.model_file.manifest import (
     METADATA_KEY,
     CellFacts,
     Manifest,
     TrainingFacts,
     VocabularyFacts,
 )
-from cellwire.exporter.network.network import Network, NetworkShape
 
 _EMBEDDING = 64  # folds into the table, so that it makes no difference
 _SEED = 20_260_104
@@ -71,23 +71,18 @@ class Models:
         if not path.exists():
             cell = cell_graph(fold(network(size, vocabulary)), weights)
             manifest = _manifest(SIZES[size], symbols_of(vocabulary))
-            onnx.helper.set_model_props(cell, {METADATA_KEY: manifest.json()})
+            onnx.helper.set_model_props(cell, {METADATA_KEY: manifest.to_json()})
             onnx.save(cell, path)
         return path
 
 
 def _manifest(size: Size, symbols: str) -> Manifest:
     return Manifest(
+        version=1,
         vocabulary=VocabularyFacts("characters", tuple(symbols)),
         cell=CellFacts("lstm", size.layers, size.hidden),
         training=TrainingFacts(
             corpus="none: random weights",
-            corpus_sha256="",
-            steps=0,
-            validation_bits_per_character=0.0,
-            parity_error=0.0,
-            rounding_error=0.0,
-            rounding_bits=0.0,
             recipe={"seed": _SEED},
         ),
     )

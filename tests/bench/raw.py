@@ -1,13 +1,11 @@
 """raw: the daemon's program in a bare loop, against the practical limits.
 
-For each model and batch, in turns, all in one process with the daemon's number of threads:
+For each model and batch, in turns, in one process with the daemon's number of threads:
 
-- the program around the cell (gather, cell, sampling at temperature 1, scatter), bound once, run
-  again and again in strides of as many steps as it can make in one run, each row going on from the
-  token that was drawn for it last;
+- the program around the cell (gather, cell, sampling at temperature 1, scatter), bound once, in
+  runs of the most steps, each row continuing from the token that was drawn for it last;
 - the same with one step a run;
-- the bare cell, its states passed by hand between two sets of buffers that are bound once; nothing
-  is sampled;
+- the bare cell without sampling, its states in two sets of buffers that are bound once;
 - its matrix products alone.
 
 raw.tokens_per_s.<model>.<batch>     of the program

@@ -1,8 +1,7 @@
 """A bare loop over the daemon's own program: no engine, no sessions, no network.
 
-A run of the program is a stride of up to MAX_STEPS steps.
-
-Everything here that knows how the daemon's runtime works inside is in this file.
+A run of the program has up to MAX_STEPS steps. This file and fixed_shape_stepping.py are the only
+ones that use the runtime's internals.
 """
 
 from __future__ import annotations
@@ -18,17 +17,17 @@ from cellwire.server.batch.row import Row, batch_of
 from cellwire.server.batch.sampling import Sampling
 from cellwire.server.batch.slots import RESERVED_SLOTS
 from cellwire.server.batch.step import MAX_STEPS
-from cellwire.server.programs.sampler import SamplerVariant
+from cellwire.server.programs.program import FIRST_TOKEN
+from cellwire.server.programs.step_program import CHOSEN
 from cellwire.server.runtime.device import Execution
 from cellwire.server.runtime.runtime import Runtime
 from cellwire.server.runtime.step_runner import StepRunner
 
-_NONE_RANKED = 0  # nobody asks for the likeliest
 _SEED = 7
 
 
 class StepTask:
-    """Runs a model's program on states of its own."""
+    """Runs a model's program on its own states."""
 
     def __init__(self, model: Path, threads: int, max_rows: int) -> None:
         cell = read_cell(model)
@@ -38,36 +37,37 @@ class StepTask:
         )
 
     def tokens_per_s(self, rows: int, seconds: float, steps: int = MAX_STEPS) -> float:
-        """Return how many characters the bare loop draws, measured for so long."""
+        """Return how many tokens a second the bare loop draws."""
         return runs_per_s(self._loop(rows, steps), seconds) * rows * steps
 
     def step_s(self, rows: int, seconds: float) -> float:
-        """Return the time of a step that is a stride of its own, as in a beam."""
+        """Return the time of a run of one step, as in a beam."""
         return 1 / runs_per_s(self._loop(rows, 1), seconds)
 
     def _loop(self, rows: int, steps: int) -> Callable[[], None]:
-        """Return what runs a stride of so many steps, all rows drawing at temperature 1.
+        """Return a run of some steps, all rows drawing at temperature 1.
 
-        The stride's inputs are filled in once, but for the tokens: each row goes on from the one
-        that was drawn for it last.
+        The inputs are filled in once, but for the tokens: each row continues from the token that
+        was drawn for it last.
         """
-        strider = self._runtime._strider
-        assert isinstance(strider, StepRunner)
+        runner = self._runtime._step_runner
+        assert isinstance(runner, StepRunner)
         batch = batch_of(self._rows(rows, steps, Sampling()), steps)
-        strider._fill(SamplerVariant.PLAIN, batch, _NONE_RANKED)
-        bound = strider._binding(SamplerVariant.PLAIN, steps, rows, _NONE_RANKED)
-        run, binding = bound._session.run_with_iobinding, bound._binding
-        token = strider._inputs["token"][:rows]
-        last = strider._chosen[(steps - 1) * rows : steps * rows]
+        step_binding = runner.binding(runner.size_of(batch))
+        step_binding.fill(batch)
+        binding = step_binding._binding
+        run, arrays = binding._session.run_with_iobinding, binding._binding
+        (token,) = (a for column, a in step_binding._by_row if column.name == FIRST_TOKEN)
+        last = step_binding._outputs[CHOSEN].host[-1, :, 0]
 
-        def stride() -> None:
-            run(binding)
+        def run_steps() -> None:
+            run(arrays)
             token[:] = last
 
-        return stride
+        return run_steps
 
     def sampling_loop(self, rows: int, sampling: Sampling) -> Callable[[], None]:
-        """Return what makes a step as the engine would, for rows that all ask for the same."""
+        """Return a run of one step as the engine makes it, of rows with the same sampling."""
         batch = batch_of(self._rows(rows, 1, sampling), 1)
 
         def step() -> None:

@@ -26,10 +26,10 @@ from torch.nn.functional import cross_entropy
 from cellwire.exporter.data.corpus import Corpus
 from cellwire.exporter.network.cell import State
 from cellwire.exporter.recipe.recipe_file import read_recipe
-from cellwire.exporter.training.checkpoint_span import Leg
+from cellwire.exporter.training.checkpoint_span import CheckpointSpan
 from cellwire.exporter.training.compute import CPU
-from cellwire.exporter.training.optimizer import cosine_share
-from cellwire.exporter.training.start import begin
+from cellwire.exporter.training.optimizer import cosine_factor
+from cellwire.exporter.training.start import start_training
 
 SIZES = ("S", "M", "L")
 LANES, WINDOW, EMBEDDING = 16, 64, 64
@@ -91,15 +91,15 @@ class Ours:
             f"run.steps={STEPS}",
         ]
         corpus = Corpus("random.txt", text, "")
-        self._training, _ = begin(corpus, read_recipe(None, settings), folder, None, CPU)
-        self._batches = self._training._steps()
-        self._leg = Leg(_SEED, 0)
+        self._training, _ = start_training(corpus, read_recipe(None, settings), folder, None, CPU)
+        self._batches = self._training._remaining_batches()
+        self._span = CheckpointSpan(_SEED, 0)
         self._state: State | None = None
 
     def step(self) -> None:
         batch = next(self._batches)
-        state = self._state if batch.goes_on else None
-        self._state = self._training._train_on(batch, state, self._leg)
+        state = self._state if batch.carries_state else None
+        self._state = self._training._train_on(batch, state, self._span)
 
 
 class PlainLoop:
@@ -118,7 +118,7 @@ class PlainLoop:
         self._parameters = list(modules.parameters())
         self._optimizer = torch.optim.AdamW(self._parameters, lr=4e-3, weight_decay=0.01)
         self._schedule = torch.optim.lr_scheduler.LambdaLR(
-            self._optimizer, lambda step: cosine_share(step, STEPS)
+            self._optimizer, lambda step: cosine_factor(step, STEPS)
         )
         self._state: tuple[torch.Tensor, torch.Tensor] | None = None
         self._place = 0

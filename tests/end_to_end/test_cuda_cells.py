@@ -14,7 +14,7 @@ from cellwire.exporter.export.graph import Weights, cell_graph
 from cellwire.exporter.network.kinds import KINDS, Kind
 from cellwire.exporter.network.network import Network, NetworkShape
 from cellwire.model_file.cell import read_cell
-from cellwire.server.programs.sampler import SamplerVariant
+from cellwire.server.programs.sampler_variant import SamplerVariant
 from cellwire.server.programs.step_program import ProgramShape, compose_step_program
 
 

@@ -27,6 +27,7 @@ from tests.server.plain_session import beam_search
 from tests.server.program_runs import batch_of
 
 from cellwire.client.sync import Client, connect
+from cellwire.exporter.data.vocabulary import decode, encode
 from cellwire.exporter.export import parity
 from cellwire.exporter.export.export_run import export_run
 from cellwire.exporter.export.fold import fold
@@ -83,7 +84,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
 
 def torch_answers(config: RunConfig, text: str) -> npt.NDArray[np.float64]:
     """Log-probabilities `[symbols of text, answers]` of the next symbol, or of the labels."""
-    tokens = torch.from_numpy(config.vocabulary.encode(text))
+    tokens = torch.from_numpy(encode(config.vocabulary, text))
     with torch.no_grad():
         answers, _ = network_of(config)(tokens[None])
     logs: npt.NDArray[np.float64] = answers[0].double().log_softmax(dim=1).numpy()
@@ -94,7 +95,7 @@ def torch_answers(config: RunConfig, text: str) -> npt.NDArray[np.float64]:
 def test_log_probabilities_are_those_of_torch(daemon: Client, name: str) -> None:
     scored = daemon.score(TEXT[1:], prompt=TEXT[0], model=name, log_probabilities=True)
     answers = torch_answers(TEXTS[name], TEXT[:-1])
-    tokens = TEXTS[name].vocabulary.encode(TEXT[1:])
+    tokens = encode(TEXTS[name].vocabulary, TEXT[1:])
     expected = answers[np.arange(len(tokens)), tokens]
     np.testing.assert_allclose(scored.log_probabilities, expected, rtol=0, atol=LIMIT)
     with daemon.session(model=name) as session:
@@ -125,7 +126,7 @@ def test_completions_are_those_of_a_plain_search_over_torch(
     config, prompt = TEXTS[f"{kind}-{layers}"], TEXT[:20]
 
     def likeliest(tokens: tuple[int, ...]) -> list[tuple[int, float]]:
-        text = prompt + config.vocabulary.decode(np.array(tokens, np.int64))
+        text = prompt + decode(config.vocabulary, tokens)
         logs = enumerate(torch_answers(config, text)[-1].tolist())
         return sorted(logs, key=lambda one: -one[1])
 
@@ -133,7 +134,7 @@ def test_completions_are_those_of_a_plain_search_over_torch(
         prompt, model=f"{kind}-{layers}", beam_width=3, completion_count=3, max_tokens=4
     ).completions
     expected = beam_search(Complete(1, 3, 3, 4), likeliest)
-    assert [one.text for one in found] == [config.vocabulary.decode(e.tokens) for e in expected]
+    assert [one.text for one in found] == [decode(config.vocabulary, e.tokens) for e in expected]
     for one, other in zip(found, expected, strict=True):
         assert one.log_probability == pytest.approx(other.log_probability, abs=4 * LIMIT)
 

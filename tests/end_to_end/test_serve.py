@@ -45,7 +45,9 @@ def test_parked_and_padded_sessions_write_what_they_would_anywhere(model: Path) 
     """With slots for three sessions at once, and all batches filled up to one size."""
     with (
         served("--model", str(model)) as roomy,
-        served("--model", str(model), "--slots", "24", "--max-batch", "4", "--one-size") as narrow,
+        served(
+            "--model", str(model), "--slots", "24", "--max-batch", "4", "--fixed-batch"
+        ) as narrow,
     ):
         assert asyncio.run(sentences(roomy, 12)) == asyncio.run(sentences(narrow, 12))
 

@@ -6,15 +6,16 @@ from pathlib import Path
 
 import torch
 
-from cellwire.exporter.data.vocabulary import UNKNOWN
+from cellwire.exporter.data.vocabulary import UNKNOWN_SYMBOL
 from cellwire.exporter.network.kinds import Kind
 from cellwire.exporter.network.network import Network
 from cellwire.exporter.recipe.recipe import Data, NetworkSettings, Recipe
+from cellwire.exporter.runs.checkpoint import Checkpoint
 from cellwire.exporter.runs.run_config import RunConfig
-from cellwire.exporter.runs.run_folder import Checkpoint, Run
+from cellwire.exporter.runs.run_folder import RunFolder
 
 CHARACTERS = tuple("abcdefghijklmnop ,.\n世é")
-WORDS = (UNKNOWN, "the", "film", "is", "not", "very", "good", "bad", ",", ".")
+WORDS = (UNKNOWN_SYMBOL, "the", "film", "is", "not", "very", "good", "bad", ",", ".")
 HIDDEN = 19  # no multiple of any vector width
 
 
@@ -46,14 +47,14 @@ def random_network(config: RunConfig, seed: int = 0) -> Network:
     return Network(config.shape).eval()
 
 
-def saved_run(path: Path, config: RunConfig, network: Network | None = None) -> Run:
+def saved_run(path: Path, config: RunConfig, network: Network | None = None) -> RunFolder:
     """A run whose checkpoints hold the network; one of random weights, if it is not given."""
-    run = Run.create(path, config)
+    run = RunFolder.create(path, config)
     save(run, network or random_network(config), step=100)
     return run
 
 
-def save(run: Run, network: Network, step: int, *, keep: bool = False) -> None:
+def save(run: RunFolder, network: Network, step: int, *, keep: bool = False) -> None:
     accuracy = 0.75 if run.config.labels else None
     weights = network.state_dict()
     run.save(Checkpoint(step, 1.0, 1.0, accuracy, True, weights, {}, {}), keep=keep)  # noqa: FBT003  # see Checkpoint

@@ -10,9 +10,9 @@ import torch
 from cellwire.exporter.data.corpus import Corpus
 from cellwire.exporter.recipe.recipe import Recipe
 from cellwire.exporter.recipe.recipe_file import read_recipe
-from cellwire.exporter.runs.run_folder import Run
+from cellwire.exporter.runs.run_folder import RunFolder
 from cellwire.exporter.training.compute import CPU
-from cellwire.exporter.training.start import begin, go_on
+from cellwire.exporter.training.start import resume_training, start_training
 from cellwire.exporter.training.training import Training
 
 TEXT = "the quick brown fox jumps over the lazy dog. " * 40
@@ -23,11 +23,11 @@ SMALL = (
     "batches.lanes=4",
     "batches.window=16",
     "optimizer.learning_rate=0.02",
-    "data.validation_share=0.1",
+    "data.validation_fraction=0.1",
     "run.epochs=3",
     "run.validate_every=20",
     "run.sample_every=0",
-    "run.sample_chars=9",
+    "run.sample_tokens=9",
 )
 LABELLED = ("data.kind=labelled", "data.symbols=words", "data.lower_case=true")
 
@@ -41,16 +41,16 @@ def corpus(text: str = TEXT) -> Corpus:
 
 
 def new_training(path: Path, *settings: str, text: str = TEXT) -> Training:
-    return begin(corpus(text), recipe(*settings), path, None, CPU)[0]
+    return start_training(corpus(text), recipe(*settings), path, None, CPU)[0]
 
 
 def resumed_training(path: Path, text: str = TEXT) -> Training:
-    return go_on(Run.open(path), corpus(text), CPU)[0]
+    return resume_training(RunFolder.open(path), corpus(text), CPU)[0]
 
 
-def trained_run(path: Path, *settings: str, text: str = TEXT) -> Run:
+def trained_run(path: Path, *settings: str, text: str = TEXT) -> RunFolder:
     new_training(path, *settings, text=text).run(lambda _: None)
-    return Run.open(path)
+    return RunFolder.open(path)
 
 
 def reviews(path: Path, rows: int = 60, source: str = "imdb") -> Path:
@@ -65,7 +65,7 @@ def reviews(path: Path, rows: int = 60, source: str = "imdb") -> Path:
     return path
 
 
-def assert_same_weights(a: Run, b: Run, name: str = "last.pt") -> None:
+def assert_same_weights(a: RunFolder, b: RunFolder, name: str = "last.pt") -> None:
     one, other = a.load(name), b.load(name)
     assert one.step == other.step
     assert one.model.keys() == other.model.keys()

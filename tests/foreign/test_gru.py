@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.foreign import gru
-from tests.foreign.running import Array, check_rows_by_themselves, run_cell, served
+from tests.foreign.cell_runs import Array, check_rows_independent, run_cell
+from tests.foreign.serving import served
 
 SYMBOLS = "abcdefghijklmnopqrstuvwxyz .\n"
 WIDTH, HIDDEN = 12, 19
@@ -74,7 +75,7 @@ def test_it_computes_what_torch_does(model: Path, layers: int, batch: int) -> No
 
 
 def test_every_row_stands_by_itself(model: Path) -> None:
-    check_rows_by_themselves(model, random_tokens(33))
+    check_rows_independent(model, random_tokens(33))
 
 
 async def test_the_daemon_serves_it(model: Path, layers: int) -> None:

@@ -14,7 +14,8 @@ import h5py  # type: ignore[import-untyped]  # it ships no types
 import numpy as np
 import pytest
 from tests.foreign import textgenrnn
-from tests.foreign.running import Array, check_rows_by_themselves, run_cell, served
+from tests.foreign.cell_runs import Array, check_rows_independent, run_cell
+from tests.foreign.serving import served
 
 TEXT = """\
 What do you think of the new trailer for the game that everyone has been waiting for since March?
@@ -127,7 +128,7 @@ def test_it_computes_what_keras_does(pretrained: Pretrained, model: Path) -> Non
 
 def test_every_row_stands_by_itself(pretrained: Pretrained, model: Path) -> None:
     texts = [(TEXT * 2)[start:][:60] for start in range(33)]
-    check_rows_by_themselves(model, tokens_of(texts, pretrained.ids()))
+    check_rows_independent(model, tokens_of(texts, pretrained.ids()))
 
 
 async def test_it_knows_english(model: Path) -> None:

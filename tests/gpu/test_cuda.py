@@ -29,7 +29,7 @@ from cellwire.server.host.registry import Registry
 from cellwire.server.runtime.compiled import Compiled
 from cellwire.server.runtime.cuda import Card
 from cellwire.server.runtime.device import CPU, Device, Execution
-from cellwire.server.runtime.fixed_shape_step_runner import LENGTHS
+from cellwire.server.runtime.fixed_shape_step_runner import SUPPORTED_STEPS
 from cellwire.server.runtime.runtime import Runtime
 from cellwire.server.session.events import Closed, Event, Rejected, Written
 from cellwire.server.session.operation_queue import Limits
@@ -70,7 +70,7 @@ def drawn(seed: int, rows: int, steps: int, **columns: object) -> StepBatch:
     )
 
 
-@pytest.mark.parametrize("steps", LENGTHS)
+@pytest.mark.parametrize("steps", SUPPORTED_STEPS)
 def test_it_computes_what_the_cpu_does(cell: Cell, cuda: Device, steps: int) -> None:
     """Tokens are forced: a draw on the edge of two may fall on either side."""
     here, there = (Runtime(cell, SLOTS, MOST, on(device)) for device in (CPU, cuda))
@@ -113,7 +113,7 @@ def test_a_graph_replayed_is_the_program_run(cell: Cell, cuda: Device) -> None:
         for captured in (False, True)
     )
     for seed in range(20):
-        batch = drawn(seed, 1 + seed % MOST, LENGTHS[seed % 3])
+        batch = drawn(seed, 1 + seed % MOST, SUPPORTED_STEPS[seed % 3])
         expected, found = plain.step(batch), replayed.step(batch)
         taken = np.arange(batch.steps)[:, None] < batch.count
         assert (found.chosen == expected.chosen)[taken].all()
@@ -130,7 +130,7 @@ def test_capture_leaves_all_states_as_they_are(cell: Cell, cuda: Device) -> None
     before = states(runtime)
     # Each of these is the first of its size; its rows read what they must, and write the trash.
     for rows in (1, 2, 5, 30):
-        for steps in LENGTHS:
+        for steps in SUPPORTED_STEPS:
             runtime.step(drawn(rows, rows, steps, write_slot=np.full(rows, TRASH)))
     after = states(runtime)
     assert (after[2:] == before[2:]).all()
@@ -183,7 +183,7 @@ def test_searches_find_what_the_cpu_finds(cell: Cell, cuda: Device) -> None:
             may_end=np.ones((2, 3), np.bool_),
             endings=endings,
         )
-        expected, found = here.search(batch), there.search(batch)
+        expected, found = here.step_beams(batch), there.step_beams(batch)
         assert (found.token == expected.token).all()
         assert (found.parent == expected.parent).all()
         alive = np.isfinite(expected.log_probability)

@@ -69,15 +69,15 @@ def test_a_training_learns_on_a_card_and_resumes(
 ) -> None:
     from tests.exporter.trainings import corpus, recipe
 
-    from cellwire.exporter.runs.run_folder import Run
-    from cellwire.exporter.training.start import begin, go_on
+    from cellwire.exporter.runs.run_folder import RunFolder
+    from cellwire.exporter.training.start import resume_training, start_training
 
-    compute = Compute.chosen("cuda", precision)
+    compute = Compute.select("cuda", precision)
     asked = recipe(f"network.cell={kind}", "run.steps=60", "run.validate_every=30")
-    training, _ = begin(corpus(), asked, tmp_path / "run", None, compute)
+    training, _ = start_training(corpus(), asked, tmp_path / "run", None, compute)
     losses: list[float] = []
     training.run(lambda progress: losses.append(progress.train.nats))
     assert losses[-1] < losses[0]
-    again, said = go_on(Run.open(tmp_path / "run"), corpus(), compute)
+    again, said = resume_training(RunFolder.open(tmp_path / "run"), corpus(), compute)
     assert again.step == 60
     assert "60" in said

@@ -90,7 +90,7 @@ class PlainStepper:
             tokens = (*tokens, token)
         return texts, tokens
 
-    def search(self, batch: BeamBatch) -> BeamBatchResult:
+    def step_beams(self, batch: BeamBatch) -> BeamBatchResult:
         """Keeps whole texts, and sorts all there are at every step."""
         beams, rows = batch.token.shape
         self.searches.append((beams, batch.steps))

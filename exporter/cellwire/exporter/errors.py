@@ -1,54 +1,54 @@
 """The exporter's errors.
 
 ExporterError
-    CorpusError     the text cannot be trained on (empty, not UTF-8, too short, one symbol)
-    RecipeError     a recipe is not TOML, or has a setting that is not allowed
-    VectorsError    a file of word vectors is broken, or lacks a word
-    RunError        the run folder is missing, half written, or already taken
-    DeviceError     the device or the precision asked for is not there
-    TrainingError   training cannot go on (the loss is no longer a number)
-    ParityError     the exported cell does not compute what the trained model does
-    WeightsError    the cell's weights cannot be rounded as asked
-    FileError       a file cannot be written (no such folder, not allowed, disk full)
+    CorpusError     a text that cannot be trained on (empty, not UTF-8, too short, one symbol)
+    RecipeError     a recipe that is not TOML, or has an invalid setting
+    VectorsError    a file of word vectors that is broken, or lacks a word
+    RunError        a run folder that is missing, half written, or already taken
+    DeviceError     a device or a precision that this machine does not have
+    TrainingError   a training that cannot continue (its loss is not finite)
+    ParityError     an exported cell that differs from the trained model
+    WeightsError    weights that cannot be rounded to the given format
+    FileError       a file that cannot be written (no such folder, not allowed, disk full)
 
-Each message says what was wrong and what to do next; the command line prints it and exits with 2.
+Each message says what is wrong and what to do next; the command line prints it and exits with 2.
 """
 
 
 class ExporterError(Exception):
-    """The base of every error that is the caller's to mend."""
+    """The base of all errors that the caller can correct."""
 
 
 class CorpusError(ExporterError):
-    """The text cannot be trained on."""
+    """A text cannot be trained on."""
 
 
 class RecipeError(ExporterError):
-    """A recipe cannot be followed."""
+    """A recipe is invalid."""
 
 
 class VectorsError(ExporterError):
-    """The word vectors cannot be used as asked."""
+    """A file of word vectors is invalid, or lacks a word."""
 
 
 class RunError(ExporterError):
-    """The run folder cannot be used as asked."""
+    """A run folder cannot be used."""
 
 
 class DeviceError(ExporterError):
-    """The machine cannot compute as asked."""
+    """The machine lacks a device or a precision."""
 
 
 class TrainingError(ExporterError):
-    """Training cannot go on."""
+    """A training cannot continue."""
 
 
 class ParityError(ExporterError):
-    """The exported cell does not compute what the trained model does."""
+    """The exported cell differs from the trained model."""
 
 
 class WeightsError(ExporterError):
-    """The cell's weights cannot be rounded as asked."""
+    """Weights cannot be rounded to the given format."""
 
 
 class FileError(ExporterError):

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
 METADATA_KEY = "cellwire.manifest"
 BYTES = 256
 
+VocabularyKind = Literal["characters", "bytes", "words"]
 UnicodeForm = Literal["", "NFC", "NFD", "NFKC", "NFKD"]
 
 
 class VocabularyFacts(msgspec.Struct, frozen=True):
     """What texts are made of, and what is done to them first."""
 
-    kind: Literal["characters", "bytes", "words"]
+    kind: VocabularyKind
     symbols: tuple[str, ...] = ()  # in the order of their ids; none for bytes
     unknown: str | None = None  # the symbol that stands for all that are not among them
     lower_case: bool = False
@@ -34,15 +35,25 @@ class CellFacts(msgspec.Struct, frozen=True):
     kind: str = ""
     layers: int = 0
     hidden: int = 0
+    weights: str = "float32"  # number format of tables and matrices
 
 
 class TrainingFacts(msgspec.Struct, frozen=True):
-    """Where the weights come from."""
+    """Where the weights come from, and how well they do on held-out text.
+
+    A measure is None if it does not apply to the model, or if nothing was held out.
+    """
 
     corpus: str = ""
+    corpus_sha256: str = ""
     steps: int = 0
-    validation_bits_per_character: float = 0.0
-    parity_error: float = 0.0
+    validation_bits_per_character: float | None = None  # of a generator of characters
+    parity_error: float = 0.0  # largest difference from torch, before the weights are rounded
+    rounding_error: float = 0.0  # largest difference from torch with rounded weights
+    rounding_bits: float = 0.0  # cost of rounding: per symbol; per text, if it is a classifier
+    recipe: dict[str, Any] = {}  # its tables
+    validation_perplexity: float | None = None  # of a generator
+    validation_accuracy: float | None = None  # of a classifier
 
 
 class Manifest(msgspec.Struct, frozen=True):
@@ -53,6 +64,14 @@ class Manifest(msgspec.Struct, frozen=True):
     cell: CellFacts = CellFacts()
     training: TrainingFacts | None = None
     labels: tuple[str, ...] = ()  # of a model that classifies: what its scores are for
+
+    def to_json(self) -> str:
+        """Return the manifest as JSON, without the measures that are None."""
+        tables = msgspec.to_builtins(self)
+        if self.training:
+            known = {k: v for k, v in tables["training"].items() if v is not None}
+            tables["training"] = known
+        return msgspec.json.encode(tables).decode()
 
 
 def parse_manifest(text: str) -> Manifest:

@@ -6,90 +6,71 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Callable
 from importlib.metadata import version
+from inspect import Parameter, Signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cellwire.server.runtime.device import Provider
+from cellwire.server.host.config import Config, Setting, settings
+from cellwire.server.host.config_sources import BadConfig, read_config
 
 if TYPE_CHECKING:
-    from cellwire.server.host.config import Config
     from cellwire.server.rpc.daemon import Daemon
 
 _FAILED = 1
+_MISUSED = 2
 _SWITCH_INTERVAL_S = 0.0005
 
 
-def serve(
-    model: Annotated[
-        list[Path] | None,
-        typer.Option(help="A model file to serve; repeat for several. Default: the built-in one."),
-    ] = None,
-    model_folder: Annotated[
-        Path | None,
-        typer.Option(
-            exists=True, file_okay=False, help="A folder that clients may load models from."
-        ),
-    ] = None,
-    listen: Annotated[str, typer.Option(help="HOST:PORT; port 0 takes a free one.")] = (
-        "127.0.0.1:50051"
-    ),
-    sessions: Annotated[int, typer.Option(min=1, help="Most sessions of each model.")] = 4096,
-    slots: Annotated[
-        int | None,
-        typer.Option(
-            min=7,
-            help="Most states of each model that are kept ready, seven a session at the usual "
-            "rewind window; beyond, sessions that rest are parked in the host's memory. Default: "
-            "enough for all, or as many as a quarter of the card's free memory holds.",
-        ),
-    ] = None,
-    max_batch: Annotated[int, typer.Option(min=1, help="Most sessions in one step.")] = 256,
-    provider: Annotated[
-        Provider,
-        typer.Option(help="What to run on; auto takes CUDA if it can be used, and says why not."),
-    ] = "auto",
-    *,
-    device: Annotated[int, typer.Option(min=0, help="The number of the CUDA card.")] = 0,
-    fixed_batch: Annotated[
-        bool,
-        typer.Option(
-            "--one-size",
-            help="Fill every batch up to --max-batch: slower, but on CUDA a seed then gives the "
-            "same text at any load, but for completions.",
-        ),
-    ] = False,
-    threads: Annotated[
-        int | None,
-        typer.Option(min=1, help="Threads for a step on the CPU; default: all cores but one."),
-    ] = None,
-    drain_timeout_s: Annotated[
-        float, typer.Option(min=0, help="How long running operations may go on when stopped.")
-    ] = 10.0,
-) -> None:
-    """Serve models over gRPC until SIGTERM or Ctrl-C."""
+def _with_flags(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command a flag for each setting of the daemon, and one for a file of settings."""
+    parameters = [
+        Parameter(setting.name, Parameter.KEYWORD_ONLY, default=None, annotation=_flag_of(setting))
+        for setting in settings()
+    ]
+    file = typer.Option(help="A TOML file of settings, under their flags' names: max_batch = 64.")
+    parameters.append(
+        Parameter(
+            "config", Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[Path | None, file]
+        )
+    )
+    command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]  # for typer
+    return command
+
+
+def _flag_of(setting: Setting) -> object:
+    """Return what typer needs to know of a flag; its text is parsed with the other sources'."""
+    switch = setting.kind == "switch"
+    names = [f"{setting.flag}/--no-{setting.flag[2:]}"] if switch else [setting.flag]
+    option = typer.Option(
+        *names,
+        help=f"{setting.help} Default: {setting.default}.",
+        show_default=False,
+        metavar=None if switch else "|".join(setting.choices) or setting.kind.upper(),
+    )
+    if switch:
+        return Annotated[bool | None, option]
+    return Annotated[list[str] | None if setting.repeated else str | None, option]
+
+
+@_with_flags
+def serve(*, config: Path | None, **flags: object) -> None:
+    """Serve models over gRPC until SIGTERM or Ctrl-C.
+
+    Each setting can also come from the environment, as in CELLWIRE_MAX_BATCH=64, or from a file
+    (--config). A flag overrides the environment, and the environment the file.
+    """
     from cellwire.model_file.errors import BadModel
     from cellwire.server.errors import CannotListen, NoCuda
-    from cellwire.server.host.config import Config
 
-    defaults = Config()
-    config = Config(
-        listen=listen,
-        models=tuple(model) if model else defaults.models,
-        model_folder=model_folder,
-        sessions=sessions,
-        max_slots=slots,
-        provider=provider,
-        device=device,
-        fixed_batch=fixed_batch,
-        max_batch=max_batch,
-        threads=threads or defaults.threads,
-        drain_timeout_s=drain_timeout_s,
-    )
     try:
-        crash = asyncio.run(_serve(config))
+        crash = asyncio.run(_serve(read_config(flags, os.environ, config)))
+    except BadConfig as error:
+        _say(str(error))
+        raise typer.Exit(_MISUSED) from error
     except (BadModel, CannotListen, NoCuda) as error:
         _say(str(error))
         raise typer.Exit(_FAILED) from error

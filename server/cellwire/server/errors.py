@@ -32,12 +32,17 @@ class CellwireError(Exception):
 class InvalidArgument(CellwireError):
     """The request is wrong, whatever the state of the session."""
 
+    def __init__(self, message: str, *, field: str = "") -> None:
+        """`field` names the field of the request that is wrong, if it is a single one."""
+        super().__init__(message)
+        self.field = field
+
 
 class UnknownSymbol(InvalidArgument):
     """A text holds a symbol that the model does not know."""
 
-    def __init__(self, error: model_file.UnknownSymbol) -> None:
-        super().__init__(str(error))
+    def __init__(self, error: model_file.UnknownSymbol, *, field: str = "text") -> None:
+        super().__init__(str(error), field=field)
         self.symbol = error.symbol
         self.offset = error.offset
 

@@ -8,9 +8,6 @@ from pathlib import Path
 
 from tests.client.real.models import write_models
 
-from cellwire.server.host.config import Config
-from cellwire.server.rpc.daemon import Daemon
-
 
 class RealDaemon:
     """Starts when its target is first needed, and runs until it is stopped."""
@@ -38,6 +35,9 @@ class RealDaemon:
         asyncio.run(self._until_stopped())
 
     async def _until_stopped(self) -> None:
+        from cellwire.server.host.config import Config
+        from cellwire.server.rpc.daemon import Daemon
+
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
         config = Config(

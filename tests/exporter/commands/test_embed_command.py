@@ -51,7 +51,7 @@ def test_a_run_answers_from_what_it_has_learnt(tmp_path: Path) -> None:
 def test_a_run_without_an_embedding_of_words_is_refused(tmp_path: Path) -> None:
     characters = saved_run(tmp_path / "characters", text_config()).path
     line = refusal(cellwire("embed", "neighbours", "a", "--run", characters))
-    assert line.endswith("has learnt characters, not words")
+    assert line.endswith("was trained on characters, not on words")
     one_hot = saved_run(tmp_path / "one-hot", labels_config(one_hot=True)).path
     line = refusal(cellwire("embed", "neighbours", "good", "--run", one_hot))
     assert "one-hot" in line
@@ -61,14 +61,14 @@ def test_a_run_without_an_embedding_of_words_is_refused(tmp_path: Path) -> None:
 
 def test_unknown_words_are_named(square: Path) -> None:
     line = refusal(cellwire("embed", "neighbours", "wast", "--vectors", square))
-    assert line == "cellwire: there is no vector for 'wast'; spelt much like it: west, east"
+    assert line == "cellwire: there is no vector for 'wast'; similar spellings: west, east"
 
 
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["neighbours", "east", "west"], "neighbours asks about one word"),
-        (["analogy", "east", "west"], "analogy asks about three words"),
+        (["neighbours", "east", "west"], "neighbours takes one word"),
+        (["analogy", "east", "west"], "analogy takes three words"),
         (["neighbours", "east", "--vectors", "a", "--run", "b"], "exclude each other"),
         (["opposites", "east"], "'opposites' is not one of"),
     ],

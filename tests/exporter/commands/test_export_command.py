@@ -14,7 +14,7 @@ from tests.exporter.saved_runs import (
     text_config,
 )
 
-from cellwire.exporter.runs.run_folder import Run
+from cellwire.exporter.runs.run_folder import RunFolder
 
 
 @pytest.fixture
@@ -43,12 +43,12 @@ def test_it_says_what_rounding_costs(run: Path, tmp_path: Path) -> None:
     )
     reviews = saved_run(tmp_path / "reviews", labels_config()).path
     result = cellwire("export", reviews, tmp_path / "reviews.onnx", "--weights", "int8")
-    assert "75.00% of labels right; rounding to int8:" in result.stderr
+    assert "accuracy 75.00%; rounding to int8:" in result.stderr
     assert "bits per text worse\n" in result.stderr
 
 
 def test_a_checkpoint_can_be_chosen(run: Path, tmp_path: Path) -> None:
-    opened = Run.open(run)
+    opened = RunFolder.open(run)
     save(opened, random_network(opened.config), step=200, keep=True)
     model = tmp_path / "text.onnx"
     assert cellwire("export", run, model, "--checkpoint", "step-200").exit_code == 0
@@ -59,7 +59,7 @@ def test_a_checkpoint_can_be_chosen(run: Path, tmp_path: Path) -> None:
 def test_what_cannot_be_exported_is_refused_in_a_line(run: Path, tmp_path: Path) -> None:
     model = tmp_path / "text.onnx"
     assert "is not a run folder" in refusal(cellwire("export", tmp_path / "none", model))
-    young = Run.create(tmp_path / "young", text_config()).path
+    young = RunFolder.create(tmp_path / "young", text_config()).path
     assert "first validation" in refusal(cellwire("export", young, model))
     mingru = saved_run(tmp_path / "mingru", text_config("mingru")).path
     line = refusal(cellwire("export", mingru, model, "--weights", "int8"))
@@ -75,9 +75,9 @@ def test_what_cannot_be_exported_is_refused_in_a_line(run: Path, tmp_path: Path)
 def test_a_missing_extra_is_named(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def missing(_path: Path) -> Run:
+    def missing(_path: Path) -> RunFolder:
         raise ModuleNotFoundError(name="torch")
 
-    monkeypatch.setattr(Run, "open", missing)
+    monkeypatch.setattr(RunFolder, "open", missing)
     line = refusal(cellwire("export", run, tmp_path / "text.onnx"))
     assert line == "cellwire: torch is missing; pip install 'cellwire[train]'"

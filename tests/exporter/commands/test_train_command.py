@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from cellwire.exporter.commands.train import train
 from cellwire.exporter.runs.progress import Progress
-from cellwire.exporter.runs.run_folder import Run
+from cellwire.exporter.runs.run_folder import RunFolder
 
 _APP = typer.Typer()
 _APP.command()(train)
@@ -40,11 +40,11 @@ def test_it_says_what_it_learns_how_well_and_what_to_do_next(text: Path, tmp_pat
     result = cellwire_train(text, "--out", out, *sets(*SMALL, "run.sample_every=2"))
     assert result.exit_code == 0, result.output
     said = result.stderr
-    assert "a [text] of mine.txt: 28 symbols, 1,620 characters to learn from, 180 held out" in said
+    assert "a [text] of mine.txt: 28 symbols, 1,620 characters to train on, 180 held out" in said
     assert "1 x 24 lstm, 4,188 parameters for 1,620 characters: 75 steps of 4 x 16" in said
     assert "step     60 of 75  train " in said
     assert "bits per character; validation " in said
-    assert "it writes:\n    the quick brown " in said
+    assert "sample:\n    the quick brown " in said
     assert "bits per character: . training, * validation" in said
     assert "fitting" in said
     assert "best validation: " in said
@@ -60,7 +60,7 @@ def test_labels_are_counted_and_judged_by_how_many_are_right(tmp_path: Path) -> 
     assert "54 texts (" in result.stderr
     assert "6 held out; labels: 0, 1" in result.stderr
     assert "steps of 4 texts (3 epochs)" in result.stderr
-    assert "% right, " in result.stderr
+    assert "accuracy " in result.stderr
 
 
 def test_a_short_chinese_text_trains_with_what_is_chosen_for_it(tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_a_short_chinese_text_trains_with_what_is_chosen_for_it(tmp_path: Path) 
     options = ("--hidden", "8", "--epochs", "2", "--layers", "1")
     result = cellwire_train(path, "--out", tmp_path / "run", *options)
     assert result.exit_code == 0, result.output
-    config = Run.open(tmp_path / "run").config
+    config = RunFolder.open(tmp_path / "run").config
     batches, run = config.recipe.batches, config.recipe.run
     assert (batches.lanes, batches.window, run.epochs) == (8, 16, 2)
     assert "醉" in config.symbols
@@ -81,7 +81,7 @@ def test_options_stand_for_settings_of_a_recipe(text: Path, tmp_path: Path) -> N
     options += ["--learning-rate", "0.01", *sets("batches.window=8", "batches.lanes=2")]
     result = cellwire_train(text, "--recipe", recipe, "--out", tmp_path / "run", *options)
     assert result.exit_code == 0, result.output
-    asked = Run.open(tmp_path / "run").config.recipe
+    asked = RunFolder.open(tmp_path / "run").config.recipe
     assert (asked.network.hidden, asked.network.layers, asked.network.dropout) == (9, 1, 0.1)
     assert (asked.optimizer.learning_rate, asked.optimizer.weight_decay) == (0.01, 0.05)
     assert (asked.run.seed, asked.run.steps, asked.batches.window) == (5, 3, 8)
@@ -97,8 +97,8 @@ def test_options_stand_for_settings_of_a_recipe(text: Path, tmp_path: Path) -> N
         (b"abcdefg", [], "7 symbols are too few"),
         (b"ab" * 50, ["batches.window=128"], "fewer than one window of 128"),
         (b"ab" * 50, ["data.kind=labelled"], "no column"),
-        (b"ab" * 50, ['run.sample_prefixes=["z"]'], "'z': unknown symbol 'z' at offset 0"),
-        (b"ab" * 50, ['run.sample_prefixes=[""]'], "no symbol to begin with"),
+        (b"ab" * 50, ['run.sample_prompts=["z"]'], "'z': unknown symbol 'z' at offset 0"),
+        (b"ab" * 50, ['run.sample_prompts=[""]'], "no symbol to begin with"),
         (b"ab" * 50, ["network.hidden=none"], "network.hidden: Expected `int`"),
     ],
 )
@@ -137,7 +137,7 @@ def test_it_says_how_many_words_have_vectors(tmp_path: Path) -> None:
     vectors = sets(*settings, f"network.vectors={tmp_path}/vectors.txt", "data.vocabulary=9")
     result = cellwire_train(path, "--out", tmp_path / "run", *vectors)
     assert "word vectors, which 2 of 10 words have" in result.stderr
-    assert Run.open(tmp_path / "run").config.shape.embedding == 3
+    assert RunFolder.open(tmp_path / "run").config.shape.embedding == 3
 
 
 def test_a_missing_text(tmp_path: Path) -> None:
@@ -172,7 +172,7 @@ def test_what_the_machine_lacks_is_said(
 ) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     line = refusal(cellwire_train(text, "--out", tmp_path / "run", "--device", "cuda"))
-    assert "torch finds no GPU here" in line
+    assert "torch finds no GPU" in line
     line = refusal(cellwire_train(text, "--out", tmp_path / "run", "--precision", "mixed"))
     assert "mixed precision needs a GPU" in line
 
@@ -203,14 +203,14 @@ def test_ctrl_c_says_how_to_go_on_and_resume_does(
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("cellwire.exporter.report.display.TrainingDisplay.show", interrupt)
+        patch.setattr("cellwire.exporter.report.display.TrainingDisplay.show_progress", interrupt)
         patch.setattr("cellwire.exporter.training.training.REPORT_EVERY_S", 0)
         stopped = cellwire_train(text, "--out", tmp_path / "run", *sets(*SMALL))
     assert stopped.exit_code == 130
     assert stopped.stderr.endswith(f"cellwire train '{text}' --out {tmp_path / 'run'} --resume\n")
     again = cellwire_train(text, "--out", tmp_path / "run", "--resume")
     assert again.exit_code == 0, again.output
-    assert "going on after step 20 of 75" in again.stderr
+    assert "resuming after step 20 of 75" in again.stderr
 
 
 def test_help_is_enough_to_get_going() -> None:

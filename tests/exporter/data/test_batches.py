@@ -7,7 +7,7 @@ import pytest
 import torch
 from tests.exporter.trainings import recipe
 
-from cellwire.exporter.data.batches import Batch, ExampleBatches, TextBatches, sorted_batches
+from cellwire.exporter.data.batches import Batch, ExampleBatches, TextBatches, batches_by_length
 from cellwire.exporter.data.labelled import Examples
 
 TEXT = np.arange(500)
@@ -35,25 +35,28 @@ def test_an_epoch_can_be_entered_at_any_batch(order: str) -> None:
 @pytest.mark.parametrize("order", ["carried", "shuffled_rows"])
 def test_the_state_goes_on_only_where_the_text_does(order: str) -> None:
     batches = list(text_batches(f"batches.order={order}").epoch(0))
-    assert [batch.goes_on for batch in batches] == [False, *[True] * (len(batches) - 1)]
+    assert [batch.carries_state for batch in batches] == [False, *[True] * (len(batches) - 1)]
     for before, after in pairwise(batches):
         assert torch.equal(before.targets[:, -1], after.inputs[:, 0])
 
 
 def test_random_windows_start_from_nothing() -> None:
-    assert not any(batch.goes_on for batch in text_batches("batches.order=random").epoch(0))
+    assert not any(batch.carries_state for batch in text_batches("batches.order=random").epoch(0))
 
 
 def test_of_a_window_only_the_last_symbol_may_count() -> None:
     batch = next(text_batches("batches.loss=last").epoch(0))
-    assert batch.lasts is not None
+    assert batch.last_positions is not None
     assert batch.targets.tolist() == (batch.inputs[:, -1] + 1).tolist()
-    assert batch.lasts.tolist() == [15] * 4
+    assert batch.last_positions.tolist() == [15] * 4
 
 
 def texts_in(batch: Batch) -> list[list[int]]:
-    assert batch.lasts is not None
-    return [row[: last + 1].tolist() for row, last in zip(batch.inputs, batch.lasts, strict=True)]
+    assert batch.last_positions is not None
+    return [
+        row[: last + 1].tolist()
+        for row, last in zip(batch.inputs, batch.last_positions, strict=True)
+    ]
 
 
 def test_labelled_texts_come_once_an_epoch_whole_and_with_their_label() -> None:
@@ -78,5 +81,5 @@ def test_labelled_texts_of_like_length_are_together_in_another_order_each_epoch(
 
 
 def test_validation_takes_the_shortest_first() -> None:
-    lengths = [len(text) for b in sorted_batches(examples(50), 8) for text in texts_in(b)]
+    lengths = [len(text) for b in batches_by_length(examples(50), 8) for text in texts_in(b)]
     assert lengths == sorted(len(text) for text in examples(50).texts)

@@ -50,10 +50,10 @@ def test_the_last_part_is_held_out() -> None:
 
 
 def test_learning_may_keep_to_the_end_of_the_training_part() -> None:
-    split = Split.of(np.arange(100), 0.05, last_chars=20)
+    split = Split.of(np.arange(100), 0.05, last_tokens=20)
     assert split.train.tolist() == list(range(75, 95))
     assert split.validation.tolist() == list(range(95, 100))
-    assert len(Split.of(np.arange(100), 0.05, last_chars=500).train) == 95
+    assert len(Split.of(np.arange(100), 0.05, last_tokens=500).train) == 95
 
 
 def test_nothing_need_be_held_out() -> None:
@@ -63,8 +63,8 @@ def test_nothing_need_be_held_out() -> None:
 
 def test_a_recipe_may_want_the_first_part_and_no_line_ends() -> None:
     corpus = Corpus("text.txt", "ab\ncd\nef", "")
-    assert corpus.prepared(Data()) == "ab\ncd\nef"
-    assert corpus.prepared(Data(first_chars=4, newlines="spaces")) == "ab c"
+    assert corpus.select(Data()) == "ab\ncd\nef"
+    assert corpus.select(Data(first_characters=4, newlines="spaces")) == "ab c"
 
 
 @pytest.mark.parametrize("length", [2, 10, 29])

@@ -7,10 +7,11 @@ from tests.exporter.trainings import reviews
 
 from cellwire.exporter.data.corpus import Corpus
 from cellwire.exporter.data.labelled import LabelledSplit, LabelledText, read_labelled
+from cellwire.exporter.data.vocabulary import decode
 from cellwire.exporter.errors import CorpusError
 from cellwire.exporter.recipe.recipe import Data
 
-WORDS = Data(kind="labelled", symbols="words", lower_case=True, validation_share=0.2)
+WORDS = Data(kind="labelled", symbols="words", lower_case=True, validation_fraction=0.2)
 
 
 def table(*rows: str, header: str = "text,label,source") -> Corpus:
@@ -73,19 +74,19 @@ def test_the_split_is_the_same_every_time_and_mixes_the_labels(tmp_path: Path) -
 def test_words_are_chosen_by_what_is_learnt_from(tmp_path: Path) -> None:
     corpus = Corpus.read(reviews(tmp_path / "reviews.csv"))
     split = LabelledSplit.of(corpus, WORDS)
-    held_out = {str(row) for row in range(60)} - set(split.vocabulary.symbols)
+    held_out = {str(row) for row in range(60)} - set(split.vocabulary.facts.symbols)
     assert len(held_out) == len(split.validation) == 12
-    assert "Good" not in split.vocabulary.symbols
-    assert "good" in split.vocabulary.symbols
+    assert "Good" not in split.vocabulary.facts.symbols
+    assert "good" in split.vocabulary.facts.symbols
 
 
 @pytest.mark.parametrize("length", [0, 3])
 def test_the_last_symbols_are_kept(length: int) -> None:
     corpus = table("one two three four,a,x", "five,b,x", "six seven,b,x")
-    data = Data(kind="labelled", symbols="words", length=length, validation_share=0.4)
+    data = Data(kind="labelled", symbols="words", length=length, validation_fraction=0.4)
     split = LabelledSplit.of(corpus, data)
     texts = {
-        split.vocabulary.decode(text)
+        decode(split.vocabulary, text)
         for part in (split.train, split.validation)
         for text in part.texts
     }
@@ -96,7 +97,7 @@ def test_the_last_symbols_are_kept(length: int) -> None:
 
 
 def test_characters_serve_as_well_as_words() -> None:
-    data = Data(kind="labelled", validation_share=0.5)
+    data = Data(kind="labelled", validation_fraction=0.5)
     split = LabelledSplit.of(table("ab,x,s", "bc,y,s"), data)
-    assert split.vocabulary.symbols == ("a", "b", "c")
-    assert split.train.symbols == 2
+    assert split.vocabulary.facts.symbols == ("a", "b", "c")
+    assert split.train.token_count == 2

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cellwire.exporter.data.plan import Plan, settled_for_examples, settled_for_text, total_steps
+from cellwire.exporter.data.plan import Plan, fit_to_examples, fit_to_text, total_steps
 from cellwire.exporter.data.windows import Windows
 from cellwire.exporter.recipe.recipe import RunSettings
 from cellwire.exporter.recipe.recipe_file import read_recipe
@@ -15,35 +15,37 @@ sizes = st.integers(1, 40)
 
 
 @given(st.integers(2, 10**7))
-def test_any_text_gets_enough_steps(chars: int) -> None:
-    plan = Plan.fitting(chars)
+def test_any_text_gets_enough_steps(tokens: int) -> None:
+    plan = Plan.fit(tokens)
     assert plan.steps >= 1_000
     assert plan.epochs >= 10
 
 
 @given(st.integers(2, 2_000), sizes, sizes, sizes)
 def test_what_was_asked_for_stays_but_for_lanes_that_do_not_fit(
-    chars: int, lanes: int, window: int, epochs: int
+    tokens: int, lanes: int, window: int, epochs: int
 ) -> None:
-    window = min(window, chars - 1)
-    plan = Plan.fitting(chars, lanes, window, epochs)
+    window = min(window, tokens - 1)
+    plan = Plan.fit(tokens, lanes, window, epochs)
     assert (plan.windows.window, plan.epochs) == (window, epochs)
     assert 1 <= plan.windows.lanes <= lanes
     assert plan.epoch_steps >= 1
-    assert plan.jitter - 1 + plan.epoch_chars == chars  # the last start still has its whole epoch
+    assert (
+        plan.start_offsets - 1 + plan.epoch_tokens == tokens
+    )  # the last start still has its whole epoch
     # A run keeps what was chosen, and resuming chooses again.
-    assert Plan.fitting(chars, plan.windows.lanes, window, epochs) == plan
+    assert Plan.fit(tokens, plan.windows.lanes, window, epochs) == plan
 
 
 def test_the_built_in_model_keeps_its_recipe() -> None:
-    plan = Plan.fitting(3_823_786, 64, 128, 15)
-    assert (plan.windows, plan.jitter, plan.steps) == (Windows(64, 128), 128, 6_990)
+    plan = Plan.fit(3_823_786, 64, 128, 15)
+    assert (plan.windows, plan.start_offsets, plan.steps) == (Windows(64, 128), 128, 6_990)
 
 
 def test_short_texts_get_fewer_lanes_and_more_epochs() -> None:
-    lyrics = Plan.fitting(55_898)
+    lyrics = Plan.fit(55_898)
     assert (lyrics.windows, lyrics.epochs) == (Windows(8, 128), 19)
-    page = Plan.fitting(475)
+    page = Plan.fit(475)
     assert (page.windows, page.steps) == (Windows(8, 29), 1_000)
 
 
@@ -61,16 +63,16 @@ def test_a_training_ends_with_its_steps_or_its_epochs(settings: RunSettings, ste
 
 
 @given(st.integers(2, 10**6))
-def test_settling_leaves_nothing_open_and_changes_nothing_when_repeated(chars: int) -> None:
-    recipe = settled_for_text(read_recipe(None), chars)
+def test_settling_leaves_nothing_open_and_changes_nothing_when_repeated(tokens: int) -> None:
+    recipe = fit_to_text(read_recipe(None), tokens)
     run, batches = recipe.run, recipe.batches
     assert None not in {run.epochs, run.validate_every, run.sample_every}
     assert None not in {batches.lanes, batches.window}
-    assert settled_for_text(recipe, chars) == recipe
+    assert fit_to_text(recipe, tokens) == recipe
 
 
 def test_steps_alone_settle_the_epochs() -> None:
     recipe = read_recipe(None, ["run.steps=25", "batches.lanes=4"])
-    settled = settled_for_examples(recipe, 41)
+    settled = fit_to_examples(recipe, 41)
     assert (settled.run.epochs, settled.run.steps, settled.run.sample_every) == (3, 25, 0)
-    assert settled_for_examples(read_recipe(None), 5).batches.lanes == 5
+    assert fit_to_examples(read_recipe(None), 5).batches.lanes == 5

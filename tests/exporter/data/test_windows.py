@@ -23,11 +23,11 @@ def test_every_order_uses_whole_windows_and_nothing_twice(
 ) -> None:
     if symbols <= window:
         with pytest.raises(CorpusError, match="fewer than one window"):
-            Windows.fitting(symbols, lanes, window)
+            Windows.fit(symbols, lanes, window)
         return
-    windows = Windows.fitting(symbols, lanes, window)
+    windows = Windows.fit(symbols, lanes, window)
     starts = windows.starts(symbols, order, np.random.default_rng(seed))
-    assert starts.shape == (windows.count(symbols), windows.lanes)
+    assert starts.shape == (windows.batch_count(symbols), windows.lanes)
     assert len(starts) >= 1
     used = []
     for row in starts:
@@ -42,8 +42,8 @@ def test_every_order_uses_whole_windows_and_nothing_twice(
 def test_lanes_go_on_where_they_ended_and_shuffling_moves_whole_rows(
     symbols: int, lanes: int, window: int, seed: int
 ) -> None:
-    windows = Windows.fitting(symbols, lanes, window)
-    carried = windows.carried(symbols)
+    windows = Windows.fit(symbols, lanes, window)
+    carried = windows.carried_starts(symbols)
     shuffled = windows.starts(symbols, "shuffled_rows", np.random.default_rng(seed))
     for starts in (carried, shuffled):
         assert all((after == before + window).all() for before, after in pairwise(starts))

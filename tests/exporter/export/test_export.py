@@ -19,20 +19,26 @@ from tests.exporter.saved_runs import (
     saved_run,
     text_config,
 )
-from tests.foreign.running import run_cell
+from tests.foreign.cell_runs import run_cell
 
 from cellwire.exporter.errors import FileError, ParityError, RunError, WeightsError
-from cellwire.exporter.export.export_run import export_run
+from cellwire.exporter.export.export_run import ExportedModel, export_run
 from cellwire.exporter.export.graph import Weights
 from cellwire.exporter.export.parity import Parity
 from cellwire.exporter.network.kinds import KINDS, Kind
 from cellwire.exporter.runs.run_config import RunConfig
-from cellwire.exporter.runs.run_folder import Run
+from cellwire.exporter.runs.run_folder import RunFolder
+from cellwire.model_file.manifest import TrainingFacts
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
+def run(tmp_path: Path) -> RunFolder:
     return saved_run(tmp_path / "run", text_config(layers=2))
+
+
+def training_of(written: ExportedModel) -> TrainingFacts:
+    assert written.manifest.training
+    return written.manifest.training
 
 
 def manifest_of(path: Path) -> Any:  # noqa: ANN401  # what JSON holds
@@ -41,7 +47,7 @@ def manifest_of(path: Path) -> Any:  # noqa: ANN401  # what JSON holds
 
 
 def test_the_manifest_says_what_the_model_is_and_where_it_comes_from(
-    run: Run, tmp_path: Path
+    run: RunFolder, tmp_path: Path
 ) -> None:
     written = export_run(run, tmp_path / "text.onnx")
     manifest = manifest_of(written.path)
@@ -90,7 +96,7 @@ def test_rounding_makes_a_model_smaller_and_a_little_worse(
     sizes: dict[Weights, int] = {}
     for weights, limit in limits.items():
         written = export_run(run, tmp_path / "model.onnx", weights=weights)
-        facts = written.manifest.training
+        facts = training_of(written)
         assert written.manifest.cell.weights == weights
         assert 0 <= facts.rounding_bits <= limit
         assert (facts.rounding_error > 1e-5) is (weights != "float32")
@@ -118,26 +124,25 @@ def test_weights_beyond_half_precision_are_refused(tmp_path: Path) -> None:
         export_run(run, tmp_path / "model.onnx", weights="float16")
 
 
-def test_a_checkpoint_that_was_kept_can_be_chosen(run: Run, tmp_path: Path) -> None:
+def test_a_checkpoint_that_was_kept_can_be_chosen(run: RunFolder, tmp_path: Path) -> None:
     other = random_network(run.config, seed=1)
     save(run, other, step=200, keep=True)
     save(run, random_network(run.config, seed=2), step=1000)
     written = export_run(run, tmp_path / "text.onnx", checkpoint="step-200")
-    assert written.manifest.training.steps == 200
+    assert training_of(written).steps == 200
     tokens = random_tokens(steps=1, batch=4)
     found = run_cell(written.path, tokens)["logits"]
     with torch.no_grad():
         expected, _ = other(torch.from_numpy(tokens.T.copy()))
     np.testing.assert_allclose(found[0], expected[:, 0], rtol=0, atol=1e-5)
-    assert (
-        export_run(run, tmp_path / "text.onnx", checkpoint="last").manifest.training.steps == 1000
-    )
+    written = export_run(run, tmp_path / "text.onnx", checkpoint="last")
+    assert training_of(written).steps == 1000
     with pytest.raises(RunError, match=r"no checkpoint 'step-3'; it has: best, last, step-200$"):
         export_run(run, tmp_path / "text.onnx", checkpoint="step-3")
 
 
 def test_a_cell_that_differs_is_not_written(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "text.onnx"
     path.write_bytes(b"what was there")
@@ -151,7 +156,7 @@ def test_a_cell_that_differs_is_not_written(
 
 
 def test_a_path_that_cannot_be_written_is_named_and_nothing_is_left(
-    run: Run, tmp_path: Path
+    run: RunFolder, tmp_path: Path
 ) -> None:
     with pytest.raises(FileError, match=r"none/text\.onnx cannot be written: No such file"):
         export_run(run, tmp_path / "none" / "text.onnx")
@@ -163,7 +168,7 @@ def test_a_path_that_cannot_be_written_is_named_and_nothing_is_left(
 
 
 def test_a_run_without_a_whole_checkpoint_is_refused(tmp_path: Path) -> None:
-    run = Run.create(tmp_path / "run", text_config())
+    run = RunFolder.create(tmp_path / "run", text_config())
     with pytest.raises(RunError, match="has not reached its first validation"):
         export_run(run, tmp_path / "text.onnx")
     with pytest.raises(RunError, match=r"no checkpoint 'last'; it has: none yet"):
@@ -172,4 +177,4 @@ def test_a_run_without_a_whole_checkpoint_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="not a whole checkpoint"):
         export_run(run, tmp_path / "text.onnx")
     with pytest.raises(RunError, match="not a run folder"):
-        Run.open(tmp_path)
+        RunFolder.open(tmp_path)

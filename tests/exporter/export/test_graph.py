@@ -18,7 +18,7 @@ from tests.exporter.networks import (
     small_network,
     torch_outputs,
 )
-from tests.foreign.running import check_rows_by_themselves, run_cell
+from tests.foreign.cell_runs import check_rows_independent, run_cell
 
 from cellwire.exporter.export.fold import FoldedNetwork, fold
 from cellwire.exporter.export.graph import WEIGHTS, Weights, cell_graph
@@ -69,7 +69,7 @@ def test_steps_stay_within_a_hundred_thousandth_of_torch(
 @every_rounding
 def test_a_row_is_bitwise_the_same_in_every_batch(kind: Kind, weights: Weights) -> None:
     cell = cell_of(small_network(kind, 2), weights)
-    check_rows_by_themselves(cell, random_tokens(steps=20, batch=9))
+    check_rows_independent(cell, random_tokens(steps=20, batch=9))
     tokens = random_tokens(steps=20, batch=33)
     together = run_cell(cell, tokens)
     for rows in (slice(0, 2), slice(2, 19), slice(19, 33)):
@@ -80,7 +80,7 @@ def test_a_row_is_bitwise_the_same_in_every_batch(kind: Kind, weights: Weights) 
 @pytest.mark.parametrize("weights", WEIGHTS)
 def test_a_row_of_scores_is_bitwise_the_same_in_every_batch(weights: Weights) -> None:
     network = small_network("gru", 2, labels=2)
-    check_rows_by_themselves(cell_of(network, weights), random_tokens(steps=20, batch=9))
+    check_rows_independent(cell_of(network, weights), random_tokens(steps=20, batch=9))
 
 
 def test_probabilities_of_labels_add_up_to_1() -> None:

@@ -8,12 +8,12 @@ import torch
 from torch import nn
 
 from cellwire.exporter.data.vectors import Vectors
-from cellwire.exporter.data.vocabulary import Words
+from cellwire.exporter.data.vocabulary import make_vocabulary
 from cellwire.exporter.errors import VectorsError
 from cellwire.exporter.network.network import Network, NetworkShape, OneHot
-from cellwire.exporter.training.pretrained import Pretrained
+from cellwire.exporter.training.pretrained import PretrainedEmbedding
 
-WORDS = Words(("<unk>", "good", "bad", "film"))
+WORDS = make_vocabulary("words", ("<unk>", "good", "bad", "film"))
 VECTORS = Vectors(("film", "zebra", "good"), np.array([[1, 2], [3, 4], [5, 6]], np.float32))
 
 
@@ -44,22 +44,22 @@ def test_dropout_of_inputs_and_outputs_is_for_learning_only(where: str) -> None:
 
 
 def test_words_get_their_vectors_and_frozen_ones_zeros_where_there_is_none() -> None:
-    pretrained = Pretrained.of(VECTORS, WORDS, seed=None)
+    pretrained = PretrainedEmbedding.of(VECTORS, WORDS, seed=None)
     assert pretrained.table.tolist() == [[0, 0], [5, 6], [0, 0], [1, 2]]
-    assert pretrained.found == 2
+    assert pretrained.known_words == 2
 
 
 def test_words_without_a_vector_start_small_and_random_where_they_learn() -> None:
-    table = Pretrained.of(VECTORS, WORDS, seed=1).table
+    table = PretrainedEmbedding.of(VECTORS, WORDS, seed=1).table
     assert table[[1, 3]].tolist() == [[5, 6], [1, 2]]
     assert table[[0, 2]].abs().min() > 0
     assert table[[0, 2]].abs().max() < 0.5
-    assert torch.equal(table, Pretrained.of(VECTORS, WORDS, seed=1).table)
+    assert torch.equal(table, PretrainedEmbedding.of(VECTORS, WORDS, seed=1).table)
 
 
 def test_vectors_of_another_language_are_refused() -> None:
     with pytest.raises(VectorsError, match="none of the text's words"):
-        Pretrained.of(VECTORS, Words(("<unk>", "gut")), seed=None)
+        PretrainedEmbedding.of(VECTORS, make_vocabulary("words", ("<unk>", "gut")), seed=None)
 
 
 def test_what_it_has_learnt_is_counted() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cellwire.exporter.errors import RecipeError
-from cellwire.exporter.recipe.recipe import Recipe, builtins_of
+from cellwire.exporter.recipe.recipe import Recipe, to_tables
 from cellwire.exporter.recipe.recipe_file import read_recipe
 
 
@@ -25,7 +25,7 @@ def test_without_a_file_it_is_the_built_in_recipe() -> None:
     assert recipe == Recipe()
     assert (recipe.network.layers, recipe.network.hidden, recipe.network.embedding) == (2, 256, 64)
     assert (recipe.optimizer.learning_rate, recipe.optimizer.weight_decay) == (0.004, 0.01)
-    assert (recipe.batches.order, recipe.data.validation_share, recipe.run.seed) == (
+    assert (recipe.batches.order, recipe.data.validation_fraction, recipe.run.seed) == (
         "carried",
         0.05,
         1,
@@ -34,9 +34,9 @@ def test_without_a_file_it_is_the_built_in_recipe() -> None:
 
 def test_what_a_file_leaves_out_stays(tmp_path: Path) -> None:
     path = written(tmp_path / "mine.toml", '[network]\ncell = "gru"\n')
-    tables = builtins_of(read_recipe(path))
+    tables = to_tables(read_recipe(path))
     tables["network"]["cell"] = "lstm"
-    assert tables == builtins_of(Recipe())
+    assert tables == to_tables(Recipe())
 
 
 def test_settings_come_on_top_of_the_file_and_the_last_counts(tmp_path: Path) -> None:
@@ -81,15 +81,15 @@ def test_files_are_found_from_where_the_recipe_lies(tmp_path: Path) -> None:
         ('[network]\nhidden = "many"', "network.hidden: Expected `int`, got `str`"),
         ("[optimizer]\nlearning_rate = nan", "optimizer.learning_rate: Expected `float` >= 0.0"),
         ("[optimizer]\nlearning_rate = inf", "learning_rate is inf, and must be a finite number"),
-        ("[run]\nsample_prefixes = [1]", "run.sample_prefixes.0: Expected `str`, got `int`"),
+        ("[run]\nsample_prompts = [1]", "run.sample_prompts.0: Expected `str`, got `int`"),
         ('[network]\ninput = "vectors"', "go together"),
         ('[network]\nvectors = "some.txt"', "go together"),
         (
             '[network]\ninput = "vectors"\nvectors = "some.txt"',
             'network.input = "vectors" needs data.symbols = "words"',
         ),
-        ('[data]\nkind = "labelled"\n[run]\nsample_every = 1', "classifies writes no text"),
-        ('[data]\nkind = "labelled"\nvalidation_share = 0.0', "need some held out"),
+        ('[data]\nkind = "labelled"\n[run]\nsample_every = 1', "a classifier generates no text"),
+        ('[data]\nkind = "labelled"\nvalidation_fraction = 0.0', "labelled texts must be held out"),
         ("[network", "not TOML"),
         ("hidden = 8", "unknown field `hidden`"),
         ("[smoke]\nrun.steps = 1\nnetwork = 3", ""),
@@ -118,9 +118,13 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "setting"),
-    [("labelled", "data.first_chars=100"), ("text", "data.source=imdb"), ("text", "data.length=9")],
+    [
+        ("labelled", "data.first_characters=100"),
+        ("text", "data.source=imdb"),
+        ("text", "data.length=9"),
+    ],
 )
 def test_a_setting_that_would_be_ignored_is_refused(kind: str, setting: str) -> None:
     name = setting.partition("=")[0]
-    with pytest.raises(RecipeError, match=f"{name} means nothing for data.kind = .{kind}"):
+    with pytest.raises(RecipeError, match=f"{name} does not apply to data.kind = .{kind}"):
         read_recipe(None, [f"data.kind={kind}", "data.symbols=words", setting])

@@ -8,11 +8,11 @@ import pytest
 from tests.exporter.trainings import reviews
 
 from cellwire.exporter.data.corpus import Corpus
-from cellwire.exporter.data.plan import Plan, settled_for_text, total_steps
+from cellwire.exporter.data.plan import Plan, fit_to_text, total_steps
 from cellwire.exporter.recipe.recipe_file import read_recipe
-from cellwire.exporter.runs.run_folder import Run
+from cellwire.exporter.runs.run_folder import RunFolder
 from cellwire.exporter.training.compute import CPU
-from cellwire.exporter.training.start import begin
+from cellwire.exporter.training.start import start_training
 
 EXPORTER = Path(__file__).parents[3] / "exporter"
 RECIPES = sorted((EXPORTER / "recipes").glob("*.toml"))
@@ -33,11 +33,11 @@ def test_there_is_a_recipe_for_every_system() -> None:
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_a_recipe_runs(recipe: Path, tmp_path: Path) -> None:
     text = Corpus.read(text_for(recipe, tmp_path))
-    training, _ = begin(text, read_recipe(recipe, smoke=True), tmp_path / "run", None, CPU)
+    training, _ = start_training(text, read_recipe(recipe, smoke=True), tmp_path / "run", None, CPU)
     training.run(lambda _: None)
-    run = Run.open(tmp_path / "run")
-    assert [p.step for p in run.progress()] == [2, 3]
-    assert run.load("best.pt").measure.finite
+    run = RunFolder.open(tmp_path / "run")
+    assert [p.step for p in run.read_metrics()] == [2, 3]
+    assert run.load("best.pt").measure.is_finite
     assert run.has("samples.txt") != recipe.stem.startswith("reviews")
     assert recipe.read_text(encoding="utf-8").startswith("# ")
 
@@ -59,9 +59,9 @@ def test_a_recipe_runs(recipe: Path, tmp_path: Path) -> None:
 )
 def test_a_recipe_takes_as_many_steps_as_it_is_meant_to(name: str, chars: int, steps: int) -> None:
     recipe = read_recipe(EXPORTER / "recipes" / f"{name}.toml")
-    learnt = chars - round(chars * recipe.data.validation_share)
-    learnt = min(learnt, recipe.data.last_chars or learnt)
-    settled = settled_for_text(recipe, learnt)
-    plan = Plan.fitting(learnt, settled.batches.lanes, settled.batches.window)
+    learnt = chars - round(chars * recipe.data.validation_fraction)
+    learnt = min(learnt, recipe.data.last_tokens or learnt)
+    settled = fit_to_text(recipe, learnt)
+    plan = Plan.fit(learnt, settled.batches.lanes, settled.batches.window)
     assert settled.batches.lanes == recipe.batches.lanes
     assert total_steps(settled.run, plan.epoch_steps) == steps

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cellwire.exporter.errors import FileError
-from cellwire.exporter.report.curves import curves_of, drawn_as_text, write_png
+from cellwire.exporter.report.curves import draw_as_text, loss_curves, write_png
 from cellwire.exporter.runs.measure import Measure
 from cellwire.exporter.runs.progress import Progress
 
@@ -21,16 +21,16 @@ ALONE = [checkpoint(10 * i, 4 / i, None) for i in range(1, 30)]
 
 
 def test_curves_are_the_losses_in_bits() -> None:
-    curves = curves_of(LONG[:2])
+    curves = loss_curves(LONG[:2])
     steps, bits = curves["training"]
     assert steps == curves["validation"][0] == [10, 20]
     assert bits == pytest.approx([4 / 0.693147, 2 / 0.693147])
-    assert curves_of(ALONE).keys() == {"training"}
+    assert loss_curves(ALONE).keys() == {"training"}
 
 
 @pytest.mark.parametrize("checkpoints", [SHORT, LONG, ALONE])
 def test_the_terminal_gets_text_without_escapes(checkpoints: list[Progress]) -> None:
-    text = drawn_as_text(checkpoints, "character", 80)
+    text = draw_as_text(checkpoints, "character", 80)
     assert "bits per character: . training" in text
     assert "\x1b" not in text
     assert max(map(len, text.splitlines())) <= 80

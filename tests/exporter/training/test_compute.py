@@ -10,8 +10,8 @@ from cellwire.exporter.training.compute import CPU, Compute
 def test_auto_is_the_gpu_if_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     for there, device in ((True, "cuda"), (False, "cpu")):
         monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
-        assert Compute.chosen("auto", "float32") == Compute(torch.device(device))
-        assert Compute.chosen("cpu", "float32") == CPU
+        assert Compute.select("auto", "float32") == Compute(torch.device(device))
+        assert Compute.select("cpu", "float32") == CPU
 
 
 def test_mixed_precision_needs_a_gpu_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -19,9 +19,9 @@ def test_mixed_precision_needs_a_gpu_that_has_it(monkeypatch: pytest.MonkeyPatch
     for there in (True, False):
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda there=there, **_: there)
         if there:
-            assert Compute.chosen("auto", "mixed").mixed
+            assert Compute.select("auto", "mixed").mixed
         else:
             with pytest.raises(DeviceError, match="no bfloat16"):
-                Compute.chosen("auto", "mixed")
+                Compute.select("auto", "mixed")
     with pytest.raises(DeviceError, match="needs a GPU"):
-        Compute.chosen("cpu", "mixed")
+        Compute.select("cpu", "mixed")

@@ -13,7 +13,8 @@ from cellwire.exporter.data.labelled import Examples
 from cellwire.exporter.network.kinds import KINDS, Kind
 from cellwire.exporter.network.network import Network, NetworkShape
 from cellwire.exporter.runs.measure import Measure
-from cellwire.exporter.training.loss import attempt, validated
+from cellwire.exporter.training.evaluation import evaluate
+from cellwire.exporter.training.loss import compute_loss
 
 CPU = torch.device("cpu")
 
@@ -28,8 +29,8 @@ def test_padding_after_a_text_changes_nothing(kind: Kind) -> None:
     model = network(kind, labels=3).eval()
     text = torch.tensor([[1, 2, 3]])
     padded = torch.tensor([[1, 2, 3, 0, 0], [1, 2, 3, 8, 7]])
-    alone = attempt(model, Batch(text, torch.tensor([1]), torch.tensor([2])), None)
-    both = attempt(model, Batch(padded, torch.tensor([1, 1]), torch.tensor([2, 2])), None)
+    alone = compute_loss(model, Batch(text, torch.tensor([1]), torch.tensor([2])), None)
+    both = compute_loss(model, Batch(padded, torch.tensor([1, 1]), torch.tensor([2, 2])), None)
     assert both.loss.item() == pytest.approx(alone.loss.item(), rel=1e-6)
 
 
@@ -40,7 +41,7 @@ def test_a_text_is_measured_with_the_state_carried() -> None:
     with torch.no_grad():
         logits, _ = model(lanes[:, :-1])
     nats = torch.nn.functional.cross_entropy(logits.flatten(0, 1), lanes[:, 1:].flatten())
-    measure = validated(model, ids, CPU)
+    measure = evaluate(model, ids, CPU)
     assert measure is not None
     assert measure.nats == pytest.approx(nats.item(), rel=1e-6)
 
@@ -56,7 +57,7 @@ def test_labelled_texts_are_measured_one_by_one() -> None:
             scores = model(torch.from_numpy(text)[None])[0][0, -1]
             losses.append(-torch.log_softmax(scores, 0)[label].item())
             right += int(scores.argmax() == label)
-    measure = validated(model, examples, CPU)
+    measure = evaluate(model, examples, CPU)
     assert measure is not None
     assert measure.nats == pytest.approx(np.mean(losses), rel=1e-5)
     assert measure.accuracy == pytest.approx(right / 300)
@@ -67,10 +68,10 @@ def test_measuring_leaves_the_network_learning_and_chance_alone() -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    validated(model, np.arange(9), CPU)
+    evaluate(model, np.arange(9), CPU)
     assert torch.equal(torch.rand(3), expected)
     assert model.training
-    assert validated(model, np.arange(0), CPU) is None
+    assert evaluate(model, np.arange(0), CPU) is None
 
 
 def test_a_measure_has_all_units() -> None:
@@ -78,8 +79,8 @@ def test_a_measure_has_all_units() -> None:
     assert measure.bits == pytest.approx(3)
     assert measure.perplexity == pytest.approx(8)
     assert (
-        measure.described("character") == "2.0794 nats, perplexity 8.00, 3.0000 bits per character"
+        measure.describe("character") == "2.0794 nats, perplexity 8.00, 3.0000 bits per character"
     )
-    assert Measure(0.5, 0.875).described("text") == "87.50% right, 0.5000 nats per text"
+    assert Measure(0.5, 0.875).describe("text") == "accuracy 87.50%, 0.5000 nats per text"
     assert Measure(1e6).perplexity == math.inf
-    assert not Measure(math.nan).finite
+    assert not Measure(math.nan).is_finite

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from cellwire.exporter.recipe.recipe import OptimizerSettings
-from cellwire.exporter.training.optimizer import clip_gradients, make_optimizer, rate_share
+from cellwire.exporter.training.optimizer import clip_gradients, make_optimizer, rate_factor
 
 GRADIENTS = ([3.0, 4.0], [0.0, 12.0])  # of norms 5 and 12, together 13
 
@@ -47,7 +47,7 @@ def test_the_optimizer_is_the_one_that_was_asked_for(kind: str, expected: type) 
 
 def shares(schedule: str, **settings: float) -> list[float]:
     asked = OptimizerSettings(schedule=schedule, **settings)  # type: ignore[arg-type]
-    return [rate_share(asked, step, steps=200, epoch_steps=50) for step in range(200)]
+    return [rate_factor(asked, step, steps=200, epoch_steps=50) for step in range(200)]
 
 
 def test_a_cosine_warms_up_and_ends_near_nothing() -> None:

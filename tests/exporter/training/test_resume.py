@@ -18,9 +18,9 @@ from tests.exporter.trainings import (
 
 from cellwire.exporter.data.corpus import Corpus
 from cellwire.exporter.errors import FileError
-from cellwire.exporter.runs.files import write_whole
+from cellwire.exporter.runs.files import write_atomically
 from cellwire.exporter.runs.progress import Progress
-from cellwire.exporter.runs.run_folder import Run
+from cellwire.exporter.runs.run_folder import RunFolder
 
 BASE = (
     "network.layers=2",
@@ -36,7 +36,7 @@ FEATURES = {
     "sgd": ("optimizer.kind=sgd", "optimizer.schedule=step", "optimizer.clip=norm"),
     "rmsprop": ("optimizer.kind=rmsprop", "optimizer.schedule=constant", "optimizer.clip=value"),
     "by_hand": ("network.cell=rnn_by_hand", "network.dropout_inputs=0.1"),
-    "mingru": ("network.cell=mingru", "network.dropout_outputs=0.1", "data.validation_share=0"),
+    "mingru": ("network.cell=mingru", "network.dropout_outputs=0.1", "data.validation_fraction=0"),
     "words": ("data.symbols=words", "data.vocabulary=6", "batches.window=4"),
     "labelled": (*LABELLED, "run.sample_every=0", "batches.lanes=4"),
 }
@@ -54,8 +54,10 @@ def stop_at(step: int) -> Callable[[Progress], None]:
     return report
 
 
-def without_speed(run: Run) -> list[tuple[object, ...]]:
-    return [(p.step, p.train, p.validation, p.best_loss, p.learning_rate) for p in run.progress()]
+def without_speed(run: RunFolder) -> list[tuple[object, ...]]:
+    return [
+        (p.step, p.train, p.validation, p.best_loss, p.learning_rate) for p in run.read_metrics()
+    ]
 
 
 @pytest.fixture(autouse=True)
@@ -75,7 +77,7 @@ def test_a_resumed_training_equals_one_never_stopped(tmp_path: Path, feature: st
     again = resumed_training(tmp_path / "parts", text=text)
     assert again.step == 11
     again.run(lambda _: None)
-    parts = Run.open(tmp_path / "parts")
+    parts = RunFolder.open(tmp_path / "parts")
     for name in ("last.pt", "best.pt"):
         assert_same_weights(whole, parts, name)
     assert without_speed(whole) == without_speed(parts)
@@ -95,15 +97,15 @@ def test_it_may_be_killed_between_any_two_writes(
     def killed(path: Path, data: bytes) -> None:
         if next(writes) == killed_at:
             raise Stopped
-        write_whole(path, data)
+        write_atomically(path, data)
 
     training = new_training(tmp_path / "parts", *settings)
     with monkeypatch.context() as patch:
-        patch.setattr("cellwire.exporter.runs.run_folder.write_whole", killed)
+        patch.setattr("cellwire.exporter.runs.run_folder.write_atomically", killed)
         with pytest.raises(Stopped):
             training.run(lambda _: None)
     resumed_training(tmp_path / "parts").run(lambda _: None)
-    parts = Run.open(tmp_path / "parts")
+    parts = RunFolder.open(tmp_path / "parts")
     for name in ("last.pt", "best.pt", "step-11.pt", "step-22.pt", "step-33.pt"):
         assert_same_weights(whole, parts, name)
     assert without_speed(whole) == without_speed(parts)
@@ -128,7 +130,7 @@ def test_a_full_disk_leaves_the_checkpoints_before(
         patch.setattr(Path, "write_bytes", full)
         with pytest.raises(FileError, match="No space left on device"):
             training.run(lambda _: None)
-    parts = Run.open(tmp_path / "parts")
+    parts = RunFolder.open(tmp_path / "parts")
     assert {parts.load(name).step for name in ("last.pt", "best.pt")} == {11}
     resumed_training(parts.path).run(lambda _: None)
     assert_same_weights(whole, parts)
@@ -140,7 +142,7 @@ def test_before_the_first_checkpoint_it_starts_over(tmp_path: Path) -> None:
     again = resumed_training(tmp_path / "parts")
     assert again.step == 0
     again.run(lambda _: None)
-    assert_same_weights(trained_run(tmp_path / "whole"), Run.open(tmp_path / "parts"))
+    assert_same_weights(trained_run(tmp_path / "whole"), RunFolder.open(tmp_path / "parts"))
 
 
 def test_resuming_what_is_done_does_nothing(tmp_path: Path) -> None:

@@ -3,18 +3,22 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from cellwire.exporter.data.vocabulary import Characters, Words
+from cellwire.exporter.data.vocabulary import (
+    encode,
+    make_vocabulary,
+    word_vocabulary,
+)
 from cellwire.exporter.network.network import Network, NetworkShape
 from cellwire.exporter.recipe.recipe import RunSettings
-from cellwire.exporter.training.sample import Sampler
+from cellwire.exporter.training.sampler import Sampler
 
 CPU = torch.device("cpu")
-LETTERS = Characters(tuple("abcd"))
+LETTERS = make_vocabulary("characters", "abcd")
 
 
 def sampler(temperature: float, chars: int = 12) -> Sampler:
-    settings = RunSettings(sample_temperature=temperature, sample_chars=chars)
-    return Sampler(LETTERS, (LETTERS.encode("ab"), LETTERS.encode("c")), settings)
+    settings = RunSettings(sample_temperature=temperature, sample_tokens=chars)
+    return Sampler(LETTERS, (encode(LETTERS, "ab"), encode(LETTERS, "c")), settings)
 
 
 def network() -> Network:
@@ -26,9 +30,9 @@ def network() -> Network:
 
 def test_at_temperature_0_each_symbol_is_the_likeliest_after_all_before_it() -> None:
     model = network()
-    for text, prefix in zip(sampler(0).write(model, 1, CPU), ("ab", "c"), strict=True):
+    for text, prefix in zip(sampler(0).sample(model, 1, CPU), ("ab", "c"), strict=True):
         assert text.startswith(prefix)
-        ids = torch.from_numpy(LETTERS.encode(text))[None]
+        ids = torch.from_numpy(encode(LETTERS, text))[None]
         likeliest = model(ids)[0][0].argmax(1).tolist()
         assert ids[0, len(prefix) :].tolist() == likeliest[len(prefix) - 1 : -1]
 
@@ -36,13 +40,13 @@ def test_at_temperature_0_each_symbol_is_the_likeliest_after_all_before_it() -> 
 def test_chance_is_the_same_for_a_step_and_draws_on_nothing_else() -> None:
     model, draws = network(), sampler(1.0, chars=40)
     torch.manual_seed(1)
-    first = draws.write(model, 1, CPU)
+    first = draws.sample(model, 1, CPU)
     torch.manual_seed(2)
     expected = torch.rand(3)
     torch.manual_seed(2)
-    assert draws.write(model, 1, CPU) == first
+    assert draws.sample(model, 1, CPU) == first
     assert torch.equal(torch.rand(3), expected)
-    assert draws.write(model, 2, CPU) != first
+    assert draws.sample(model, 2, CPU) != first
     assert model.training
 
 
@@ -51,14 +55,14 @@ def test_symbols_come_as_often_as_the_network_expects() -> None:
     nn.init.zeros_(model.head.weight)
     with torch.no_grad():
         model.head.bias.copy_(torch.tensor([0.1, 0.2, 0.3, 0.4]).log())
-    text = sampler(1.0, chars=2_000).write(model, 1, CPU)[0]
+    text = sampler(1.0, chars=2_000).sample(model, 1, CPU)[0]
     for letter, share in zip("abcd", (0.1, 0.2, 0.3, 0.4), strict=True):
         assert abs(text.count(letter) / 2_000 - share) < 0.05
 
 
 def test_a_text_of_words_begins_with_its_own_even_those_that_are_unknown() -> None:
-    words = Words.of(["a b a b a"], most=1)
-    text = Sampler(words, (words.encode("a b a"),), RunSettings(sample_chars=1)).write(
+    words = word_vocabulary(["a b a b a"], 1)
+    text = Sampler(words, (encode(words, "a b a"),), RunSettings(sample_tokens=1)).sample(
         Network(NetworkShape("gru", len(words), 3, hidden=5, layers=1)), 1, CPU
     )[0]
     assert text.split()[:3] == ["a", "<unk>", "a"]

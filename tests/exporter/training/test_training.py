@@ -20,9 +20,9 @@ from cellwire.exporter.errors import RunError, TrainingError
 from cellwire.exporter.network.kinds import KINDS
 from cellwire.exporter.runs.measure import Measure
 from cellwire.exporter.runs.progress import Progress
-from cellwire.exporter.runs.run_folder import Run
+from cellwire.exporter.runs.run_folder import RunFolder
 from cellwire.exporter.training.compute import CPU
-from cellwire.exporter.training.start import begin
+from cellwire.exporter.training.start import start_training
 
 
 def test_it_learns_a_text_that_repeats_itself(tmp_path: Path) -> None:
@@ -38,16 +38,16 @@ def test_it_learns_a_text_that_repeats_itself(tmp_path: Path) -> None:
 @pytest.mark.parametrize("cell", KINDS)
 def test_every_cell_learns(tmp_path: Path, cell: str) -> None:
     run = trained_run(tmp_path, f"network.cell={cell}", "optimizer.learning_rate=0.01")
-    validations = [p.validation.nats for p in run.progress() if p.validation]
+    validations = [p.validation.nats for p in run.read_metrics() if p.validation]
     assert validations[-1] < validations[0] < 3.3
 
 
 def test_it_learns_to_tell_labels(tmp_path: Path) -> None:
     text = Corpus.read(reviews(tmp_path / "reviews.csv"))
     settings = (*LABELLED, "run.epochs=12", "network.layers=1")
-    training, _ = begin(text, recipe(*settings), tmp_path / "run", None, CPU)
+    training, _ = start_training(text, recipe(*settings), tmp_path / "run", None, CPU)
     training.run(lambda _: None)
-    network, best = Run.open(tmp_path / "run").best_model()
+    network, best = RunFolder.open(tmp_path / "run").load_network()
     assert network.head.out_features == 2
     assert best.accuracy == 1
 
@@ -55,28 +55,28 @@ def test_it_learns_to_tell_labels(tmp_path: Path) -> None:
 def test_only_the_best_stays_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     losses = iter([3.0, 2.0, 2.5, 2.25])
     monkeypatch.setattr(
-        "cellwire.exporter.training.training.validated", lambda *_: Measure(next(losses))
+        "cellwire.exporter.training.training.evaluate", lambda *_: Measure(next(losses))
     )
     run = trained_run(tmp_path)
     best, last = run.load("best.pt"), run.load("last.pt")
     assert (best.step, best.loss) == (40, 2.0)
     assert (last.step, last.loss, last.best_loss) == (75, 2.25, 2.0)
-    assert [p.validation for p in run.progress()] == [Measure(n) for n in (3.0, 2.0, 2.5, 2.25)]
+    assert [p.validation for p in run.read_metrics()] == [Measure(n) for n in (3.0, 2.0, 2.5, 2.25)]
 
 
 def test_where_nothing_is_held_out_training_decides(tmp_path: Path) -> None:
-    run = trained_run(tmp_path, "data.validation_share=0")
+    run = trained_run(tmp_path, "data.validation_fraction=0")
     best = run.load("best.pt")
     assert not best.held_out
-    assert best.loss == min(p.train.nats for p in run.progress())
-    assert all(p.validation is None for p in run.progress())
+    assert best.loss == min(p.train.nats for p in run.read_metrics())
+    assert all(p.validation is None for p in run.read_metrics())
 
 
 def test_checkpoints_are_kept_as_often_as_was_asked(tmp_path: Path) -> None:
     trained_run(tmp_path, "run.keep_every=2", "run.validate_every=10", "run.steps=65")
     kept = {path.name for path in tmp_path.glob("step-*.pt")}
     assert kept == {"step-20.pt", "step-40.pt", "step-60.pt"}
-    assert Run(tmp_path).load("step-40.pt").step == 40
+    assert RunFolder(tmp_path).load("step-40.pt").step == 40
 
 
 def test_a_line_of_metrics_tells_all_units(tmp_path: Path) -> None:
@@ -92,10 +92,10 @@ def test_samples_change_nothing_that_is_learnt(tmp_path: Path) -> None:
     settings = ("network.layers=2", "network.dropout=0.3", "run.epochs=2")
     without = trained_run(tmp_path / "without", *settings, "run.sample_every=0")
     heard: list[str] = []
-    prefixes = ('run.sample_prefixes=["the ", "fox"]', "run.sample_every=1")
+    prefixes = ('run.sample_prompts=["the ", "fox"]', "run.sample_every=1")
     training = new_training(tmp_path / "with", *settings, *prefixes)
     training.run(lambda _: None, heard.append)
-    assert_same_weights(without, Run.open(tmp_path / "with"))
+    assert_same_weights(without, RunFolder.open(tmp_path / "with"))
     assert [text[:3] for text in heard] == ["the", "fox", "the", "fox"]
     assert {len(text) for text in heard} == {13, 12}
     written = (tmp_path / "with" / "samples.txt").read_text()
@@ -113,7 +113,7 @@ def test_a_training_that_diverges_names_the_last_good_checkpoint(tmp_path: Path,
     with pytest.raises(TrainingError, match=r"last\.pt \(step 2\).*lower --learning-rate"):
         training.run(lambda _: None)
     for name in ("last.pt", "best.pt"):
-        model = Run(tmp_path).load(name).model
+        model = RunFolder(tmp_path).load(name).model
         assert all(torch.isfinite(tensor).all() for tensor in model.values())
 
 
@@ -125,8 +125,8 @@ def test_diverging_before_any_checkpoint_says_that_there_is_none(tmp_path: Path)
 
 def test_a_run_starts_from_the_best_weights_of_another(tmp_path: Path) -> None:
     first = trained_run(tmp_path / "first")
-    training, how = begin(corpus(), recipe(), tmp_path / "second", first.path, CPU)
-    for name, tensor in first.best_model()[0].state_dict().items():
+    training, how = start_training(corpus(), recipe(), tmp_path / "second", first.path, CPU)
+    for name, tensor in first.load_network()[0].state_dict().items():
         assert torch.equal(tensor, training.network.state_dict()[name]), name
     assert (training.step, str(first.path) in how) == (0, True)
 
@@ -143,5 +143,5 @@ def test_weights_that_do_not_fit_are_refused(
 ) -> None:
     first = trained_run(tmp_path / "first", "run.steps=20")
     with pytest.raises(RunError, match=words):
-        begin(corpus(text), recipe(*settings), tmp_path / "second", first.path, CPU)
+        start_training(corpus(text), recipe(*settings), tmp_path / "second", first.path, CPU)
     assert not (tmp_path / "second").exists()

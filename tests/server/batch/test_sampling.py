@@ -54,7 +54,7 @@ def test_a_temperature_that_is_none_is_refused(temperature: float) -> None:
 
 def test_temperature_zero_is_greedy() -> None:
     assert Sampling(0.0).greedy
-    assert Sampling(0.0, top_k=40).ranks == 1
+    assert Sampling(0.0, top_k=40).effective_top_k == 1
     assert Sampling(0.0).inverse_temperature == 1
     assert not Sampling(1e-6).greedy
     assert Sampling(0.5).inverse_temperature == 2

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import pytest
 from tests.server.one_session import some_tokens
 from tests.server.plain_stepper import PlainStepper
 
+from cellwire.server.batch.sampling import Sampling
+from cellwire.server.batch.step import MAX_STEPS
 from cellwire.server.engine.commands import OpenSession, SubmitOperation
 from cellwire.server.engine.engine import Engine
+from cellwire.server.session.events import Written
 from cellwire.server.session.operation_queue import Limits
+from cellwire.server.session.operations import Complete, Generate
 from cellwire.server.state.arena import Arena
 
 
@@ -20,3 +25,50 @@ def test_a_step_is_filled_to_the_last_row() -> None:
     while not engine.idle:
         engine.step(1)
     assert stepper.batches == [3, 3, 3, 3]
+
+
+def engine_with(stepper: PlainStepper, sessions: int) -> Engine:
+    limits = Limits(read_ahead_tokens=100_000)
+    engine = Engine(stepper, Arena(500), limits, max_sessions=sessions, max_batch=64)
+    for number in range(sessions):
+        engine.handle(OpenSession(str(number), 0, number, 4))
+        engine.handle(SubmitOperation(str(number), some_tokens(number % 7)))
+    engine.step()
+    return engine
+
+
+@pytest.mark.parametrize(
+    "single_step",
+    [
+        Generate(3, 1_000, Sampling(repetition_penalty=1.5)),
+        Generate(3, 1_000, Sampling(), alternatives=2),
+    ],
+)
+def test_a_row_of_single_steps_shortens_nobodys_run(single_step: Generate) -> None:
+    stepper = PlainStepper()
+    engine = engine_with(stepper, 5)
+    for number in range(4):
+        engine.handle(SubmitOperation(str(number), Generate(2, 1_000, Sampling())))
+    engine.handle(SubmitOperation("4", single_step))
+    tokens = dict.fromkeys(map(str, range(5)), 0)
+    for _ in range(20):
+        for event in engine.step():
+            assert isinstance(event, Written)
+            tokens[event.session_id] += len(event.tokens)
+    assert set(stepper.batches[-20:]) == {4, 1}
+    assert tokens["4"] == 10
+    assert all(tokens[str(number)] >= 10 * MAX_STEPS - MAX_STEPS for number in range(4))
+
+
+def test_rows_of_several_steps_have_every_second_turn_at_least() -> None:
+    stepper = PlainStepper()
+    engine = engine_with(stepper, 8)
+    for number in range(6):
+        engine.handle(SubmitOperation(str(number), Complete(2, number + 2, 1, 1_000)))
+    engine.handle(SubmitOperation("6", Generate(2, 1_000, Sampling(), alternatives=1)))
+    engine.handle(SubmitOperation("7", Generate(2, 1_000, Sampling())))
+    for _ in range(10):
+        before = engine.steps
+        events = [*engine.step(), *engine.step()]
+        assert engine.steps >= before + MAX_STEPS // 4
+        assert any(event.session_id == "7" for event in events)

@@ -26,21 +26,21 @@ def test_a_stride_takes_ten_milliseconds_or_has_few_steps(
 ) -> None:
     pace = StepBudget()
     assert pace.steps == MAX_STEPS
-    pace.note(steps, elapsed_s)
+    pace.record(steps, elapsed_s)
     assert pace.steps == affordable
 
 
 def test_no_stride_says_nothing() -> None:
     pace = StepBudget()
-    pace.note(5, 0.020)
-    pace.note(0, 5.0)
+    pace.record(5, 0.020)
+    pace.record(0, 5.0)
     assert pace.steps == 5
 
 
 def test_one_slow_stride_says_nothing_two_do() -> None:
     pace = StepBudget()
-    pace.note(16, 0.001)
-    pace.note(16, 3.0)
+    pace.record(16, 0.001)
+    pace.record(16, 3.0)
     assert pace.steps == MAX_STEPS
-    pace.note(16, 3.0)
+    pace.record(16, 3.0)
     assert pace.steps == 4

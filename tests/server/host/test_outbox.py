@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
-from cellwire.server.errors import NotFound
+from cellwire.server.batch.sampling import Sampling
+from cellwire.server.errors import Aborted, NotFound
 from cellwire.server.host.outbox import Outbox
 from cellwire.server.rpc.writing import coalesced
-from cellwire.server.session.events import Completed, Completion, Rejected
+from cellwire.server.session.events import (
+    Appended,
+    Attached,
+    AttachFailed,
+    Closed,
+    Completed,
+    Completion,
+    Detached,
+    Event,
+    Opened,
+    Rejected,
+    Written,
+)
+from cellwire.server.session.operations import Generate
 
 
 def results(number: int, operation_id: int = 0, *, partial: bool) -> Completed:
@@ -46,3 +60,75 @@ def test_nothing_unfinished_waits_while_nobody_reads() -> None:
     outbox.keep_text()
     outbox.put(results(2, partial=True))
     assert len(outbox.take()) == 2
+
+
+def appended(operation_id: int) -> Appended:
+    return Appended("s", operation_id, 5, -1.0)
+
+
+def attached(number: int) -> Attached:
+    return Attached("s", number, 5, (), (), ())
+
+
+def written() -> Written:
+    return Written("s", Generate(3, 10, Sampling()), 5, (1,), (-1.0,))
+
+
+FAILED = AttachFailed("s", 1, NotFound("no session"))
+CLOSED = Closed("s", None, Aborted("unloaded"))
+
+
+def test_an_attach_cuts_what_was_meant_for_the_call_before() -> None:
+    outbox = Outbox()
+    before: list[Event] = [Opened("s", 0), written(), appended(1), Detached("s", 2)]
+    for event in before:
+        outbox.put(event)
+    outbox.await_attach(1)
+    outbox.put(written())
+    outbox.put(appended(3))
+    outbox.put(attached(8))  # of a call that was evicted
+    assert not outbox.unread
+    for event in (attached(1), appended(4)):
+        outbox.put(event)
+    assert outbox.take() == [attached(1), appended(1), appended(3), appended(4)]
+    outbox.put(written())
+    assert len(outbox.take()) == 1
+
+
+def test_an_attach_that_fails_takes_no_answers() -> None:
+    outbox = Outbox()
+    outbox.put(appended(1))
+    outbox.await_attach(1)
+    outbox.put(FAILED)
+    outbox.put(appended(2))
+    assert outbox.take() == [FAILED]
+    outbox.put(appended(3))
+    assert not outbox.unread
+    outbox.await_attach(2)
+    outbox.put(attached(2))
+    assert outbox.take() == [attached(2), appended(1), appended(2), appended(3)]
+
+
+def test_an_attach_that_was_not_taken_is_cut_by_the_next() -> None:
+    answers: list[Event] = [attached(1), FAILED]
+    for answer in answers:
+        outbox = Outbox()
+        outbox.await_attach(1)
+        outbox.put(answer)
+        outbox.put(written())
+        outbox.put(appended(1))
+        outbox.await_attach(2)
+        outbox.put(attached(2))
+        assert outbox.take() == [attached(2), appended(1)]
+
+
+def test_a_session_that_was_closed_needs_no_answer_to_an_attach() -> None:
+    for closed_first in (True, False):
+        outbox = Outbox()
+        outbox.put(appended(1))
+        if closed_first:
+            outbox.put(CLOSED)
+        outbox.await_attach(1)
+        if not closed_first:
+            outbox.put(CLOSED)
+        assert outbox.take() == [CLOSED]

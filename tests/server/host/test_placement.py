@@ -1,11 +1,13 @@
-"""What is said where CUDA cannot be used, piece by piece; the pieces themselves are made up."""
+"""The refusal for each requirement of CUDA that is missing; the libraries are stand-ins."""
 
 from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from typing import Literal, Protocol
+from dataclasses import dataclass
+from typing import Literal
 
+import pynvml
 import pytest
 
 from cellwire.server.errors import NoCuda
@@ -17,59 +19,61 @@ from cellwire.server.runtime.device import CPU, Device
 GIB = 2**30
 
 
-class Number(Protocol):
-    value: int
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """As of nvmlDeviceGetMemoryInfo."""
+
+    free: int
+    total: int
 
 
-class Reference(Protocol):
-    """What `ctypes.byref` returns."""
+class Nvml:
+    """NVIDIA's management library on a machine with some cards; a handle is a card's name."""
 
-    _obj: Number
+    NVMLError = pynvml.NVMLError
 
+    def __init__(self, *names: str, driver: bool = True) -> None:
+        self.names = names
+        self.driver = driver
 
-class Buffer(Protocol):
-    """What `ctypes.create_string_buffer` returns."""
+    def nvmlInit(self) -> None:  # noqa: N802  # the library's names
+        if not self.driver:
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
 
-    value: bytes
+    def nvmlShutdown(self) -> None:  # noqa: N802
+        pass
 
+    def nvmlDeviceGetCount(self) -> int:  # noqa: N802
+        return len(self.names)
 
-class Library:
-    """A driver and a runtime that know of one card."""
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> str:  # noqa: N802
+        if index >= len(self.names):
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_INVALID_ARGUMENT)
+        return self.names[index]
 
-    def cuInit(self, _: int) -> int:  # noqa: N802  # the driver's name
-        return 0
+    def nvmlDeviceGetHandleByUUID(self, uuid: str) -> str:  # noqa: N802
+        return self.names[int(uuid.removeprefix("GPU-"))]
 
-    def cuDeviceGetCount(self, count: Reference) -> int:  # noqa: N802
-        count._obj.value = 1
-        return 0
+    def nvmlDeviceGetName(self, handle: str) -> str:  # noqa: N802
+        return handle
 
-    def cuDeviceGet(self, card: Reference, number: int) -> int:  # noqa: N802
-        card._obj.value = number
-        return 0
-
-    def cuDeviceGetName(self, name: Buffer, _length: int, _card: object) -> int:  # noqa: N802
-        name.value = b"A Card"
-        return 0
-
-    def cudaSetDevice(self, _: int) -> int:  # noqa: N802
-        return 0
-
-    def cudaMemGetInfo(self, free: Reference, total: Reference) -> int:  # noqa: N802
-        free._obj.value, total._obj.value = 6 * GIB, 8 * GIB
-        return 0
+    def nvmlDeviceGetMemoryInfo(self, _handle: str) -> Memory:  # noqa: N802
+        return Memory(6 * GIB, 8 * GIB)
 
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Make up a machine that lacks some libraries."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
 
-    def lacks(*missing: str) -> None:
-        def load(name: str) -> Library:
-            if any(name.startswith(f"lib{each}.") for each in missing):
+    def lacks(*missing: str, cards: tuple[str, ...] = ("A Card",)) -> None:
+        def load(name: str) -> None:
+            if any(name.startswith(f"lib{library}.") for library in missing):
                 raise OSError(name)
-            return Library()
 
         monkeypatch.setattr(ctypes, "CDLL", load)
+        monkeypatch.setattr(cuda, "pynvml", Nvml(*cards, driver="cuda" not in missing))
         monkeypatch.setattr(compiled, "has_cuda", lambda: True)
         monkeypatch.setattr(compiled, "preload_cuda", lambda: None)
         monkeypatch.setattr(compiled, "try_cuda", lambda _: None)
@@ -124,6 +128,43 @@ def test_a_card_of_another_number_is_refused(machine: Callable[..., None]) -> No
     machine()
     with pytest.raises(NoCuda, match="there is no CUDA device 1: this machine has device 0"):
         place("cuda", 1)
+
+
+def test_a_driver_without_a_card_is_a_refusal(machine: Callable[..., None]) -> None:
+    machine(cards=())
+    with pytest.raises(NoCuda, match="the NVIDIA driver sees no GPU"):
+        place("cuda", 0)
+
+
+@pytest.mark.parametrize(
+    ("visible", "number", "name"),
+    [("1,0", 0, "The Second"), ("1,0", 1, "The First"), ("GPU-1", 0, "The Second")],
+)
+def test_cards_have_the_numbers_that_cuda_gives_them(
+    machine: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    visible: str,
+    number: int,
+    name: str,
+) -> None:
+    machine(cards=("The First", "The Second"))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert cuda.find_card(number).name == name
+    with pytest.raises(NoCuda, match="there is no CUDA device 2"):
+        cuda.find_card(2)
+
+
+@pytest.mark.parametrize(
+    ("visible", "words"),
+    [("", "CUDA_VISIBLE_DEVICES is empty"), ("7", "cannot describe CUDA device 0")],
+)
+def test_hidden_cards_are_a_refusal(
+    machine: Callable[..., None], monkeypatch: pytest.MonkeyPatch, visible: str, words: str
+) -> None:
+    machine()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    with pytest.raises(NoCuda, match=words):
+        place("cuda", 0)
 
 
 @pytest.mark.parametrize("provider", ["cuda", "auto"])

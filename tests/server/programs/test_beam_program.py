@@ -86,7 +86,7 @@ def beams_of(completes: list[Complete]) -> list[Beam]:
 
 def run(runtime: Runtime, beams: list[Beam], last_token: int, steps: int) -> list[BeamResult]:
     searches = [beam.input(last_token, TEXT_SLOT) for beam in beams]
-    founds = beam_results(runtime.search(searches_of(searches, steps)))
+    founds = beam_results(runtime.step_beams(searches_of(searches, steps)))
     for beam, found in zip(beams, founds, strict=True):
         beam.commit(found)
     return founds
@@ -153,18 +153,20 @@ def test_together_is_alone_and_cut_is_whole_bit_for_bit(
     completes = [Complete(1, width, 1, 99, end=ending) for ending in some[: len(tokens)]]
     together = beams_of(completes)
     searches = [b.input(t, TEXT_SLOT) for b, t in zip(together, tokens, strict=True)]
-    whole = beam_results(runtime.search(searches_of(searches, 10)))
+    whole = beam_results(runtime.step_beams(searches_of(searches, 10)))
     states = [[runtime.read_state(slot) for slot in beam.held_slots()] for beam in together]
     for index, token in enumerate(tokens):
         (alone,) = beams_of([completes[index]])
-        first = beam_results(runtime.search(searches_of([alone.input(token, TEXT_SLOT)], cut)))[0]
+        first = beam_results(runtime.step_beams(searches_of([alone.input(token, TEXT_SLOT)], cut)))[
+            0
+        ]
         assert told(first) == told(whole[index])[:cut]
         alone.commit(first)
         if alone.done or cut == 10 or len(alone._steps) < cut:
             continue
-        then = beam_results(runtime.search(searches_of([alone.input(token, TEXT_SLOT)], 10 - cut)))[
-            0
-        ]
+        then = beam_results(
+            runtime.step_beams(searches_of([alone.input(token, TEXT_SLOT)], 10 - cut))
+        )[0]
         assert told(then) == told(whole[index])[cut:]
         assert then.greedy == whole[index].greedy
         living = [row for row, log in enumerate(then.steps[-1].log_probability) if log > -math.inf]
@@ -190,7 +192,9 @@ def test_numbers_that_are_none_are_told_of_the_search_they_are_in(tmp_path: Path
     runtime = Runtime(read_cell(write_cell(tmp_path / "breaks.onnx", cell)), SLOTS, ROWS)
     beams = beams_of([Complete(1, 2, 1, 1), Complete(1, 2, 1, 1)])
     searches = [beam.input(token, ZERO) for beam, token in zip(beams, (4, 5), strict=True)]
-    assert [found.broken for found in beam_results(runtime.search(searches_of(searches, 1)))] == [
+    assert [
+        found.broken for found in beam_results(runtime.step_beams(searches_of(searches, 1)))
+    ] == [
         True,
         False,
     ]

@@ -13,10 +13,10 @@ from tests.server.tiny_cell import lstm_cell, write_cell
 
 from cellwire.model_file.cell import read_cell
 from cellwire.server.programs.beam_program import compose_beam_program
-from cellwire.server.programs.sampler import SamplerVariant
+from cellwire.server.programs.sampler_variant import SamplerVariant
 from cellwire.server.programs.step_program import ProgramShape, compose_step_program
 from cellwire.server.programs.transfer_program import compose_read, compose_write
-from cellwire.server.runtime.fixed_shape_step_runner import LENGTHS
+from cellwire.server.runtime.fixed_shape_step_runner import SUPPORTED_STEPS
 
 
 @pytest.fixture(scope="module")
@@ -25,12 +25,12 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("sampler", SamplerVariant)
-@pytest.mark.parametrize("steps", LENGTHS)
+@pytest.mark.parametrize("steps", SUPPORTED_STEPS)
 def test_a_padded_stride_can_be_captured(
     path: Path, tmp_path: Path, sampler: SamplerVariant, steps: int
 ) -> None:
     cell = read_cell(path)
-    fixed = ProgramShape(steps, 4 if sampler.ranks else 0)
+    fixed = ProgramShape(steps, 4 if sampler.ranks_tokens else 0)
     model = optimized(compose_step_program(cell, sampler, fixed), tmp_path)
     check_capturable(model)
     inputs = {value.name: value.type.tensor_type.elem_type for value in model.graph.input}

@@ -58,9 +58,7 @@ async def test_a_stream_is_cut_while_its_first_message_is_written(
     await take(second, session_id, 2, offset=0)
     await taken(daemon, session_id, 2)
     live = daemon._sessions.find(session_id)
-    await until(
-        lambda: getattr(live.attachment, "_attach", 0) is None
-    )  # so it writes what was missed
+    await until(lambda: live.outbox._awaited is None and not live.outbox.unread)
     await take(third, session_id, 3)
     assert (await third.receive()).attached.offset == 30_000
     assert await second.end() == TAKEN

@@ -15,12 +15,12 @@ from tests.server.tiny_cell import SYMBOLS, labelled_cell, lstm_cell, write_cell
 from cellwire.model_file.cell import read_cell
 from cellwire.server.batch.slots import TRASH, ZERO
 from cellwire.server.batch.step import SAMPLED, StepBatch
-from cellwire.server.programs.sampler import SamplerVariant
-from cellwire.server.programs.step_program import ProgramShape
+from cellwire.server.programs.sampler_variant import SamplerVariant
 from cellwire.server.runtime.device import CPU, Execution
-from cellwire.server.runtime.fixed_shape_step_runner import LENGTHS, FixedShapeStepRunner
+from cellwire.server.runtime.fixed_shape_step_runner import SUPPORTED_STEPS, FixedShapeStepRunner
 from cellwire.server.runtime.runtime import Runtime
 from cellwire.server.runtime.states import DeviceStates, States
+from cellwire.server.runtime.step_binding import StepSize
 
 MOST = 16
 ROWS = 9
@@ -31,7 +31,7 @@ Runtimes = tuple[Runtime, ...]  # of any size, padded, of one size
 @pytest.fixture(scope="module")
 def runtimes(tmp_path_factory: pytest.TempPathFactory) -> Runtimes:
     cell = read_cell(write_cell(tmp_path_factory.mktemp("cell") / "cell.onnx", lstm_cell(19)))
-    ways = Execution(), Execution(padded=True), Execution(padded=True, fixed_batch=True)
+    ways = Execution(), Execution(fixed_shape=True), Execution(fixed_shape=True, fixed_batch=True)
     return tuple(Runtime(cell, SLOTS, MOST, way) for way in ways)
 
 
@@ -57,7 +57,7 @@ def random_batch(
 @given(
     seed=st.integers(0, 2**32),
     rows=st.lists(st.integers(1, MOST), min_size=1, max_size=4),
-    steps=st.sampled_from(LENGTHS),
+    steps=st.sampled_from(SUPPORTED_STEPS),
     top_k=st.sampled_from([0, 1, 5, 100]),
     changes=st.none() | st.integers(0, 5),
 )
@@ -98,7 +98,7 @@ def test_a_padded_stride_is_one_of_any_size_bit_for_bit(
 
 def test_scores_come_out_padded_too(tmp_path: Path) -> None:
     cell = read_cell(write_cell(tmp_path / "labels.onnx", labelled_cell()))
-    plain, padded = (Runtime(cell, SLOTS, MOST, Execution(padded=p)) for p in (False, True))
+    plain, padded = (Runtime(cell, SLOTS, MOST, Execution(fixed_shape=p)) for p in (False, True))
     random = np.random.default_rng(1)
     batch = random_batch(random, 5, 4)
     batch = replace(batch, forced=batch.forced.clip(min=0), count=np.full(5, 4))
@@ -119,13 +119,13 @@ def test_a_stride_is_as_long_as_a_program_for_it(runtimes: Runtimes) -> None:
 def test_what_is_captured_is_run_on_the_trash_only(tmp_path: Path) -> None:
     """The first run of each size must leave all states as they are."""
     cell = read_cell(write_cell(tmp_path / "cell.onnx", lstm_cell(19)))
-    runtime = Runtime(cell, SLOTS, MOST, Execution(padded=True))
+    runtime = Runtime(cell, SLOTS, MOST, Execution(fixed_shape=True))
     for name in ("h", "c"):
         runtime.state(name)[2:] = 7
-    strider = runtime._strider
+    strider = runtime._step_runner
     assert isinstance(strider, FixedShapeStepRunner)
     for rows in (1, 16):
-        strider._padded_to((SamplerVariant.PLAIN, ProgramShape(4, 0), rows, 0))
+        strider.binding(StepSize(SamplerVariant.PLAIN, steps=4, rows=rows, limit=0, changes=0))
     for name in ("h", "c"):
         assert (runtime.state(name)[2:] == 7).all()
         assert (runtime.state(name)[ZERO] == 0).all()

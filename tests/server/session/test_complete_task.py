@@ -41,8 +41,8 @@ def test_a_completion_does_not_end_before_what_must_come_first() -> None:
 class SearchBreaks(PlainStepper):
     """What comes of the cell is no number."""
 
-    def search(self, batch: BeamBatch) -> BeamBatchResult:
-        result = super().search(batch)
+    def step_beams(self, batch: BeamBatch) -> BeamBatchResult:
+        result = super().step_beams(batch)
         result.broken[:] = True
         return result
 

@@ -1,4 +1,4 @@
-"""What the commands of the exporter have in common: where they speak, and how they fail."""
+"""The console of the exporter's commands, and their errors and exit statuses."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from rich.text import Text
 
 from cellwire.exporter.errors import ExporterError
 
-# Nothing printed is markup: a file's name may well hold brackets.
+# Without markup, since the names of files may hold brackets.
 console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Turn what the user can mend into one line and exit status 2; Ctrl-C into 130."""
+    """Print the exporter's errors as one line and exit with 2; exit with 130 on Ctrl-C."""
     try:
         yield
     except ExporterError as error:

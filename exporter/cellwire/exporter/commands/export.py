@@ -1,6 +1,6 @@
 """`cellwire export`.
 
-torch takes seconds to import, so it is imported inside the command: `cellwire --help` stays quick.
+torch takes seconds to import, so it is imported inside the command: `cellwire --help` stays fast.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import typer
 from cellwire.exporter.commands.console import console, one_line_errors
 
 if TYPE_CHECKING:
-    from cellwire.exporter.export.manifest import Manifest
+    from cellwire.model_file.manifest import Manifest
 
 
 def export(
@@ -24,39 +24,42 @@ def export(
     weights: Annotated[
         Literal["float32", "float16", "int8"],
         typer.Option(
-            help="float16: half the size, hardly worse. int8: a quarter, and faster on a CPU, a "
-            "little worse; not for rnn_relu and mingru cells."
+            help="float16: half the size, almost the same loss. int8: a quarter of the size and "
+            "faster on a CPU, with a slightly higher loss; not for rnn_relu and mingru cells."
         ),
     ] = "float32",
     checkpoint: Annotated[
         str,
-        typer.Option(help="best, last, or one that training kept, as step-200."),
+        typer.Option(help="best, last, or one that was kept, such as step-200."),
     ] = "best",
 ) -> None:
     """Export a run's model as one file that `cellwire serve` can serve.
 
-    Before anything is written, the file's model is proven equal to the trained one.
+    The exported model is compared with the trained one before the file is written.
     """
     with one_line_errors():
         from cellwire.exporter.export.export_run import export_run
-        from cellwire.exporter.runs.run_folder import Run
+        from cellwire.exporter.runs.run_folder import RunFolder
 
-        written = export_run(Run.open(run), model, weights=weights, checkpoint=checkpoint)
+        exported = export_run(RunFolder.open(run), model, weights=weights, checkpoint=checkpoint)
         console.print(
-            f"{model}: {written.size_bytes / 1e6:.1f} MB, {_told(written.manifest)}\n"
+            f"{model}: {exported.size_bytes / 1e6:.1f} MB, {_describe(exported.manifest)}\n"
             f"Next: {shlex.join(['cellwire', 'serve', '--model', str(model)])}"
         )
 
 
-def _told(manifest: Manifest) -> str:
-    """Say how near the file is to the model in torch, and how good that is."""
-    facts, weights = manifest.training, manifest.cell.weights
-    proof = f"at most {facts.parity_error:.1e} from the model in torch"
+def _describe(manifest: Manifest) -> str:
+    """Return the difference from the model in torch, and the model's quality."""
+    from cellwire.exporter.export.manifest import describe_quality
+    from cellwire.model_file.manifest import TrainingFacts
+
+    training, weights = manifest.training or TrainingFacts(), manifest.cell.weights
+    parity = f"at most {training.parity_error:.1e} from the model in torch"
+    quality = describe_quality(training)
     if weights == "float32":
-        return f"{proof}, {facts.quality}"
-    each = {"characters": "character", "words": "word"}[manifest.vocabulary.kind]
+        return f"{parity}, {quality}"
+    unit = "text" if manifest.labels else manifest.vocabulary.kind.removesuffix("s")
     return (
-        f"{proof} before rounding, {facts.quality}; rounding to {weights}: at most "
-        f"{facts.rounding_error:.1e} from it, {facts.rounding_bits:.4f} bits per "
-        f"{'text' if manifest.labels else each} worse"
+        f"{parity} before rounding, {quality}; rounding to {weights}: at most "
+        f"{training.rounding_error:.1e} from it, {training.rounding_bits:.4f} bits per {unit} worse"
     )

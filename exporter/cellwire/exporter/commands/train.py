@@ -1,6 +1,6 @@
 """`cellwire train`.
 
-torch takes seconds to import, so it is imported inside the command: `cellwire --help` stays quick.
+torch takes seconds to import, so it is imported inside the command: `cellwire --help` stays fast.
 """
 
 from __future__ import annotations
@@ -15,18 +15,19 @@ from cellwire.exporter.commands.console import console, one_line_errors
 from cellwire.exporter.errors import RecipeError
 
 if TYPE_CHECKING:
+    from cellwire.exporter.training.compute import Compute
     from cellwire.exporter.training.training import Training
 
 
 def train(
     text: Annotated[
-        Path, typer.Argument(help="A UTF-8 text file to learn from, or a CSV of labelled texts.")
+        Path, typer.Argument(help="A UTF-8 text file to train on, or a CSV of labelled texts.")
     ],
     *,
     out: Annotated[Path, typer.Option(help="The run folder to write.")],
     recipe: Annotated[
         Path | None,
-        typer.Option(help="A TOML file with all settings; if not given, the built-in recipe."),
+        typer.Option(help="A TOML file with all settings. Default: the built-in recipe."),
     ] = None,
     settings: Annotated[
         list[str] | None,
@@ -53,16 +54,16 @@ def train(
         int | None, typer.Option(help="Of weights, order and dropout: --set run.seed.")
     ] = None,
     smoke: Annotated[
-        bool, typer.Option("--smoke", help="Apply the recipe's own table for it: a run of seconds.")
+        bool, typer.Option("--smoke", help="Apply the recipe's [smoke] table: a run of seconds.")
     ] = False,
     start_from: Annotated[
         Path | None,
         typer.Option(
-            help="Another run, of the same symbols and size, whose weights to begin with."
+            help="Another run, of the same symbols and size, whose weights are the initial ones."
         ),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run in --out, as it was begun.")
+        bool, typer.Option("--resume", help="Continue the run in --out with its own settings.")
     ] = False,
     device: Annotated[
         Literal["auto", "cpu", "cuda"], typer.Option(help="auto: a GPU if there is one.")
@@ -71,12 +72,12 @@ def train(
         Literal["float32", "mixed"], typer.Option(help="mixed: products in bfloat16; GPU only.")
     ] = "float32",
 ) -> None:
-    """Train a recurrent network on a text, and say how well it does on what is held out.
+    """Train a recurrent network on a text, and measure it on the part that is held out.
 
-    To get going: cellwire train my.txt --out runs/my. Then: cellwire export runs/my my.onnx.
-    The recipes in exporter/recipes show what can be set; so does --set with a key that is wrong.
+    To get started: cellwire train my.txt --out runs/my. Then: cellwire export runs/my my.onnx.
+    The recipes in exporter/recipes show the settings; so does --set with an invalid key.
     """
-    short = {
+    options = {
         "network.layers": layers,
         "network.hidden": hidden,
         "network.dropout": dropout,
@@ -84,82 +85,106 @@ def train(
         "optimizer.learning_rate": learning_rate,
         "run.seed": seed,
     }
-    wanted = [f"{key}={value}" for key, value in short.items() if value is not None]
-    wanted += settings or []
+    changes = [f"{key}={value}" for key, value in options.items() if value is not None]
+    changes += settings or []
     with one_line_errors():
-        from cellwire.exporter.data.corpus import Corpus
-        from cellwire.exporter.recipe.recipe_file import read_recipe
-        from cellwire.exporter.runs.run_folder import Run
         from cellwire.exporter.training.compute import Compute
-        from cellwire.exporter.training.start import begin, go_on
 
-        compute = Compute.chosen(device, precision)
+        compute = Compute.select(device, precision)
         if resume:
-            if recipe or wanted or smoke or start_from:
+            if recipe or changes or smoke or start_from:
                 raise RecipeError(
-                    "--resume goes on as the run was begun; leave out --recipe, --smoke, "
-                    "--start-from and all settings, or begin another run"
+                    "--resume continues a run with its own settings; leave out --recipe, --smoke, "
+                    "--start-from and all settings, or start another run"
                 )
-            training, how = go_on(Run.open(out), Corpus.read(text), compute)
+            training, description = _resume(text, out, compute)
         else:
-            asked = read_recipe(recipe, wanted, smoke=smoke)
-            training, how = begin(Corpus.read(text), asked, out, start_from, compute)
-        console.print(introduction(training))
-        if how:
-            console.print(how)
-        try:
-            _train(training)
-        except KeyboardInterrupt as error:
-            again = shlex.join(["cellwire", "train", str(text), "--out", str(out), "--resume"])
-            console.print(f"stopped; go on from the last validation with: {again}")
-            raise typer.Exit(130) from error
+            training, description = _start(
+                text, out, recipe, changes, start_from, compute, smoke=smoke
+            )
+        console.print(_introduction(training))
+        if description:
+            console.print(description)
+        _train(training, text)
         _conclude(training)
 
 
-def introduction(training: Training) -> str:
-    """Return what is going to be trained, on what, and for how long."""
-    config, dataset = training.config, training.dataset
-    settings, symbols = config.recipe, f"{dataset.symbols:,} {config.recipe.data.symbols}"
+def _start(
+    text: Path,
+    out: Path,
+    recipe: Path | None,
+    changes: list[str],
+    start_from: Path | None,
+    compute: Compute,
+    *,
+    smoke: bool,
+) -> tuple[Training, str]:
+    """Start a run; return its training, and a description of its initial weights."""
+    from cellwire.exporter.data.corpus import Corpus
+    from cellwire.exporter.recipe.recipe_file import read_recipe
+    from cellwire.exporter.training.start import start_training
+
+    checked_recipe = read_recipe(recipe, changes, smoke=smoke)
+    return start_training(Corpus.read(text), checked_recipe, out, start_from, compute)
+
+
+def _resume(text: Path, out: Path, compute: Compute) -> tuple[Training, str]:
+    """Resume a run; return its training, and a description of its position."""
+    from cellwire.exporter.data.corpus import Corpus
+    from cellwire.exporter.runs.run_folder import RunFolder
+    from cellwire.exporter.training.start import resume_training
+
+    return resume_training(RunFolder.open(out), Corpus.read(text), compute)
+
+
+def _introduction(training: Training) -> str:
+    """Return the text, the network and the length of a training, for people."""
+    config, dataset, recipe = training.config, training.dataset, training.config.recipe
+    train_part = f"{dataset.train_tokens:,} {recipe.data.symbols}"
+    batch = f"{recipe.batches.lanes} x {recipe.batches.window} {recipe.data.symbols}"
+    amount, labels = train_part, ""
     if config.labels:
-        amount = f"{len(dataset.train):,} texts ({symbols})"
-        batch = f"{settings.batches.lanes} texts"
-    else:
-        amount = symbols
-        batch = f"{settings.batches.lanes} x {settings.batches.window} {settings.data.symbols}"
-    parameters = training.network.parameter_count
-    size = f"{settings.network.layers} x {settings.network.hidden} {settings.network.cell}"
-    labels = f"; labels: {', '.join(config.labels)}" if config.labels else ""
+        amount = f"{len(dataset.train):,} texts ({train_part})"
+        batch = f"{recipe.batches.lanes} texts"
+        labels = f"; labels: {', '.join(config.labels)}"
+    size = f"{recipe.network.layers} x {recipe.network.hidden} {recipe.network.cell}"
     return (
-        f"{config.corpus}: {len(config.symbols):,} symbols, {amount} to learn from, "
+        f"{config.corpus}: {len(config.symbols):,} symbols, {amount} to train on, "
         f"{len(dataset.validation):,} held out{labels}\n"
-        f"{size}, {parameters:,} parameters for {symbols}: {training.steps:,} steps of {batch} "
-        f"({settings.run.epochs:,} epochs)"
+        f"{size}, {training.network.parameter_count:,} parameters for {train_part}: "
+        f"{training.steps:,} steps of {batch} ({recipe.run.epochs:,} epochs)"
     )
 
 
-def _train(training: Training) -> None:
-    """Train to the end, and show it on the terminal."""
+def _train(training: Training, text: Path) -> None:
+    """Train to the end, and show the progress; exit with 130 on Ctrl-C."""
     from cellwire.exporter.report.display import TrainingDisplay
 
-    with TrainingDisplay(console, training.steps, training.config.unit) as display:
-        training.run(display.show, display.tell)
+    try:
+        with TrainingDisplay(console, training.steps, training.config.unit) as display:
+            training.run(display.show_progress, display.show_sample)
+    except KeyboardInterrupt as error:
+        out = training.run_folder.path
+        command = shlex.join(["cellwire", "train", str(text), "--out", str(out), "--resume"])
+        console.print(f"stopped; continue from the last checkpoint with: {command}")
+        raise typer.Exit(130) from error
 
 
 def _conclude(training: Training) -> None:
-    """Draw the curves, say what the losses mean, and what to do next."""
-    from cellwire.exporter.report.curves import drawn_as_text, write_png
+    """Draw the losses, print the verdict, and name the next command."""
+    from cellwire.exporter.report.curves import draw_as_text, write_png
     from cellwire.exporter.report.verdict import Losses, verdict
     from cellwire.exporter.runs.run_folder import BEST, CURVES
 
     run, config = training.run_folder, training.config
-    checkpoints = list(run.progress())
-    console.print(drawn_as_text(checkpoints, config.unit, min(console.width, 100)))
+    checkpoints = list(run.read_metrics())
+    console.print(draw_as_text(checkpoints, config.unit, min(console.width, 100)))
     write_png(checkpoints, config.unit, run.path / CURVES)
-    best = run.load(BEST)
-    kind = "validation" if best.held_out else "training"
-    choices, dropout = len(config.labels or config.symbols), config.recipe.network.drops
+    choices, dropout = len(config.labels or config.symbols), config.recipe.network.has_dropout
     console.print(verdict(Losses.of(checkpoints, choices, dropout=dropout)))
-    again = shlex.join(["cellwire", "export", str(run.path), "MODEL.onnx"])
+    best = run.load(BEST)
+    part = "validation" if best.held_out else "training"
+    command = shlex.join(["cellwire", "export", str(run.path), "MODEL.onnx"])
     console.print(
-        f"best {kind}: {best.measure.described(config.unit)}, at step {best.step:,}. Next: {again}"
+        f"best {part}: {best.measure.describe(config.unit)}, at step {best.step:,}. Next: {command}"
     )

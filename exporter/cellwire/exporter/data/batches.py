@@ -1,4 +1,4 @@
-"""What the network sees, epoch after epoch: the same for a seed, wherever a run was resumed."""
+"""The batches of each epoch, which depend on nothing but the seed and their number."""
 
 from __future__ import annotations
 
@@ -9,34 +9,37 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from cellwire.exporter.data.dataset import Dataset
 from cellwire.exporter.data.labelled import Examples
 from cellwire.exporter.data.plan import LANES, Plan
-from cellwire.exporter.data.vocabulary import Ids
+from cellwire.exporter.data.vocabulary import Tokens
 from cellwire.exporter.recipe.recipe import Recipe
 
-_BUCKET_BATCHES = 50  # as many are sorted by length at once
+_BUCKET_BATCHES = 50  # batches whose examples are sorted by length together
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """Symbols, and what is to be said of them."""
+    """Inputs and targets of one step."""
 
     inputs: Tensor  # int64 [lanes, time]
-    targets: Tensor  # int64 [lanes, time] or, of the last symbols only, [lanes]
-    lasts: Tensor | None = None  # int64 [lanes]: where each lane's last symbol is; None: all count
-    goes_on: bool = False  # whether each lane goes on where it ended in the batch before
+    targets: Tensor  # int64 [lanes, time]; [lanes] if only the last positions count
+    last_positions: Tensor | None = None  # int64 [lanes]; None: all positions count
+    carries_state: bool = False  # whether each lane continues the batch before
 
     def to(self, device: torch.device) -> Batch:
-        """Return the batch on a device, without waiting until it is there."""
+        """Return the batch on a device, without waiting for the copy."""
         if device.type == "cpu":
             return self
-        lasts = None if self.lasts is None else _sent(self.lasts, device)
-        return Batch(_sent(self.inputs, device), _sent(self.targets, device), lasts, self.goes_on)
+        last = self.last_positions
+        last = None if last is None else _send(last, device)
+        inputs, targets = _send(self.inputs, device), _send(self.targets, device)
+        return Batch(inputs, targets, last, self.carries_state)
 
 
-def _sent(tensor: Tensor, device: torch.device) -> Tensor:
+def _send(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.pin_memory().to(device, non_blocking=True)
 
 
@@ -47,37 +50,37 @@ class Batches(ABC):
 
     @abstractmethod
     def epoch(self, number: int, first: int = 0) -> Iterator[Batch]:
-        """Yield the batches of an epoch, from `first` on."""
+        """Yield the batches of an epoch, starting with batch `first`."""
 
 
 class TextBatches(Batches):
-    """Windows of a text. Each epoch starts at another symbol, so that they fall differently."""
+    """Windows of a text. Each epoch starts at another offset, so that windows vary."""
 
-    def __init__(self, ids: Ids, recipe: Recipe) -> None:
-        self._ids = ids
+    def __init__(self, tokens: Tokens, recipe: Recipe) -> None:
+        self._tokens = tokens
         self._recipe = recipe
-        self._plan = Plan.fitting(len(ids), recipe.batches.lanes, recipe.batches.window)
+        self._plan = Plan.fit(len(tokens), recipe.batches.lanes, recipe.batches.window)
         self.epoch_steps = self._plan.epoch_steps
 
+    @override
     def epoch(self, number: int, first: int = 0) -> Iterator[Batch]:
-        """As of all batches."""
         plan, settings = self._plan, self._recipe.batches
         random = np.random.default_rng((self._recipe.run.seed, number))
-        start = random.integers(plan.jitter)
-        ids = self._ids[start : start + plan.epoch_chars]
-        starts = plan.windows.starts(len(ids), settings.order, random)
+        start = random.integers(plan.start_offsets)
+        tokens = self._tokens[start : start + plan.epoch_tokens]
+        starts = plan.windows.starts(len(tokens), settings.order, random)
         for k in range(first, self.epoch_steps):
-            inputs, targets = map(torch.from_numpy, plan.windows.cut(ids, starts[k]))
-            goes_on = k > 0 and settings.order != "random"
+            inputs, targets = map(torch.from_numpy, plan.windows.cut(tokens, starts[k]))
+            carries_state = k > 0 and settings.order != "random"
             if settings.loss == "all":
-                yield Batch(inputs, targets, goes_on=goes_on)
+                yield Batch(inputs, targets, carries_state=carries_state)
             else:
-                lasts = torch.full((len(inputs),), inputs.shape[1] - 1)
-                yield Batch(inputs, targets[:, -1], lasts, goes_on)
+                last_positions = torch.full((len(inputs),), inputs.shape[1] - 1)
+                yield Batch(inputs, targets[:, -1], last_positions, carries_state)
 
 
 class ExampleBatches(Batches):
-    """Labelled texts in random order, those of like length together."""
+    """Labelled texts in random order; a batch holds texts of similar length."""
 
     def __init__(self, examples: Examples, lanes: int, seed: int) -> None:
         self._examples = examples
@@ -85,50 +88,50 @@ class ExampleBatches(Batches):
         self._seed = seed
         self.epoch_steps = -(-len(examples) // lanes)
 
+    @override
     def epoch(self, number: int, first: int = 0) -> Iterator[Batch]:
-        """As of all batches."""
         random = np.random.default_rng((self._seed, number))
         order = random.permutation(len(self._examples))
         bucket = self._lanes * _BUCKET_BATCHES
         order = np.concatenate(
             [
-                _by_length(self._examples, order[i : i + bucket])
+                _sort_by_length(self._examples, order[i : i + bucket])
                 for i in range(0, len(order), bucket)
             ]
         )
         for k in random.permutation(self.epoch_steps)[first:]:
-            yield batch_of(self._examples, order[k * self._lanes : (k + 1) * self._lanes])
+            yield pad_examples(self._examples, order[k * self._lanes : (k + 1) * self._lanes])
 
 
-def batches_of(dataset: Dataset, recipe: Recipe) -> Batches:
-    """Return the batches that a recipe makes of what is learnt from."""
+def make_batches(dataset: Dataset, recipe: Recipe) -> Batches:
+    """Return the batches of a dataset's training part."""
     if isinstance(dataset.train, Examples):
         lanes = recipe.batches.lanes or LANES
         return ExampleBatches(dataset.train, lanes, recipe.run.seed)
     return TextBatches(dataset.train, recipe)
 
 
-def sorted_batches(examples: Examples, lanes: int) -> Iterator[Batch]:
+def batches_by_length(examples: Examples, lanes: int) -> Iterator[Batch]:
     """Yield all examples once, the shortest first."""
-    order = _by_length(examples, np.arange(len(examples)))
+    order = _sort_by_length(examples, np.arange(len(examples)))
     for start in range(0, len(order), lanes):
-        yield batch_of(examples, order[start : start + lanes])
+        yield pad_examples(examples, order[start : start + lanes])
 
 
-def batch_of(examples: Examples, places: Sequence[int] | Ids) -> Batch:
-    """Return examples as a batch, padded on the right: what comes after a text changes nothing."""
-    texts = [examples.texts[place] for place in places]
+def pad_examples(examples: Examples, indices: Sequence[int] | Tokens) -> Batch:
+    """Return examples as a batch, padded on the right, where padding is never read."""
+    texts = [examples.texts[index] for index in indices]
     lengths = [len(text) for text in texts]
     inputs = np.zeros((len(texts), max(lengths)), dtype=np.int64)
     for row, text in zip(inputs, texts, strict=True):
         row[: len(text)] = text
     return Batch(
         torch.from_numpy(inputs),
-        torch.from_numpy(examples.labels[places]),
-        lasts=torch.tensor(lengths) - 1,
+        torch.from_numpy(examples.labels[indices]),
+        last_positions=torch.tensor(lengths) - 1,
     )
 
 
-def _by_length(examples: Examples, order: Ids) -> Ids:
-    lengths = [len(examples.texts[place]) for place in order]
-    return order[np.argsort(lengths, kind="stable")]
+def _sort_by_length(examples: Examples, indices: Tokens) -> Tokens:
+    lengths = [len(examples.texts[index]) for index in indices]
+    return indices[np.argsort(lengths, kind="stable")]

@@ -1,4 +1,4 @@
-"""A text to learn from: read, prepared, split into training and validation parts."""
+"""A text file, and its split into a training and a validation part."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from cellwire.exporter.data.vocabulary import Ids
+from cellwire.exporter.data.vocabulary import Tokens
 from cellwire.exporter.errors import CorpusError
 from cellwire.exporter.recipe.recipe import Data
 
-_SHORTEST_PART = 2  # a symbol, and the one it predicts
+_MIN_PART_TOKENS = 2  # one to read, and one to predict
 
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """A text file as it was read: universal newlines, a byte order mark dropped."""
+    """A text file, with universal newlines and without a byte order mark."""
 
     name: str
     text: str
-    sha256: str
+    sha256: str  # of the file
 
     @classmethod
     def read(cls, path: Path) -> Corpus:
-        """Read a UTF-8 file; CorpusError when it is missing, empty, not UTF-8 or of one symbol."""
+        """Read a UTF-8 file; CorpusError if it is missing, empty, not UTF-8 or of one symbol."""
         try:
             raw = path.read_bytes()
         except OSError as error:
@@ -39,33 +39,35 @@ class Corpus:
         if not text:
             raise CorpusError(f"{path}: the file is empty")
         if text == text[0] * len(text):
-            raise CorpusError(f"{path}: a model needs at least two different symbols to learn from")
+            raise CorpusError(f"{path}: training needs at least two different symbols")
         return cls(path.name, text, hashlib.sha256(raw).hexdigest())
 
-    def prepared(self, data: Data) -> str:
-        """Return the part of the text that a recipe asks for, its line ends as it asks."""
-        text = self.text[: data.first_chars]
+    def select(self, data: Data) -> str:
+        """Return the part of the text that a recipe uses, with its kind of line ends."""
+        text = self.text[: data.first_characters]
         return text.replace("\n", " ") if data.newlines == "spaces" else text
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """The first part of a text to train on, the last part held out."""
+    """A text whose end is held out for validation."""
 
-    train: Ids  # [n]
-    validation: Ids  # [m], 0 if nothing is held out
+    train: Tokens  # [n]
+    validation: Tokens  # [m]; 0 if nothing is held out
 
     @classmethod
-    def of(cls, ids: Ids, validation_share: float, last_chars: int | None = None) -> Split:
-        """Hold out the last `validation_share` of the ids; CorpusError if a part is too short.
+    def of(
+        cls, tokens: Tokens, validation_fraction: float, last_tokens: int | None = None
+    ) -> Split:
+        """Split tokens `[n + m]`; CorpusError if a part is too short.
 
-        Of what comes before it, only the `last_chars` are to be learnt from, unless that is None.
+        Of the training part, only the `last_tokens` are used, unless that is None.
         """
-        cut = len(ids) - round(len(ids) * validation_share)
-        held_out = len(ids) - cut
-        if cut < _SHORTEST_PART or (validation_share and held_out < _SHORTEST_PART):
+        cut = len(tokens) - round(len(tokens) * validation_fraction)
+        held_out = len(tokens) - cut
+        if cut < _MIN_PART_TOKENS or (validation_fraction and held_out < _MIN_PART_TOKENS):
             raise CorpusError(
-                f"{len(ids)} symbols are too few: {cut} to learn from and {held_out} held "
-                f"out, and each part needs at least {_SHORTEST_PART}; give a longer text"
+                f"{len(tokens)} symbols are too few: {cut} to train on and {held_out} held "
+                f"out, and each part needs at least {_MIN_PART_TOKENS}; give a longer text"
             )
-        return cls(ids[max(0, cut - (last_chars or cut)) : cut], ids[cut:])
+        return cls(tokens[max(0, cut - (last_tokens or cut)) : cut], tokens[cut:])

@@ -1,7 +1,7 @@
-"""How long a training takes, and what of a recipe is fitted to its text.
+"""The length of a training, and the settings of a recipe that are fitted to the text.
 
-What was not asked for is fitted to the length of the text. A short text gets fewer lanes, so that
-an epoch has enough steps, and more epochs, so that the training has; a very short one gets shorter
+Settings that are None are fitted to the length of the text. A short text gets fewer lanes, so that
+an epoch has enough steps, and more epochs, so that the training has; a very short text gets shorter
 windows too.
 """
 
@@ -15,55 +15,56 @@ import msgspec
 from cellwire.exporter.data.windows import Windows
 from cellwire.exporter.recipe.recipe import Recipe, RunSettings
 
-LANES, WINDOW, EPOCHS = 64, 128, 10
+LANES, WINDOW, EPOCHS = 64, 128, 10  # of a long text
 
-_FEWEST_LANES = 8
-_FEWEST_WINDOWS = 16
+_MIN_LANES = 8
+_MIN_WINDOWS = 16
 _STEPS_PER_EPOCH = 100
-_FEWEST_STEPS = 1_000
+_MIN_STEPS = 1_000
 _VALIDATE_EVERY = 250
+_VALIDATIONS = 10  # at least, if the training has so many steps
 _SAMPLES = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The way through a training text of `chars` symbols."""
+    """The schedule of windows through a training text."""
 
-    chars: int
+    text_tokens: int
     windows: Windows
     epochs: int
 
     @classmethod
-    def fitting(
+    def fit(
         cls,
-        chars: int,
+        text_tokens: int,
         lanes: int | None = None,
         window: int | None = None,
         epochs: int | None = None,
     ) -> Plan:
-        """Choose what is None; CorpusError when the text has no whole window."""
-        window = window or max(1, min(WINDOW, chars // _FEWEST_WINDOWS))
-        lanes = lanes or min(LANES, max(_FEWEST_LANES, chars // (window * _STEPS_PER_EPOCH)))
-        plan = cls(chars, Windows(lanes, window), EPOCHS)
-        plan = replace(plan, windows=Windows.fitting(plan.epoch_chars, lanes, window))
-        enough = max(EPOCHS, math.ceil(_FEWEST_STEPS / plan.epoch_steps))
+        """Choose all settings that are None; CorpusError if the text has no whole window."""
+        window = window or max(1, min(WINDOW, text_tokens // _MIN_WINDOWS))
+        lanes = lanes or min(LANES, max(_MIN_LANES, text_tokens // (window * _STEPS_PER_EPOCH)))
+        plan = cls(text_tokens, Windows(lanes, window), EPOCHS)
+        plan = replace(plan, windows=Windows.fit(plan.epoch_tokens, lanes, window))
+        enough = max(EPOCHS, math.ceil(_MIN_STEPS / plan.epoch_steps))
         return replace(plan, epochs=epochs or enough)
 
     @property
-    def jitter(self) -> int:
-        """At how many different symbols an epoch may start, so that windows fall differently."""
+    def start_offsets(self) -> int:
+        """The number of offsets at which an epoch may start, so that windows vary."""
         window = self.windows.window
-        return min(window, max(1, self.chars - window - 1))
+        return min(window, max(1, self.text_tokens - window - 1))
 
     @property
-    def epoch_chars(self) -> int:
-        """The length of an epoch's text, whichever symbol it starts at."""
-        return self.chars - self.jitter + 1
+    def epoch_tokens(self) -> int:
+        """The length of an epoch's text, which is the same from every start offset."""
+        return self.text_tokens - self.start_offsets + 1
 
     @property
     def epoch_steps(self) -> int:
         """The steps of an epoch."""
-        return self.windows.count(self.epoch_chars)
+        return self.windows.batch_count(self.epoch_tokens)
 
     @property
     def steps(self) -> int:
@@ -71,34 +72,36 @@ class Plan:
         return self.epoch_steps * self.epochs
 
 
-def settled_for_text(recipe: Recipe, chars: int) -> Recipe:
-    """Return a recipe in which everything is chosen for a text of `chars` symbols."""
-    asked = recipe.batches
-    plan = Plan.fitting(chars, asked.lanes, asked.window, recipe.run.epochs)
-    batches = msgspec.structs.replace(asked, lanes=plan.windows.lanes, window=plan.windows.window)
-    run = _settled(recipe.run, plan.epoch_steps, plan.epochs, _SAMPLES)
+def fit_to_text(recipe: Recipe, text_tokens: int) -> Recipe:
+    """Return a recipe whose settings are all chosen, for a training text of so many tokens."""
+    batches = recipe.batches
+    plan = Plan.fit(text_tokens, batches.lanes, batches.window, recipe.run.epochs)
+    windows = plan.windows
+    batches = msgspec.structs.replace(batches, lanes=windows.lanes, window=windows.window)
+    run = _fit_run(recipe.run, plan.epoch_steps, plan.epochs, _SAMPLES)
     return msgspec.structs.replace(recipe, batches=batches, run=run)
 
 
-def settled_for_examples(recipe: Recipe, examples: int) -> Recipe:
-    """Return a recipe in which everything is chosen for so many labelled texts."""
+def fit_to_examples(recipe: Recipe, examples: int) -> Recipe:
+    """Return a recipe whose settings are all chosen, for so many labelled texts."""
     lanes = min(recipe.batches.lanes or LANES, examples)
     batches = msgspec.structs.replace(recipe.batches, lanes=lanes)
-    run = _settled(recipe.run, -(-examples // lanes), recipe.run.epochs or EPOCHS, samples=0)
+    run = _fit_run(recipe.run, -(-examples // lanes), recipe.run.epochs or EPOCHS, samples=0)
     return msgspec.structs.replace(recipe, batches=batches, run=run)
 
 
 def total_steps(run: RunSettings, epoch_steps: int) -> int:
-    """Return the steps of a whole training: those asked for, or those of its epochs, if fewer."""
-    of_epochs = epoch_steps * run.epochs if run.epochs else math.inf
-    return int(min(run.steps or math.inf, of_epochs))
+    """Return the steps of a training: `run.steps`, or those of its epochs if they are fewer."""
+    steps_of_epochs = epoch_steps * run.epochs if run.epochs else math.inf
+    return int(min(run.steps or math.inf, steps_of_epochs))
 
 
-def _settled(run: RunSettings, epoch_steps: int, epochs: int, samples: int) -> RunSettings:
+def _fit_run(run: RunSettings, epoch_steps: int, epochs: int, samples: int) -> RunSettings:
+    """Choose epochs, and when to validate and to sample."""
     if run.steps and not run.epochs:
         epochs = -(-run.steps // epoch_steps)
     run = msgspec.structs.replace(run, epochs=epochs)
-    every = min(_VALIDATE_EVERY, max(1, total_steps(run, epoch_steps) // 10))
+    every = min(_VALIDATE_EVERY, max(1, total_steps(run, epoch_steps) // _VALIDATIONS))
     sample_every = run.sample_every
     if sample_every is None:
         sample_every = max(1, epochs // samples) if samples else 0

@@ -1,12 +1,12 @@
-"""Windows: how a text becomes the batches of an epoch.
+"""Windows: the batches of an epoch, cut out of a text.
 
-A batch is `lanes` windows of `window` symbols each. There are three orders:
+A batch has `lanes` windows of `window` tokens each. There are three orders:
 
-carried        The text is cut into as many rows as there are lanes. Each lane reads its row window
-               by window, so that the state can be carried from each to the next, as when serving.
-shuffled_rows  The same, but which lane reads which row is drawn anew for every epoch.
-random         The text is cut into windows, which are drawn in random order, none twice; the state
-               is zero at the start of each.
+carried        The text is cut into as many segments as there are lanes. Each lane reads its segment
+               window by window, and carries the state from each to the next, as in serving.
+shuffled_rows  The same, but the lanes' segments are shuffled for every epoch.
+random         The text is cut into windows, which come in random order, each at most once; the
+               state is zero at the start of each.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cellwire.exporter.data.vocabulary import Ids
+from cellwire.exporter.data.vocabulary import Tokens
 from cellwire.exporter.errors import CorpusError
 from cellwire.exporter.recipe.recipe import Order
 
@@ -25,41 +25,47 @@ class Windows:
     """The size of a batch."""
 
     lanes: int
-    window: int
+    window: int  # tokens
 
     @classmethod
-    def fitting(cls, symbols: int, lanes: int, window: int) -> Windows:
-        """Return fewer lanes if the text is too short for all; CorpusError if it has no window."""
-        fitting = min(lanes, (symbols - 1) // window)
+    def fit(cls, text_tokens: int, lanes: int, window: int) -> Windows:
+        """Return windows with fewer lanes if the text is too short for all of them.
+
+        CorpusError if it is too short for one window.
+        """
+        fitting = min(lanes, (text_tokens - 1) // window)
         if fitting < 1:
             raise CorpusError(
-                f"the training part has {symbols} symbols, fewer than one window of {window} + 1; "
-                "give a longer text or a smaller batches.window"
+                f"the training part has {text_tokens} symbols, fewer than one window of "
+                f"{window} + 1; give a longer text or a smaller batches.window"
             )
         return cls(fitting, window)
 
-    def count(self, symbols: int) -> int:
-        """How many batches there are in `symbols` symbols, in any order."""
-        return (symbols - 1) // self.lanes // self.window
+    def batch_count(self, text_tokens: int) -> int:
+        """Return the number of batches in a text, which is the same in any order."""
+        return (text_tokens - 1) // self.lanes // self.window
 
-    def carried(self, symbols: int) -> Ids:
-        """Return where each window starts in the order "carried", int64 `[batches, lanes]`."""
-        row_length = (symbols - 1) // self.lanes
-        batches = np.arange(self.count(symbols))[:, None]
-        return np.arange(self.lanes) * row_length + batches * self.window
+    def carried_starts(self, text_tokens: int) -> Tokens:
+        """Return the windows' offsets in the order "carried", `[batches, lanes]`."""
+        segment_tokens = (text_tokens - 1) // self.lanes
+        batches = np.arange(self.batch_count(text_tokens))[:, None]
+        return np.arange(self.lanes) * segment_tokens + batches * self.window
 
-    def starts(self, symbols: int, order: Order, random: np.random.Generator) -> Ids:
-        """Return where each window starts in any order, int64 `[batches, lanes]`."""
+    def starts(self, text_tokens: int, order: Order, random: np.random.Generator) -> Tokens:
+        """Return the windows' offsets in any order, `[batches, lanes]`."""
         if order == "random":
-            batches = self.count(symbols)
-            windows = random.permutation((symbols - 1) // self.window)[: batches * self.lanes]
-            return windows.reshape(batches, self.lanes) * self.window
-        starts = self.carried(symbols)
+            batches = self.batch_count(text_tokens)
+            windows = random.permutation((text_tokens - 1) // self.window)
+            return windows[: batches * self.lanes].reshape(batches, self.lanes) * self.window
+        starts = self.carried_starts(text_tokens)
         if order == "shuffled_rows":
             starts = starts[:, random.permutation(self.lanes)]
         return starts
 
-    def cut(self, ids: Ids, starts: Ids) -> tuple[Ids, Ids]:
-        """Return the inputs at `starts`, and the targets one symbol on, int64 `[lanes, window]`."""
-        places = starts[:, None] + np.arange(self.window)
-        return ids[places], ids[places + 1]
+    def cut(self, tokens: Tokens, starts: Tokens) -> tuple[Tokens, Tokens]:
+        """Return the inputs and targets of windows at offsets `[lanes]`, each `[lanes, window]`.
+
+        Targets are one token after their inputs.
+        """
+        offsets = starts[:, None] + np.arange(self.window)
+        return tokens[offsets], tokens[offsets + 1]

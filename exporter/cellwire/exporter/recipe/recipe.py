@@ -1,8 +1,8 @@
-"""A recipe: every setting of a training, as its TOML file names them.
+"""A recipe: every setting of a training, by its name in a TOML file.
 
-A file may leave out whatever is to stay as it is here. The defaults are the built-in recipe: a
-language model of characters, read in consecutive windows whose state is carried from each to the
-next. What is None by default is fitted to the text (see plan.py).
+A file may leave out any setting. The defaults are the built-in recipe: a language model of
+characters that reads consecutive windows and carries the state from each to the next. A default of
+None is fitted to the text (see data/plan.py).
 """
 
 from __future__ import annotations
@@ -15,22 +15,23 @@ from msgspec import Meta, Struct
 
 from cellwire.exporter.network.kinds import Kind
 
-Count = Annotated[int, Meta(ge=1)]
-CountOrNone = Annotated[int, Meta(ge=0)]  # 0: none
-Share = Annotated[float, Meta(ge=0, lt=1)]
-Number = Annotated[float, Meta(ge=0)]
+PositiveInt = Annotated[int, Meta(ge=1)]
+NonNegativeInt = Annotated[int, Meta(ge=0)]
+NonNegativeFloat = Annotated[float, Meta(ge=0)]
+PositiveFloat = Annotated[float, Meta(gt=0)]
+Probability = Annotated[float, Meta(ge=0, lt=1)]
 
 Order = Literal["carried", "random", "shuffled_rows"]
 Clip = Literal["global_norm", "norm", "value", "none"]
-Optimizing = Literal["adamw", "adam", "sgd", "rmsprop"]
+OptimizerKind = Literal["adamw", "adam", "sgd", "rmsprop"]
 Schedule = Literal["cosine", "constant", "step"]
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What all tables of a recipe have in common."""
+    """The base of a recipe's tables."""
 
     def __post_init__(self) -> None:
-        """Refuse what is not finite: it passes a range without an end and has no place in JSON."""
+        """Refuse infinite numbers: they pass a range without an upper end, and JSON has none."""
         for name in self.__struct_fields__:
             value = getattr(self, name)
             if isinstance(value, float) and not math.isfinite(value):
@@ -38,85 +39,86 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Data(Settings, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What is read, and how it is cut into symbols."""
+    """The text, and how it is cut into symbols."""
 
-    # "labelled": a CSV file with the columns text, label and, if it likes, source; the network
-    # reads each text and says its label
+    # labelled: a CSV file with the columns text, label and, optionally, source; the network is a
+    # classifier
     kind: Literal["text", "labelled"] = "text"
     symbols: Literal["characters", "words"] = "characters"
     lower_case: bool = False
     newlines: Literal["kept", "spaces"] = "kept"
-    first_chars: Count | None = None  # of the file; None: all
-    last_chars: Annotated[int, Meta(ge=2)] | None = None  # of what is learnt from; None: all
-    validation_share: Annotated[float, Meta(ge=0, le=0.5)] = 0.05  # held out; of a text, its end
-    vocabulary: Count = 10_000  # of words: the most frequent ones
-    length: CountOrNone = 0  # of labelled texts: their last symbols; 0: whole
+    first_characters: PositiveInt | None = None  # of the file; None: all
+    last_tokens: Annotated[int, Meta(ge=2)] | None = None  # of the training part; None: all
+    # Held out for validation: the end of a text, or some of the labelled texts.
+    validation_fraction: Annotated[float, Meta(ge=0, le=0.5)] = 0.05
+    vocabulary: PositiveInt = 10_000  # of words: the most frequent ones
+    length: NonNegativeInt = 0  # of labelled texts: their last tokens; 0: whole
     source: str | None = None  # of labelled texts: only those of this source; None: all
 
 
 class NetworkSettings(Settings, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What is trained."""
+    """The network."""
 
     cell: Kind = "lstm"
-    layers: Count = 2
-    hidden: Count = 256
+    layers: PositiveInt = 2
+    hidden: PositiveInt = 256
     input: Literal["embedding", "one_hot", "vectors"] = "embedding"
-    embedding: Count = 64  # numbers in a symbol's embedding; vectors bring their own width
-    vectors: str | None = None  # a file in GloVe's text format, as seen from the recipe
+    embedding: PositiveInt = 64  # width of the embedding; vectors have their own
+    vectors: str | None = None  # a file in GloVe's text format, relative to the recipe
     freeze_vectors: bool = True
-    dropout: Share = 0.0  # between layers
-    dropout_inputs: Share = 0.0  # of what the first layer reads
-    dropout_outputs: Share = 0.0  # of what the last layer gives
+    dropout: Probability = 0.0  # between layers
+    dropout_inputs: Probability = 0.0  # of the first layer's input
+    dropout_outputs: Probability = 0.0  # of the last layer's output
 
     @property
-    def drops(self) -> bool:
+    def has_dropout(self) -> bool:
         """Whether there is dropout anywhere."""
         return any((self.dropout, self.dropout_inputs, self.dropout_outputs))
 
     def __post_init__(self) -> None:
-        """Refuse vectors without a file, and a file that nothing reads."""
+        """Refuse vectors without a file, and a file that is not used."""
         super().__post_init__()
         if (self.input == "vectors") != (self.vectors is not None):
             raise ValueError('input = "vectors" and a file of vectors go together')
 
 
 class Batches(Settings, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What one step of the optimizer sees. Of labelled texts, only `lanes` counts."""
+    """One step's batch. Labelled texts use `lanes` only."""
 
-    order: Order = "carried"  # see windows.py
-    lanes: Count | None = None  # batch size
-    window: Count | None = None  # symbols in each lane
-    loss: Literal["all", "last"] = "all"  # of which symbols of a window
+    order: Order = "carried"  # see data/windows.py
+    lanes: PositiveInt | None = None  # batch size
+    window: PositiveInt | None = None  # tokens in each lane
+    loss: Literal["all", "last"] = "all"  # of all tokens of a window, or of the last one
 
 
 class OptimizerSettings(Settings, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How weights follow their gradients."""
+    """The optimizer, its learning rate and the clipping of gradients."""
 
-    kind: Optimizing = "adamw"
-    learning_rate: Number = 4e-3  # of "cosine", its peak
-    weight_decay: Number = 0.01
-    schedule: Schedule = "cosine"  # see optimizer.py
-    step_epochs: Count = 1  # of "step": after every so many epochs,
-    step_factor: Number = 0.5  # the rate is multiplied by this
+    kind: OptimizerKind = "adamw"
+    learning_rate: NonNegativeFloat = 4e-3  # of "cosine": the peak
+    weight_decay: NonNegativeFloat = 0.01
+    schedule: Schedule = "cosine"  # see training/optimizer.py
+    step_epochs: PositiveInt = 1  # of "step": the epochs after which
+    step_factor: NonNegativeFloat = 0.5  # the rate is multiplied by this
     clip: Clip = "global_norm"
-    clip_at: Annotated[float, Meta(gt=0)] = 1.0
+    clip_at: PositiveFloat = 1.0
 
 
 class RunSettings(Settings, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How long it takes, and what is written on the way."""
+    """The length of the training, and its checkpoints and samples."""
 
-    epochs: Count | None = None  # passes over the text
-    steps: Count | None = None  # the end, even within an epoch; None: the end of the last epoch
-    validate_every: Count | None = None  # steps; each validation writes a checkpoint
-    keep_every: CountOrNone = 0  # every so many checkpoints, one is kept for good; 0: none
-    sample_every: CountOrNone | None = None  # epochs; 0: never
-    sample_prefixes: tuple[str, ...] = ()  # none: how the text begins
-    sample_chars: Count = 200
-    sample_temperature: Number = 0.8  # 0: always the most likely symbol
+    epochs: PositiveInt | None = None  # passes over the text
+    steps: PositiveInt | None = None  # the last step, even within an epoch; None: no limit
+    validate_every: PositiveInt | None = None  # steps; each validation writes a checkpoint
+    keep_every: NonNegativeInt = 0  # checkpoints; one of so many is kept for good; 0: none
+    sample_every: NonNegativeInt | None = None  # epochs; 0: never
+    sample_prompts: tuple[str, ...] = ()  # none: the beginning of the text
+    sample_tokens: PositiveInt = 200
+    sample_temperature: NonNegativeFloat = 0.8  # 0: always the most likely token
     seed: Annotated[int, Meta(ge=0, lt=2**32)] = 1
 
 
-_OF_TEXTS, _OF_LABELLED = ("first_chars", "last_chars", "newlines"), ("length", "source")
+_ONLY_TEXT, _ONLY_LABELLED = ("first_characters", "last_tokens", "newlines"), ("length", "source")
 
 
 class Recipe(Settings, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -129,22 +131,22 @@ class Recipe(Settings, frozen=True, forbid_unknown_fields=True, kw_only=True):
     run: RunSettings = RunSettings()
 
     def __post_init__(self) -> None:
-        """Refuse what does not go together across tables."""
+        """Refuse settings of different tables that contradict each other."""
         super().__post_init__()
-        ignored = _OF_TEXTS if self.data.kind == "labelled" else _OF_LABELLED
-        for name in ignored:
+        unused = _ONLY_TEXT if self.data.kind == "labelled" else _ONLY_LABELLED
+        for name in unused:
             if getattr(self.data, name) != getattr(Data(), name):
-                raise ValueError(f'data.{name} means nothing for data.kind = "{self.data.kind}"')
+                raise ValueError(f'data.{name} does not apply to data.kind = "{self.data.kind}"')
         if self.data.kind == "labelled":
             if self.run.sample_every:
-                raise ValueError("run.sample_every: a network that classifies writes no text")
-            if not self.data.validation_share:
-                raise ValueError("data.validation_share: labelled texts need some held out")
+                raise ValueError("run.sample_every: a classifier generates no text")
+            if not self.data.validation_fraction:
+                raise ValueError("data.validation_fraction: some labelled texts must be held out")
         if self.network.input == "vectors" and self.data.symbols != "words":
             raise ValueError('network.input = "vectors" needs data.symbols = "words"')
 
 
-def builtins_of(recipe: Recipe) -> dict[str, dict[str, object]]:
-    """Return a recipe as tables of plain values, as they stand in its file."""
+def to_tables(recipe: Recipe) -> dict[str, dict[str, object]]:
+    """Return a recipe as tables of plain values, as in a TOML file."""
     tables: dict[str, dict[str, object]] = msgspec.to_builtins(recipe)
     return tables

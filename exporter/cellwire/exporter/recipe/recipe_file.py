@@ -1,9 +1,9 @@
-"""A recipe as it is asked for: a TOML file, its `[smoke]` table, and single settings on top.
+"""The reading of a recipe: a TOML file, its `[smoke]` table, and single settings on top.
 
 [network]
 hidden = 512
 
-[smoke]                 # what --smoke changes, so that a run takes seconds
+[smoke]                 # changes for --smoke, so that a training takes seconds
 network.hidden = 16
 run.steps = 3
 """
@@ -25,32 +25,32 @@ from cellwire.exporter.recipe.recipe import Recipe
 SMOKE = "smoke"
 BUILT_IN = "the built-in recipe"
 
-Tables = dict[str, Any]  # by name; what msgspec has not yet checked
+Tables = dict[str, Any]  # by name, not yet checked
 
 
 def read_recipe(path: Path | None, settings: Sequence[str] = (), *, smoke: bool = False) -> Recipe:
     """Return the recipe in `path`, or the built-in one, with `settings` ("table.key=value") in it.
 
-    RecipeError names the file or the setting, the key, and what is allowed there.
+    RecipeError names the file or the setting, the key, and the allowed values.
     """
     name = str(path) if path else BUILT_IN
     tables = _read(path) if path else {}
     changes = tables.pop(SMOKE, {})
-    recipe = _checked(tables, name)
+    recipe = _convert(tables, name)
     if smoke:
         if not changes:
-            raise RecipeError(f"{name} has no [{SMOKE}] table, which is what --smoke applies")
-        tables = _merged(tables, changes)
-        recipe = _checked(tables, f"{name}, [{SMOKE}]")
+            raise RecipeError(f"{name} has no [{SMOKE}] table, which --smoke applies")
+        tables = _merge(tables, changes)
+        recipe = _convert(tables, f"{name}, [{SMOKE}]")
     if settings:
         for setting in settings:
-            tables = _merged(tables, _parsed(setting))
-        recipe = _checked(tables, f"{name} with {', '.join(settings)}")
+            tables = _merge(tables, _parse_setting(setting))
+        recipe = _convert(tables, f"{name} with {', '.join(settings)}")
     return recipe
 
 
 def _read(path: Path) -> Tables:
-    """Return a file's tables; the files it names are found from where it lies."""
+    """Return a file's tables; paths in them are resolved relative to the file."""
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -63,10 +63,10 @@ def _read(path: Path) -> Tables:
     return tables
 
 
-def _parsed(setting: str) -> Tables:
-    """Return the table that "table.key=value" stands for; a value need not have quotes."""
-    names, equals, value = setting.partition("=")
-    table, dot, key = names.strip().partition(".")
+def _parse_setting(setting: str) -> Tables:
+    """Return "table.key=value" as tables; the value may be a string without quotes."""
+    name, equals, value = setting.partition("=")
+    table, dot, key = name.strip().partition(".")
     if not (equals and dot and table and key):
         raise RecipeError(
             f"--set {setting}: write table.key=value, for example --set network.hidden=512"
@@ -78,39 +78,39 @@ def _parsed(setting: str) -> Tables:
     return {table: {key: parsed}}
 
 
-def _merged(tables: Tables, changes: Tables) -> Tables:
-    """Return `tables` with all keys of `changes` in them."""
+def _merge(tables: Tables, changes: Tables) -> Tables:
+    """Return `tables` with the keys of `changes` replaced, at every depth."""
     merged = dict(tables)
     for name, value in changes.items():
-        below = merged.get(name)
-        if isinstance(below, dict) and isinstance(value, dict):
-            merged[name] = _merged(below, value)
+        current = merged.get(name)
+        if isinstance(current, dict) and isinstance(value, dict):
+            merged[name] = _merge(current, value)
         else:
             merged[name] = value
     return merged
 
 
-def _checked(tables: Tables, name: str) -> Recipe:
+def _convert(tables: Tables, name: str) -> Recipe:
     try:
         return msgspec.convert(tables, Recipe)
     except msgspec.ValidationError as error:
-        raise RecipeError(f"{name}: {_explained(str(error))}") from error
+        raise RecipeError(f"{name}: {_explain(str(error))}") from error
 
 
-def _explained(complaint: str) -> str:
-    """Turn msgspec's "what - at `$.table.key`" into the key, what is wrong, and what is allowed."""
-    what, _, place = complaint.partition(" - at `$")
-    keys = [key for key in re.split(r"[.\[\]`]", place) if key]
-    here = inspect.type_info(Recipe)
+def _explain(message: str) -> str:
+    """Turn msgspec's "fault - at `$.table.key`" into "table.key: fault" and the allowed values."""
+    fault, _, path = message.partition(" - at `$")
+    keys = [key for key in re.split(r"[.\[\]`]", path) if key]
+    type_info = inspect.type_info(Recipe)
     for key in keys:
-        if isinstance(here, inspect.StructType):
-            here = next(field.type for field in here.fields if field.name == key)
-    return f"{'.'.join(keys)}: {what}{_allowed(here, what)}".removeprefix(": ")
+        if isinstance(type_info, inspect.StructType):
+            type_info = next(field.type for field in type_info.fields if field.name == key)
+    return f"{'.'.join(keys)}: {fault}{_allowed(type_info, fault)}".removeprefix(": ")
 
 
-def _allowed(here: inspect.Type, what: str) -> str:
-    if isinstance(here, inspect.StructType) and "unknown field" in what:
-        return f"; there are: {', '.join(field.name for field in here.fields)}"
-    if isinstance(here, inspect.LiteralType):
-        return f"; one of: {', '.join(map(str, here.values))}"
+def _allowed(type_info: inspect.Type, fault: str) -> str:
+    if isinstance(type_info, inspect.StructType) and "unknown field" in fault:
+        return f"; there are: {', '.join(field.name for field in type_info.fields)}"
+    if isinstance(type_info, inspect.LiteralType):
+        return f"; one of: {', '.join(map(str, type_info.values))}"
     return ""

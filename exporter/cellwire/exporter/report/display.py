@@ -7,16 +7,16 @@ from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
+from rich.progress import Progress as ProgressBar
 
 from cellwire.exporter.runs.progress import Progress
 
 
 class TrainingDisplay:
-    """Shows progress on a console; where that is no terminal, only checkpoints and samples."""
+    """Shows a training on a console; without a terminal, only its checkpoints and samples."""
 
     def __init__(self, console: Console, steps: int, unit: str) -> None:
-        self._bar = Bar(
+        self._bar = ProgressBar(
             TextColumn("training"),
             BarColumn(),
             MofNCompleteColumn(),
@@ -41,22 +41,23 @@ class TrainingDisplay:
     ) -> None:
         self._bar.stop()
 
-    def show(self, progress: Progress) -> None:
-        """Show how it goes or, of a checkpoint, how it went."""
-        figures = f"{progress.train.described(self._unit)}, {progress.symbols_per_s:,.0f} symbols/s"
+    def show_progress(self, progress: Progress) -> None:
+        """Update the bar; print a line if the progress is of a checkpoint."""
+        figures = f"{progress.train.describe(self._unit)}, {progress.tokens_per_s:,.0f} tokens/s"
         self._bar.update(self._task, completed=progress.step, figures=figures)
         if progress.checkpoint:
             self._console.print(self._line(progress), highlight=False)
 
-    def tell(self, sample: str) -> None:
-        """Show a text that the network wrote."""
-        indented = sample.replace("\n", "\n    ")
-        self._console.print(f"  it writes:\n    {indented}", highlight=False, markup=False)
+    def show_sample(self, text: str) -> None:
+        """Print a text that the network generated."""
+        indented = text.replace("\n", "\n    ")
+        self._console.print(f"  sample:\n    {indented}", highlight=False, markup=False)
 
     def _line(self, progress: Progress) -> str:
+        """Return a checkpoint's line, with a star if it is the best so far."""
         line = f"step {progress.step:>6,} of {progress.steps:,}"
-        line += f"  train {progress.train.described(self._unit)}"
+        line += f"  train {progress.train.describe(self._unit)}"
         if progress.validation is not None:
-            line += f"; validation {progress.validation.described(self._unit)}"
-        counts = progress.validation or progress.train
-        return line + " *" * (counts.nats == progress.best_loss)
+            line += f"; validation {progress.validation.describe(self._unit)}"
+        measure = progress.validation or progress.train
+        return line + " *" * (measure.nats == progress.best_loss)

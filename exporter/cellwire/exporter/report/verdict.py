@@ -1,4 +1,4 @@
-"""What the losses of a training say about it, in plain words."""
+"""A diagnosis of a training by its losses: underfitting, overfitting or a good fit."""
 
 from __future__ import annotations
 
@@ -16,90 +16,93 @@ _AGAINST_OVERFITTING = (
 
 @dataclass(frozen=True, slots=True)
 class Losses:
-    """The losses of a whole training that count, in nats, and what guessing would cost."""
+    """The characteristic losses of a training, in nats."""
 
-    train: float  # at the end; dropout makes it higher than the network is bad
-    best: float  # the lowest on what is held out,
+    train: float  # at the end; with dropout, higher than without
+    best: float  # the lowest of validation
     best_step: int
-    last: float  # and that at the end
-    before: float  # and that after four fifths of the checkpoints
-    chance: float
-    dropout: bool = False  # whether the training loss is of a network that lacks units
+    final: float  # of validation, at the end
+    earlier: float  # of validation, after four fifths of the checkpoints
+    uniform: float  # of a uniform distribution
+    dropout: bool = False  # whether the training loss is with dropout
 
     @classmethod
     def of(
         cls, checkpoints: Sequence[Progress], choices: int, *, dropout: bool = False
     ) -> Losses | None:
-        """Return those of a training with so many choices; None if nothing is held out."""
-        held_out = [(p.validation.nats, p.step) for p in checkpoints if p.validation]
-        if not held_out:
+        """Return the losses of a training; None if nothing is held out.
+
+        `choices` is the number of symbols or labels.
+        """
+        validations = [(p.validation.nats, p.step) for p in checkpoints if p.validation]
+        if not validations:
             return None
-        best, best_step = min(held_out)
+        best, best_step = min(validations)
         return cls(
             train=checkpoints[-1].train.nats,
             best=best,
             best_step=best_step,
-            last=held_out[-1][0],
-            before=held_out[(len(held_out) * 4) // 5 - 1][0],
-            chance=math.log(choices),
+            final=validations[-1][0],
+            earlier=validations[(len(validations) * 4) // 5 - 1][0],
+            uniform=math.log(choices),
             dropout=dropout,
         )
 
 
-# The first that holds is said. Shares of a loss are by experience.
+# The first rule that holds gives the verdict. The factors are from experience.
 _RULES: tuple[tuple[Callable[[Losses], bool], str], ...] = (
     (
-        lambda losses: losses.best > 0.95 * losses.chance,
+        lambda losses: losses.best > 0.95 * losses.uniform,
         (
-            "It has learnt almost nothing: guessing would do as well. Train longer (run.epochs), "
-            "change optimizer.learning_rate, or look whether the text is what it should be."
+            "The network has learnt almost nothing: guessing would do as well. Train longer "
+            "(run.epochs), change optimizer.learning_rate, or check the text."
         ),
     ),
     (
-        lambda losses: losses.last > 1.01 * losses.best,
+        lambda losses: losses.final > 1.01 * losses.best,
         (
-            "Overfitting: after step {best_step:,} the network went on learning its text by heart "
-            "and got worse on what is held out. best.pt is from that step, so nothing is lost; "
+            "Overfitting: after step {best_step:,} the network memorized its text and got worse on "
+            "the held-out text. best.pt is from that step, so nothing is lost; "
             f"{_AGAINST_OVERFITTING}, or set fewer run.epochs."
         ),
     ),
     (
         lambda losses: losses.best > 1.15 * losses.train,
         (
-            "Overfitting: it does clearly worse on what is held out than on what it has learnt "
-            f"from; {_AGAINST_OVERFITTING}."
+            "Overfitting: the loss is clearly higher on held-out text than on training text; "
+            f"{_AGAINST_OVERFITTING}."
         ),
     ),
     (
-        lambda losses: losses.last < 0.98 * losses.before,
+        lambda losses: losses.final < 0.98 * losses.earlier,
         "Underfitting: the loss was still falling at the end. Train longer (run.epochs).",
     ),
     (
         lambda losses: losses.best < 1.03 * losses.train and not losses.dropout,
         (
-            "Underfitting: it does as well on what is held out as on what it has learnt from, so "
-            "it could learn more. Raise network.hidden or run.epochs, or lower network.dropout."
+            "Underfitting: the loss is as low on held-out text as on training text, so the network "
+            "could learn more. Raise network.hidden or run.epochs, or lower network.dropout."
         ),
     ),
     (
         lambda _: True,
         (
-            "A good fit: not much better on what it has learnt from than on what is held out, and "
-            "no longer improving. Only a larger network with more text would do much better."
+            "A good fit: the loss on held-out text is near that on training text, and no longer "
+            "falling. Only a larger network with more text would do much better."
         ),
     ),
 )
 
 
 def verdict(losses: Losses | None) -> str:
-    """Say whether a network learnt too little or too much by heart, and what to change.
+    """Return whether a network underfits or overfits, and the settings to change.
 
     None stands for a training that held nothing out.
     """
     if losses is None:
         return (
-            "Nothing was held out, so the loss only says how well the text is known by heart; "
-            "set data.validation_share to see how well the network does on text it has not seen."
+            "Nothing was held out, so the loss only says how well the text is memorized; "
+            "set data.validation_fraction to measure the network on text it has not seen."
         )
     text = next(text for holds, text in _RULES if holds(losses))
     return text.format(best_step=losses.best_step)

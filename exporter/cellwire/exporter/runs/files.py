@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Atomic writing of files."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 from cellwire.exporter.errors import FileError
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write `data` to `path` in one step, so that a failure leaves what was there before.
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write `data` to `path`; a failure leaves the old file in place.
 
-    Raises FileError when the folder is missing, not writable, or full.
+    FileError if the folder is missing, not writable, or full.
     """
-    # Beside the target, because a rename is atomic only within one file system.
+    # Beside the target: a rename is atomic only within one file system.
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         try:

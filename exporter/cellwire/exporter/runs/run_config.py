@@ -1,4 +1,4 @@
-"""What a training run was asked for, and what it read: the config.json of its folder."""
+"""The configuration of a run, which is the config.json of its folder."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ from pathlib import Path
 import msgspec
 
 from cellwire.exporter.data.corpus import Corpus
-from cellwire.exporter.data.vocabulary import Vocabulary, vocabulary_of
+from cellwire.exporter.data.vocabulary import make_vocabulary
 from cellwire.exporter.errors import RunError
 from cellwire.exporter.network.network import NetworkShape
-from cellwire.exporter.recipe.recipe import Recipe, builtins_of
+from cellwire.exporter.recipe.recipe import Recipe, to_tables
+from cellwire.model_file.vocabulary import Vocabulary
 
 
 class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a training run was asked for, and what it read."""
+    """A recipe fitted to its text, the text's symbols, and its checksum."""
 
-    recipe: Recipe  # with everything settled that was to be fitted to the text
+    recipe: Recipe  # without settings that are still to be chosen
     corpus: str
     corpus_sha256: str
-    symbols: tuple[str, ...]  # in the order of their ids
-    labels: tuple[str, ...] = ()  # likewise; none unless the network classifies
-    start_from: str | None = None  # another run, whose best weights were the first of this one
+    symbols: tuple[str, ...]  # a token is an index into them
+    labels: tuple[str, ...] = ()  # likewise; empty unless the network is a classifier
+    start_from: str | None = None  # another run, whose best weights are the initial ones
 
     @property
     def shape(self) -> NetworkShape:
@@ -41,19 +42,19 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def vocabulary(self) -> Vocabulary:
-        """The symbols of the network."""
+        """The vocabulary of the network."""
         data = self.recipe.data
-        return vocabulary_of(data.symbols, self.symbols, lower_case=data.lower_case)
+        return make_vocabulary(data.symbols, self.symbols, lower_case=data.lower_case)
 
     @property
     def unit(self) -> str:
-        """What one prediction is of."""
+        """The unit of one prediction: a text, a character or a word."""
         return "text" if self.labels else self.recipe.data.symbols.removesuffix("s")
 
     @property
     def tables(self) -> dict[str, dict[str, object]]:
-        """The recipe as tables of plain values; of files and runs it names, only the last part."""
-        tables = builtins_of(self.recipe)
+        """The recipe as tables of plain values; paths in it are reduced to their last part."""
+        tables = to_tables(self.recipe)
         if self.recipe.network.vectors:
             tables["network"]["vectors"] = Path(self.recipe.network.vectors).name
         if self.start_from:
@@ -61,7 +62,7 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return tables
 
     def check_corpus(self, corpus: Corpus) -> None:
-        """Raise RunError unless `corpus` is the text the run was started with."""
+        """Raise RunError unless `corpus` is the text that the run was started with."""
         if corpus.sha256 != self.corpus_sha256:
             raise RunError(
                 f"{corpus.name} is not the text this run was started with ({self.corpus}, "

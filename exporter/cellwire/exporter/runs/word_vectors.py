@@ -1,4 +1,4 @@
-"""The word vectors that a run has learnt: its embedding."""
+"""The embedding of a trained network as word vectors."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ from torch import nn
 
 from cellwire.exporter.data.vectors import Vectors
 from cellwire.exporter.errors import VectorsError
-from cellwire.exporter.runs.run_folder import Run
+from cellwire.exporter.runs.run_folder import RunFolder
 
 
-def learnt_vectors(run: Run) -> Vectors:
+def word_vectors(run: RunFolder) -> Vectors:
     """Return the embedding of a run's best model; VectorsError if it has none of words."""
-    network, _ = run.best_model()
-    if run.config.vocabulary.kind != "words":
-        raise VectorsError(f"{run.path} has learnt {run.config.vocabulary.kind}, not words")
+    network, _ = run.load_network()
+    kind = run.config.recipe.data.symbols
+    if kind != "words":
+        raise VectorsError(f"{run.path} was trained on {kind}, not on words")
     if not isinstance(network.embedding, nn.Embedding):
-        raise VectorsError(f"{run.path} reads its words as one-hot vectors, which are all alike")
+        raise VectorsError(f"{run.path} has no word vectors: its input is one-hot")
     return Vectors(run.config.symbols, network.embedding.weight.detach().numpy())

@@ -1,4 +1,4 @@
-"""The stretch of training from one checkpoint to the next."""
+"""The steps from one checkpoint to the next."""
 
 from __future__ import annotations
 
@@ -8,47 +8,49 @@ import torch
 from torch import Tensor
 
 from cellwire.exporter.runs.measure import Measure
-from cellwire.exporter.training.loss import Outcome
+from cellwire.exporter.training.loss import BatchLoss
 
-_RECENT = 20  # steps
+_RECENT_STEPS = 20
 
 
-class Leg:
-    """Seeds what chance there is in it, and keeps its running figures.
+class CheckpointSpan:
+    """Seeds torch for the steps after a checkpoint, and averages their losses.
 
-    Losses stay where they were computed until they are asked for: on a GPU, reading one waits for
-    all work before it.
+    Losses stay on the device until a mean is requested: on a GPU, reading one waits for all work
+    before it.
     """
 
     def __init__(self, seed: int, step: int) -> None:
         torch.manual_seed(seed * 1_000_003 + step)
         self._losses: list[Tensor] = []
-        self._right: list[Tensor] = []
-        self._symbols = 0
+        self._accuracies: list[Tensor] = []
+        self._tokens = 0
         self._started_s = time.perf_counter()
 
-    def add(self, outcome: Outcome, symbols: int) -> None:
+    def add(self, batch_loss: BatchLoss, tokens: int) -> None:
         """Count one step."""
-        self._losses.append(outcome.loss.detach())
-        if outcome.right is not None:
-            self._right.append(outcome.right)
-        self._symbols += symbols
+        self._losses.append(batch_loss.loss.detach())
+        if batch_loss.accuracy is not None:
+            self._accuracies.append(batch_loss.accuracy)
+        self._tokens += tokens
 
     @property
-    def whole(self) -> Measure:
-        """The mean over the whole leg."""
-        return Measure(_mean(self._losses), _mean(self._right) if self._right else None)
+    def mean(self) -> Measure:
+        """The mean over the whole span."""
+        accuracy = _mean(self._accuracies) if self._accuracies else None
+        return Measure(_mean(self._losses), accuracy)
 
     @property
-    def recent(self) -> Measure:
+    def recent_mean(self) -> Measure:
         """The mean over the last few steps."""
-        right = self._right[-_RECENT:]
-        return Measure(_mean(self._losses[-_RECENT:]), _mean(right) if right else None)
+        accuracies = self._accuracies[-_RECENT_STEPS:]
+        accuracy = _mean(accuracies) if accuracies else None
+        return Measure(_mean(self._losses[-_RECENT_STEPS:]), accuracy)
 
     @property
-    def symbols_per_s(self) -> float:
-        """Symbols trained on per second since the leg began."""
-        return self._symbols / (time.perf_counter() - self._started_s)
+    def tokens_per_s(self) -> float:
+        """Tokens trained on per second since the span began."""
+        return self._tokens / (time.perf_counter() - self._started_s)
 
 
 def _mean(values: list[Tensor]) -> float:

@@ -1,4 +1,4 @@
-"""Where a training computes, and in which numbers."""
+"""The device and the precision of a training."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ Precision = Literal["float32", "mixed"]
 
 @dataclass(frozen=True, slots=True)
 class Compute:
-    """A device, and whether matrix products are taken in bfloat16 there.
+    """A device, and whether matrix products are computed in bfloat16.
 
-    bfloat16 has float32's range, so gradients need no scaling.
+    bfloat16 has the range of float32, so gradients need no scaling.
     """
 
     device: torch.device
     mixed: bool = False
 
     @classmethod
-    def chosen(cls, device: Device, precision: Precision) -> Compute:
-        """Return what was asked for; DeviceError if this machine does not have it."""
+    def select(cls, device: Device, precision: Precision) -> Compute:
+        """Return a device and a precision; DeviceError if this machine does not have them."""
         gpu = torch.cuda.is_available()
         if device == "cuda" and not gpu:
-            raise DeviceError("torch finds no GPU here; train on the CPU with --device cpu")
-        chosen = torch.device("cuda" if gpu and device != "cpu" else "cpu")
+            raise DeviceError("torch finds no GPU; train on the CPU with --device cpu")
+        selected = torch.device("cuda" if gpu and device != "cpu" else "cpu")
         if precision == "mixed":
-            if chosen.type != "cuda":
+            if selected.type != "cuda":
                 raise DeviceError("mixed precision needs a GPU; leave out --precision mixed")
             if not torch.cuda.is_bf16_supported(including_emulation=False):
                 raise DeviceError("this GPU has no bfloat16; leave out --precision mixed")
-        return cls(chosen, precision == "mixed")
+        return cls(selected, precision == "mixed")
 
     def autocast(self) -> AbstractContextManager[object]:
-        """Return the context in which a network is to be run while it learns."""
+        """Return the context for the forward pass of a training step."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed)
 
 

@@ -1,9 +1,9 @@
-"""The optimizer of a recipe: its kind, its learning rate over time, and how gradients are clipped.
+"""The optimizer of a recipe: its kind, its learning rate over time, and the clipping of gradients.
 
-The learning rate may follow one of these schedules:
+There are three schedules of the learning rate:
 
 cosine     a linear warm-up over 5 % of the steps, then half a cosine down to 1 %
-constant   the same all the time
+constant   the same at all steps
 step       multiplied by a factor after every so many epochs
 """
 
@@ -16,8 +16,8 @@ from torch import Tensor, nn, optim
 
 from cellwire.exporter.recipe.recipe import OptimizerSettings
 
-WARM_UP_SHARE = 0.05
-FINAL_RATE_SHARE = 0.01
+WARM_UP_FRACTION = 0.05  # of the steps
+FINAL_FACTOR = 0.01
 
 
 def make_optimizer(settings: OptimizerSettings, parameters: Sequence[Tensor]) -> optim.Optimizer:
@@ -25,7 +25,7 @@ def make_optimizer(settings: OptimizerSettings, parameters: Sequence[Tensor]) ->
     rate, decay = settings.learning_rate, settings.weight_decay
     if settings.kind == "rmsprop":
         return optim.RMSprop(parameters, lr=rate, weight_decay=decay)
-    # Fused, each parameter is read and written once a step.
+    # A fused optimizer reads and writes each parameter once a step.
     kinds = {"adamw": optim.AdamW, "adam": optim.Adam, "sgd": optim.SGD}
     optimizer: optim.Optimizer = kinds[settings.kind](
         parameters, lr=rate, weight_decay=decay, fused=True
@@ -33,26 +33,26 @@ def make_optimizer(settings: OptimizerSettings, parameters: Sequence[Tensor]) ->
     return optimizer
 
 
-def rate_share(settings: OptimizerSettings, step: int, steps: int, epoch_steps: int) -> float:
-    """Return the share of the learning rate that a training has at `step` of `steps`."""
+def rate_factor(settings: OptimizerSettings, step: int, steps: int, epoch_steps: int) -> float:
+    """Return the factor of the learning rate at `step` of `steps`."""
     if settings.schedule == "constant":
         return 1.0
     if settings.schedule == "step":
         return settings.step_factor ** (step // (epoch_steps * settings.step_epochs))
-    return cosine_share(step, steps)
+    return cosine_factor(step, steps)
 
 
-def cosine_share(step: int, steps: int) -> float:
-    """Return the share of the peak rate at `step`: a linear warm-up, then half a cosine."""
-    warm_up = max(1, round(steps * WARM_UP_SHARE))
+def cosine_factor(step: int, steps: int) -> float:
+    """Return the factor of the peak rate at `step`: a linear warm-up, then half a cosine."""
+    warm_up = max(1, round(steps * WARM_UP_FRACTION))
     if step < warm_up:
         return (step + 1) / warm_up
-    done = (step - warm_up) / max(1, steps - warm_up)
-    return FINAL_RATE_SHARE + (1 - FINAL_RATE_SHARE) * 0.5 * (1 + math.cos(math.pi * done))
+    phase = (step - warm_up) / max(1, steps - warm_up)
+    return FINAL_FACTOR + (1 - FINAL_FACTOR) * 0.5 * (1 + math.cos(math.pi * phase))
 
 
 def clip_gradients(settings: OptimizerSettings, parameters: Sequence[Tensor]) -> None:
-    """Make gradients smaller where they exceed the bound: all together, or each tensor's own."""
+    """Scale or clamp gradients above the bound: all together, by tensor, or by element."""
     match settings.clip:
         case "global_norm":
             nn.utils.clip_grad_norm_(parameters, settings.clip_at)

@@ -1,4 +1,4 @@
-"""An embedding that begins as word vectors from a file."""
+"""An embedding whose initial values are word vectors from a file."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ import torch
 from torch import Tensor
 
 from cellwire.exporter.data.vectors import Vectors
-from cellwire.exporter.data.vocabulary import Vocabulary
 from cellwire.exporter.errors import VectorsError
 from cellwire.exporter.recipe.recipe import Recipe
+from cellwire.model_file.vocabulary import Vocabulary
 
-_SPREAD = 0.1  # of the first values of words that the file lacks
+_STANDARD_DEVIATION = 0.1  # of the initial values of words that the file lacks
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Pretrained:
-    """A vocabulary's vectors, and how many of its words have one in the file."""
+class PretrainedEmbedding:
+    """The vectors of a vocabulary's words."""
 
     table: Tensor  # float32 [vocabulary, width]
-    found: int
+    known_words: int  # those that the file has
 
     @classmethod
-    def for_recipe(cls, recipe: Recipe, vocabulary: Vocabulary) -> Pretrained | None:
-        """Read the file that a recipe names; None if it names none."""
+    def for_recipe(cls, recipe: Recipe, vocabulary: Vocabulary) -> PretrainedEmbedding | None:
+        """Read the file of a recipe; None if it has none."""
         settings = recipe.network
         if settings.vectors is None:
             return None
@@ -34,21 +34,22 @@ class Pretrained:
         return cls.of(vectors, vocabulary, None if settings.freeze_vectors else recipe.run.seed)
 
     @classmethod
-    def of(cls, vectors: Vectors, vocabulary: Vocabulary, seed: int | None) -> Pretrained:
-        """Look up each word. Those that are lacking are zeros or, with a seed, small and random.
+    def of(cls, vectors: Vectors, vocabulary: Vocabulary, seed: int | None) -> PretrainedEmbedding:
+        """Look up each word. Missing words are zeros or, with a seed, small random numbers.
 
         VectorsError if no word has a vector.
         """
-        places = {word: place for place, word in enumerate(vectors.words)}
+        rows = {word: row for row, word in enumerate(vectors.words)}
         shape = len(vocabulary), vectors.values.shape[1]
         if seed is None:
             table = np.zeros(shape)
         else:
-            table = np.random.default_rng(seed).normal(0, _SPREAD, shape)
-        known = [row for row, word in enumerate(vocabulary.symbols) if word in places]
+            table = np.random.default_rng(seed).normal(0, _STANDARD_DEVIATION, shape)
+        symbols = vocabulary.facts.symbols
+        known = [token for token, word in enumerate(symbols) if word in rows]
         if not known:
             raise VectorsError(
-                "the file of vectors has none of the text's words; is it the right one?"
+                "the file of vectors has none of the text's words; is it the right file?"
             )
-        table[known] = vectors.values[[places[vocabulary.symbols[row]] for row in known]]
+        table[known] = vectors.values[[rows[symbols[token]] for token in known]]
         return cls(torch.from_numpy(table.astype(np.float32)), len(known))

@@ -1,4 +1,4 @@
-"""How a training begins, or goes on: from a text and a recipe, or from a run folder."""
+"""The start of a training, from a text and a recipe, and its resumption from a run folder."""
 
 from __future__ import annotations
 
@@ -9,70 +9,72 @@ import msgspec
 from cellwire.exporter.data.corpus import Corpus
 from cellwire.exporter.data.dataset import Dataset
 from cellwire.exporter.data.labelled import Examples
-from cellwire.exporter.data.plan import settled_for_examples, settled_for_text
+from cellwire.exporter.data.plan import fit_to_examples, fit_to_text
 from cellwire.exporter.recipe.recipe import Recipe
 from cellwire.exporter.runs.run_config import RunConfig
-from cellwire.exporter.runs.run_folder import LAST, Run
+from cellwire.exporter.runs.run_folder import LAST, RunFolder
 from cellwire.exporter.training.compute import Compute
-from cellwire.exporter.training.pretrained import Pretrained
+from cellwire.exporter.training.pretrained import PretrainedEmbedding
 from cellwire.exporter.training.training import Training
 
 
-def begin(
+def start_training(
     corpus: Corpus, recipe: Recipe, out: Path, start_from: Path | None, compute: Compute
 ) -> tuple[Training, str]:
-    """Make a run folder; return its training, and in words what it begins with.
+    """Create a run folder; return its training, and a description of its initial weights.
 
-    Whatever can be wrong with what was asked for is found before there is a folder.
+    ExporterError names what is wrong with the arguments, before the folder is created.
     """
     dataset = Dataset.of(corpus, recipe.data)
-    pretrained = Pretrained.for_recipe(recipe, dataset.vocabulary)
-    recipe = _settled(recipe, dataset, pretrained)
+    pretrained = PretrainedEmbedding.for_recipe(recipe, dataset.vocabulary)
     config = RunConfig(
-        recipe=recipe,
+        recipe=_fit(recipe, dataset, pretrained),
         corpus=corpus.name,
         corpus_sha256=corpus.sha256,
-        symbols=dataset.vocabulary.symbols,
+        symbols=dataset.vocabulary.facts.symbols,
         labels=dataset.labels,
         start_from=str(start_from.resolve()) if start_from else None,
     )
-    training = Training(Run(out), config, dataset, compute)
-    how = _first_weights(training, config, pretrained)
-    Run.create(out, config)
-    return training, how
+    training = Training(RunFolder(out), config, dataset, compute)
+    description = _initialize(training, config, pretrained)
+    RunFolder.create(out, config)
+    return training, description
 
 
-def go_on(run: Run, corpus: Corpus, compute: Compute) -> tuple[Training, str]:
-    """Return the training of a run, where its last checkpoint left it, and in words where."""
+def resume_training(run: RunFolder, corpus: Corpus, compute: Compute) -> tuple[Training, str]:
+    """Return a run's training at its last checkpoint, and a description of that point."""
     config = run.config
     config.check_corpus(corpus)
     dataset = Dataset.of(corpus, config.recipe.data)
     training = Training(run, config, dataset, compute)
     if run.has(LAST):
         training.resume()
-        return training, f"going on after step {training.step:,} of {training.steps:,}"
-    run.cut_logs({})
-    pretrained = Pretrained.for_recipe(config.recipe, dataset.vocabulary)
-    return training, _first_weights(training, config, pretrained)
+        return training, f"resuming after step {training.step:,} of {training.steps:,}"
+    run.truncate_logs({})
+    pretrained = PretrainedEmbedding.for_recipe(config.recipe, dataset.vocabulary)
+    return training, _initialize(training, config, pretrained)
 
 
-def _settled(recipe: Recipe, dataset: Dataset, pretrained: Pretrained | None) -> Recipe:
-    """Return a recipe in which nothing is left open."""
+def _fit(recipe: Recipe, dataset: Dataset, pretrained: PretrainedEmbedding | None) -> Recipe:
+    """Return a recipe whose settings are all chosen."""
     if pretrained:
         width = pretrained.table.shape[1]
         network = msgspec.structs.replace(recipe.network, embedding=width)
         recipe = msgspec.structs.replace(recipe, network=network)
     if isinstance(dataset.train, Examples):
-        return settled_for_examples(recipe, len(dataset.train))
-    return settled_for_text(recipe, len(dataset.train))
+        return fit_to_examples(recipe, len(dataset.train))
+    return fit_to_text(recipe, len(dataset.train))
 
 
-def _first_weights(training: Training, config: RunConfig, pretrained: Pretrained | None) -> str:
+def _initialize(
+    training: Training, config: RunConfig, pretrained: PretrainedEmbedding | None
+) -> str:
+    """Set initial weights that are not random; return a description of them."""
     if config.start_from:
-        training.start_from(Run.open(Path(config.start_from)))
-        return f"beginning with the weights of {config.start_from}"
+        training.load_weights(RunFolder.open(Path(config.start_from)))
+        return f"starting with the weights of {config.start_from}"
     if pretrained:
-        training.start_with(pretrained.table)
-        known = f"{pretrained.found:,} of {len(config.symbols):,}"
-        return f"beginning with word vectors, which {known} words have"
+        training.set_embedding(pretrained.table)
+        known = f"{pretrained.known_words:,} of {len(config.symbols):,}"
+        return f"starting with word vectors, which {known} words have"
     return ""

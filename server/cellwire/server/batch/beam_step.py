@@ -1,7 +1,7 @@
-"""Several steps of beam searches in one run of the runtime: what goes in, what comes out.
+"""A beam batch: beam searches that take several steps in one run of the runtime.
 
-All searches of a batch have one width, and each has as many rows: its hypotheses, in the order of
-their texts. Rows may be dead: nobody needs them, and their log-probability is -inf.
+All searches of a batch have one width, and each has `width` rows: its hypotheses, in the order of
+their texts. Rows whose log-probability is -inf are dead: fillers of a search with fewer hypotheses.
 """
 
 from __future__ import annotations
@@ -19,56 +19,56 @@ from cellwire.server.batch.step import MAX_STEPS, Int64s
 Float64s = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
-# A run has fewer steps the more rows there are, so that it takes about as long as a stride. At the
-# least it has as many as share what a run costs beside them.
-_LEAST_STEPS = 4
+# The more rows, the fewer steps, so that a run takes about as long as that of a step batch. A few
+# steps are needed to share the cost of the run itself.
+_MIN_STEPS = 4
 _ROW_STEPS = 128
 
 
 def beam_steps_for(rows: int) -> int:
-    """Return how many steps a run of so many rows may have."""
-    return min(MAX_STEPS, max(_LEAST_STEPS, _ROW_STEPS // rows))
+    """Return the most steps for a run of so many rows."""
+    return min(MAX_STEPS, max(_MIN_STEPS, _ROW_STEPS // rows))
 
 
 class BeamInput(NamedTuple):
-    """What one search goes on from; one of each for every row."""
+    """One search's part of a run: its hypotheses so far."""
 
-    token: Sequence[int]  # the last of each
-    read_slot: Sequence[int]  # where the state before it is
-    write_slot: Sequence[int]  # and where the last state goes
-    log_probability: Sequence[float]
-    greedy: int  # which row is followed even if others are likelier
-    may_end: Sequence[bool]  # whether an ending may come next
+    token: Sequence[int]  # [width], each hypothesis's last token
+    read_slot: Sequence[int]  # [width], of the state before that token
+    write_slot: Sequence[int]  # [width], for the state after the last step
+    log_probability: Sequence[float]  # [width], of the whole hypothesis
+    greedy: int  # the row that is followed even if others are likelier
+    may_end: Sequence[bool]  # [width], whether an end may come next
     ending: CompletionEnd
 
 
 class BeamStep(NamedTuple):
-    """What came of one step of a search."""
+    """The result of one step of a search."""
 
-    # The hypotheses after it, [width],
-    parent: Sequence[int]  # a row before it
-    token: Sequence[int]
-    log_probability: Sequence[float]
-    # and the best that end with it, [width] or none, the best first; -inf where there are no more.
+    # The hypotheses after the step.
+    parent: Sequence[int]  # [width], a row before the step
+    token: Sequence[int]  # [width]
+    log_probability: Sequence[float]  # [width]
+    # The best hypotheses that end with the step, the best first: [width], or empty if none may end.
     ended_parent: Sequence[int] = ()
     ended_token: Sequence[int] = ()
-    ended_log_probability: Sequence[float] = ()
+    ended_log_probability: Sequence[float] = ()  # -inf after the last
 
 
 class BeamResult(NamedTuple):
-    """What came of a run of one search."""
+    """The result of one search's steps."""
 
     steps: list[BeamStep]
-    greedy: int
-    broken: bool  # whether the model's output was not a number
+    greedy: int  # the greedy hypothesis's row after the last step
+    broken: bool  # whether the model's output had a NaN
 
 
 @dataclass(frozen=True, slots=True)
 class BeamBatch:
-    """Searches of one width, and how many steps they are to take."""
+    """The searches of one run, by column; columns as in BeamInput."""
 
     steps: int
-    token: Int64s  # [beams, width]; this and all below as in Hypotheses
+    token: Int64s  # [beams, width]
     read_slot: Int64s  # [beams, width]
     write_slot: Int64s  # [beams, width]
     log_probability: Float64s  # [beams, width]
@@ -79,7 +79,7 @@ class BeamBatch:
 
 @dataclass(frozen=True, slots=True)
 class EndedHypotheses:
-    """The best that ended with each step, as in Extended."""
+    """The best hypotheses that ended with each step, as in BeamStep."""
 
     parent: Int64s  # [steps, beams, width]
     token: Int64s  # [steps, beams, width]
@@ -88,18 +88,18 @@ class EndedHypotheses:
 
 @dataclass(frozen=True, slots=True)
 class BeamBatchResult:
-    """What came of each step, as in Extended."""
+    """The result of a run, by column; columns as in BeamStep."""
 
     parent: Int64s  # [steps, beams, width]
     token: Int64s  # [steps, beams, width]
     log_probability: Float64s  # [steps, beams, width]
-    ended: EndedHypotheses | None  # None if none of the searches may end early
+    ended: EndedHypotheses | None  # None if no search may end before its maximum length
     greedy: Int64s  # [beams], after the last step
     broken: Bools  # [beams]
 
 
 def batch_of(searches: Sequence[BeamInput], steps: int) -> BeamBatch:
-    """Return the batch that takes all of them on."""
+    """Return the beam batch of some searches, all of one width."""
     token, read_slot, write_slot, log_probability, greedy, may_end, endings = zip(
         *searches, strict=True
     )
@@ -116,7 +116,7 @@ def batch_of(searches: Sequence[BeamInput], steps: int) -> BeamBatch:
 
 
 def beam_results(result: BeamBatchResult) -> list[BeamResult]:
-    """Return what came of each search."""
+    """Return each search's result."""
     columns: list[npt.NDArray[Any]] = [result.parent, result.token, result.log_probability]
     if ended := result.ended:
         columns += [ended.parent, ended.token, ended.log_probability]

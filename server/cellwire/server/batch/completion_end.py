@@ -1,4 +1,4 @@
-"""Where a completion ends."""
+"""The tokens that end a completion."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class CompletionEnd:
-    """A completion ends with any token of `tokens` that follows a token of `after`.
+    """A completion ends with a token of `tokens` that follows a token of `after`.
 
-    Without `tokens`, only its greatest length ends it.
+    Without `tokens`, it ends at its maximum length only.
     """
 
     tokens: frozenset[int] = frozenset()
     after: frozenset[int] | None = None  # None: any token, and the start of the completion
 
     def may_follow(self, previous: int | None) -> bool:
-        """Whether the end may come after token `previous`; None is the start of the completion."""
+        """Whether an end may follow token `previous`; None is the start of the completion."""
         return self.after is None or previous in self.after
 
     def ends(self, previous: int | None, token: int) -> bool:
-        """Whether `token` ends a completion when it follows `previous`."""
+        """Whether `token` ends a completion in which it follows `previous`."""
         return token in self.tokens and self.may_follow(previous)
 
 

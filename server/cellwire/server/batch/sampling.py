@@ -1,4 +1,4 @@
-"""How the next token is drawn: the caller's choice, and the random numbers behind it."""
+"""Sampling parameters, and the random numbers that tokens are drawn with."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ MAX_BIAS = 100.0
 MAX_BIASES = 256
 MAX_REPETITION_WINDOW = 1_024
 
-# A temperature below which its inverse is no float32 any more is taken for 0.
-_LEAST_TEMPERATURE = 1e-30
+# The inverse of a lower temperature overflows float32, so it counts as 0.
+_MIN_TEMPERATURE = 1e-30
 
 _GOLDEN = 0x9E3779B97F4A7C15
 _MASK = 0xFFFFFFFFFFFFFFFF
@@ -25,7 +25,7 @@ _UNIFORM_BITS = 23
 
 @dataclass(frozen=True, slots=True)
 class Bias:
-    """What is added to the logit of a token."""
+    """A number to add to a token's logit."""
 
     token: int
     bias: float
@@ -33,7 +33,7 @@ class Bias:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How to draw from the model's distribution; program.py says in what order it takes effect."""
+    """How tokens are drawn; programs/adjusted_draw.py says in which order the parameters act."""
 
     temperature: float = 1.0
     top_k: int = 0
@@ -42,7 +42,7 @@ class Sampling:
     repetition_penalty: float = 1.0
     repetition_window: int = 64  # tokens
     logit_bias: tuple[Bias, ...] = ()
-    seed: int | None = None  # of a generator for this operation alone
+    seed: int | None = None  # of this operation's generator; None: the session's
 
     def __post_init__(self) -> None:
         # Every comparison is false for NaN.
@@ -75,7 +75,7 @@ class Sampling:
 
     @property
     def plain(self) -> bool:
-        """Whether temperature and top_k are all there is."""
+        """Whether all parameters but temperature and top_k have their default."""
         return (
             self.top_p == 1
             and self.min_p == 0
@@ -85,22 +85,22 @@ class Sampling:
 
     @property
     def greedy(self) -> bool:
-        """Whether the likeliest symbol is always taken."""
-        return self.temperature < _LEAST_TEMPERATURE
+        """Whether the likeliest token is always chosen."""
+        return self.temperature < _MIN_TEMPERATURE
 
     @property
     def inverse_temperature(self) -> float:
-        """What the logits are multiplied with."""
+        """The factor of the logits."""
         return 1.0 if self.greedy else 1 / self.temperature
 
     @property
-    def ranks(self) -> int:
-        """How many of the likeliest symbols to draw from; 0 draws from all."""
+    def effective_top_k(self) -> int:
+        """The number of top tokens to draw from; 0 draws from all."""
         return 1 if self.greedy else self.top_k
 
 
 def check_biases(symbols: int) -> None:
-    """Raise InvalidRequest for more biases than there may be."""
+    """Raise InvalidArgument for more than MAX_BIASES."""
     if symbols > MAX_BIASES:
         raise InvalidArgument(f"logit_bias has {symbols:,} symbols, and {MAX_BIASES} are the most")
 
@@ -111,7 +111,7 @@ def _check(name: str, value: float, wanted: str, *, holds: bool) -> None:
 
 
 def generator_key(seed: int) -> int:
-    """Spread a seed over 64 bits, so that neighbouring seeds have nothing in common."""
+    """Hash a seed to 64 bits, so that the numbers of neighbouring seeds are uncorrelated."""
     mixed = (seed + _GOLDEN) & _MASK
     mixed = ((mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
     mixed = ((mixed ^ (mixed >> 27)) * 0x94D049BB133111EB) & _MASK
@@ -121,11 +121,11 @@ def generator_key(seed: int) -> int:
 def uniforms(
     keys: npt.NDArray[np.uint64], positions: npt.NDArray[np.uint64]
 ) -> npt.NDArray[np.float32]:
-    """Return a float32 `[batch]` from [0, 1): a pure function of each row's key and position.
+    """Return float32 numbers from [0, 1), in the shape that `keys` and `positions` broadcast to.
 
-    SplitMix64 (Steele, Lea, Flood 2014) as a counter-based generator. No row's number depends on
-    any other's, which is what keeps a session's text the same at any load. 23 bits leave a step of
-    2**-23 below 1, so that `uniform * total` stays below `total` in float32.
+    SplitMix64 (Steele, Lea, Flood 2014) as a counter-based generator: each number is a pure
+    function of its key and position, so a session's text is the same at any load. With 23 bits the
+    largest number is 1 - 2**-23, so that `uniform * total` stays below `total` in float32.
     """
     mixed = keys + positions * np.uint64(_GOLDEN)
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

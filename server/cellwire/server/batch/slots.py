@@ -1,7 +1,7 @@
 """The arena's reserved slots.
 
-TRASH   receives the states of padding rows and of rows whose next state is not needed
-ZERO    all zeros, never written: the first step of a session reads it
+TRASH   written by padding rows, and by rows whose next state is not needed
+ZERO    all zeros and never written; a session's first step reads it
 """
 
 TRASH = 0

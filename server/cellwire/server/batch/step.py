@@ -1,8 +1,7 @@
-"""A stride of the cell over a batch of rows: what goes in, what comes out.
+"""A step batch: rows that take one or several steps in one run of the runtime.
 
-A stride is one or several steps in one run of the runtime. Each row reads its state, takes up to so
-many steps from it, each reading the token that the step before it settled, and writes the state it
-has come to.
+Each row reads its state from a slot, takes its steps, and writes the state after the last step to a
+slot. Each step but the first reads the token that the previous step chose.
 """
 
 from __future__ import annotations
@@ -15,20 +14,20 @@ import numpy.typing as npt
 Int64s = npt.NDArray[np.int64]
 Float32s = npt.NDArray[np.float32]
 
-SAMPLED = -1
-MAX_STEPS = 16  # of a stride
+SAMPLED = -1  # in place of a forced token
+MAX_STEPS = 16  # of a run
 
 
 @dataclass(frozen=True, slots=True)
 class LogitAdjustments:
-    """What some row of a stride asks for beyond temperature and top_k, the same at every step.
+    """Sampling beyond temperature and top_k, the same at every step.
 
-    The last four columns change single logits: `logit / penalty`, or `logit * penalty` where it is
-    negative, and then `+ bias`. No pair of row and token comes twice.
+    The last four columns change single logits: to `logit / penalty`, or `logit * penalty` where the
+    logit is negative, and then by `+ bias`. Pairs of row and token are unique.
     """
 
-    top_p: Float32s  # [batch]; 1 draws from all symbols
-    log_min_p: Float32s  # [batch]; -inf draws from all symbols
+    top_p: Float32s  # [batch]; 1 draws from all tokens
+    log_min_p: Float32s  # [batch]; -inf draws from all tokens
     row: Int64s  # [changes]
     token: Int64s  # [changes]
     penalty: Float32s  # [changes]
@@ -37,17 +36,17 @@ class LogitAdjustments:
 
 @dataclass(frozen=True, slots=True)
 class StepBatch:
-    """The rows of one stride."""
+    """The rows of one run, by column."""
 
-    token: Int64s  # [batch], what each row's first step reads
-    read_slot: Int64s  # [batch], where its state is
-    write_slot: Int64s  # [batch], where its last state goes
-    count: Int64s  # [batch], how many of the steps it takes, at least 1
+    token: Int64s  # [batch], read by the first step
+    read_slot: Int64s  # [batch], of the state before the first step
+    write_slot: Int64s  # [batch], for the state after the last step
+    count: Int64s  # [batch], the row's steps, from 1 to `steps`
     forced: Int64s  # [steps, batch], the next token after each step, or SAMPLED
-    uniform: Float32s  # [steps, batch], from [0, 1); decides a sampled token
+    uniform: Float32s  # [steps, batch], random numbers from [0, 1) for sampled tokens
     inverse_temperature: Float32s  # [batch]
-    top_k: Int64s  # [batch], 0 draws from all symbols
-    top_token_count: int = 0  # how many of the likeliest tokens to report, of a stride of one step
+    top_k: Int64s  # [batch]; 0 draws from all tokens
+    top_token_count: int = 0  # top tokens to report, in a run of one step
     adjustments: LogitAdjustments | None = None
 
     def __len__(self) -> int:
@@ -55,15 +54,15 @@ class StepBatch:
 
     @property
     def steps(self) -> int:
-        """How many steps the stride has."""
+        """The number of steps in the run."""
         return len(self.forced)
 
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """What each step chose, and what the model thought; undefined beyond a row's count.
+    """The chosen tokens and their log-probabilities; undefined beyond a row's count.
 
-    Log-probabilities are natural logs, and the model's own: before anything that sampling does.
+    Log-probabilities are natural logarithms, and the model's own: without any sampling parameter.
     """
 
     chosen: Int64s  # [steps, batch]

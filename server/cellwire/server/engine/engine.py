@@ -107,7 +107,7 @@ class Engine:
         rows = len(inputs) * len(inputs[0].token)
         batch = beam_step.batch_of(inputs, min(steps, beam_step.beam_steps_for(rows)))
         self.beam_steps += batch.steps
-        results = beam_step.beam_results(self._stepper.search(batch))
+        results = beam_step.beam_results(self._stepper.step_beams(batch))
         for session, result in zip(sessions, results, strict=True):
             if result.broken:
                 session.close(None, StepFailed(_NOT_A_NUMBER))

@@ -1,15 +1,15 @@
-"""Events on their way out of an engine: text waits for more text, an answer waits for nobody.
+"""Events on their way out of an engine: text waits for more text, answers do not wait.
 
-A message costs the processor more than the characters in it, so each should carry several, and the
-more sessions there are, the more of them.
+A message costs the processor more than the tokens in it. Each should therefore carry several
+tokens, and more of them the more sessions there are.
 """
 
 from __future__ import annotations
 
 from cellwire.server.session.events import Event, Written
 
-_TEXT_WAITS_S = 0.020  # the time for which a screen shows one picture
-_MESSAGE_S = 0.001  # of the time between two deliveries, for each session that has text
+_TEXT_WAITS_S = 0.020  # about one frame of a screen
+_MESSAGE_S = 0.001  # between two deliveries, for each session that has text
 
 
 class EventBatcher:
@@ -17,7 +17,7 @@ class EventBatcher:
 
     def __init__(self) -> None:
         self._waiting: dict[str, list[Event]] = {}  # by session
-        self._answered: dict[str, None] = {}  # sessions that have more than text
+        self._answered: dict[str, None] = {}  # the sessions with more than text
         self._last_s = float("-inf")
 
     def add(self, events: list[Event]) -> None:
@@ -28,9 +28,10 @@ class EventBatcher:
                 self._answered.setdefault(event.session_id)
 
     def due(self, now_s: float, *, idle: bool) -> list[Event]:
-        """Return the events of sessions that have answers; of all, if it is time or no more come.
+        """Return the events that are due, each session's in their order.
 
-        Each session's are in their order.
+        Those of sessions with answers always are. Text is due after the delivery interval, and when
+        the engine is idle.
         """
         wait_s = max(_TEXT_WAITS_S, _MESSAGE_S * len(self._waiting))
         if idle or now_s >= self._last_s + wait_s:

@@ -1,11 +1,10 @@
-"""The one thread that owns an engine.
+"""The thread that owns an engine.
 
-Commands come in through the inbox and are carried out between strides; events go out through
-`deliver`, answers at once and text every now and then. While no session is runnable the thread
-sleeps on the inbox. A loop that has been told to stop takes no more commands, and says so.
+Commands arrive in the inbox and are handled between runs. Events leave through `deliver`. While no
+session is runnable, the thread sleeps on the inbox.
 
-The inbox is bounded by its writers: a stream stops reading its client's operations while too many
-of them are unanswered (see rpc/session_stream.py).
+The inbox is bounded by those who write to it: a stream stops reading its client while too many of
+its operations are unanswered (see rpc/session_stream.py).
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ T = TypeVar("T")
 
 
 class EngineLoop:
-    """Runs an engine in a thread of its own."""
+    """Runs an engine in a thread."""
 
     def __init__(
         self,
@@ -42,10 +41,10 @@ class EngineLoop:
         self._deliver = deliver
         self._on_crash = on_crash
         self._inbox: SimpleQueue[Command | Callable[[Engine], None] | None] = SimpleQueue()
-        self._pace, self._search_pace = StepBudget(), StepBudget()
-        self._outgoing = EventBatcher()
+        self._step_budget, self._beam_budget = StepBudget(), StepBudget()
+        self._batcher = EventBatcher()
         self._stopping = False
-        self._door = threading.Lock()  # nothing comes into the inbox after the order to stop
+        self._lock = threading.Lock()  # nothing enters the inbox after the order to stop
         self._thread = threading.Thread(target=self._run, name=f"engine {name}", daemon=True)
 
     def start(self) -> None:
@@ -81,14 +80,14 @@ class EngineLoop:
         return future
 
     def _put(self, item: Command | Callable[[Engine], None]) -> bool:
-        with self._door:
+        with self._lock:
             if not self._stopping:
                 self._inbox.put(item)
             return not self._stopping
 
     def stop(self) -> None:
-        """End the thread after the commands posted so far, and wait for it."""
-        with self._door:
+        """End the thread after the commands queued so far, and wait for it."""
+        with self._lock:
             self._stopping = True
             self._inbox.put(None)
         self._thread.join()
@@ -96,24 +95,26 @@ class EngineLoop:
     def _run(self) -> None:
         try:
             while self._handle_commands():
-                self._outgoing.add(self._stride())
-                if events := self._outgoing.due(time.perf_counter(), idle=self._engine.idle):
-                    self._deliver(self, events)
-            self._outgoing.add(self._engine.take_events())
-            if events := self._outgoing.due(time.perf_counter(), idle=True):
-                self._deliver(self, events)
-        # Anything that gets here is a fault of ours; whoever started us must hear of it.
+                self._batcher.add(self._step())
+                self._send_due(idle=self._engine.idle)
+            self._batcher.add(self._engine.take_events())
+            self._send_due(idle=True)
+        # An exception that gets here is a fault of the daemon, which must hear of it.
         except BaseException as error:  # noqa: BLE001
             self._on_crash(error)
 
-    def _stride(self) -> list[Event]:
-        engine, pace, search_pace = self._engine, self._pace, self._search_pace
-        steps, beam_steps, started_s = engine.steps, engine.beam_steps, time.perf_counter()
-        events = engine.step(pace.steps, search_pace.steps)
-        elapsed_s = time.perf_counter() - started_s
-        pace.note(engine.steps - steps, elapsed_s)
-        search_pace.note(engine.beam_steps - beam_steps, elapsed_s)
+    def _step(self) -> list[Event]:
+        engine = self._engine
+        steps, beam_steps, start_s = engine.steps, engine.beam_steps, time.perf_counter()
+        events = engine.step(self._step_budget.steps, self._beam_budget.steps)
+        elapsed_s = time.perf_counter() - start_s
+        self._step_budget.record(engine.steps - steps, elapsed_s)
+        self._beam_budget.record(engine.beam_steps - beam_steps, elapsed_s)
         return events
+
+    def _send_due(self, *, idle: bool) -> None:
+        if events := self._batcher.due(time.perf_counter(), idle=idle):
+            self._deliver(self, events)
 
     def _handle_commands(self) -> bool:
         """Handle what is in the inbox, waiting for it when idle; False when told to stop."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from cellwire.server.batch.limits import REMEMBERED_TOKENS
 from cellwire.server.engine import commands
 from cellwire.server.errors import Aborted, CellwireError, FailedPrecondition
 from cellwire.server.host.expiry import Expiry
@@ -13,7 +14,6 @@ from cellwire.server.host.registry import ServedModel
 from cellwire.server.host.settings import OnDisconnect, Settings
 from cellwire.server.session.events import Closed, Event, Written
 from cellwire.server.session.operations import Operation
-from cellwire.server.state.text_history import REMEMBERED
 
 
 class Attachment(Protocol):
@@ -135,7 +135,7 @@ class SessionHandle:
             case OnDisconnect.PAUSE:
                 self.post(commands.HoldSession(self.id))
             case OnDisconnect.CONTINUE:
-                self.post(commands.GrantTokens(self.id, REMEMBERED))
+                self.post(commands.GrantTokens(self.id, REMEMBERED_TOKENS))
 
     def wait_for_attach(self) -> None:
         """Keep the session for its idle timeout, or until a call attaches; not while draining."""

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from enum import Enum
 
 from cellwire.model_file.vocabulary import Unknown, Vocabulary
+from cellwire.server.batch.limits import (
+    DEFAULT_IDLE_TIMEOUT_S,
+    DEFAULT_REWIND_WINDOW,
+    MAX_IDLE_TIMEOUT_S,
+    MAX_REWIND_WINDOW,
+    MIN_IDLE_TIMEOUT_S,
+)
 from cellwire.server.errors import InvalidArgument
-from cellwire.server.state.rewind_window import DEFAULT_WINDOW, MAX_WINDOW
-
-DEFAULT_IDLE_TIMEOUT_S = 600
-MIN_IDLE_TIMEOUT_S = 1
-MAX_IDLE_TIMEOUT_S = 7 * 24 * 3600
 
 _SEED_BITS = 53  # of the seeds drawn here: a double holds them exactly
 
@@ -31,19 +33,22 @@ class OnDisconnect(Enum):
 class Settings:
     """The settings of a session, checked; InvalidArgument names the first that is out of range."""
 
-    rewind_window: int = DEFAULT_WINDOW  # tokens
+    rewind_window: int = DEFAULT_REWIND_WINDOW  # tokens
     unknown_symbols: Unknown = Unknown.REJECT
     on_disconnect: OnDisconnect = OnDisconnect.DELETE
     idle_timeout_s: float = DEFAULT_IDLE_TIMEOUT_S
 
     def __post_init__(self) -> None:
-        _check("rewind_window", self.rewind_window, 0, MAX_WINDOW)
+        _check("rewind_window", self.rewind_window, 0, MAX_REWIND_WINDOW)
         _check("idle_timeout", self.idle_timeout_s, MIN_IDLE_TIMEOUT_S, MAX_IDLE_TIMEOUT_S, " s")
 
     def check_vocabulary(self, vocabulary: Vocabulary) -> None:
         """Raise InvalidArgument if a model with this vocabulary cannot follow the settings."""
         if self.unknown_symbols is Unknown.REPLACE and vocabulary.unknown_token is None:
-            raise InvalidArgument("the model has no symbol to put in the place of unknown ones")
+            raise InvalidArgument(
+                "the model has no symbol to put in the place of unknown ones",
+                field="unknown_symbols",
+            )
 
     def stored(self) -> dict[str, str | float]:
         """Return the settings by name, as a snapshot stores them.
@@ -72,7 +77,9 @@ class Settings:
 
 def _check(name: str, value: float, least: float, most: float, unit: str = "") -> None:
     if not least <= value <= most:
-        raise InvalidArgument(f"{name} is {value}{unit}; it must be from {least} to {most:,}{unit}")
+        raise InvalidArgument(
+            f"{name} is {value}{unit}; it must be from {least} to {most:,}{unit}", field=name
+        )
 
 
 def new_session_id() -> str:

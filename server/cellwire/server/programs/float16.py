@@ -1,9 +1,9 @@
-"""Half precision, for a processor that has none.
+"""Half-precision weights on a CPU, which computes in float32.
 
 ONNX Runtime's CPU provider widens half-precision weights in every step, which takes longer than the
-products themselves. So there they are widened once, when a model is loaded, and what would be
-narrowed to be multiplied with them stays as it is. That is a little more exact than what the model
-asks for; and as with any other float32, a row gets the same bits in any batch.
+products themselves. So on the CPU they are widened once, when a model is loaded, and their factors
+are no longer narrowed. The results are slightly more exact than the model's own, and as with any
+float32 model, a row gets the same bits in any batch.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from onnx import TensorProto, numpy_helper
 
 
 def widen_float16(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return the model in float32, or as it is if half precision comes in by other ways."""
+    """Return the model in float32, or unchanged if more than its weights is half precision."""
     if not any(tensor.data_type == TensorProto.FLOAT16 for tensor in model.graph.initializer):
         return model
     wide = onnx.ModelProto()

@@ -1,4 +1,4 @@
-"""Nodes of an ONNX graph under construction, and many steps of such a graph."""
+"""An ONNX graph under construction, and a graph that is run as the steps of a loop."""
 
 from __future__ import annotations
 
@@ -9,71 +9,71 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-OWN = "cellwire."  # how our names begin; no cell may use such names
+OWN = "cellwire."  # the prefix of the daemon's names; a cell may not use it
 
-Shape = Sequence[str | int]  # a name stands for a length that differs from run to run
+Shape = Sequence[str | int]  # a name stands for a length that differs between runs
 
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """What a graph takes in or gives out."""
+    """A graph's input or output."""
 
     name: str
     dtype: int  # of TensorProto
     shape: Shape
 
     def info(self) -> onnx.ValueInfoProto:
-        """Return it as ONNX declares it."""
+        """Return ONNX's declaration of the value."""
         return helper.make_tensor_value_info(self.name, self.dtype, [*self.shape])
 
 
 @dataclass(frozen=True, slots=True)
 class LoopCarried:
-    """What each step of a loop takes over from the one before it."""
+    """A value that each step of a loop hands to the next step."""
 
-    first: str  # around the loop: what the first step takes
-    read: Value  # inside: what a step takes
-    left: str  # and what it leaves
-    last: str  # around the loop: what the last step leaves
+    initial: str  # outside the loop: the first step's input
+    body_in: Value  # a step's input
+    body_out: str  # a step's output
+    final: str  # outside the loop: the last step's output
 
 
 @dataclass(frozen=True, slots=True)
 class ScanOutput:
-    """What each step of a loop tells."""
+    """A value that the loop collects from every step."""
 
-    told: Value
-    output: str  # around the loop: `[steps, ...]`
+    value: Value  # a step's output
+    output: str  # outside the loop: `[steps, ...]`
 
 
 class Graph:
-    """Nodes and constants; every value they make gets a name of its own, within `part`."""
+    """Nodes and constants; their values get names that are unique within `part`."""
 
     def __init__(self, part: str) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
-        self._part = part
+        self.part = part
 
     def split(self, values: str, sizes: Sequence[int], into: Sequence[str]) -> None:
-        """Split `values` along the first axis into parts of these lengths."""
+        """Split `values` along the first axis into parts of `sizes`, named `into`."""
         self._add("Split", (values, self.constant(sizes, np.int64)), [*into], {"axis": 0})
 
     def add(self, kind: str, *inputs: str, name: str = "", **attributes: int | str) -> str:
         """Add a node with one output and return the output's name."""
-        name = name or f"{OWN}{self._part}.{kind}.{len(self.nodes)}"
+        name = name or f"{OWN}{self.part}.{kind}.{len(self.nodes)}"
         self._add(kind, inputs, [name], attributes)
         return name
 
     def top(
-        self, values: str, limit: str, *, places: str = "", largest: bool = True
+        self, values: str, limit: str, *, top: str = "", places: str = "", largest: bool = True
     ) -> tuple[str, str]:
-        """Rank the first `limit` of each row of `values`; return their values and `places`.
+        """Add the top `limit` of each row of `values`; return the names of `top` and `places`.
 
-        Of equal ones the first comes first.
+        Both are `[rows, limit]`, in order; of equal values the first comes first.
         """
-        places = places or f"{OWN}{self._part}.places.{len(self.nodes)}"
-        ranked = f"{places}.ranked"
-        self._add("TopK", (values, limit), [ranked, places], {"axis": 1, "largest": int(largest)})
-        return ranked, places
+        places = places or f"{OWN}{self.part}.places.{len(self.nodes)}"
+        top = top or f"{places}.values"
+        self._add("TopK", (values, limit), [top, places], {"axis": 1, "largest": int(largest)})
+        return top, places
 
     def _add(
         self,
@@ -88,7 +88,7 @@ class Graph:
 
     def constant(self, value: object, dtype: type[np.generic], *, name: str = "") -> str:
         """Add a constant and return its name."""
-        name = name or f"{OWN}{self._part}.constant.{len(self.constants)}"
+        name = name or f"{OWN}{self.part}.constant.{len(self.constants)}"
         self.constants.append(numpy_helper.from_array(np.asarray(value, dtype), name))
         return name
 
@@ -102,66 +102,76 @@ class Graph:
         steps: str,
         number: str,
         carried: Sequence[LoopCarried],
-        collected: Sequence[ScanOutput],
+        scanned: Sequence[ScanOutput],
     ) -> None:
-        """Run `step` so many times, each time on what the one before it left.
+        """Add a loop with `step` as its body.
 
-        `steps` names how often, and `number` what a step calls its own number.
+        `steps` names the trip count, and `number` is the step's name for its number, from 0.
         """
-        go_on = f"{OWN}{step._part}.go_on"
-        told = {each.told.name for each in collected}
-        # A value may leave a loop one way only: carried to the next step, or told.
-        left = [step.add("Identity", c.left) if c.left in told else c.left for c in carried]
-        body = helper.make_graph(
-            step.nodes,
-            step._part,
-            [
-                Value(number, TensorProto.INT64, []).info(),
-                Value(go_on, TensorProto.BOOL, []).info(),
-                *(each.read.info() for each in carried),
-            ],
-            [
-                Value(step.add("Identity", go_on), TensorProto.BOOL, []).info(),
-                *(
-                    Value(name, each.read.dtype, each.read.shape).info()
-                    for name, each in zip(left, carried, strict=True)
-                ),
-                *(each.told.info() for each in collected),
-            ],
-        )
-        inputs = [steps, "", *(each.first for each in carried)]
-        outputs = [*(each.last for each in carried), *(each.output for each in collected)]
-        name = f"{OWN}{self._part}.loop"
+        body = _body(step, number, carried, scanned)
+        inputs = [steps, "", *(c.initial for c in carried)]
+        outputs = [*(c.final for c in carried), *(s.output for s in scanned)]
+        name = f"{OWN}{self.part}.loop"
         self.nodes.append(helper.make_node("Loop", inputs, outputs, name=name, body=body))
 
-    def unrolled(
+    def unroll(
         self,
         step: Graph,
         steps: int,
         number: str,
         carried: Sequence[LoopCarried],
-        collected: Sequence[ScanOutput],
+        scanned: Sequence[ScanOutput],
     ) -> None:
-        """Do the same as `loop`, without one: so many copies of the step, one after the other."""
-        made = {name for node in step.nodes for name in node.output}
-        before = {each.read.name: each.first for each in carried}
-        told: dict[str, list[str]] = {each.output: [] for each in collected}
+        """Add a number of copies of `step`, one after the other: the same as `loop`, without it."""
+        step_outputs = {name for node in step.nodes for name in node.output}
+        inputs = {c.body_in.name: c.initial for c in carried}
+        scans: dict[str, list[str]] = {s.output: [] for s in scanned}
         for k in range(steps):
-            names = {name: f"{OWN}{k}.{name}" for name in made}
-            names |= before | {number: self.constant(k, np.int64)}
+            names = {name: f"{OWN}{k}.{name}" for name in step_outputs}
+            names |= inputs | {number: self.constant(k, np.int64)}
             self.nodes.extend(_renamed(node, names) for node in step.nodes)
-            before = {each.read.name: names.get(each.left, each.left) for each in carried}
-            for each in collected:
-                of_step = self.add("Unsqueeze", names[each.told.name], self.axes(0))
-                told[each.output].append(of_step)
+            inputs = {c.body_in.name: names.get(c.body_out, c.body_out) for c in carried}
+            for scan in scanned:
+                scan_of_step = self.add("Unsqueeze", names[scan.value.name], self.axes(0))
+                scans[scan.output].append(scan_of_step)
         for value in carried:
-            self.add("Identity", before[value.read.name], name=value.last)
-        for output, parts in told.items():
+            self.add("Identity", inputs[value.body_in.name], name=value.final)
+        for output, parts in scans.items():
             self.add("Concat", *parts, name=output, axis=0)
 
 
+def _body(
+    step: Graph, number: str, carried: Sequence[LoopCarried], scanned: Sequence[ScanOutput]
+) -> onnx.GraphProto:
+    """Return the graph of a loop's step."""
+    proceed = f"{OWN}{step.part}.proceed"
+    scanned_names = {scan.value.name for scan in scanned}
+    # A loop's outputs need names of their own: a value that is also scanned is carried as a copy.
+    carried_outputs = [
+        step.add("Identity", c.body_out) if c.body_out in scanned_names else c.body_out
+        for c in carried
+    ]
+    return helper.make_graph(
+        step.nodes,
+        step.part,
+        [
+            Value(number, TensorProto.INT64, []).info(),
+            Value(proceed, TensorProto.BOOL, []).info(),
+            *(c.body_in.info() for c in carried),
+        ],
+        [
+            Value(step.add("Identity", proceed), TensorProto.BOOL, []).info(),
+            *(
+                Value(name, c.body_in.dtype, c.body_in.shape).info()
+                for name, c in zip(carried_outputs, carried, strict=True)
+            ),
+            *(scan.value.info() for scan in scanned),
+        ],
+    )
+
+
 def _renamed(node: onnx.NodeProto, names: Mapping[str, str]) -> onnx.NodeProto:
-    """Return a copy of a node, with other names for what it reads and makes."""
+    """Return a copy of a node with its inputs and outputs renamed."""
     copy = onnx.NodeProto()
     copy.CopyFrom(node)
     copy.ClearField("name")  # no two nodes may have one name
@@ -176,7 +186,7 @@ def _renamed(node: onnx.NodeProto, names: Mapping[str, str]) -> onnx.NodeProto:
 
 
 def _rename_outer(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
-    """Give other names to what a graph within a node reads from around it."""
+    """Rename the outer values that a node's inner graph reads."""
     own = {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
     own |= {name for node in graph.node for name in node.output}
     outer = {name: other for name, other in names.items() if name not in own}

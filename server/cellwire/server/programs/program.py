@@ -1,11 +1,11 @@
-"""What the programs around a cell have in common.
+"""The parts that all programs around a cell share.
 
-A program gathers the rows of a batch from the arenas, runs a loop of steps, each the cell and
-what settles the tokens to be read next, and scatters the states it has come to back. The loop is
-what makes several steps cost one call of the runtime. (All names but the cell's own begin with
-"cellwire.", so that they never meet.)
+A program gathers a batch's states from the arenas, runs several steps, and scatters the states
+after the last step back. A step is the cell, followed by nodes that choose the tokens of the next
+step. Several steps in one run cost one call of the runtime. All names but the cell's own begin with
+"cellwire.", so that they cannot collide with it.
 
-    steps                                   int64[], of the loop
+    steps                                   int64[], the loop's trip count
     first_token, read_slot, write_slot      int64[batch]
     arena.<state>, next_arena.<state>       float32[slots, ...]
 """
@@ -28,20 +28,20 @@ WRITE_SLOT = f"{OWN}write_slot"
 ARENA = f"{OWN}arena."
 NEXT_ARENA = f"{OWN}next_arena."
 
-NUMBER = f"{OWN}step.number"  # of a step, inside the loop
+STEP_NUMBER = f"{OWN}step.number"  # inside the loop, from 0
 NEXT_TOKEN = f"{OWN}step.next_token"
-KEPT = f"{OWN}step.kept."  # and a state's name: what a step leaves to the next one
+CARRIED_STATE = f"{OWN}step.carried_state."  # and a state's name: the next step's state
 
 _INT64, _FLOAT32 = TensorProto.INT64, TensorProto.FLOAT
 
 
-def last(name: str) -> str:
-    """Return the name of what the last step has left of something."""
-    return f"{OWN}last.{name}"
+def final(name: str) -> str:
+    """Return the name of a loop-carried value after the last step."""
+    return f"{OWN}final.{name}"
 
 
-def step_of(cell: Cell) -> Graph:
-    """Return the beginning of a step: the cell; ValueError if it takes our names."""
+def cell_step(cell: Cell) -> Graph:
+    """Return a step that holds the cell alone; ValueError if the cell uses our names."""
     inner = cell.graph.graph
     names = [name for node in inner.node for name in node.output]
     if any(name.startswith(OWN) for name in (*names, *(t.name for t in inner.initializer))):
@@ -52,70 +52,68 @@ def step_of(cell: Cell) -> Graph:
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """What is particular to a program: a step that goes on from the cell, and what goes in and out.
+class ProgramParts:
+    """The parts that differ between programs.
 
-    The step settles NEXT_TOKEN and, for each state, KEPT + its name.
+    The step defines NEXT_TOKEN and, for each state, CARRIED_STATE + its name.
     """
 
-    step: Graph
-    around: Graph  # what is worked out before the loop
-    inputs: Sequence[Value]  # beside those that every program takes
-    carried: Sequence[LoopCarried]  # from step to step, beside the tokens and states
-    collected: Sequence[ScanOutput]
-    given: Sequence[Value] = ()  # of what was carried, what the program is to give
+    step: Graph  # begins with the cell
+    outer: Graph  # nodes before the loop
+    inputs: Sequence[Value]  # all but STEPS and the arenas
+    carried: Sequence[LoopCarried]  # besides tokens and states
+    scanned: Sequence[ScanOutput]
+    final_outputs: Sequence[Value] = ()  # outputs that are the final value of something carried
 
 
-def assemble(cell: Cell, parts: Parts, steps: int | None = None) -> bytes:
-    """Return a serialized program: of a loop, or of so many `steps` one after the other.
+def assemble(cell: Cell, parts: ProgramParts, steps: int | None = None) -> bytes:
+    """Return a serialized program: with a loop, or unrolled to a number of `steps`.
 
-    The latter has no input STEPS, and what else every program takes must come from `around`.
+    An unrolled program has no input STEPS.
     """
-    around, states = parts.around, cell.states
-    token = LoopCarried(FIRST_TOKEN, Value(TOKEN, _INT64, ["batch"]), NEXT_TOKEN, last(NEXT_TOKEN))
-    carried = [token, *(_gathered(around, state) for state in states), *parts.carried]
-    inputs: list[Value] = []
+    outer, states = parts.outer, cell.states
+    token = LoopCarried(FIRST_TOKEN, Value(TOKEN, _INT64, ["batch"]), NEXT_TOKEN, final(NEXT_TOKEN))
+    carried = [token, *(_gathered(outer, state) for state in states), *parts.carried]
+    inputs = [*parts.inputs, *arenas(cell, ARENA)]
     if steps is None:
-        around.loop(parts.step, STEPS, NUMBER, carried, parts.collected)
+        outer.loop(parts.step, STEPS, STEP_NUMBER, carried, parts.scanned)
         inputs.append(Value(STEPS, _INT64, []))
-        inputs += [Value(n, _INT64, ["batch"]) for n in (FIRST_TOKEN, READ_SLOT, WRITE_SLOT)]
     else:
-        around.unrolled(parts.step, steps, NUMBER, carried, parts.collected)
+        outer.unroll(parts.step, steps, STEP_NUMBER, carried, parts.scanned)
     for state in states:
-        slots = around.add("Unsqueeze", WRITE_SLOT, around.axes(1))
-        arena, rows = ARENA + state.name, last(STATE + state.name)
-        around.add("ScatterND", arena, slots, rows, name=NEXT_ARENA + state.name)
-    inputs += [*parts.inputs, *arenas(cell, ARENA)]
+        slots = outer.add("Unsqueeze", WRITE_SLOT, outer.axes(1))
+        arena, rows = ARENA + state.name, final(STATE + state.name)
+        outer.add("ScatterND", arena, slots, rows, name=NEXT_ARENA + state.name)
     outputs = [
-        *(Value(c.output, c.told.dtype, ["steps", *c.told.shape]) for c in parts.collected),
-        *parts.given,
+        *(Value(s.output, s.value.dtype, ["steps", *s.value.shape]) for s in parts.scanned),
+        *parts.final_outputs,
         *arenas(cell, NEXT_ARENA),
     ]
     return _model(cell, parts, inputs, outputs).SerializeToString()
 
 
-def arenas(cell: Cell, name: str) -> list[Value]:
-    """Return the arenas as a program takes or gives them."""
-    return [Value(name + state.name, _FLOAT32, ["slots", *state.shape]) for state in cell.states]
+def arenas(cell: Cell, prefix: str) -> list[Value]:
+    """Return the arenas as a program's inputs or outputs."""
+    return [Value(prefix + state.name, _FLOAT32, ["slots", *state.shape]) for state in cell.states]
 
 
-def _gathered(around: Graph, state: StateTensor) -> LoopCarried:
-    """Read the rows of a state from its arena, for the loop to begin with."""
-    first = around.add("Gather", ARENA + state.name, READ_SLOT, axis=0)
-    read = Value(STATE + state.name, _FLOAT32, ["batch", *state.shape])
-    return LoopCarried(first, read, KEPT + state.name, last(STATE + state.name))
+def _gathered(outer: Graph, state: StateTensor) -> LoopCarried:
+    """Gather the rows of a state from its arena: the loop's initial value."""
+    rows = outer.add("Gather", ARENA + state.name, READ_SLOT, axis=0)
+    body_in = Value(STATE + state.name, _FLOAT32, ["batch", *state.shape])
+    return LoopCarried(rows, body_in, CARRIED_STATE + state.name, final(STATE + state.name))
 
 
 def _model(
-    cell: Cell, parts: Parts, inputs: Sequence[Value], outputs: Sequence[Value]
+    cell: Cell, parts: ProgramParts, inputs: Sequence[Value], outputs: Sequence[Value]
 ) -> onnx.ModelProto:
     inner = cell.graph.graph
     graph = helper.make_graph(
-        parts.around.nodes,
+        parts.outer.nodes,
         f"{OWN}{cell.name}",
         [value.info() for value in inputs],
         [value.info() for value in outputs],
-        [*inner.initializer, *parts.around.constants, *parts.step.constants],
+        [*inner.initializer, *parts.outer.constants, *parts.step.constants],
         sparse_initializer=inner.sparse_initializer,
     )
     return helper.make_model(

@@ -1,9 +1,9 @@
-"""The programs that read rows of all arenas out, and write rows in.
+"""The programs that read rows from all arenas, and write rows to them, on a device.
 
     slot                    int64[n]
-    row.<state>             float32[n, ...], given by the one and taken by the other
+    row.<state>             float32[n, ...], the read program's output and the write program's input
 
-On the CPU nobody needs them: there the arenas are arrays like any other.
+On the CPU the arenas are numpy arrays, which need no programs.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _IR_VERSION, _OPSET = 10, 21
 
 
 def compose_read(cell: Cell) -> bytes:
-    """Return the program that reads rows."""
+    """Return the serialized program that reads rows."""
     graph = Graph("read")
     for state in cell.states:
         graph.add("Gather", ARENA + state.name, SLOT, name=ROW + state.name, axis=0)
@@ -30,7 +30,7 @@ def compose_read(cell: Cell) -> bytes:
 
 
 def compose_write(cell: Cell) -> bytes:
-    """Return the program that writes them."""
+    """Return the serialized program that writes rows."""
     graph = Graph("write")
     place = graph.add("Unsqueeze", SLOT, graph.axes(1))
     for state in cell.states:

@@ -10,13 +10,15 @@ from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from cellwire.server.batch.limits import MAX_MESSAGE_BYTES
 from cellwire.server.errors import CannotListen
-from cellwire.server.host.config import MAX_MESSAGE_BYTES, Config
+from cellwire.server.host.config import Config
 from cellwire.server.host.loop import EngineLoop
 from cellwire.server.host.placement import place
 from cellwire.server.host.registry import Registry
 from cellwire.server.host.session_directory import SessionDirectory
 from cellwire.server.rpc.generation_service import GenerationService
+from cellwire.server.rpc.interceptor import StatusInterceptor
 from cellwire.server.rpc.models_service import ModelsService
 from cellwire.server.rpc.sessions_service import SessionsService
 from cellwire.server.session.events import Event
@@ -58,7 +60,7 @@ class Daemon:
         self.crashed = self._loop.create_future()
         self.registry = Registry(self._config, self.placement, self._deliver, self._on_crash)
         self._sessions = SessionDirectory(self.registry)
-        self._generation = GenerationService(self._sessions)
+        self._generation = GenerationService(self._sessions, self._config.limits)
         self._health = health.aio.HealthServicer()
         self._server = self._make_server()
         self.address = _bind(self._server, self._config.listen)
@@ -81,6 +83,7 @@ class Daemon:
 
     def _make_server(self) -> aio.Server:
         server = aio.server(
+            interceptors=[StatusInterceptor()],
             options=[
                 ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
                 # Two daemons on one port would share its clients at random.
@@ -88,7 +91,7 @@ class Daemon:
                 # A client whose machine is gone says no goodbye; ask, so that its slot comes back.
                 ("grpc.keepalive_time_ms", 60_000),
                 ("grpc.keepalive_timeout_ms", 20_000),
-            ]
+            ],
         )
         add_GenerationServiceServicer_to_server(self._generation, server)
         add_ModelsServiceServicer_to_server(ModelsService(self._sessions), server)

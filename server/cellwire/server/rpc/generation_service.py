@@ -10,14 +10,13 @@ from typing import Any, TypeVar
 
 from grpc import aio
 
+from cellwire.server.batch.limits import FIRST_MESSAGE_TIMEOUT_S
 from cellwire.server.errors import FailedPrecondition, InvalidArgument, Unavailable
 from cellwire.server.host.session_directory import SessionDirectory
 from cellwire.server.host.session_handle import SessionHandle
 from cellwire.server.rpc.reading import Reader, read, read_seed, read_settings
-from cellwire.server.rpc.requests import readable
-from cellwire.server.rpc.responses import write
 from cellwire.server.rpc.session_stream import SessionStream
-from cellwire.server.rpc.status import with_status
+from cellwire.server.rpc.wire import write
 from cellwire.server.rpc.writing import Writer, coalesced, scored_message
 from cellwire.server.session.events import (
     Appended,
@@ -31,6 +30,7 @@ from cellwire.server.session.events import (
     Scored,
     Written,
 )
+from cellwire.server.session.operation_queue import Limits
 from cellwire.v1.generation_pb2 import (
     ClassifyRequest,
     ClassifyResponse,
@@ -46,16 +46,17 @@ from cellwire.v1.generation_pb2 import (
 from cellwire.v1.generation_pb2_grpc import GenerationServiceServicer
 from cellwire.v1.operations_pb2 import Open
 
-_FIRST_MESSAGE_TIMEOUT_S = 60.0
-
 E = TypeVar("E", Completed, Scored, Classified)
 
 
 class GenerationService(GenerationServiceServicer):
     """Serves the models of a registry."""
 
-    def __init__(self, sessions: SessionDirectory) -> None:
+    def __init__(self, sessions: SessionDirectory, limits: Limits) -> None:
         self._sessions = sessions
+        # More than may wait in a session: its client hears RESOURCE_EXHAUSTED before its stream is
+        # read no longer.
+        self._max_unanswered = 2 * limits.waiting_operations
         self._streams: set[SessionStream] = set()
         self._beginning: set[asyncio.Timeout] = set()  # of the streams that have not sent anything
 
@@ -69,7 +70,6 @@ class GenerationService(GenerationServiceServicer):
                 patience.reschedule(0)
 
     # grpc.aio also takes a coroutine that writes for itself; the stubs do not say so.
-    @with_status
     async def StreamSession(  # type: ignore[override]
         self,
         request_iterator: AsyncIterator[StreamSessionRequest],
@@ -82,7 +82,7 @@ class GenerationService(GenerationServiceServicer):
             live = self._sessions.find(attach.session_id)
         else:
             live = self._open(request.open, request.operation_id)
-        stream = SessionStream(live, request_iterator, context)
+        stream = SessionStream(live, request_iterator, context, self._max_unanswered)
         self._streams.add(stream)
         try:
             await stream.run(attach, request.operation_id)
@@ -101,12 +101,12 @@ class GenerationService(GenerationServiceServicer):
 
     async def _first(self, requests: AsyncIterator[StreamSessionRequest]) -> StreamSessionRequest:
         """Return the first message, an open or an attach; CellwireError if none comes in time."""
-        timeout_s = 0 if self._sessions.draining else _FIRST_MESSAGE_TIMEOUT_S
+        timeout_s = 0 if self._sessions.draining else FIRST_MESSAGE_TIMEOUT_S
         patience = asyncio.timeout(timeout_s)
         self._beginning.add(patience)
         try:
             async with patience:
-                request = await anext(readable(requests), None)
+                request = await anext(requests, None)
         except TimeoutError:
             if self._sessions.draining:
                 raise Unavailable("the daemon is shutting down") from None
@@ -121,7 +121,6 @@ class GenerationService(GenerationServiceServicer):
             raise FailedPrecondition("the first message of a session must be open or attach")
         return request
 
-    @with_status
     async def Generate(  # type: ignore[override]
         self,
         request: GenerateRequest,
@@ -145,7 +144,6 @@ class GenerationService(GenerationServiceServicer):
                     await write(context, GenerateResponse(finished=finished))
                     return
 
-    @with_status
     async def Complete(
         self, request: CompleteRequest, context: aio.ServicerContext[Any, Any]
     ) -> CompleteResponse:
@@ -158,7 +156,6 @@ class GenerationService(GenerationServiceServicer):
             completed = await _first_of(Completed, live)
             return CompleteResponse(completed=writer.completed(completed))
 
-    @with_status
     async def Score(
         self, request: ScoreRequest, context: aio.ServicerContext[Any, Any]
     ) -> ScoreResponse:
@@ -170,7 +167,6 @@ class GenerationService(GenerationServiceServicer):
             live.submit(await read(partial(reader.score, 2), request.score))
             return ScoreResponse(scored=scored_message(await _first_of(Scored, live)))
 
-    @with_status
     async def Classify(
         self, request: ClassifyRequest, context: aio.ServicerContext[Any, Any]
     ) -> ClassifyResponse:

@@ -27,7 +27,7 @@ def model_message(model: ServedModel, *, full: bool = False) -> Model:
             Training(
                 corpus=training.corpus,
                 step_count=training.steps,
-                validation_bits_per_character=training.validation_bits_per_character,
+                validation_bits_per_character=training.validation_bits_per_character or 0.0,
                 parity_error=training.parity_error,
             )
         )

@@ -7,10 +7,10 @@ from typing import Any
 
 from grpc import aio
 
+from cellwire.server.batch.limits import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
 from cellwire.server.errors import Aborted, InvalidArgument
 from cellwire.server.host.session_directory import SessionDirectory
 from cellwire.server.rpc.models import model_message
-from cellwire.server.rpc.status import with_status
 from cellwire.v1.models_pb2 import (
     MODEL_VIEW_BASIC,
     MODEL_VIEW_FULL,
@@ -25,9 +25,6 @@ from cellwire.v1.models_pb2 import (
     UnloadModelResponse,
 )
 from cellwire.v1.models_pb2_grpc import ModelsServiceServicer
-
-_DEFAULT_PAGE_SIZE = 100
-_MAX_PAGE_SIZE = 1_000
 
 _FULL: dict[int, bool] = {
     MODEL_VIEW_UNSPECIFIED: False,
@@ -45,21 +42,21 @@ class ModelsService(ModelsServiceServicer):
         self._sessions = sessions
         self._registry = sessions.registry
 
-    @with_status
     async def GetModel(self, request: GetModelRequest, context: Context) -> GetModelResponse:
         """Return one model."""
         model = self._registry.find(request.name)
         return GetModelResponse(model=model_message(model, full=_is_full(request.view)))
 
-    @with_status
     async def ListModels(self, request: ListModelsRequest, context: Context) -> ListModelsResponse:
         """Return a page of the models, the default first."""
         full = _is_full(request.view)
         if request.page_size < 0:
-            raise InvalidArgument(f"page_size is {request.page_size}; it must not be negative")
+            raise InvalidArgument(
+                f"page_size is {request.page_size}; it must not be negative", field="page_size"
+            )
         models = list(self._registry)
         start = self._start(request.page_token, len(models))
-        end = start + min(request.page_size or _DEFAULT_PAGE_SIZE, _MAX_PAGE_SIZE)
+        end = start + min(request.page_size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
         return ListModelsResponse(
             models=[model_message(model, full=full) for model in models[start:end]],
             next_page_token=f"{self._registry.edition}-{end}" if end < len(models) else "",
@@ -76,17 +73,16 @@ class ModelsService(ModelsServiceServicer):
                 return place
         raise InvalidArgument(
             "the page_token is none of this daemon's, or models were loaded or unloaded since; "
-            "begin again with the first page"
+            "begin again with the first page",
+            field="page_token",
         )
 
-    @with_status
     async def LoadModel(self, request: LoadModelRequest, context: Context) -> LoadModelResponse:
         """Load a model in another thread, so that other calls are served meanwhile."""
         model = await asyncio.to_thread(self._registry.load, request.name)
         self._registry.add(model)
         return LoadModelResponse(model=model_message(model))
 
-    @with_status
     async def UnloadModel(
         self, request: UnloadModelRequest, context: Context
     ) -> UnloadModelResponse:
@@ -99,5 +95,5 @@ class ModelsService(ModelsServiceServicer):
 
 def _is_full(view: int) -> bool:
     if view not in _FULL:
-        raise InvalidArgument(f"view {view} is not known to this daemon")
+        raise InvalidArgument(f"view {view} is not known to this daemon", field="view")
     return _FULL[view]

@@ -12,12 +12,18 @@ from google.protobuf.message import Message
 from cellwire.model_file import errors as model_file
 from cellwire.model_file.vocabulary import Tokens, Unknown
 from cellwire.server.batch.completion_end import CompletionEnd
+from cellwire.server.batch.limits import (
+    DEFAULT_BEAM_WIDTH,
+    DEFAULT_COMPLETE_TOKENS,
+    DEFAULT_REPETITION_WINDOW,
+    MAX_APPEND_TOKENS,
+    MAX_REWIND_WINDOW,
+)
 from cellwire.server.batch.sampling import Bias, Sampling, check_biases
 from cellwire.server.errors import FailedPrecondition, InvalidArgument, UnknownSymbol
 from cellwire.server.host.registry import ServedModel
 from cellwire.server.host.settings import OnDisconnect, Settings, new_seed, new_session_id
 from cellwire.server.session.operations import (
-    MAX_APPEND_TOKENS,
     Accept,
     Append,
     Classify,
@@ -30,19 +36,14 @@ from cellwire.server.session.operations import (
     Score,
     check_stop_strings,
 )
-from cellwire.server.state.rewind_window import MAX_WINDOW
 from cellwire.v1 import operations_pb2
 from cellwire.v1.generation_pb2 import StreamSessionRequest
 from cellwire.v1.sessions_pb2 import ForkSessionRequest
 
-_DEFAULT_BEAM_WIDTH = 5
-_DEFAULT_COMPLETION_TOKENS = 32
-_DEFAULT_REPETITION_WINDOW = 64
-
 # Longer ones are refused unread. What is one symbol, or fits into a rewind window, may be longer as
 # a text: symbols can be words.
 _MAX_SYMBOL_CHARS = 1_024
-_MAX_STOP_CHARS = 16 * MAX_WINDOW
+_MAX_STOP_CHARS = 16 * MAX_REWIND_WINDOW
 
 _LONG_MESSAGE_BYTES = 10_000
 
@@ -199,7 +200,7 @@ class Reader:
             top_p=message.top_p if message.HasField("top_p") else 1.0,
             min_p=message.min_p,
             repetition_penalty=message.repetition_penalty if penalised else 1.0,
-            repetition_window=message.repetition_window or _DEFAULT_REPETITION_WINDOW,
+            repetition_window=message.repetition_window or DEFAULT_REPETITION_WINDOW,
             logit_bias=tuple(self._bias(bias) for bias in message.logit_bias),
             seed=message.seed if message.HasField("seed") else None,
         )
@@ -216,9 +217,9 @@ class Reader:
         self._must_write()
         return Complete(
             operation_id,
-            beam_width=message.beam_width or _DEFAULT_BEAM_WIDTH,
+            beam_width=message.beam_width or DEFAULT_BEAM_WIDTH,
             completion_count=message.completion_count or 1,
-            max_tokens=message.max_tokens or _DEFAULT_COMPLETION_TOKENS,
+            max_tokens=message.max_tokens or DEFAULT_COMPLETE_TOKENS,
             length_penalty=message.length_penalty,
             end=self._end(message.end),
             partial_results=message.partial_results,

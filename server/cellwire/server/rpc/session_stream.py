@@ -1,4 +1,4 @@
-"""One Session call: a loop that receives operations, and a loop that sends answers."""
+"""One StreamSession call: a loop that receives operations, and a loop that sends answers."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import asyncio
 import itertools
 import logging
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
 from grpc import aio
 
 from cellwire.server.engine import commands
 from cellwire.server.errors import CellwireError, Internal, NotFound, Unavailable
 from cellwire.server.host.session_handle import SessionHandle
+from cellwire.server.rpc.answer_window import AnswerWindow
 from cellwire.server.rpc.reading import Reader, read
-from cellwire.server.rpc.requests import readable
-from cellwire.server.rpc.responses import write
+from cellwire.server.rpc.wire import write
 from cellwire.server.rpc.writing import Writer, attached_message, coalesced, opened_message
 from cellwire.server.session.events import (
-    Answer,
     Attached,
     AttachFailed,
     Closed,
@@ -29,28 +29,35 @@ from cellwire.server.session.events import (
     Restored,
     Written,
 )
-from cellwire.server.session.operation_queue import Limits
-from cellwire.v1 import operations_pb2
 from cellwire.v1.generation_pb2 import StreamSessionRequest, StreamSessionResponse
+from cellwire.v1.operations_pb2 import Attach
 
 _log = logging.getLogger(__name__)
 
 Context = aio.ServicerContext[StreamSessionRequest, StreamSessionResponse]
 
-# More than a session lets wait, so that a client hears RESOURCE_EXHAUSTED before we stop reading.
-_MAX_UNANSWERED = 2 * Limits().waiting_operations
-_BREATH_S = 0.05
-# Attaches are told apart by numbers of our own: two clients may use the same operation id.
-_attaches = itertools.count(1)
+_HALF_CLOSE_DELAY_S = 0.05
+# Attaches are numbered by the daemon: two clients may use the same operation id.
+_attach_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEnd:
+    """Why a stream ends. The first end is the one that counts."""
+
+    error: CellwireError | None = None  # the status of the call; None for OK
+    broken: bool = False  # whether the session's on_disconnect applies
 
 
 class SessionStream:
-    """Carries the operations of one client to its session, and the answers back.
+    """Passes a client's operations on to its session, and sends the answers back.
 
-    Only the send loop writes. It takes everything there is since its last write, so a client that
-    keeps up gets a character a message, and one that does not gets longer chunks. What is written
-    is granted to the session again: a client that does not read pauses its own generation only.
-    Whatever ends the call, the send loop does: nothing else may touch a write that is under way.
+    The send loop takes all events since its last write. Text leaves an engine every 20 ms; a client
+    that reads more slowly gets longer chunks. Tokens are granted to the session as they are
+    written, so a client that does not read pauses its own generation only.
+
+    Only the send loop writes, and only it ends the call: nothing else may touch a write that is
+    under way. Everything else sets the stream's end and wakes it.
     """
 
     def __init__(
@@ -58,78 +65,72 @@ class SessionStream:
         session: SessionHandle,
         requests: AsyncIterator[StreamSessionRequest],
         context: Context,
+        max_unanswered: int,
     ) -> None:
         self._session = session
         self._requests = requests
         self._context = context
         self._reader = Reader(session.model, session.settings)
         self._writer = Writer(session.model)
-        self._unanswered = 0
-        self._answered = asyncio.Condition()
-        self._attach: int | None = None  # its number, until it is answered
-        self._attach_id = 0  # the client's
+        self._window = AnswerWindow(max_unanswered)
+        self._attach_id = 0  # the client's operation id of its attach
         self._took_over = False
-        self._draining = False
-        self._let_go = False
-        self._broken_off: CellwireError | None = None
-        self._receiving: asyncio.Task[None] | None = None
-
-    async def run(self, attach: operations_pb2.Attach | None, operation_id: int) -> None:
-        """Serve the call, of a session just opened or of one to attach to, to its end.
-
-        CellwireError if that is not to be OK.
-        """
-        if attach is not None:
-            self._attach_id = operation_id
-            self._took_over = self._session.attach(self, takeover=attach.takeover)
-            number = self._attach = next(_attaches)
-            offset = attach.offset if attach.HasField("offset") else None
-            self._session.post(commands.AttachReader(self._session.id, number, offset))
-        else:
-            self._session.attach(self)
+        self._end: StreamEnd | None = None  # None while the stream is open
         self._receiving = asyncio.create_task(self._receive())
+
+    async def run(self, attach: Attach | None, operation_id: int) -> None:
+        """Serve the call to its end, of a session just opened or of one to attach to.
+
+        CellwireError if the call does not end with OK.
+        """
         try:
+            if attach is None:
+                self._session.attach(self)
+            else:
+                self._attach(attach, operation_id)
             await self._send()
         finally:
             self._receiving.cancel()
-            self._session.detach(self, broken=not self._let_go)
+            self._session.detach(self, broken=self._end is None or self._end.broken)
+
+    def _attach(self, attach: Attach, operation_id: int) -> None:
+        self._attach_id = operation_id
+        self._took_over = self._session.attach(self, takeover=attach.takeover)
+        number = next(_attach_numbers)
+        offset = attach.offset if attach.HasField("offset") else None
+        self._session.outbox.await_attach(number)
+        self._session.post(commands.AttachReader(self._session.id, number, offset))
 
     def abort(self, error: CellwireError) -> None:
-        """End with a status as soon as what is being written has been."""
-        self._broken_off = error
-        if self._receiving is not None:
-            self._receiving.cancel()
+        """End with a status, after the write that is under way, and leave the session broken."""
+        self._set_end(StreamEnd(error, broken=True))
+        self._receiving.cancel()
         self._session.outbox.wake()
 
-    def _check_unbroken(self) -> None:
-        if self._broken_off is not None and not self._let_go:
-            raise self._broken_off
-
     def drain(self) -> None:
-        """Take no more operations, finish those there are, then end with UNAVAILABLE."""
-        self._draining = True
-        if self._receiving is not None:
-            self._receiving.cancel()
+        """Receive no more operations, finish those received, then end with UNAVAILABLE."""
+        self._receiving.cancel()
         self._session.finish()
 
+    def _set_end(self, end: StreamEnd) -> None:
+        if self._end is None:
+            self._end = end
+
     async def _receive(self) -> None:
-        """Pass operations on, until the client closes its side of the stream."""
+        """Pass operations on until the client half-closes."""
         try:
-            async for request in readable(self._requests):
-                async with self._answered:
-                    await self._answered.wait_for(lambda: self._unanswered < _MAX_UNANSWERED)
-                    self._unanswered += 1
+            async for request in self._requests:
+                await self._window.enter()
                 await self._try_to_pass_on(request)
-            # A broken stream ends in the same way as one the client has closed its side of, but
-            # then this task is cancelled in the same breath.
-            await asyncio.sleep(_BREATH_S)
+            # The requests of a broken stream end, too, but then this task is cancelled very soon.
+            await asyncio.sleep(_HALF_CLOSE_DELAY_S)
             self._session.finish()
-        # Whatever goes wrong here, the send loop must hear of it, or the call would never end.
+        # The call would never end if an error stayed in this task.
         except CellwireError as error:
             self.abort(error)
         except Exception:  # noqa: BLE001
-            _log.exception("a session's receive loop failed")
-            self.abort(Internal("the daemon made a mistake"))
+            _log.exception("the receive loop of a session failed")
+            self.abort(Internal("the daemon failed; its log says how"))
 
     async def _try_to_pass_on(self, request: StreamSessionRequest) -> None:
         try:
@@ -138,49 +139,29 @@ class SessionStream:
             self._session.outbox.put(Rejected(self._session.id, request.operation_id, error))
 
     async def _pass_on(self, request: StreamSessionRequest) -> None:
-        """Hand one operation to the session."""
         if request.WhichOneof("operation") == "cancel":
             self._session.cancel(request.operation_id, request.cancel.operation_id)
         else:
             self._session.submit(await read(self._reader.operation, request))
 
     async def _send(self) -> None:
-        """Write answers as they come, until the session is closed."""
-        while True:
-            for event in coalesced(await self._events()):
+        """Send answers until the stream ends; CellwireError if it does not end with OK."""
+        while self._end is None:
+            for event in coalesced(await self._next_events()):
                 await self._write(event)
-                if self._let_go:
-                    return
+                if self._end is not None:
+                    break
+        if self._end.error is not None:
+            raise self._end.error
 
-    async def _events(self) -> list[Event]:
-        """Wait for events, and take them."""
+    async def _next_events(self) -> list[Event]:
+        """Wait for events, and take them; none if the stream ends meanwhile."""
         outbox = self._session.outbox
-        while True:
-            self._check_unbroken()
-            if events := outbox.take() if self._attach is None else self._recalled():
-                return events
+        while self._end is None and not outbox.unread:
             await outbox.more()
+        return outbox.take() if self._end is None else []
 
-    def _recalled(self) -> list[Event]:
-        """Take what there is if the attach has been answered, that first; otherwise nothing.
-
-        Of what was there before, only answers count, and only an attach that succeeds takes them.
-        """
-        outbox = self._session.outbox
-        for place, event in enumerate(outbox.unread):
-            match event:
-                case Closed(error=CellwireError()):
-                    return [event]
-                case AttachFailed(operation_id=self._attach):
-                    return [event]
-                case Attached(operation_id=self._attach):
-                    self._attach = None
-                    events = outbox.take()
-                    early = [e for e in events[:place] if _is_answer(e)]
-                    return [event, *early, *events[place + 1 :]]
-        return []
-
-    async def _write(self, event: Event | list[Written]) -> None:  # noqa: C901  # one case an event
+    async def _write(self, event: Event | list[Written]) -> None:
         match event:
             case list():
                 await self._write_chunk(event)
@@ -190,57 +171,45 @@ class SessionStream:
                     StreamSessionResponse(operation_id=event.operation_id, opened=opened)
                 )
             case Attached():
-                await self._write_attached(event)
+                attached = attached_message(self._session, event, self._writer.missed(event))
+                await self._respond(
+                    StreamSessionResponse(operation_id=self._attach_id, attached=attached)
+                )
             case AttachFailed():
-                if isinstance(event.error, NotFound):
-                    self._session.mark_closed()
-                self._let_go = not self._took_over  # or nobody would be there, as after a break
-                raise event.error
-            case Closed():
+                self._end_unattached(event)
+            case Closed() | Detached():
                 await self._write_end(event)
             case Written() | Restored():
                 pass  # the one is in a list, see coalesced; the other is for no stream
-            case Detached():
-                self._let_go = True
-                if event.operation_id is not None:
-                    await self._respond(self._writer.answer(event))
             case _:
                 await self._respond(self._writer.answer(event))
                 if not (isinstance(event, Completed) and event.partial):
-                    await self._note_answered()
+                    self._window.leave()
 
     async def _respond(self, response: StreamSessionResponse) -> None:
         await write(self._context, response)
-        self._check_unbroken()
-
-    async def _note_answered(self) -> None:
-        """Make room for another operation: one has had its last answer."""
-        async with self._answered:
-            self._unanswered = max(0, self._unanswered - 1)  # 0 after another stream's operations
-            self._answered.notify()
 
     async def _write_chunk(self, written: list[Written]) -> None:
         chunk = self._writer.chunk(written)
         if chunk is not None:
             operation_id = written[0].operation_id
             await self._respond(StreamSessionResponse(operation_id=operation_id, chunk=chunk))
-        self._session.grant_again(written)
+        if self._end is None:  # otherwise another stream may be attached, with a grant of its own
+            self._session.grant_again(written)
 
-    async def _write_attached(self, event: Attached) -> None:
-        attached = attached_message(self._session, event, self._writer.missed(event))
-        await self._respond(StreamSessionResponse(operation_id=self._attach_id, attached=attached))
+    def _end_unattached(self, event: AttachFailed) -> None:
+        if isinstance(event.error, NotFound):
+            self._session.mark_closed()
+        # The stream that was attached before has been aborted, and on_disconnect not applied yet.
+        self._set_end(StreamEnd(event.error, broken=self._took_over))
 
-    async def _write_end(self, event: Closed) -> None:
-        self._let_go = True
-        self._session.mark_closed()
-        if event.error is not None:
-            raise event.error
-        if event.operation_id is not None:
+    async def _write_end(self, event: Closed | Detached) -> None:
+        error = None
+        if isinstance(event, Closed):
+            self._session.mark_closed()
+            error = event.error
+            if error is None and event.operation_id is None and self._session.draining:
+                error = Unavailable("the daemon is shutting down")
+        self._set_end(StreamEnd(error))
+        if error is None and event.operation_id is not None:
             await self._respond(self._writer.answer(event))
-        elif self._draining:
-            raise Unavailable("the daemon is shutting down")
-
-
-def _is_answer(event: Event) -> bool:
-    """Whether it ends an operation, and not only the stream it was meant for."""
-    return isinstance(event, Answer) and not isinstance(event, Detached)

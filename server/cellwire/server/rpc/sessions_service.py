@@ -10,7 +10,6 @@ from cellwire.server.errors import Aborted
 from cellwire.server.host import session_copies
 from cellwire.server.host.session_directory import SessionDirectory
 from cellwire.server.rpc.reading import read_seed
-from cellwire.server.rpc.status import with_status
 from cellwire.server.rpc.writing import session_message
 from cellwire.v1.sessions_pb2 import (
     DeleteSessionRequest,
@@ -35,14 +34,12 @@ class SessionsService(SessionsServiceServicer):
     def __init__(self, sessions: SessionDirectory) -> None:
         self._sessions = sessions
 
-    @with_status
     async def GetSession(self, request: GetSessionRequest, context: Context) -> GetSessionResponse:
         """Return a session's position and activity."""
         session = self._sessions.find(request.session_id)
         description = await session_copies.describe(session)
         return GetSessionResponse(session=session_message(session, description))
 
-    @with_status
     async def ForkSession(
         self, request: ForkSessionRequest, context: Context
     ) -> ForkSessionResponse:
@@ -51,7 +48,6 @@ class SessionsService(SessionsServiceServicer):
         copy, description = await session_copies.fork(self._sessions, parent, read_seed(request))
         return ForkSessionResponse(session=session_message(copy, description))
 
-    @with_status
     async def ExportSession(
         self, request: ExportSessionRequest, context: Context
     ) -> ExportSessionResponse:
@@ -59,7 +55,6 @@ class SessionsService(SessionsServiceServicer):
         session = self._sessions.find(request.session_id)
         return ExportSessionResponse(snapshot=await session_copies.export(session))
 
-    @with_status
     async def ImportSession(
         self, request: ImportSessionRequest, context: Context
     ) -> ImportSessionResponse:
@@ -67,7 +62,6 @@ class SessionsService(SessionsServiceServicer):
         session, description = await session_copies.restore(self._sessions, request.snapshot)
         return ImportSessionResponse(session=session_message(session, description))
 
-    @with_status
     async def DeleteSession(
         self, request: DeleteSessionRequest, context: Context
     ) -> DeleteSessionResponse:

@@ -1,17 +1,16 @@
-"""The one table from our errors to gRPC's statuses."""
+"""The one table from errors to gRPC's statuses, and their details."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from functools import wraps
-from typing import NoReturn, Protocol, TypeVar, cast
+from collections.abc import Iterator
+from typing import NoReturn, Protocol
 
 import grpc
 from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
-from google.rpc.error_details_pb2 import BadRequest, RetryInfo
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 from grpc import aio
 from grpc_status import rpc_status
@@ -33,27 +32,31 @@ from cellwire.server.errors import (
     UnknownSymbol,
 )
 
-Handler = TypeVar("Handler", bound=Callable[..., Awaitable[object]])
+DOMAIN = "cellwire"
 
-_CODES: dict[type[CellwireError], grpc.StatusCode] = {
-    InvalidArgument: grpc.StatusCode.INVALID_ARGUMENT,
-    UnknownSymbol: grpc.StatusCode.INVALID_ARGUMENT,
-    NotFound: grpc.StatusCode.NOT_FOUND,
-    FailedPrecondition: grpc.StatusCode.FAILED_PRECONDITION,
-    OutOfRange: grpc.StatusCode.OUT_OF_RANGE,
-    AlreadyExists: grpc.StatusCode.ALREADY_EXISTS,
-    PermissionDenied: grpc.StatusCode.PERMISSION_DENIED,
-    ResourceExhausted: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    Aborted: grpc.StatusCode.ABORTED,
-    Unavailable: grpc.StatusCode.UNAVAILABLE,
-    StepFailed: grpc.StatusCode.INTERNAL,
-    NotCompiled: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    Internal: grpc.StatusCode.INTERNAL,
+# By error: the code, and the reason in ErrorInfo.
+_STATUSES: dict[type[CellwireError], tuple[grpc.StatusCode, str]] = {
+    InvalidArgument: (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_ARGUMENT"),
+    UnknownSymbol: (grpc.StatusCode.INVALID_ARGUMENT, "UNKNOWN_SYMBOL"),
+    NotFound: (grpc.StatusCode.NOT_FOUND, "NOT_FOUND"),
+    FailedPrecondition: (grpc.StatusCode.FAILED_PRECONDITION, "FAILED_PRECONDITION"),
+    OutOfRange: (grpc.StatusCode.OUT_OF_RANGE, "OUT_OF_RANGE"),
+    AlreadyExists: (grpc.StatusCode.ALREADY_EXISTS, "ALREADY_EXISTS"),
+    PermissionDenied: (grpc.StatusCode.PERMISSION_DENIED, "PERMISSION_DENIED"),
+    ResourceExhausted: (grpc.StatusCode.RESOURCE_EXHAUSTED, "RESOURCE_EXHAUSTED"),
+    Aborted: (grpc.StatusCode.ABORTED, "ABORTED"),
+    Unavailable: (grpc.StatusCode.UNAVAILABLE, "UNAVAILABLE"),
+    StepFailed: (grpc.StatusCode.INTERNAL, "STEP_FAILED"),
+    NotCompiled: (grpc.StatusCode.RESOURCE_EXHAUSTED, "NOT_COMPILED"),
+    Internal: (grpc.StatusCode.INTERNAL, "INTERNAL"),
 }
 
 _RETRY_DELAY_S = 1
-# Statuses travel in headers, which gRPC limits to 16 KiB; a message may quote what a client sent.
-_MAX_MESSAGE_CHARS = 1_000
+# A status travels in headers, which gRPC limits to 16 KiB, up to four times: as a message with
+# three bytes for each that is no ASCII, and in the details in base64. A message, and a symbol, may
+# quote what a client sent.
+_MAX_MESSAGE_BYTES = 1_000
+_MAX_SYMBOL_BYTES = 200
 
 
 class Abortable(Protocol):
@@ -64,44 +67,42 @@ class Abortable(Protocol):
 
 
 def status_of(error: CellwireError) -> Status:
-    """Return the status of an error: code, message, and details a program can read."""
-    message = str(error)
-    if len(message) > _MAX_MESSAGE_CHARS:
-        message = message[:_MAX_MESSAGE_CHARS] + "..."
-    code: int = _CODES[type(error)].value[0]
-    return Status(code=code, message=message, details=map(_packed, _details(error)))
+    """Return the status of an error: code, message, and details for programs."""
+    code, _ = _STATUSES[type(error)]
+    number: int = code.value[0]
+    message = _shortened(str(error), _MAX_MESSAGE_BYTES)
+    return Status(code=number, message=message, details=map(_packed, _details(error, message)))
 
 
-async def abort(context: Abortable, error: CellwireError) -> NoReturn:
-    """End a call with the status of an error."""
+async def abort(context: Abortable, status: Status) -> NoReturn:
+    """End a call with a status; CancelledError if the client has gone."""
     try:
-        await context.abort_with_status(rpc_status.to_status(status_of(error)))
-    except aio.InternalError as gone:  # the client has gone meanwhile
+        await context.abort_with_status(rpc_status.to_status(status))
+    except aio.InternalError as gone:
         raise asyncio.CancelledError from gone
 
 
-def with_status(handler: Handler) -> Handler:
-    """Let a handler of a servicer raise CellwireError, and its call end with that status."""
-
-    @wraps(handler)
-    async def handle(servicer: object, request: object, context: Abortable) -> object:
-        try:
-            return await handler(servicer, request, context)
-        except CellwireError as error:
-            await abort(context, error)
-
-    return cast("Handler", handle)
-
-
-def _details(error: CellwireError) -> list[Message]:
+def _details(error: CellwireError, message: str) -> Iterator[Message]:
+    _, reason = _STATUSES[type(error)]
+    metadata = {}
+    if isinstance(error, InvalidArgument) and error.field:
+        metadata["field"] = error.field
+        violation = BadRequest.FieldViolation(field=error.field, description=message, reason=reason)
+        yield BadRequest(field_violations=[violation])
     if isinstance(error, UnknownSymbol):
-        violation = BadRequest.FieldViolation(
-            field="text", description=str(error), reason="UNKNOWN_SYMBOL"
-        )
-        return [BadRequest(field_violations=[violation])]
+        metadata["symbol"] = _shortened(error.symbol, _MAX_SYMBOL_BYTES)
+        metadata["offset"] = str(error.offset)
     if isinstance(error, ResourceExhausted):
-        return [RetryInfo(retry_delay=Duration(seconds=_RETRY_DELAY_S))]
-    return []
+        yield RetryInfo(retry_delay=Duration(seconds=_RETRY_DELAY_S))
+    yield ErrorInfo(reason=reason, domain=DOMAIN, metadata=metadata)
+
+
+def _shortened(text: str, most_bytes: int) -> str:
+    """Return the beginning of a text, in whole characters, with a mark if there is more."""
+    data = text.encode()
+    if len(data) <= most_bytes:
+        return text
+    return data[:most_bytes].decode(errors="ignore") + "..."
 
 
 def _packed(message: Message) -> Any:

@@ -1,4 +1,4 @@
-"""A program compiled by ONNX Runtime, and arrays bound to what it reads and writes.
+"""Programs compiled by ONNX Runtime, and arrays bound to their inputs and outputs.
 
 The only file that imports onnxruntime.
 """
@@ -21,21 +21,21 @@ from cellwire.server.programs import program
 from cellwire.server.runtime.device import CPU, Device
 
 VERSION: str = ort.__version__
-CUDA_MAJOR: str = str(ort.cuda_version or "").partition(".")[0]  # it is built for; "" for none
+CUDA_MAJOR: str = str(ort.cuda_version or "").partition(".")[0]  # of this build; "" without CUDA
 Array = npt.NDArray[Any]
 
 _CUDA = "CUDAExecutionProvider"
-_QUIET, _SILENT = 3, 4  # errors only, not even those
+_ERRORS_ONLY, _SILENT = 3, 4  # log severities
 _NO_CAPTURE = -1
 
-# While one thread captures a CUDA graph, no other may allocate, copy or wait on a card, or the
-# capture is lost; and there is a thread for each model.
+# While one thread captures a CUDA graph, an allocation, a copy or a wait of another thread spoils
+# the capture; and every model has a thread.
 _CARD = threading.RLock()
 
 
 @contextlib.contextmanager
 def _on(device: Device) -> Iterator[None]:
-    """Have a card to oneself; the CPU is anybody's. StepFailed for whatever onnxruntime refuses."""
+    """Lock a card, and turn every error of onnxruntime into StepFailed. The CPU needs no lock."""
     with contextlib.nullcontext() if device.is_host else _CARD:
         try:
             yield
@@ -45,31 +45,31 @@ def _on(device: Device) -> Iterator[None]:
 
 
 def has_cuda() -> bool:
-    """Whether this build of ONNX Runtime has the CUDA provider; that says nothing of a GPU."""
+    """Whether this build of ONNX Runtime has the CUDA provider, on a machine with a GPU or not."""
     return _CUDA in ort.get_available_providers()
 
 
 def try_cuda(number: int) -> None:
-    """Run a program of one operator on a card; ValueError if that is impossible."""
+    """Run a program of one operator on a card; ValueError says why it fails."""
     one = helper.make_tensor_value_info("one", TensorProto.FLOAT, [1])
     two = helper.make_tensor_value_info("two", TensorProto.FLOAT, [1])
     graph = helper.make_graph(
         [helper.make_node("Add", ["one", "one"], ["two"])], "try", [one], [two]
     )
     model = helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 21)])
-    ort.set_default_logger_severity(_SILENT)  # it is our error that tells what is wrong
+    ort.set_default_logger_severity(_SILENT)  # the ValueError says it
     try:
         compiled = Compiled(model.SerializeToString(), device=Device("cuda", number))
         compiled.session.run(None, {"one": np.ones(1, np.float32)})
-    except Exception as error:  # of onnxruntime: as above
+    except Exception as error:  # as above
         raise ValueError(str(error)) from error
     finally:
-        ort.set_default_logger_severity(_QUIET)
+        ort.set_default_logger_severity(_ERRORS_ONLY)
 
 
 def preload_cuda() -> None:
-    """Load the CUDA libraries that came with pip packages, if they did."""
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints what it did not find
+    """Load the CUDA libraries of pip packages, where those are installed."""
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints the missing ones
         ort.preload_dlls()
 
 
@@ -79,14 +79,15 @@ class Compiled:
     def __init__(
         self, serialized: bytes, threads: int = 1, device: Device = CPU, *, captured: bool = False
     ) -> None:
-        """Compile it for a device, and so many threads of a CPU; ValueError if that is impossible.
+        """Compile a program for a device; ValueError says why it cannot be.
 
-        If it is to be captured as CUDA graphs, all of it must run on the card.
+        `threads` is for the CPU. A program that is `captured` as CUDA graphs must run on the card
+        as a whole.
         """
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        options.log_severity_level = _QUIET if device.is_host else _SILENT
+        options.log_severity_level = _ERRORS_ONLY if device.is_host else _SILENT
         if captured:
             options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         try:
@@ -95,7 +96,7 @@ class Compiled:
                     serialized,
                     options,
                     providers=[_provider(device, captured=captured)],
-                    enable_fallback=0,  # it would try the CPU instead, and print that
+                    enable_fallback=0,  # to the CPU, with a printed message
                 )
         except StepFailed as error:
             raise ValueError(str(error.__cause__)) from error
@@ -107,11 +108,11 @@ class Compiled:
 
     @property
     def provider(self) -> str:
-        """The execution provider that it really got."""
+        """The execution provider in use."""
         return str(self.session.get_providers()[0])
 
     def next_graph(self) -> int:
-        """Return the number of a CUDA graph of its own, for one binding."""
+        """Return the number of a new binding's CUDA graph."""
         self._bindings += 1
         return self._bindings if self._captured else _NO_CAPTURE
 
@@ -121,18 +122,18 @@ def _provider(device: Device, *, captured: bool) -> object:
         return "CPUExecutionProvider"
     settings = {
         "device_id": str(device.number),
-        "use_tf32": "0",  # ten bits of a factor: too few for any promise of ours
+        "use_tf32": "0",  # it would round factors to ten bits
         "enable_cuda_graph": str(int(captured)),
-        "arena_extend_strategy": "kSameAsRequested",  # the arenas are ours, and the rest is small
+        "arena_extend_strategy": "kSameAsRequested",  # all but the arenas is small
     }
     return _CUDA, settings
 
 
 class Buffer:
-    """An array in a device's memory that stays where it is; on the CPU, `host` is the array."""
+    """An array at a fixed address in a device's memory; on the CPU, `host` is that array."""
 
     def __init__(self, host: Array, device: Device = CPU) -> None:
-        """Begin with a copy of `host`; MemoryError if the device has no room."""
+        """Copy `host` to the device; MemoryError if it has no room."""
         self.host = host
         self.device = device
         self.shape, self.element = host.shape, host.dtype.type
@@ -146,78 +147,83 @@ class Buffer:
 
     @property
     def address(self) -> int:
-        """Where it is, on its device."""
+        """The address in the device's memory."""
         return int(self._value.data_ptr()) if self._value is not None else self.host.ctypes.data
 
     def upload(self) -> None:
-        """Copy `host` to the device; StepFailed if that cannot be done."""
+        """Copy `host` to the device; StepFailed if that fails."""
         if self._value is not None:
             with _on(self.device):
                 self._value.update_inplace(self.host)
 
     def download(self) -> Array:
-        """Copy it to `host`, and return that; StepFailed if that cannot be done."""
+        """Copy the array to `host` and return that; StepFailed if that fails."""
         if self._value is not None:
             with _on(self.device):
                 self.host = self._value.numpy()
         return self.host
 
     def leave_host(self) -> None:
-        """Forget the host's copy, of what is never moved as a whole."""
+        """Drop the host's copy, of an array that is never copied as a whole."""
         if self._value is not None:
             self.host = np.empty((0, *self.shape[1:]), self.element)
 
 
 class Binding:
-    """Arrays that a program reads and writes where they are.
+    """Arrays that a program reads and writes in place.
 
-    They must stay alive, and stay where they are, as long as the binding. A program that is
-    captured becomes a CUDA graph in a binding's first run, of this size of its arrays; that run
-    is more than one in truth, so it must not do anything that counts.
+    The binding keeps its arrays alive; their addresses must not change. A captured program becomes
+    a CUDA graph in a binding's first run, for the sizes of its arrays. Capturing executes the
+    program several times, so a captured binding's first run may write only the trash slot.
 
-    All methods raise StepFailed if the runtime refuses.
+    All methods raise StepFailed if the runtime fails.
     """
 
     def __init__(self, compiled: Compiled) -> None:
         self._device = compiled.device
         self._session = compiled.session
         self._binding = compiled.session.io_binding()
-        self._of_host: list[tuple[str, Array, tuple[int, ...] | None]] = []
+        self._bound: list[Buffer | Array] = []
+        self._host_inputs: list[tuple[str, Array]] = []
         self._options = ort.RunOptions()
         self._options.add_run_config_entry("gpu_graph_id", str(compiled.next_graph()))
 
-    def move(self, arenas: Mapping[str, Buffer]) -> None:
-        """Bind each state's arena as what is read and what is written, to be updated in place."""
+    def bind_arenas(self, arenas: Mapping[str, Buffer]) -> None:
+        """Bind each state's arena as input and as output, so that it is updated in place."""
         for name, arena in arenas.items():
             self.read(program.ARENA + name, arena)
             self.write(program.NEXT_ARENA + name, arena)
 
     def read(self, name: str, buffer: Buffer) -> None:
-        """Bind what the program reads."""
+        """Bind an input to a buffer."""
+        self._bound.append(buffer)
         with _on(self._device):
             _bind(self._binding.bind_input, name, buffer)
 
     def write(self, name: str, buffer: Buffer) -> None:
-        """Bind what it writes."""
+        """Bind an output to a buffer."""
+        self._bound.append(buffer)
         with _on(self._device):
             _bind(self._binding.bind_output, name, buffer)
 
-    def input(self, name: str, array: Array, shape: tuple[int, ...] | None = None) -> None:
-        """Bind an array of the host's, or its beginning as an array of `shape`."""
+    def input(self, name: str, array: Array) -> None:
+        """Bind an input to an array of the host."""
+        self._bound.append(array)
         if self._device.is_host:
-            _bind_host(self._binding.bind_input, name, array, shape)
-        else:  # what is the host's goes to a card when it is bound, and not again
-            self._of_host.append((name, array, shape))
+            _bind_host(self._binding.bind_input, name, array)
+        else:  # binding copies the array to the card, so it is bound again for every run
+            self._host_inputs.append((name, array))
 
-    def output(self, name: str, array: Array, shape: tuple[int, ...] | None = None) -> None:
-        """Likewise, for what the program writes."""
-        _bind_host(self._binding.bind_output, name, array, shape)
+    def output(self, name: str, array: Array) -> None:
+        """Bind an output to an array of the host."""
+        self._bound.append(array)
+        _bind_host(self._binding.bind_output, name, array)
 
     def run(self) -> None:
         """Run the program."""
         with _on(self._device):
-            for name, array, shape in self._of_host:
-                _bind_host(self._binding.bind_input, name, array, shape)
+            for name, array in self._host_inputs:
+                _bind_host(self._binding.bind_input, name, array)
             self._session.run_with_iobinding(self._binding, self._options)
 
 
@@ -238,6 +244,5 @@ def _bind(binder: _Binder, name: str, buffer: Buffer) -> None:
     binder(name, device.kind, device.number, buffer.element, buffer.shape, buffer.address)
 
 
-def _bind_host(binder: _Binder, name: str, array: Array, shape: tuple[int, ...] | None) -> None:
-    shape = array.shape if shape is None else shape
-    binder(name, CPU.kind, CPU.number, array.dtype.type, shape, array.ctypes.data)
+def _bind_host(binder: _Binder, name: str, array: Array) -> None:
+    binder(name, CPU.kind, CPU.number, array.dtype.type, array.shape, array.ctypes.data)

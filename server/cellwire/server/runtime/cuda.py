@@ -1,20 +1,23 @@
 """Whether a CUDA card can be used, and what is missing if not.
 
-ONNX Runtime lists its CUDA provider wherever its build has it, and falls back to the CPU without
-a word that a program could read. So what the provider needs is looked for here, piece by piece.
+ONNX Runtime lists its CUDA provider wherever its build has it, and falls back to the CPU without an
+error. So the provider's requirements are checked here, one by one.
 """
 
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from dataclasses import dataclass
+from typing import Any
+
+import pynvml
 
 from cellwire.server.errors import NoCuda
 from cellwire.server.runtime import compiled
 
 _INSTALL = "pip install 'cellwire[gpu]'"
-_DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,27 +31,28 @@ class Card:
 
 
 def find_card(number: int) -> Card:
-    """Return the card of that number; NoCuda says what is missing."""
+    """Return the card that CUDA knows by a number; NoCuda says what is missing."""
     if not compiled.has_cuda():
         raise NoCuda(
             "this build of onnxruntime has no CUDA provider: there are such builds for Linux on "
             f"x86-64 and for Windows, from {_INSTALL}"
         )
-    name = _name_of(number)
+    # NVML's order. CUDA's own default, the fastest first, would give the cards other numbers.
+    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+    name, _, _ = _describe(number)
     compiled.preload_cuda()
-    for library, what in _libraries():
+    for library, words in _libraries():
         if not _loads(library):
-            raise NoCuda(f"{what} is missing ({library} cannot be loaded): {_INSTALL}")
+            raise NoCuda(f"{words} is missing ({library} cannot be loaded): {_INSTALL}")
     try:
         compiled.try_cuda(number)
     except ValueError as error:
         raise NoCuda(f"ONNX Runtime cannot use {name}: {error}") from error
-    free_bytes, total_bytes = _memory(number)
-    return Card(number, name, free_bytes, total_bytes)
+    return Card(number, *_describe(number))  # with the memory that is free now
 
 
 def _libraries() -> list[tuple[str, str]]:
-    """Return what the provider needs beside the driver, as file names and words."""
+    """Return the provider's requirements beside the driver: file names, and words for them."""
     major = compiled.CUDA_MAJOR
     if sys.platform == "win32":
         return [(f"cublas64_{major}.dll", "cuBLAS"), ("cudnn64_9.dll", "cuDNN 9")]
@@ -69,35 +73,39 @@ def _loads(library: str) -> bool:
     return True
 
 
-def _name_of(number: int) -> str:
-    """Ask the driver for a card's name; NoCuda if there is no driver, or no such card."""
+def _describe(number: int) -> tuple[str, int, int]:
+    """Return a card's name, and its free and total bytes; NoCuda if there is no such card."""
     try:
-        driver = ctypes.CDLL(_DRIVER)
-    except OSError as error:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError as error:
         raise NoCuda(
-            f"no NVIDIA driver was found ({_DRIVER} cannot be loaded): the machine has no NVIDIA "
-            "GPU, or its driver is not installed"
+            f"no NVIDIA driver was found ({error}): the machine has no NVIDIA GPU, or its driver "
+            "is not installed"
         ) from error
-    count, card = ctypes.c_int(), ctypes.c_int()
-    if status := driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)):
-        raise NoCuda(f"the NVIDIA driver sees no GPU (error {status})")
-    if number >= count.value:
-        last = f"0 to {count.value - 1}" if count.value > 1 else "0"
-        raise NoCuda(f"there is no CUDA device {number}: this machine has device {last}")
-    name = ctypes.create_string_buffer(100)
-    driver.cuDeviceGet(ctypes.byref(card), number)
-    driver.cuDeviceGetName(name, len(name), card)
-    return name.value.decode()
+    try:
+        card = _card(number)
+        memory = pynvml.nvmlDeviceGetMemoryInfo(card)
+        return pynvml.nvmlDeviceGetName(card), memory.free, memory.total
+    except pynvml.NVMLError as error:
+        raise NoCuda(f"the NVIDIA driver cannot describe CUDA device {number}: {error}") from error
+    finally:
+        pynvml.nvmlShutdown()
 
 
-def _memory(number: int) -> tuple[int, int]:
-    """Return the free and the total bytes of a card."""
-    major = compiled.CUDA_MAJOR
-    windows = sys.platform == "win32"
-    runtime = ctypes.CDLL(f"cudart64_{major}.dll" if windows else f"libcudart.so.{major}")
-    free, total = ctypes.c_size_t(), ctypes.c_size_t()
-    if runtime.cudaSetDevice(number) or runtime.cudaMemGetInfo(
-        ctypes.byref(free), ctypes.byref(total)
-    ):
-        raise NoCuda(f"the memory of CUDA device {number} cannot be asked for")
-    return free.value, total.value
+def _card(number: int) -> Any:  # noqa: ANN401  # pynvml has no types
+    """Return NVML's handle of a card; NoCuda, NVMLError."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        entries = [str(index) for index in range(pynvml.nvmlDeviceGetCount())]
+    else:
+        entries = [entry.strip() for entry in visible.split(",") if entry.strip()]
+    if not entries:
+        hidden = "" if visible is None else ": CUDA_VISIBLE_DEVICES is empty"
+        raise NoCuda(f"the NVIDIA driver sees no GPU{hidden}")
+    if number >= len(entries):
+        numbers = f"0 to {len(entries) - 1}" if len(entries) > 1 else "0"
+        raise NoCuda(f"there is no CUDA device {number}: this machine has device {numbers}")
+    entry = entries[number]
+    if entry.isdigit():
+        return pynvml.nvmlDeviceGetHandleByIndex(int(entry))
+    return pynvml.nvmlDeviceGetHandleByUUID(entry)

@@ -1,4 +1,4 @@
-"""Where programs run, and how."""
+"""Devices that programs run on, and the way they are run."""
 
 from __future__ import annotations
 
@@ -26,24 +26,22 @@ CPU = Device()
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """How a cell's programs are run.
-
-    Padded, a batch is filled up with rows that write the trash slot, to the next power of two, so
-    that there are few sizes, each with arrays of its own that never move: that is what can be
-    captured as a CUDA graph. With `one_size`, all batches are filled up to the largest, so that a
-    row is computed by the same kernels whatever the load.
-    """
+    """The way a cell's programs are run."""
 
     device: Device = CPU
     threads: int = 1  # of the CPU provider
-    padded: bool = False
+    # Batches are padded to a power of two, so that there are few sizes, each with arrays at fixed
+    # addresses. A CUDA graph can be captured for each.
+    fixed_shape: bool = False
+    # All batches are padded to the largest, so that a row is computed by the same kernels at any
+    # load. Implies a fixed shape.
     fixed_batch: bool = False
     captured: bool = False  # as CUDA graphs
 
     @classmethod
     def on(cls, device: Device, threads: int, *, fixed_batch: bool = False) -> Execution:
-        """Return what suits a device."""
+        """Return the usual way on a device: fixed shapes and CUDA graphs on a card."""
         cuda = not device.is_host
         return cls(
-            device, threads, padded=cuda or fixed_batch, fixed_batch=fixed_batch, captured=cuda
+            device, threads, fixed_shape=cuda or fixed_batch, fixed_batch=fixed_batch, captured=cuda
         )

@@ -1,4 +1,4 @@
-"""All states of a cell: an arena for each part, in a device's memory or in the host's."""
+"""A cell's states: an arena for each state tensor, in the host's memory or a device's."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import numpy as np
 from cellwire.model_file.cell import Cell
 from cellwire.model_file.errors import BadModel
 from cellwire.server.batch.stepper import State
-from cellwire.server.programs import program
-from cellwire.server.programs import transfer_program as names
+from cellwire.server.programs.program import ARENA
+from cellwire.server.programs.transfer_program import ROW, SLOT, compose_read, compose_write
 from cellwire.server.runtime.compiled import Array, Binding, Buffer, Compiled
 from cellwire.server.runtime.device import Device
 
 
 class States:
-    """Arenas `[slots, ...]`, and their rows as bytes."""
+    """Arenas `[slots, ...]`, whose rows are read and written as bytes."""
 
     def __init__(self, cell: Cell, slots: int, device: Device) -> None:
-        """Begin with zeros; MemoryError or ValueError if there is no room."""
+        """Allocate zeros; MemoryError or ValueError if there is no room."""
         self._cell = cell
         self.arenas = {
             state.name: Buffer(np.zeros((slots, *state.shape), np.float32), device)
@@ -29,13 +29,13 @@ class States:
         return tuple(arena.host[slot].astype("<f4").tobytes() for arena in self.arenas.values())
 
     def write(self, slot: int, state: State) -> None:
-        """Put a state of the right size into a slot."""
+        """Write a state of the right size to a slot."""
         for arena, part in zip(self.arenas.values(), state, strict=True):
             arena.host[slot] = np.frombuffer(part, "<f4").reshape(arena.shape[1:])
 
 
 class DeviceStates(States):
-    """The same where the host cannot reach them: a program takes rows out and puts them in."""
+    """Arenas in a device's memory, whose rows are read and written by a program."""
 
     def __init__(self, cell: Cell, slots: int, device: Device) -> None:
         super().__init__(cell, slots, device)
@@ -45,31 +45,31 @@ class DeviceStates(States):
         self._rows: dict[str, Array] = {
             state.name: np.zeros((1, *state.shape), np.float32) for state in cell.states
         }
-        self._reading = self._binding(names.compose_read(cell), device)
-        self._writing = self._binding(names.compose_write(cell), device)
+        self._reading = self._binding(compose_read(cell), device)
+        self._writing = self._binding(compose_write(cell), device)
         for name, rows in self._rows.items():
-            self._reading.output(names.ROW + name, rows)
-            self._writing.input(names.ROW + name, rows)
+            self._reading.output(ROW + name, rows)
+            self._writing.input(ROW + name, rows)
         for name, arena in self.arenas.items():
-            self._reading.read(program.ARENA + name, arena)
-        self._writing.move(self.arenas)
+            self._reading.read(ARENA + name, arena)
+        self._writing.bind_arenas(self.arenas)
 
     def _binding(self, serialized: bytes, device: Device) -> Binding:
         try:
             binding = Binding(Compiled(serialized, device=device))
         except ValueError as error:
             raise BadModel(f"{self._cell.path}: cannot be run: {error}") from error
-        binding.input(names.SLOT, self._slot)
+        binding.input(SLOT, self._slot)
         return binding
 
     def read(self, slot: int) -> State:
-        """As of the host's."""
+        """Run the program that reads a row."""
         self._slot[0] = slot
         self._reading.run()
         return tuple(rows.astype("<f4").tobytes() for rows in self._rows.values())
 
     def write(self, slot: int, state: State) -> None:
-        """As of the host's."""
+        """Run the program that writes a row."""
         self._slot[0] = slot
         for rows, part in zip(self._rows.values(), state, strict=True):
             rows[:] = np.frombuffer(part, "<f4").reshape(rows.shape)

@@ -1,4 +1,4 @@
-"""The bare loop of a padded program: what the daemon runs on a card, with nothing around it."""
+"""A bare loop over a program of a fixed shape, which the daemon runs on a card."""
 
 from __future__ import annotations
 
@@ -11,46 +11,45 @@ from cellwire.model_file.cell import read_cell
 from cellwire.server.batch.row import Row, batch_of
 from cellwire.server.batch.slots import RESERVED_SLOTS, ZERO
 from cellwire.server.batch.step import StepBatch
-from cellwire.server.programs.sampler import SamplerVariant
-from cellwire.server.programs.step_program import ProgramShape
+from cellwire.server.programs.sampler_variant import SamplerVariant
 from cellwire.server.runtime.device import Execution
-from cellwire.server.runtime.fixed_shape_step_runner import LENGTHS, FixedShapeStepRunner
+from cellwire.server.runtime.fixed_shape_step_runner import SUPPORTED_STEPS, FixedShapeStepRunner
 from cellwire.server.runtime.runtime import Runtime
+from cellwire.server.runtime.step_binding import StepSize
 
-_STEPS = max(LENGTHS)
+_STEPS = max(SUPPORTED_STEPS)
 
 
-class PaddedStepping:
-    """Runs strides of the greatest length, all rows drawing at temperature 1."""
+class FixedShapeStepping:
+    """Runs of the most steps, all rows drawing at temperature 1."""
 
     def __init__(self, model: Path, execution: Execution, rows: int) -> None:
         cell = read_cell(model)
         self._symbols = cell.manifest.vocabulary.size
         self._rows = rows
         self._runtime = Runtime(cell, RESERVED_SLOTS + rows, rows, execution)
-        strider = self._runtime._strider
-        assert isinstance(strider, FixedShapeStepRunner)
-        self._padded = strider._padded_to((SamplerVariant.PLAIN, ProgramShape(_STEPS, 0), rows, 0))
+        runner = self._runtime._step_runner
+        assert isinstance(runner, FixedShapeStepRunner)
+        size = StepSize(SamplerVariant.PLAIN, _STEPS, rows, limit=0, changes=0)
+        self._binding = runner.binding(size)
         self._next = self._batch(range(rows), first=False)
-        self._padded.fill(self._next)
+        self._binding.fill(self._next)
 
-    def stride(self) -> None:
-        """Make a stride: what was drawn last goes up, what is drawn comes down."""
-        self._padded.fill(self._next)
-        self._padded.run()
-        self._next.token[:] = self._padded.result(self._rows, best=False).chosen[-1]
+    def run(self) -> None:
+        """Upload the tokens drawn last, run the program, and download the tokens drawn."""
+        self._next.token[:] = self._binding.step(self._next).chosen[-1]
 
     def replay(self) -> None:
-        """Run the program on what is there already."""
-        self._padded.binding.run()
+        """Run the program on the inputs uploaded last."""
+        self._binding._binding.run()
 
     def log_probabilities(self, *rows: int) -> npt.NDArray[np.float32]:
-        """Return those of some rows' first stride, or all rows': `[steps, rows]`."""
+        """Return those of the first run of some rows, or of all: `[steps, rows]`."""
         batch = self._batch(rows or range(self._rows), first=True)
         return self._runtime.step(batch).log_probability
 
     def _batch(self, rows: range | tuple[int, ...], *, first: bool) -> StepBatch:
-        """Return a stride of rows that each have a number, from their beginning or their slots."""
+        """Return a batch of numbered rows, from the zero state or from their slots."""
         slots = [RESERVED_SLOTS + place for place in range(len(rows))]
         return batch_of(
             [

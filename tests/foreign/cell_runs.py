@@ -1,9 +1,7 @@
-"""What the tests of foreign models do with a model file."""
+"""Runs of a bare cell in ONNX Runtime."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from cellwire.client import Client, connect
-from cellwire.server.host.config import Config
-from cellwire.server.rpc.daemon import Daemon
-
 Array = npt.NDArray[Any]
 
 
 def run_cell(model: Path | bytes, tokens: Array) -> dict[str, Array]:
     """Run the bare cell over tokens `[steps, batch]`; return its outputs `[steps, batch, ...]`.
 
-    It is given as a file, or as what is in one.
+    `model` is the path of a file, or its content.
     """
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
@@ -40,18 +34,10 @@ def run_cell(model: Path | bytes, tokens: Array) -> dict[str, Array]:
     return {name: np.stack([outputs[name] for outputs in steps]) for name in names}
 
 
-def check_rows_by_themselves(model: Path | bytes, tokens: Array) -> None:
-    """Raise AssertionError unless every row gives alone, bit for bit, what it does in the batch."""
+def check_rows_independent(model: Path | bytes, tokens: Array) -> None:
+    """Raise AssertionError unless each row has the same bits alone and in the batch."""
     together = run_cell(model, tokens)
     for row in range(tokens.shape[1]):
         alone = run_cell(model, tokens[:, [row]])
-        for name, found in alone.items():
-            np.testing.assert_array_equal(found[:, 0], together[name][:, row])
-
-
-@asynccontextmanager
-async def served(path: Path) -> AsyncIterator[Client]:
-    """A daemon that serves the file, and a client of it."""
-    config = Config(listen="127.0.0.1:0", models=(path,), sessions=40, threads=1)
-    async with Daemon(config) as daemon, connect(daemon.address) as client:
-        yield client
+        for name, output in alone.items():
+            np.testing.assert_array_equal(output[:, 0], together[name][:, row])

@@ -1,0 +1,66 @@
+"""The packed inputs of a fixed-shape step program: a batch's columns in one array for each type.
+
+    int64s         int64[lines, batch]
+    float32s       float32[lines, batch]
+
+Each holds its columns one below the other, in the table's order: a line for a column with a number
+for each row, and a line for each step for a column with a number for each step and row. So a batch
+reaches a device in two copies. Columns of logit changes are not packed; they have a length of their
+own, and an input each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from onnx import TensorProto
+
+from cellwire.server.programs.columns import Axes, Column
+from cellwire.server.programs.graph import OWN, Graph, Value
+
+
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """One packed input, and where its columns are."""
+
+    name: str
+    dtype: type[np.generic]
+    tensor_type: int  # of TensorProto
+    columns: tuple[Column, ...]
+    steps: int
+
+    @property
+    def lengths(self) -> list[int]:
+        """How many lines each column has."""
+        return [self.steps if c.axes is Axes.STEP_AND_ROW else 1 for c in self.columns]
+
+    def lines(self) -> Iterator[tuple[Column, slice]]:
+        """Yield each column with its lines."""
+        for column, length, end in zip(
+            self.columns, self.lengths, np.cumsum(self.lengths).tolist(), strict=True
+        ):
+            yield column, slice(end - length, end)
+
+    def unpack(self, outer: Graph) -> Value:
+        """Add the nodes that take the columns apart, and return the packed input."""
+        parts = [f"{column.name}.lines" for column in self.columns]
+        outer.split(self.name, self.lengths, parts)
+        for part, column in zip(parts, self.columns, strict=True):
+            lengths = {"steps": self.steps, "batch": -1, 1: 1}
+            shape = [lengths[axis] for axis in column.axes.value]
+            outer.add("Reshape", part, outer.constant(shape, np.int64), name=column.name)
+        return Value(self.name, self.tensor_type, [sum(self.lengths), "batch"])
+
+
+def packings(columns: Sequence[Column], steps: int) -> list[Packing]:
+    """Return the packed inputs of a program of so many steps."""
+    by_row = [column for column in columns if column.axes is not Axes.CHANGE]
+    int64s = tuple(column for column in by_row if column.dtype is np.int64)
+    float32s = tuple(column for column in by_row if column.dtype is np.float32)
+    packed = [
+        Packing(f"{OWN}int64s", np.int64, TensorProto.INT64, int64s, steps),
+        Packing(f"{OWN}float32s", np.float32, TensorProto.FLOAT, float32s, steps),
+    ]
+    return [packing for packing in packed if packing.columns]
