@@ -31,8 +31,9 @@ from tests.bench.mixed_engine import MixedEngine
 from tests.bench.pace import figure, in_turns, ratios
 from tests.bench.setting import Setting
 
+from cellwire.server.batch.limits import MAX_GENERATE_TOKENS
 from cellwire.server.batch.sampling import Sampling
-from cellwire.server.session.operations import MAX_GENERATE_TOKENS, Generate
+from cellwire.server.session.operations import Generate
 
 SIZES = ("S", "M", "L")
 SESSIONS = 64

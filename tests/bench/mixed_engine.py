@@ -9,6 +9,7 @@ from time import perf_counter
 import numpy as np
 
 from cellwire.model_file.cell import read_cell
+from cellwire.server.batch.limits import DEFAULT_REWIND_WINDOW, MAX_GENERATE_TOKENS
 from cellwire.server.batch.sampling import Sampling
 from cellwire.server.engine.commands import CloseSession, OpenSession, SubmitOperation
 from cellwire.server.engine.engine import Engine
@@ -17,9 +18,9 @@ from cellwire.server.runtime.device import Execution
 from cellwire.server.runtime.runtime import Runtime
 from cellwire.server.session.events import Written
 from cellwire.server.session.operation_queue import Limits
-from cellwire.server.session.operations import MAX_GENERATE_TOKENS, Append, Generate
+from cellwire.server.session.operations import Append, Generate
 from cellwire.server.state.arena import Arena
-from cellwire.server.state.rewind_window import DEFAULT_WINDOW, slots_for
+from cellwire.server.state.rewind_window import slots_for
 
 _NO_READER = Limits(read_ahead_tokens=1_000_000_000)
 _MAX_BATCH = 256  # the daemon's default
@@ -41,7 +42,7 @@ class MixedEngine:
 
     def __init__(self, model: Path, threads: int, sessions: int) -> None:
         cell = read_cell(model)
-        slots = (sessions + 1) * slots_for(DEFAULT_WINDOW) + 2 * _MAX_BATCH
+        slots = (sessions + 1) * slots_for(DEFAULT_REWIND_WINDOW) + 2 * _MAX_BATCH
         arena = Arena(slots)
         runtime = Runtime(cell, arena.slots, _MAX_BATCH, Execution(threads=threads))
         self._engine = Engine(
@@ -53,7 +54,7 @@ class MixedEngine:
 
     def _start(self, session_id: str, generate: Generate, seed: int) -> None:
         """Open a session that generates after a short text."""
-        self._engine.handle(OpenSession(session_id, 0, seed, DEFAULT_WINDOW))
+        self._engine.handle(OpenSession(session_id, 0, seed, DEFAULT_REWIND_WINDOW))
         for operation in (Append(1, _TEXT), generate):
             self._engine.handle(SubmitOperation(session_id, operation))
 

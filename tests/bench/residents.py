@@ -18,13 +18,14 @@ from tests.bench.idle import TEXT_TOKENS
 from tests.bench.pace import figure, in_turns, ratios
 
 from cellwire.model_file.cell import Cell, read_cell
+from cellwire.server.batch.limits import MAX_GENERATE_TOKENS
 from cellwire.server.batch.sampling import Sampling
 from cellwire.server.engine.commands import OpenSession, SubmitOperation
 from cellwire.server.engine.engine import Engine
 from cellwire.server.runtime.device import Execution
 from cellwire.server.runtime.runtime import Runtime
 from cellwire.server.session.operation_queue import Limits
-from cellwire.server.session.operations import MAX_GENERATE_TOKENS, Append, Generate
+from cellwire.server.session.operations import Append, Generate
 from cellwire.server.state.arena import Arena
 from cellwire.server.state.rewind_window import slots_for
 

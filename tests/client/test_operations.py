@@ -149,10 +149,6 @@ async def test_each_token_has_its_alternatives(daemon: Client) -> None:
         each = [one async for piece in generation.pieces() for one in piece.alternatives]
     symbols = ["".join(one.symbol for one in likely) for likely in each]
     assert symbols == ["bc", "cd", "de"]
-        ["b", "c"],
-        ["c", "d"],
-        ["d", "e"],
-    ]
     for best, second in each:
         assert best.log_probability == pytest.approx(0, abs=1e-6)
         assert second.log_probability == pytest.approx(-30)

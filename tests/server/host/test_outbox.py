@@ -63,7 +63,7 @@ def test_nothing_unfinished_waits_while_nobody_reads() -> None:
 
 
 def appended(operation_id: int) -> Appended:
-    return Appended("s", operation_id, 5, -1.0)
+    return Appended("s", operation_id, 5, -1.0, (0,) * 5)
 
 
 def attached(number: int) -> Attached:
@@ -80,7 +80,7 @@ CLOSED = Closed("s", None, Aborted("unloaded"))
 
 def test_an_attach_cuts_what_was_meant_for_the_call_before() -> None:
     outbox = Outbox()
-    before: list[Event] = [Opened("s", 0), written(), appended(1), Detached("s", 2)]
+    before: list[Event] = [Opened("s", 0, 7, 64), written(), appended(1), Detached("s", 2)]
     for event in before:
         outbox.put(event)
     outbox.await_attach(1)

@@ -13,6 +13,7 @@ from tests.server.plain_session import log_probability
 from tests.server.plain_stepper import SYMBOLS, PlainStepper, Text, likeliest_after
 
 from cellwire.server.batch.completion_end import CompletionEnd
+from cellwire.server.batch.limits import MAX_BEAM_WIDTH
 from cellwire.server.batch.sampling import Sampling
 from cellwire.server.batch.step import MAX_STEPS
 from cellwire.server.engine.commands import OpenSession, SubmitOperation
@@ -21,7 +22,7 @@ from cellwire.server.errors import ResourceExhausted
 from cellwire.server.session.beam import Beam
 from cellwire.server.session.events import Completed, Completion, Event, Rejected, Written
 from cellwire.server.session.operation_queue import Limits
-from cellwire.server.session.operations import MAX_BEAM_WIDTH, Append, Complete, Generate
+from cellwire.server.session.operations import Append, Complete, Generate
 from cellwire.server.state.arena import Arena
 
 texts = st.lists(st.integers(0, SYMBOLS - 1), min_size=1, max_size=6).map(tuple)

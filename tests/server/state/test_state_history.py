@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cellwire.server.batch.limits import MAX_REWIND_WINDOW
 from cellwire.server.errors import OutOfRange
 from cellwire.server.state.arena import Arena
-from cellwire.server.state.rewind_window import MAX_WINDOW, checkpoint_interval, slots_for
+from cellwire.server.state.rewind_window import checkpoint_interval, slots_for
 from cellwire.server.state.state_history import StateHistory
 
 
@@ -31,9 +32,9 @@ def read_to(state_history: StateHistory, length: int) -> int:
 
 
 @given(
-    window=st.integers(0, MAX_WINDOW),
+    window=st.integers(0, MAX_REWIND_WINDOW),
     length=st.integers(1, 3_000),
-    moves=st.lists(st.tuples(st.integers(0, MAX_WINDOW), st.integers(0, 50)), max_size=5),
+    moves=st.lists(st.tuples(st.integers(0, MAX_REWIND_WINDOW), st.integers(0, 50)), max_size=5),
 )
 def test_a_rewind_replays_less_than_an_interval(
     window: int, length: int, moves: list[tuple[int, int]]
@@ -60,7 +61,7 @@ def test_a_rewind_replays_less_than_an_interval(
     arena.check_integrity([])
 
 
-@pytest.mark.parametrize(("window", "slots"), [(0, 2), (1, 4), (64, 7), (MAX_WINDOW, 35)])
+@pytest.mark.parametrize(("window", "slots"), [(0, 2), (1, 4), (64, 7), (MAX_REWIND_WINDOW, 35)])
 def test_what_a_window_costs(window: int, slots: int) -> None:
     assert slots_for(window) == slots
     assert checkpoint_interval(window) ** 2 >= window

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from cellwire.server.state.rewind_window import MAX_WINDOW
-from cellwire.server.state.text_history import MAX_REMEMBERED, REMEMBERED, TextHistory
+from cellwire.server.batch.limits import MAX_REWIND_WINDOW, REMEMBERED_TOKENS
+from cellwire.server.state.text_history import MAX_REMEMBERED, TextHistory
 
 
 def test_only_what_is_far_back_is_forgotten() -> None:
     history = TextHistory()
-    whole = [place % 251 for place in range(MAX_REMEMBERED + REMEMBERED // 2)]
+    whole = [place % 251 for place in range(MAX_REMEMBERED + REMEMBERED_TOKENS // 2)]
     for length, token in enumerate(whole, start=1):
         history.extend([token])
         assert len(history) == length
-        assert length - history.start >= min(length, REMEMBERED)
-    assert history.start == REMEMBERED
+        assert length - history.start >= min(length, REMEMBERED_TOKENS)
+    assert history.start == REMEMBERED_TOKENS
     for one in (history, history.copy()):
         start = one.start
-        assert start == REMEMBERED
+        assert start == REMEMBERED_TOKENS
         assert one.last(9).tolist() == whole[-9:]
         assert one[len(whole) - 3] == whole[-3]
         assert one.between(0, start + 2).tolist() == whole[start : start + 2]
@@ -43,5 +43,5 @@ def test_a_rewind_leaves_as_much_remembered_as_is_promised() -> None:
     history.extend([1] * MAX_REMEMBERED)
     assert history.start == 0
     history.extend([1])
-    history.truncate(len(history) - MAX_WINDOW)
-    assert len(history) - history.start >= REMEMBERED
+    history.truncate(len(history) - MAX_REWIND_WINDOW)
+    assert len(history) - history.start >= REMEMBERED_TOKENS

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from cellwire.server.batch.limits import (
+    DEFAULT_REPETITION_WINDOW,
+    MAX_BIAS,
+    MAX_BIASES,
+    MAX_PENALTY,
+    MAX_REPETITION_WINDOW,
+    MAX_TEMPERATURE,
+)
 from cellwire.server.errors import InvalidArgument
-
-MAX_TEMPERATURE = 100.0
-MAX_PENALTY = 100.0
-MAX_BIAS = 100.0
-MAX_BIASES = 256
-MAX_REPETITION_WINDOW = 1_024
 
 # The inverse of a lower temperature overflows float32, so it counts as 0.
 _MIN_TEMPERATURE = 1e-30
@@ -40,7 +42,7 @@ class Sampling:
     top_p: float = 1.0
     min_p: float = 0.0
     repetition_penalty: float = 1.0
-    repetition_window: int = 64  # tokens
+    repetition_window: int = DEFAULT_REPETITION_WINDOW  # tokens
     logit_bias: tuple[Bias, ...] = ()
     seed: int | None = None  # of this operation's generator; None: the session's
 

@@ -8,6 +8,7 @@ thread: `handle()` for each command, `step()` as long as it is not idle; events 
 from __future__ import annotations
 
 from cellwire.server.batch import beam_step
+from cellwire.server.batch.limits import TAIL_TOKENS
 from cellwire.server.batch.row import batch_of, row_results
 from cellwire.server.batch.step import MAX_STEPS
 from cellwire.server.batch.stepper import Stepper
@@ -33,7 +34,6 @@ from cellwire.server.state.rewind_window import slots_for
 from cellwire.server.state.snapshot import SessionSnapshot
 from cellwire.server.state.state_history import StateHistory
 
-_TAIL_TOKENS = 1_024
 _NOT_A_NUMBER = "the model's output is not a number"
 
 
@@ -203,7 +203,7 @@ class Engine:
         """Return a session's text and operations; NotFound."""
         session = self._sessions.find(session_id)
         end = session.reported_length
-        tail = tuple(session.state_history.text.between(end - _TAIL_TOKENS, end))
+        tail = tuple(session.state_history.text.between(end - TAIL_TOKENS, end))
         return Description(end, tail, session.operation_ids, session.state_history.parked)
 
     def snapshot(self, session_id: str) -> SessionSnapshot:

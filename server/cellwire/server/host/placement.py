@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cellwire.server.batch.limits import DEFAULT_REWIND_WINDOW
 from cellwire.server.errors import NoCuda
 from cellwire.server.runtime.cuda import Card, find_card
 from cellwire.server.runtime.device import CPU, Device, Provider
-from cellwire.server.state.rewind_window import DEFAULT_WINDOW, slots_for
+from cellwire.server.state.rewind_window import slots_for
 
 _GIB = 2**30
 # Of a card's free memory. The rest is for weights, CUDA graphs, and ONNX Runtime's way to ask for
@@ -28,7 +29,7 @@ class Placement:
         if self.card is None:
             return wanted
         room = int(self.card.free_bytes * _STATES_SHARE / models)
-        return max(slots_for(DEFAULT_WINDOW), min(wanted, room // state_bytes))
+        return max(slots_for(DEFAULT_REWIND_WINDOW), min(wanted, room // state_bytes))
 
 
 def place(provider: Provider, number: int) -> Placement:

@@ -10,16 +10,16 @@ from dataclasses import dataclass
 
 from cellwire.model_file.vocabulary import Tokens
 from cellwire.server.batch.completion_end import MAX_LENGTH_ONLY, CompletionEnd
+from cellwire.server.batch.limits import (
+    MAX_ALTERNATIVES,
+    MAX_BEAM_WIDTH,
+    MAX_COMPLETE_TOKENS,
+    MAX_GENERATE_TOKENS,
+    MAX_LENGTH_PENALTY,
+    MAX_STOP_STRINGS,
+)
 from cellwire.server.batch.sampling import Sampling
 from cellwire.server.errors import InvalidArgument
-
-MAX_APPEND_TOKENS = 1_000_000
-MAX_GENERATE_TOKENS = 1_000_000
-MAX_ALTERNATIVES = 20
-MAX_STOP_STRINGS = 16
-MAX_BEAM_WIDTH = 64
-MAX_COMPLETE_TOKENS = 1_024
-MAX_LENGTH_PENALTY = 10.0
 
 
 def _check_range(name: str, value: float, least: float, most: float) -> None:

@@ -10,9 +10,6 @@ import math
 
 from cellwire.server.batch.step import MAX_STEPS
 
-DEFAULT_WINDOW = 64  # tokens
-MAX_WINDOW = 1_024  # tokens
-
 
 def checkpoint_interval(window: int) -> int:
     """Return the distance between kept states, in tokens; 0 if none are kept."""

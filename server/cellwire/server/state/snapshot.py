@@ -16,9 +16,10 @@ import msgspec
 import numpy as np
 
 from cellwire.model_file.vocabulary import Tokens
+from cellwire.server.batch.limits import MAX_REWIND_WINDOW
 from cellwire.server.batch.stepper import State
 from cellwire.server.errors import FailedPrecondition, InvalidArgument
-from cellwire.server.state.rewind_window import MAX_WINDOW, checkpoint_interval
+from cellwire.server.state.rewind_window import checkpoint_interval
 from cellwire.server.state.text_history import MAX_LENGTH, MAX_REMEMBERED
 
 MAGIC = b"CELLWIRE SESSION"
@@ -58,7 +59,7 @@ class SessionSnapshot:
             len(self.token_bytes) % _TOKEN.itemsize == 0
             and self.length - self.text_start <= MAX_REMEMBERED
             and 0 <= self.seed < 2**64
-            and 0 <= self.rewind_window <= MAX_WINDOW
+            and 0 <= self.rewind_window <= MAX_REWIND_WINDOW
             and 0 <= self.text_start <= self.tokens_read
             and self._state_serves_floor
             and max(0, self.length - self.rewind_window) <= self.rewind_floor

@@ -5,11 +5,12 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable
 
-REMEMBERED = 65_536  # tokens, at least
+from cellwire.server.batch.limits import REMEMBERED_TOKENS
+
 # That many may be written while no client reads. A client that returns asks from the last token
 # that reached it, and some were still on their way then.
 _IN_FLIGHT = 32_768
-MAX_REMEMBERED = 2 * REMEMBERED + _IN_FLIGHT
+MAX_REMEMBERED = 2 * REMEMBERED_TOKENS + _IN_FLIGHT
 MAX_LENGTH = 2**62  # tokens of a whole text; offsets fit 64 bits
 
 
@@ -45,8 +46,8 @@ class TextHistory:
         self._tokens.extend(tokens)
         self.length = self.start + len(self._tokens)
         if len(self._tokens) > MAX_REMEMBERED:
-            self.start += REMEMBERED
-            del self._tokens[:REMEMBERED]
+            self.start += REMEMBERED_TOKENS
+            del self._tokens[:REMEMBERED_TOKENS]
 
     def truncate(self, length: int) -> None:
         """Forget everything from offset `length` on."""
