@@ -87,7 +87,7 @@ _OPERATIONS = (
     _states(OPERATIONS, "1 to {} bytes", limits.MAX_APPEND_TOKENS),
     _states(OPERATIONS, "How many tokens to generate: 1 to {}.", limits.MAX_GENERATE_TOKENS),
     _states(OPERATIONS, "for each of its tokens: 0 to {}.", limits.MAX_ALTERNATIVES),
-    _states(OPERATIONS, "at most {} strings", limits.MAX_STOPS),
+    _states(OPERATIONS, "at most {} strings", limits.MAX_STOP_STRINGS),
     _states(OPERATIONS, "most probable symbol. 0 to {}; unset means 1.", limits.MAX_TEMPERATURE),
     _states(OPERATIONS, "1 to {}; unset means 1, which changes nothing", limits.MAX_PENALTY),
     _states(
@@ -138,7 +138,7 @@ _CLIENT = (
         limits.DEFAULT_REPETITION_WINDOW,
     ),
     _states(CLIENT, "-{} to {}; at most {} symbols", *(limits.MAX_BIAS,) * 2, limits.MAX_BIASES),
-    _states(CLIENT, "Stop before any of these, at most {};", limits.MAX_STOPS),
+    _states(CLIENT, "Stop before any of these, at most {};", limits.MAX_STOP_STRINGS),
     _states(CLIENT, "for each of its tokens, 0 to {}.", limits.MAX_ALTERNATIVES),
     _states(
         CLIENT,
@@ -193,7 +193,7 @@ _PROTOCOL = (
         PROTOCOL,
         "| `generate.stop` | {} strings, none longer than the rewind window, "
         "nor than {} characters |",
-        limits.MAX_STOPS,
+        limits.MAX_STOP_STRINGS,
         _MAX_STOP_CHARS,
     ),
     _states(PROTOCOL, "| `sampling.temperature` | 0 to {} |", limits.MAX_TEMPERATURE),
