@@ -58,7 +58,8 @@ class Call:
             if _kind(self._ahead) != _kind(answer):
                 break
             answer, self._ahead = _join(answer, self._ahead), None
-        return MessageToDict(answer)
+        shown: dict[str, Any] = _ordered(MessageToDict(answer))
+        return shown
 
     async def _read(self) -> Any:  # noqa: ANN401  # a message of whatever type, or the end
         answer, self._ahead = self._ahead, None
@@ -69,6 +70,14 @@ class Call:
             code, details = (await self._call.code()).name, await self._call.details()
             return f"end {code}: {details}" if details else f"end {code}"
         return answer
+
+
+def _ordered(value: Any, name: str = "") -> Any:  # noqa: ANN401  # any value of JSON
+    """Return a value with its only kind of map sorted: protobuf's order of a map is random."""
+    if isinstance(value, dict):
+        members = sorted(value.items()) if name == "metadata" else value.items()
+        return {key: _ordered(member, key) for key, member in members}
+    return [_ordered(item) for item in value] if isinstance(value, list) else value
 
 
 def _kind(answer: Any) -> str | None:  # noqa: ANN401
