@@ -15,7 +15,7 @@ def generate(daemon: Served, *arguments: str) -> subprocess.CompletedProcess[str
 
 
 def test_stdout_holds_the_generated_text_and_nothing_else(daemon: Served) -> None:
-    options = ("--prompt", "hello", "--max-chars", "70", "--seed", "4", "--temperature", "0.9")
+    options = ("--prompt", "hello", "--max-tokens", "70", "--seed", "4", "--temperature", "0.9")
     first, second = generate(daemon, *options), generate(daemon, *options)
     assert first.returncode == 0
     assert len(first.stdout) == 70
@@ -25,13 +25,13 @@ def test_stdout_holds_the_generated_text_and_nothing_else(daemon: Served) -> Non
 
 
 def test_greedy_needs_no_seed(daemon: Served) -> None:
-    greedy = ("--prompt", "hello", "--max-chars", "40", "--temperature", "0")
-    top_1 = ("--prompt", "hello", "--max-chars", "40", "--top-k", "1")
+    greedy = ("--prompt", "hello", "--max-tokens", "40", "--temperature", "0")
+    top_1 = ("--prompt", "hello", "--max-tokens", "40", "--top-k", "1")
     assert generate(daemon, *greedy).stdout == generate(daemon, *top_1).stdout
 
 
 def test_a_model_is_chosen_by_its_files_stem(daemon: Served) -> None:
-    result = generate(daemon, "--model", "verse", "--prompt", "東風", "--max-chars", "20")
+    result = generate(daemon, "--model", "verse", "--prompt", "東風", "--max-tokens", "20")
     assert set(result.stdout) <= set("東風夜放花千樹")
     assert len(result.stdout) == 20
 
@@ -55,7 +55,7 @@ def test_no_daemon_is_said_plainly() -> None:
 
 def test_chat_remembers(daemon: Served) -> None:
     """Two lines in one chat go on from each other: the text is that of one session."""
-    options = ("--seed", "9", "--max-chars", "30", "--temperature", "0.9", "--top-k", "5")
+    options = ("--seed", "9", "--max-tokens", "30", "--temperature", "0.9", "--top-k", "5")
     result = run("chat", "--target", daemon.address, *options, text="hello\nworld\n")
     assert result.returncode == 0
 
@@ -90,11 +90,11 @@ def test_fifty_streams_are_fifty_one_after_another(daemon: Served) -> None:
 
 
 def test_a_reader_that_goes_away_leaves_the_daemon_whole(daemon: Served) -> None:
-    command = [str(CELLWIRE), "generate", "--target", daemon.address, "--max-chars", "1000000"]
+    command = [str(CELLWIRE), "generate", "--target", daemon.address, "--max-tokens", "1000000"]
     for _ in range(3):
         process = subprocess.Popen([*command, "--prompt", "a"], stdout=subprocess.PIPE)
         assert process.stdout is not None
         process.stdout.read(10)
         process.kill()
         process.communicate(timeout=GUARD_S)
-    assert len(generate(daemon, "--prompt", "b", "--max-chars", "10").stdout) == 10
+    assert len(generate(daemon, "--prompt", "b", "--max-tokens", "10").stdout) == 10

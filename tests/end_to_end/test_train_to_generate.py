@@ -32,7 +32,7 @@ def test_two_texts_become_two_models_of_one_daemon(tmp_path: Path) -> None:
         models += ["--model", str(model)]
     with served(*models) as daemon:
         for name, text in (("english", ENGLISH), ("chinese", CHINESE)):
-            options = ("--model", name, "--prompt", text[:3], "--max-chars", "40")
+            options = ("--model", name, "--prompt", text[:3], "--max-tokens", "40")
             generated = run("generate", "--target", daemon.address, *options)
             assert generated.returncode == 0, generated.stderr
             assert len(generated.stdout) == 40
