@@ -4,6 +4,9 @@ BIN := .venv/bin
 # Installed by itself and first, so that pip looks for no other build of it.
 TORCH := torch==2.13.0
 PROTOS := $(wildcard protos/cellwire/v1/*.proto)
+# What coverage may not fall below, in percent: of the server's core here, of everything in pyproject.toml.
+CORE := */server/engine/*,*/server/session/*,*/server/state/*,*/server/batch/*
+CORE_COVERAGE := 97
 
 .DEFAULT_GOAL := help
 .PHONY: help demo serve test format lint types protos protos-check protos-release bench bench-report gpu model clean
@@ -37,8 +40,12 @@ demo: .venv/.server  ## start the daemon on its built-in model and stream text f
 serve: .venv/.server  ## run the daemon until Ctrl-C
 	@$(BIN)/cellwire serve
 
-test: .venv/.dev lint types protos-check  ## set-up, linters, types, proto checks, tests
-	$(BIN)/pytest
+test: .venv/.dev lint types protos-check  ## set-up, linters, types, proto checks, tests, coverage
+	$(BIN)/pytest --cov --cov-report= --cov-fail-under=0
+	@echo; echo "Coverage of the server's core:"
+	@$(BIN)/coverage report --include='$(CORE)' --fail-under=$(CORE_COVERAGE)
+	@echo; echo "Coverage of everything:"
+	@$(BIN)/coverage report
 
 lint: .venv/.dev
 	$(BIN)/ruff check .
@@ -66,7 +73,7 @@ protos-check: .venv/.dev
 protos-release: .venv/.dev  ## make today's contract the one that must not be broken
 	cd protos && ../$(BIN)/buf build -o released.binpb
 
-bench: .venv/.bench  ## run every benchmark (a quarter of an hour) into runs/bench.json
+bench: .venv/.bench  ## run every benchmark (some twenty minutes) into runs/bench.json
 	@mkdir -p runs
 	$(BIN)/python -m tests.bench all --out runs/bench.json
 
@@ -92,4 +99,4 @@ model: .venv/.dev  ## train and export the built-in model (an hour and a half on
 	$(BIN)/cellwire export runs/austen-3 server/cellwire/model_file/austen.onnx
 
 clean:  ## remove the environment and every cache
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage

@@ -1,18 +1,18 @@
-"""alternatives: what people write instead, under the same load; 64 generating sessions, L and M.
+"""alternatives: simpler servers under the same load; 64 generating sessions, L and M.
 
-- naive: a gRPC server with one `session.run` of the same cell a client and step (naive_grpc.py)
+- naive: a gRPC server with one `session.run` of the same cell per client and step (naive_grpc.py)
 - torch: the same server with PyTorch's nn.LSTM and the same weights
-- litserve: a LitServe server that streams, and keeps each session's state from one request to the
-  next, as the two above do; a request is a turn of 64 characters (litserve_server.py)
-- litserve_batch: the same without sessions: all requests come together, without end, and are one
-  batch of the cell
+- litserve: a LitServe server that streams and keeps each session's state between requests, as the
+  two above do; a request is a turn of 64 characters (litserve_server.py)
+- litserve_batch: LitServe without sessions: endless requests that arrive together and are one batch
+  of the cell
 
-Each comes in a few settings (steps in the event loop or in a pool, threads; LitServe's two queues).
-A short trial of each finds the fastest, and only that one is compared: so many sessions that
-generate without end in another process, Cellwire and the others in turns, round after round.
+Each is tried in a few settings (steps in the event loop or in a pool, threads; LitServe's two
+queues). Only the fastest setting is compared, with sessions that generate without end in another
+process, in turns with Cellwire.
 
-alternatives.<which>.<model>.64              Cellwire / the alternative, in characters a second
-alternatives.tokens_per_s.<which>.<model>.64  of each, cellwire among them
+alternatives.<which>.<model>.64                 Cellwire / the alternative, in tokens per second
+alternatives.tokens_per_s.<which>.<model>.64    of each, Cellwire included
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the daemon's program is compared with: the cell alone, and its matrix products alone."""
+"""The cell alone, and its matrix products alone: what the daemon's program is compared with."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class BareCell:
 
 
 class Products:
-    """The cell's matrix products and nothing else, each on rows of its own that stay the same."""
+    """The cell's matrix products alone, each on constant rows."""
 
     def __init__(self, model: Path, threads: int, rows: int) -> None:
         graph = _products_of(onnx.load(model))

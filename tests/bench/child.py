@@ -1,4 +1,4 @@
-"""The processes of a benchmark: servers, and clients of theirs."""
+"""The processes of a benchmark: servers and their clients."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Server:
 def serving(command: Sequence[str]) -> Iterator[Server]:
     """Run a server that says on stderr "ready on ADDRESS;" until the context is left."""
     start = time.monotonic()
-    # A session of its own, so that a server's own children end with it.
+    # A new process group, so that a server's children end with it.
     process = subprocess.Popen(
         command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True
     )

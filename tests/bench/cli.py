@@ -50,7 +50,7 @@ def bench(names: Sequence[str], *, quick: bool, as_json: bool, out: Path | None)
     if strange := set(names) - {ALL, *every}:
         raise ValueError(f"there is no benchmark {min(strange)!r}; there are: {', '.join(every)}")
     chosen = NAMES if ALL in names or not names else [name for name in every if name in names]
-    # Said now, rather than in the middle by a process of its own.
+    # Checked here, before a process fails in the middle.
     if "alternatives" in chosen and find_spec("litserve") is None:
         raise ModuleNotFoundError("the bench extra is not installed", name="litserve")
     result: Result = {}

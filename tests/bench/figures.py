@@ -1,4 +1,4 @@
-"""The figures that have a floor: their names, what they must come to, and which way."""
+"""The names of figures, and the bounds that some of them must meet."""
 
 from __future__ import annotations
 

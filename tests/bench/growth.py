@@ -1,12 +1,12 @@
 """growth: more sessions, larger vocabularies, other kinds of sampling; model M.
 
-- Characters a second over the wire against the number of generating sessions, one load process as
-  in `served`.
+- Tokens per second over the wire against the number of generating sessions, with one load process
+  as in `served`.
 - The time of a step at batch 64 against the vocabulary, with each kind of sampling, the same for
-  all rows. A step is what the engine asks of its runtime, in a stride of its own, the copies to and
-  from its buffers included; no engine, no network. All kinds take turns.
+  all rows. A step is a run of one step as the engine makes it, copies to and from the runtime's
+  buffers included; without engine and network. All kinds take turns.
 
-growth.tokens_per_s.<sessions>           for each number of sessions
+growth.tokens_per_s.<sessions>          for each number of sessions
 growth.step_ms.<kind>.<vocabulary>      for each kind of sampling
 growth.<kind>_ratio.<vocabulary>        over the step with plain temperature
 """

@@ -1,21 +1,21 @@
-"""idle: a million sessions that do nothing; model S, rewind window 0.
+"""idle: a million idle sessions; model S, rewind window 0.
 
-In a process of its own, so that no other benchmark's memory is in the count, two engines as the
-daemon has them, each with its runtime and arena: one is filled with sessions of a few characters
-each, the other has none but those that generate.
+Measured in a separate process, so that no other benchmark's memory is counted. Two engines as in
+the daemon, each with its runtime and arena: one is filled with sessions of a few tokens each, the
+other has only the sessions that generate.
 
-idle.overhead_bytes         what the process grew by for each resident session, less its state
+idle.overhead_bytes         growth of the process per idle session, without the session's state
 idle.step_ratio             time of an engine's step with 64 generating sessions and all the
-                            residents / the same in the other engine; in turns
+                            idle ones / the same without these; in turns
 idle.step_ms.full, .empty   these times
-idle.stride_worst_ms.full   the longest stride of all, the interpreter's collector included
-idle.sessions               how many there were: fewer than 1,000,000 if memory does not allow it
+idle.run_worst_ms.full      the longest run, garbage collection included
+idle.sessions               how many sessions: fewer than 1,000,000 if memory is short
 
 What the daemon keeps beside the engine (ids, settings, outboxes), over the wire: sessions that
-clients have opened, appended to, and let go of.
+clients have opened, appended to, and detached from.
 
-idle.daemon_overhead_bytes  what a daemon grew by for each of them, less its state
-idle.daemon_sessions        how many
+idle.daemon_overhead_bytes  growth of a daemon per session, without the session's state
+idle.daemon_sessions        how many sessions
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ FIGURES = (
     "idle.step_ratio",
     "idle.step_ms.full",
     "idle.step_ms.empty",
-    "idle.stride_worst_ms.full",
+    "idle.run_worst_ms.full",
     "idle.sessions",
     "idle.daemon_overhead_bytes",
     "idle.daemon_sessions",

@@ -1,10 +1,9 @@
-"""int8: the program around a cell of 8-bit integers, against the same in float32, in bare loops.
+"""int8: the program around a cell of 8-bit integers, against float32, in bare loops.
 
-What rounding costs in bits per character depends on the weights; `cellwire export --weights int8`
-says it.
+The loss in bits per character depends on the weights; `cellwire export --weights int8` reports it.
 
-int8.speed_ratio.<model>.<batch>    int8 / float32, in characters a second, in strides
-int8.tokens_per_s.<model>.<batch>    of the cell of integers
+int8.speed_ratio.<model>.<batch>    int8 / float32, in tokens per second, in runs of the most steps
+int8.tokens_per_s.<model>.<batch>   of the cell of integers
 int8.size_ratio.<model>             of the files
 """
 

@@ -1,16 +1,16 @@
-"""keystroke: append one character, then complete (beam 5, 12 characters), over the wire; model M.
+"""keystroke: append one character, then complete (beam 5, 12 tokens), over the wire; model M.
 
-Timed by a client in a process of its own, from sending the append to receiving the completed; the
-complete is sent right behind the append. Keystroke follows keystroke; once, for comparison, with a
-pause between. `alone` there is nobody else, `loaded` another process generates in 32 sessions.
+Timed by a client in another process, from sending the append to receiving the completed; the
+complete is sent directly after the append. Keystrokes follow each other without a pause, in
+`paused` with one. In `loaded`, another process generates in 32 sessions.
 
-The denominator is the time of the keystroke's 13 raw steps, from raw's bare loop in the same round
-while the daemon has nothing to do, one step a run: one at batch 1 for the append and 12 at the
-beam's batch of 5; loaded, each of them with 32 rows more. (The greedy hypothesis is mostly one of
-the 5, and the beam's first step has one row only; both are left out of account.)
+The denominator is the time of the keystroke's 13 raw steps, one step a run, in raw's bare loop in
+the same round while the daemon is idle: one at batch 1 for the append and 12 at the beam's batch
+of 5; in `loaded`, each with 32 rows more. (The greedy hypothesis is mostly one of the 5, and the
+beam's first step has one row only; both are neglected.)
 
 keystroke.p50_ratio.alone, keystroke.p99_ratio.loaded   over the raw steps; all six are reported
-keystroke.p50_ms.alone, ...                             what it takes; with pauses: .paused
+keystroke.p50_ms.alone, ...                             the time; with pauses: .paused
 keystroke.raw_ms.alone, .loaded                         the raw steps
 """
 

@@ -2,17 +2,17 @@
 
     python -m tests.bench.litserve_server MODEL --threads 2 --batch 64 --fast-queue 1
 
-A request is {"session": ..., "prompt": ..., "max_tokens": ...}; the answer is text, a character a
-piece, over HTTP.
+A request is {"session": ..., "prompt": ..., "max_tokens": ...}; the answer is text over HTTP, a
+character per piece.
 
-`--batch 0` keeps sessions: states in a dict, as a request goes on from where the last one of its
-session ended. LitServe streams one request after the other.
+`--batch 0` keeps sessions: a dictionary holds their states, and a request continues where the last
+one of its session ended. LitServe streams one request after the other.
 
-Otherwise requests that come together are one batch of the cell, as in Cellwire, and what is
-compared is the way from there to the client. LitServe waits until a batch is full, or
-`batch_timeout` is over, and streams until all of it is finished: whoever comes later waits for
-everybody before. So this suits a load in which all begin together and with prompts of one length,
-and keeps no sessions.
+Otherwise requests that arrive together are one batch of the cell, as in Cellwire, so that the
+comparison is about the way from there to the client. LitServe waits until a batch is full or
+`batch_timeout` is over, and streams until the whole batch is finished; later requests wait for
+that. This suits a load whose requests all begin together with prompts of one length, and keeps no
+sessions.
 """
 
 # Without postponed annotations: FastAPI reads those of decode_request and encode_response.

@@ -1,8 +1,8 @@
-"""The load: sessions that generate without end, in a process of its own, over a real socket.
+"""The load: sessions that generate without end, in a separate process, over a socket.
 
-It must cost little, since it takes its processor time from the server's machine. So all streams
-share one channel, and an answer that is a chunk is counted and kept as bytes; only the last one of
-each session is parsed, to see how far the text has come.
+The load takes its processor time from the server's machine, so it must be cheap. All streams share
+one channel. Chunks are counted and kept as bytes; only the last one of each session is parsed, for
+its offset.
 
     python -m tests.bench.load ADDRESS --sessions 64 --warm-up-s 1 --seconds 3
 """
@@ -46,7 +46,7 @@ class Load:
 
 
 def measured(address: str, sessions: int, warm_up_s: float, seconds: float) -> Load:
-    """Put a load on a server, in a process of its own."""
+    """Put a load on a server, in another process."""
     return Load(**told_by(command(address, sessions, warm_up_s, seconds)))
 
 

@@ -2,9 +2,9 @@
 
     python -m tests.bench.load_http ADDRESS --sessions 64 --turn-chars 64 --warm-up-s 1 --seconds 3
 
-Each session has a connection of its own, and asks for one turn after the other, or with
-`--turn-chars 0` for one without end. The body comes in HTTP chunks of `1\r\nx\r\n`; so that it
-costs little, bytes are counted, not parsed, and divided by the length of one.
+Each session has a connection and requests one turn after the other, or with `--turn-chars 0` a
+single one without end. The body arrives in HTTP chunks of one character. To be cheap, the load
+counts bytes instead of parsing, and divides by the length of a chunk.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def _request(session: int, turn_chars: int) -> bytes:
 def measured(
     address: str, sessions: int, warm_up_s: float, seconds: float, turn_chars: int = 0
 ) -> Load:
-    """Put a load on a server, in a process of its own."""
+    """Put a load on a server, in another process."""
     options: list[object] = [address, "--sessions", sessions, "--turn-chars", turn_chars]
     options += ["--warm-up-s", warm_up_s, "--seconds", seconds]
     return Load(**told_by(module("load_http", *options)))

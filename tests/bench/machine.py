@@ -1,4 +1,4 @@
-"""What a run was measured on."""
+"""The machine and the versions that a run was measured with."""
 
 from __future__ import annotations
 

@@ -1,18 +1,18 @@
 """mixed: 64 plain sessions alone, and beside one session whose sampling needs single steps.
 
-A repetition penalty or alternatives limit a session's rows to runs of one step. The sessions beside
-it should not notice. Every figure is a ratio of the plain sessions' tokens per second, beside such
-a session / alone; alone and beside take turns within one run.
+A repetition penalty or alternatives limit a session to runs of one step; the sessions beside it
+should not lose by that. Every ratio is the plain sessions' tokens per second beside such a session
+/ alone. Alone and beside take turns within one run.
 
-`raw` drives an engine and its runtime in this process, without event loop or socket; a run has as
-many steps as the daemon's budget allows for the plain sessions alone. `served` measures a daemon
-under the load of another process, the single-step session being a third.
+`raw` drives an engine and its runtime in this process, without event loop and socket; its runs have
+as many steps as the daemon's budget allows for the plain sessions alone. `served` measures a daemon
+whose plain sessions and single-step session belong to two other processes.
 
 mixed.raw.<model>                   beside a session with a repetition penalty
 mixed.raw_alternatives.<model>      beside a session with top_alternatives
 mixed.raw_tokens_per_s.<model>      of the plain sessions alone
-mixed.raw_penalty_share.<model>     of the session with the penalty: its tokens per second / those
-                                    of one plain session beside it; shows that it is not starved
+mixed.raw_penalty_share.<model>     tokens per second of the session with the penalty / those of
+                                    one plain session beside it: whether it is starved
 mixed.served.<model>                as mixed.raw, over the wire
 mixed.served_alternatives.<model>   as mixed.raw_alternatives, over the wire
 mixed.served_tokens_per_s.<model>   of the plain sessions alone

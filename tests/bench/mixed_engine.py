@@ -1,4 +1,4 @@
-"""An engine of plain sessions that generate without end, and for a while one that is not plain."""
+"""An engine of plain sessions that generate without end, joined at times by another session."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Model files of the sizes that are measured, with random weights that are the same every time."""
+"""Model files of each size, with random weights that are the same every time."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def network(size: str, vocabulary: int = VOCABULARY) -> Network:
 
 
 class Models:
-    """A folder of model files, each written when it is first asked for."""
+    """A folder of model files, each written on first use."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -1,4 +1,4 @@
-"""A cell as a server has it that serves each client by itself: one call a client and step."""
+"""A cell for servers that do not batch: one call per client and step."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Logits = npt.NDArray[np.float32]  # [vocabulary]
 class Cell(Protocol):
     """Steps one client's state."""
 
-    def initial(self) -> Any:  # noqa: ANN401  # each cell has states of its own kind
+    def initial(self) -> Any:  # noqa: ANN401  # the kind of state depends on the cell
         """Return the state of a client that has no text."""
 
     def step(self, token: int, state: Any) -> tuple[Logits, Any]:  # noqa: ANN401

@@ -1,13 +1,13 @@
-"""A gRPC server as a competent person writes it in an afternoon: each client is served by itself.
+"""A gRPC server without batching, as one writes it in an afternoon.
 
-One call of the cell a client and step, each client's state in a dictionary.
+One call of the cell per client and step, and a dictionary with each client's state.
 
     python -m tests.bench.naive_grpc MODEL --cell onnx --threads 1 --workers 2
 
-It speaks as much of Cellwire's own contract as the load needs (open, append, generate, chunks of
-one character), so that both are under the same load. Without workers a step runs in the event loop;
-with them, in a pool of so many threads (ONNX Runtime and PyTorch let go of the interpreter lock).
-Whoever measures tries both, and takes what is faster.
+It implements what the load needs of Cellwire's contract (open, append, generate, chunks of one
+token), so that both servers are under the same load. Without workers a step runs in the event loop;
+with workers, in a pool of that many threads (ONNX Runtime and PyTorch release the interpreter
+lock). The benchmark tries both and takes the faster.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""How often something can be done in a second, and how two such paces compare.
+"""How often something can be done per second, and how two paces compare.
 
-The machine may be shared, and its speed drifts. So what is to be compared is measured in turns,
-round after round; each round gives a ratio of its own, and the median of these is the figure.
+The speed of a shared machine drifts. Things to compare are therefore measured in turns, round after
+round. Each round gives a ratio, and the median of these ratios is the figure.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The plots of the benchmarks page, from whatever figures there are."""
+"""The plots of the benchmarks page, from the figures that exist."""
 
 from __future__ import annotations
 

@@ -1,18 +1,18 @@
-"""prefill: an append of 10,000 characters; model M.
+"""prefill: an append of 10,000 tokens; model M.
 
-Alone: the characters a second of the append, from sending it to its `appended`, over those of raw's
-bare loop at batch 1 in the same round.
+Alone: the append's tokens per second, from sending it to its `appended`, over those of raw's bare
+loop at batch 1 in the same round.
 
 Beside 16 sessions that generate in another process: the times between two messages of one of these
-sessions, noted there as they come. Their p99 while an append runs, over their p99 while none does.
-(A gap between messages, not between characters: what comes in one message has no gap, and would
-only make the p99 better.) Both take turns within one run of the 16 sessions.
+sessions, recorded by that process. Their p99 while an append runs, over their p99 while none does.
+(Gaps between messages, not between tokens: tokens of one message have no gap, and would only make
+the p99 better.) Both take turns within one run of the 16 sessions.
 
-prefill.ratio                     append / raw at batch 1, in characters a second
-prefill.tokens_per_s               of the append alone
+prefill.ratio                     append / raw at batch 1, in tokens per second
+prefill.tokens_per_s              of the append alone
 prefill.gap_ratio                 p99 with the append / p99 without
 prefill.gap_p99_ms.quiet, .busy   without, and with
-prefill.tokens_per_s.beside        of the append, beside the 16 sessions
+prefill.tokens_per_s.beside       of the append, beside the 16 sessions
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from cellwire.v1 import operations_pb2
 from cellwire.v1.generation_pb2 import StreamSessionRequest
 
 SIZE = "M"
-CHARS = 10_000
+TOKENS = 10_000
 SESSIONS = 16
 
 FIGURES = (
@@ -49,7 +49,7 @@ FIGURES = (
 )
 
 _OPEN = StreamSessionRequest(open=operations_pb2.Open(seed=1))
-_APPEND = StreamSessionRequest(append=operations_pb2.Append(text=text_of(CHARS)))
+_APPEND = StreamSessionRequest(append=operations_pb2.Append(text=text_of(TOKENS)))
 _SLICES = 3
 
 
@@ -73,12 +73,12 @@ def run(setting: Setting) -> dict[str, float]:
 
 
 def _append(address: str) -> _Span:
-    """Append in a session of its own."""
+    """Append in a new session."""
     with opened(address, _OPEN) as wire:
         start_s = time.monotonic()
         answer = wire.ask(_APPEND)
         span = _Span(start_s, time.monotonic())
-        assert answer.appended.offset == CHARS, answer
+        assert answer.appended.offset == TOKENS, answer
         return span
 
 
@@ -89,7 +89,7 @@ def _alone(setting: Setting, model: Path, address: str) -> dict[str, float]:
     for number in range(effort.load_rounds):
         setting.say(f"prefill: alone, round {number + 1} of {effort.load_rounds}")
         raw.append(stepping.tokens_per_s(1, _SLICES * effort.slice_s))
-        prefill.append(CHARS / _append(address).seconds)
+        prefill.append(TOKENS / _append(address).seconds)
     return {
         **figure("prefill.ratio", ratios(prefill, raw)),
         **figure("prefill.tokens_per_s", prefill),
@@ -115,7 +115,7 @@ def _beside(setting: Setting, address: str) -> dict[str, float]:
         **figure("prefill.gap_ratio", ratios(busy_ms, quiet_ms)),
         **figure("prefill.gap_p99_ms.quiet", quiet_ms),
         **figure("prefill.gap_p99_ms.busy", busy_ms),
-        **figure("prefill.tokens_per_s.beside", [CHARS / span.seconds for span in busy]),
+        **figure("prefill.tokens_per_s.beside", [TOKENS / span.seconds for span in busy]),
     }
 
 

@@ -8,10 +8,10 @@ For each model and batch, in turns, in one process with the daemon's number of t
 - the bare cell without sampling, its states in two sets of buffers that are bound once;
 - its matrix products alone.
 
-raw.tokens_per_s.<model>.<batch>     of the program
-raw.cell_ratio.<model>.<batch>      program / bare cell, in characters a second
-raw.gemm_ratio.<model>.<batch>      program / matrix products alone, in characters a second
-raw.one_step_ratio.<model>.<batch>  program, one step a run / bare cell, in characters a second
+raw.tokens_per_s.<model>.<batch>    of the program
+raw.cell_ratio.<model>.<batch>      program / bare cell, in tokens per second
+raw.gemm_ratio.<model>.<batch>      program / matrix products alone, in tokens per second
+raw.one_step_ratio.<model>.<batch>  program, one step a run / bare cell, in tokens per second
 """
 
 from __future__ import annotations

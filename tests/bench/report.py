@@ -3,9 +3,8 @@
     python -m tests.bench.report runs/bench.json
     python -m tests.bench.report runs/gpu.json
 
-The tables go between the two marks in the page, which is made if it is not there, those of a GPU
-between marks of their own; the plots lie beside it in docs/benchmarks/. What else the page says is
-for people to write, and stays.
+The tables replace the text between two marks of the page, those of a GPU between another two. The
+page is created if it does not exist; its other text stays. The plots are in docs/benchmarks/.
 """
 
 from __future__ import annotations

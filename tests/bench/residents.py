@@ -1,4 +1,4 @@
-"""Engines in this process, one of them full of sessions that do nothing: what `idle` measures.
+"""Engines in this process, one of them full of idle sessions: what `idle` measures.
 
 python -m tests.bench.residents MODEL --sessions 1000000 --threads 2 --rounds 7 --slice-s 0.2
 """
@@ -33,7 +33,7 @@ GENERATING = 64
 MAX_BATCH = 256
 WINDOW = 0
 
-_ENDLESS = Limits(read_ahead_tokens=1_000_000_000)  # nobody takes the text
+_ENDLESS = Limits(read_ahead_tokens=1_000_000_000)  # no reader
 
 
 class Residents:
@@ -45,7 +45,7 @@ class Residents:
         runtime = Runtime(cell, arena.slots, MAX_BATCH, Execution(threads=threads))
         self._engine = Engine(runtime, arena, _ENDLESS, max_sessions=sessions, max_batch=MAX_BATCH)
         self._opened = 0
-        self.worst_stride_s = 0.0
+        self.worst_run_s = 0.0
 
     def add(self, sessions: int, *, generating: bool = False) -> None:
         """Open sessions and append to each, and let them generate or rest."""
@@ -66,7 +66,7 @@ class Residents:
             self._settle()
 
     def _settle(self) -> None:
-        """Step until nobody has anything to do."""
+        """Step until the engine is idle."""
         while not self._engine.idle:
             self._engine.step()
 
@@ -79,7 +79,7 @@ class Residents:
         while now - start < seconds:
             self._engine.step()
             before, now = now, perf_counter()
-            self.worst_stride_s = max(self.worst_stride_s, now - before)
+            self.worst_run_s = max(self.worst_run_s, now - before)
         return (now - start) / (self._engine.steps - steps)
 
 
@@ -93,7 +93,7 @@ def _figures(options: argparse.Namespace) -> dict[str, float]:
     for residents in (full, empty):
         residents.add(GENERATING, generating=True)
         residents.step_s(options.slice_s)
-        residents.worst_stride_s = 0.0
+        residents.worst_run_s = 0.0
     turns = {"full": lambda: full.step_s(options.slice_s)}
     turns["empty"] = lambda: empty.step_s(options.slice_s)
     times = in_turns(turns, options.rounds)
@@ -104,7 +104,7 @@ def _figures(options: argparse.Namespace) -> dict[str, float]:
         **figure("idle.step_ratio", ratios(times["full"], times["empty"])),
         **figure("idle.step_ms.full", [1_000 * time_s for time_s in times["full"]]),
         **figure("idle.step_ms.empty", [1_000 * time_s for time_s in times["empty"]]),
-        "idle.stride_worst_ms.full": 1_000 * full.worst_stride_s,
+        "idle.run_worst_ms.full": 1_000 * full.worst_run_s,
     }
 
 

@@ -1,13 +1,12 @@
 """served: generating sessions over the wire, against the bare loop at the same batch.
 
-A daemon in a process of its own, and in another one the load: so many sessions that generate
-without end, on one channel. Each round first runs raw's bare loop while the daemon has nothing to
-do, then the load while the bare loop rests.
+A daemon in one process, the load in another: sessions that generate without end, on one channel.
+Each round first measures raw's bare loop while the daemon is idle, then the load.
 
-served.ratio.<model>.<sessions>          served / raw at that batch, in characters a second
+served.ratio.<model>.<sessions>           served / raw at that batch, in tokens per second
 served.tokens_per_s.<model>.<sessions>    of all sessions together
-served.messages_per_s.<model>.<sessions> likewise; a message carries all there is when it is written
-served.client_cores.<model>.<sessions>   what the load itself took of the machine
+served.messages_per_s.<model>.<sessions>  likewise; a message carries all text that is ready
+served.client_cores.<model>.<sessions>    processor time of the load per second
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What every benchmark is given: models, threads, and how much time it may take."""
+"""The setting of a benchmark: models, threads, and how long it may take."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Effort:
 
     rounds: int  # of what is measured in turns in one process
     slice_s: float  # of one thing in one round
-    load_rounds: int  # the same, where servers and their clients are processes of their own
+    load_rounds: int  # likewise, if servers and clients are other processes
     load_s: float
     warm_up_s: float  # of a server under load, before it is measured
     keystrokes: int  # in one round
@@ -52,9 +52,9 @@ QUICK = Effort(
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """Where a benchmark runs."""
+    """What a benchmark runs with."""
 
     models: Models
     threads: int  # that compute a step, as in the daemon
     effort: Effort
-    say: Callable[[str], None]  # tells whoever waits how far it is
+    say: Callable[[str], None]  # reports progress

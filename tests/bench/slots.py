@@ -1,18 +1,18 @@
-"""slots: what is nothing but slot arithmetic, over the wire; model M, default rewind window.
+"""slots: operations that only move slots, over the wire; model M, default rewind window.
 
-One client in this process, one stream; each operation is timed from sending it to its answer, with
-everything else (the append before a rewind, the deletion of a fork) outside the timing, and a few
-empty round trips before each. The kinds take turns, so that all see the same machine.
+One client in this process, on one stream. Each operation is timed from sending it to its answer.
+What it needs (the append before a rewind, the deletion of a fork) is outside the timing, and a few
+empty round trips precede it. The kinds take turns.
 
 The denominator is an empty round trip on the same stream: a cancel of an operation that does not
-exist. It goes the same way as any other operation, to the engine's thread and back, is answered by
+exist. It takes the way of any operation, to the engine's thread and back, is answered by
 `rejected`, and touches neither text nor slots.
 
 slots.<kind>_ms      p50 of fork, rewind by 1, rewind by 64, export, import, attach, and empty
 slots.<kind>_ratio   over the empty round trip; slots.rewind_ratio is that of a rewind by 1
 
-Export and import are unary calls, of a session of 100 characters. Attach begins a stream of its
-own, to a session that its client has let go of, and ends with `attached`.
+Export and import are unary calls, of a session of 100 tokens. Attach begins a new stream, to a
+session that no stream is attached to, and ends with `attached`.
 """
 
 from __future__ import annotations

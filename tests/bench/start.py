@@ -1,11 +1,11 @@
-"""start: from `cellwire serve` to the first character; the built-in model, on a warm file cache.
+"""start: from `cellwire serve` to the first token; the built-in model, on a warm file cache.
 
-The clock starts when the process is spawned. Ready is when its ready line can be read. A client
-process that runs already is then told the address; it connects, opens a session, appends and
-generates. The clock stops when the first character is in the client's hands.
+The clock starts when the process is spawned. The daemon is ready when its ready line can be read. A
+client process that runs already then gets the address, connects, opens a session, appends and
+generates. The clock stops when the client has the first token.
 
 start.ready_s, start.first_token_s   median of several starts
-start.rss_mb                        of the daemon when it has served that, and idles; in 10^6 bytes
+start.rss_mb                         of the daemon when it is idle again; in 10^6 bytes
 """
 
 from __future__ import annotations

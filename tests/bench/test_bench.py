@@ -1,4 +1,4 @@
-"""The benchmarks themselves: that they run, and that nothing with a floor is forgotten."""
+"""The benchmarks run, and every figure with a bound is measured by one of them."""
 
 from __future__ import annotations
 

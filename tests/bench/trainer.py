@@ -1,9 +1,9 @@
-"""trainer: `cellwire train` against a plain loop of torch.nn, on the same text with the same model.
+"""trainer: `cellwire train` against a plain loop of torch.nn, on the same text and model.
 
-Both take the same steps: consecutive windows whose state is carried, the loss of every character,
-AdamW on a cosine, gradients clipped by their global norm. Neither validates nor saves.
+Both take the same steps: consecutive windows whose state is carried, the loss of every token, AdamW
+on a cosine, gradients clipped by their global norm. Neither validates nor saves.
 
-trainer.speed_ratio.<model>    ours / the plain loop, in characters a second, in turns
+trainer.speed_ratio.<model>     ours / the plain loop, in tokens per second, in turns
 trainer.tokens_per_s.<model>    of ours
 """
 
@@ -103,7 +103,7 @@ class Ours:
 
 
 class PlainLoop:
-    """What somebody writes who needs one model once."""
+    """The loop that one writes for a single model."""
 
     def __init__(self, text: str, size: str) -> None:
         model = MODELS[size]

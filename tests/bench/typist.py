@@ -1,9 +1,9 @@
-"""Somebody who types, in a process of its own: after each keystroke a completion is asked for.
+"""A typist in a separate process: every keystroke requests a completion.
 
     python -m tests.bench.typist ADDRESS --keystrokes 300 --pause-s 0
 
-A keystroke is an append of one character and a complete behind it, sent without waiting between.
-Prints, as JSON, the seconds from sending the append to receiving the completed of each.
+A keystroke is an append of one character and a complete directly after it. Prints, as JSON, the
+seconds of each keystroke from sending the append to receiving the completed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _COMPLETE = StreamSessionRequest(
 
 
 def keystrokes_s(address: str, keystrokes: int, pause_s: float = 0) -> list[float]:
-    """Let somebody type in another process; return how long each keystroke took."""
+    """Type in another process; return the seconds of each keystroke."""
     options = (address, "--keystrokes", keystrokes, "--pause-s", pause_s)
     return cast("list[float]", told_by(module("typist", *options)))
 

@@ -1,4 +1,4 @@
-"""One session over the wire, with the generated stubs and nothing else between."""
+"""One session over the wire, with the generated stubs alone."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Wire:
 
 @contextmanager
 def opened(address: str, first: StreamSessionRequest) -> Iterator[Wire]:
-    """Open a session on a channel of its own."""
+    """Open a session on a new channel."""
     with grpc.insecure_channel(address) as channel:
         wire = Wire(channel, first)
         try:

@@ -29,7 +29,7 @@ def fail_after(runs: int) -> None:
             raise Fault("a fault in the test")
         return step(runtime, batch)
 
-    Runtime.step = failing  # type: ignore[method-assign]
+    Runtime.step = failing  # type: ignore[method-assign,assignment]
 
 
 if __name__ == "__main__":

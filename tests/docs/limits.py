@@ -1,0 +1,291 @@
+"""Where pages and proto comments state the limits and defaults of the code.
+
+A new limit is a new row: the page, the words around the numbers with `{}` for each of them, and the
+numbers as the code has them. Line breaks, comment marks and indentation do not matter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cellwire.exporter.export import parity
+from cellwire.model_file import manifest
+from cellwire.server.batch import limits
+from cellwire.server.engine import event_batcher, step_budget
+from cellwire.server.host.config import Config
+from cellwire.server.host.settings import _SEED_BITS
+from cellwire.server.rpc.reading import _MAX_STOP_CHARS
+from cellwire.server.session.operation_queue import Limits
+
+GENERATION = "protos/cellwire/v1/generation.proto"
+MODELS = "protos/cellwire/v1/models.proto"
+OPERATIONS = "protos/cellwire/v1/operations.proto"
+SESSIONS = "protos/cellwire/v1/sessions.proto"
+CLIENT = "clients/python/cellwire/client/options.py"
+PROTOCOL = "docs/protocol.md"
+ARCHITECTURE = "docs/architecture.md"
+README = "README.md"
+
+_CONFIG, _QUEUES = Config(), Limits()
+_WEEK_S = limits.MAX_IDLE_TIMEOUT_S
+_MESSAGE_MIB = limits.MAX_MESSAGE_BYTES // 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A sentence of a page that has numbers of the code."""
+
+    page: str
+    words: str
+    numbers: tuple[float, ...]
+
+
+def _states(page: str, words: str, *numbers: float) -> Statement:
+    return Statement(page, words, numbers)
+
+
+_GENERATION = (
+    _states(GENERATION, "a message of more than {} MiB", _MESSAGE_MIB),
+    _states(GENERATION, "more than {} operations,", _QUEUES.waiting_operations),
+    _states(GENERATION, "more than {} tokens of text, are waiting", _QUEUES.waiting_tokens),
+)
+
+_MODELS = (
+    _states(MODELS, "0 means {};", limits.DEFAULT_PAGE_SIZE),
+    _states(MODELS, "values above {} mean {};", *(limits.MAX_PAGE_SIZE,) * 2),
+    _states(MODELS, "a vocabulary of the {} bytes", manifest.BYTES),
+)
+
+_SESSIONS = (
+    _states(SESSIONS, "The end of its text: at most {} tokens", limits.TAIL_TOKENS),
+    _states(SESSIONS, "the daemon draws one below 2**{}", _SEED_BITS),
+)
+
+_OPERATIONS = (
+    _states(OPERATIONS, "If unset, the daemon draws one below 2**{}; Opened", _SEED_BITS),
+    _states(OPERATIONS, "if unset, the daemon draws one below 2**{}.", _SEED_BITS),
+    _states(
+        OPERATIONS,
+        "can be rewound: 0 to {}; unset means {}.",
+        limits.MAX_REWIND_WINDOW,
+        limits.DEFAULT_REWIND_WINDOW,
+    ),
+    _states(
+        OPERATIONS,
+        "{} second to {} seconds (a week); unset means {} seconds",
+        limits.MIN_IDLE_TIMEOUT_S,
+        _WEEK_S,
+        limits.DEFAULT_IDLE_TIMEOUT_S,
+    ),
+    _states(OPERATIONS, "continue for {} tokens, which are kept", limits.REMEMBERED_TOKENS),
+    _states(OPERATIONS, "at least the last {} tokens are", limits.REMEMBERED_TOKENS),
+    _states(
+        OPERATIONS,
+        "1 to {} characters, and at most {} tokens",
+        *(limits.MAX_APPEND_TOKENS,) * 2,
+    ),
+    _states(OPERATIONS, "1 to {} bytes", limits.MAX_APPEND_TOKENS),
+    _states(OPERATIONS, "How many tokens to generate: 1 to {}.", limits.MAX_GENERATE_TOKENS),
+    _states(OPERATIONS, "for each of its tokens: 0 to {}.", limits.MAX_ALTERNATIVES),
+    _states(OPERATIONS, "at most {} strings", limits.MAX_STOP_STRINGS),
+    _states(OPERATIONS, "most probable symbol. 0 to {}; unset means 1.", limits.MAX_TEMPERATURE),
+    _states(OPERATIONS, "1 to {}; unset means 1, which changes nothing", limits.MAX_PENALTY),
+    _states(
+        OPERATIONS,
+        "looks back: 1 to {}; 0 means {}.",
+        limits.MAX_REPETITION_WINDOW,
+        limits.DEFAULT_REPETITION_WINDOW,
+    ),
+    _states(OPERATIONS, "at most {}, each symbol once", limits.MAX_BIASES),
+    _states(OPERATIONS, "-{} (practically never) to {}.", *(limits.MAX_BIAS,) * 2),
+    _states(
+        OPERATIONS,
+        "follows at once: 1 to {}; 0 means {}.",
+        limits.MAX_BEAM_WIDTH,
+        limits.DEFAULT_BEAM_WIDTH,
+    ),
+    _states(
+        OPERATIONS,
+        "tokens in a completion: 1 to {}; 0 means {}.",
+        limits.MAX_COMPLETE_TOKENS,
+        limits.DEFAULT_COMPLETE_TOKENS,
+    ),
+    _states(OPERATIONS, "1 the most probable per token. 0 to {}.", limits.MAX_LENGTH_PENALTY),
+)
+
+_CLIENT = (
+    _states(CLIENT, "let them continue for {} tokens", limits.REMEMBERED_TOKENS),
+    _states(
+        CLIENT,
+        "can be rewound, 0 to {}; None means {}.",
+        limits.MAX_REWIND_WINDOW,
+        limits.DEFAULT_REWIND_WINDOW,
+    ),
+    _states(
+        CLIENT,
+        "{} to {} seconds; None, the default, means {}.",
+        limits.MIN_IDLE_TIMEOUT_S,
+        _WEEK_S,
+        limits.DEFAULT_IDLE_TIMEOUT_S,
+    ),
+    _states(CLIENT, "How many tokens to generate, 1 to {}.", limits.MAX_GENERATE_TOKENS),
+    _states(CLIENT, "Divides the logits, 0 to {};", limits.MAX_TEMPERATURE),
+    _states(CLIENT, "less probable: 1, the default, to {}.", limits.MAX_PENALTY),
+    _states(
+        CLIENT,
+        "looks back, 1 to {}; 0, the default, means {}.",
+        limits.MAX_REPETITION_WINDOW,
+        limits.DEFAULT_REPETITION_WINDOW,
+    ),
+    _states(CLIENT, "-{} to {}; at most {} symbols", *(limits.MAX_BIAS,) * 2, limits.MAX_BIASES),
+    _states(CLIENT, "Stop before any of these, at most {};", limits.MAX_STOP_STRINGS),
+    _states(CLIENT, "for each of its tokens, 0 to {}.", limits.MAX_ALTERNATIVES),
+    _states(
+        CLIENT,
+        "follows at once, 1 to {}; 0, the default, means {}.",
+        limits.MAX_BEAM_WIDTH,
+        limits.DEFAULT_BEAM_WIDTH,
+    ),
+    _states(
+        CLIENT,
+        "tokens in a completion, 1 to {}; 0, the default, means {}.",
+        limits.MAX_COMPLETE_TOKENS,
+        limits.DEFAULT_COMPLETE_TOKENS,
+    ),
+    _states(CLIENT, "length ** length_penalty, 0 to {};", limits.MAX_LENGTH_PENALTY),
+)
+
+_PROTOCOL = (
+    _states(PROTOCOL, "or a message of more than {} MiB) is something else", _MESSAGE_MIB),
+    _states(PROTOCOL, "at most {} symbols ahead", _QUEUES.read_ahead_tokens),
+    _states(
+        PROTOCOL,
+        "{} operations may wait in a session, with {} characters",
+        _QUEUES.waiting_operations,
+        _QUEUES.waiting_tokens,
+    ),
+    _states(PROTOCOL, "While {} operations of a stream", 2 * _QUEUES.waiting_operations),
+    _states(PROTOCOL, "| goes on, for {} symbols more |", limits.REMEMBERED_TOKENS),
+    _states(PROTOCOL, "at least the last {} symbols. Attach", limits.REMEMBERED_TOKENS),
+    _states(PROTOCOL, "and its last {} symbols", limits.TAIL_TOKENS),
+    _states(PROTOCOL, "a message of more than {} MiB (no detail)", _MESSAGE_MIB),
+    _states(
+        PROTOCOL,
+        "| `open.rewind_window` | 0 to {} | unset: {};",
+        limits.MAX_REWIND_WINDOW,
+        limits.DEFAULT_REWIND_WINDOW,
+    ),
+    _states(
+        PROTOCOL,
+        "| `open.idle_timeout_s` | {} to {} (a week) | {} |",
+        limits.MIN_IDLE_TIMEOUT_S,
+        _WEEK_S,
+        limits.DEFAULT_IDLE_TIMEOUT_S,
+    ),
+    _states(
+        PROTOCOL,
+        "| `append.text`, `score.text` | 1 to {} characters |",
+        limits.MAX_APPEND_TOKENS,
+    ),
+    _states(PROTOCOL, "| `generate.max_chars` | 1 to {} |", limits.MAX_GENERATE_TOKENS),
+    _states(PROTOCOL, "| `generate.top_alternatives` | 0 to {} |", limits.MAX_ALTERNATIVES),
+    _states(
+        PROTOCOL,
+        "| `generate.stop` | {} strings, none longer than the rewind window, "
+        "nor than {} characters |",
+        limits.MAX_STOP_STRINGS,
+        _MAX_STOP_CHARS,
+    ),
+    _states(PROTOCOL, "| `sampling.temperature` | 0 to {} |", limits.MAX_TEMPERATURE),
+    _states(PROTOCOL, "| `sampling.repetition_penalty` | 1 to {} |", limits.MAX_PENALTY),
+    _states(
+        PROTOCOL,
+        "| `sampling.repetition_window` | 1 to {} | {} |",
+        limits.MAX_REPETITION_WINDOW,
+        limits.DEFAULT_REPETITION_WINDOW,
+    ),
+    _states(
+        PROTOCOL,
+        "| `sampling.logit_bias` | {} symbols, -{} to {} |",
+        limits.MAX_BIASES,
+        *(limits.MAX_BIAS,) * 2,
+    ),
+    _states(
+        PROTOCOL,
+        "| `complete.beam_width` | 1 to {} | {} |",
+        limits.MAX_BEAM_WIDTH,
+        limits.DEFAULT_BEAM_WIDTH,
+    ),
+    _states(
+        PROTOCOL,
+        "| `complete.max_chars` | 1 to {} | {} |",
+        limits.MAX_COMPLETE_TOKENS,
+        limits.DEFAULT_COMPLETE_TOKENS,
+    ),
+    _states(PROTOCOL, "| `complete.length_penalty` | 0 to {} |", limits.MAX_LENGTH_PENALTY),
+    _states(
+        PROTOCOL,
+        "| operations waiting in a session | {}, with {} characters |",
+        _QUEUES.waiting_operations,
+        _QUEUES.waiting_tokens,
+    ),
+    _states(PROTOCOL, "stops reading it | {} |", 2 * _QUEUES.waiting_operations),
+    _states(
+        PROTOCOL,
+        "| symbols written ahead of the reader | {}; {} with `CONTINUE`",
+        _QUEUES.read_ahead_tokens,
+        limits.REMEMBERED_TOKENS,
+    ),
+    _states(
+        PROTOCOL,
+        "| text that a session remembers for attach | at least the last {} symbols |",
+        limits.REMEMBERED_TOKENS,
+    ),
+    _states(PROTOCOL, "| a message to the daemon | {} MiB |", _MESSAGE_MIB),
+    _states(
+        PROTOCOL, "| first message of a stream | within {} s |", limits.FIRST_MESSAGE_TIMEOUT_S
+    ),
+    _states(PROTOCOL, "`cellwire serve --sessions`, {} |", _CONFIG.sessions),
+    _states(PROTOCOL, "`--drain-timeout-s`, {} s |", _CONFIG.drain_timeout_s),
+)
+
+_PAGES = (
+    _states(ARCHITECTURE, "as many steps as take {} ms;", step_budget._MANY_STEPS_S * 1_000),
+    _states(ARCHITECTURE, "if these take up to {} ms;", step_budget._RUN_S * 1_000),
+    _states(
+        ARCHITECTURE,
+        "(`engine/event_batcher.py`), {} ms or a millisecond for each session",
+        event_batcher._TEXT_WAITS_S * 1_000,
+    ),
+    _states(
+        ARCHITECTURE,
+        "| operations waiting in a session | {}, and {} tokens",
+        _QUEUES.waiting_operations,
+        _QUEUES.waiting_tokens,
+    ),
+    _states(
+        ARCHITECTURE,
+        "stops reading its client while {} of its operations are unanswered",
+        2 * _QUEUES.waiting_operations,
+    ),
+    _states(ARCHITECTURE, "{} generated tokens (read-ahead)", _QUEUES.read_ahead_tokens),
+    _states(ARCHITECTURE, "at least its last {} tokens", limits.REMEMBERED_TOKENS),
+    _states(ARCHITECTURE, "both run {} steps in float32", parity.STEPS),
+    _states(ARCHITECTURE, "in batches of {}, {} and {},", *parity.BATCHES),
+    _states(README, "side by side for {} steps", parity.STEPS),
+)
+
+STATEMENTS = (
+    *(*_GENERATION, *_MODELS, *_SESSIONS, *_OPERATIONS),
+    *(*_CLIENT, *_PROTOCOL, *_PAGES),
+)
+
+# Numbers in proto comments, and in the protocol's table of limits, that no code defines.
+OTHER_NUMBERS = (
+    "SHA-256",
+    "UTF-8",
+    "Keskar et al. 2019",
+    "2 * sqrt(rewind_window)",
+    "/ ln 2",
+    "128 random bits",
+)
