@@ -10,9 +10,10 @@ from tests.client.fake.daemon import FakeDaemon
 from tests.client.fake.models import letters
 
 from cellwire import client
-from cellwire.client import Client, FinishReason
+from cellwire.client import Client, FinishReason, OnDisconnect
 
 GUARD_S = 20
+TOKENS = 3000
 
 
 class Broken(Exception):  # an error in the caller's block
@@ -20,7 +21,7 @@ class Broken(Exception):  # an error in the caller's block
 
 
 async def left_behind(daemon: Client, fake: FakeDaemon, pause_at: int) -> tuple[str, int]:
-    """Leave a session whose generation goes on; return its id and how far it was read."""
+    """Leave a session that continues to generate; return its id and how far it was read."""
     fake.pause_at = pause_at
     with suppress(Broken):
         async with daemon.session(on_disconnect="continue") as session:
@@ -69,6 +70,56 @@ async def test_what_was_missed_is_read_and_what_runs_is_resumed(
         assert await session.generate(max_tokens=1).text() == "l"
 
 
+async def left_generating(daemon: Client, on_disconnect: OnDisconnect) -> tuple[str, int]:
+    """Break off while the model generates; return the session's id and how far it was read."""
+    with suppress(Broken):
+        async with daemon.session(on_disconnect=on_disconnect) as session:
+            await session.append("a")
+            async for _ in session.generate(max_tokens=TOKENS):
+                raise Broken
+    assert await until_detached(daemon, session.id)
+    return session.id, session.offset
+
+
+async def until_detached(daemon: Client, session_id: str) -> bool:
+    """Wait until the daemon has seen the stream break; return whether the session is kept."""
+    async with asyncio.timeout(GUARD_S):
+        with suppress(client.NotFound):
+            while (await daemon.get_session(session_id)).attached:  # noqa: ASYNC110  # no event
+                await asyncio.sleep(0.001)
+            return True
+    return False
+
+
+@pytest.mark.parametrize("on_disconnect", ["pause", "continue"])
+async def test_a_generation_outlives_its_stream(
+    daemon: Client, on_disconnect: OnDisconnect
+) -> None:
+    session_id, offset = await left_generating(daemon, on_disconnect)
+    async with daemon.attach(session_id, offset=offset) as session:
+        text = session.missed
+        for operation_id in session.running:
+            text += await session.resume(operation_id).text()
+        assert offset + len(text) == session.offset == 1 + TOKENS
+        assert letters("a", TOKENS).endswith(text)
+        assert await session.generate(max_tokens=1).text() == letters("a", TOKENS + 1)[-1]
+
+
+async def test_a_generation_ends_with_its_stream(daemon: Client) -> None:
+    session_id, offset = await left_generating(daemon, "cancel")
+    async with daemon.attach(session_id, offset=offset) as session:
+        assert session.running == ()
+        assert session.offset == offset + len(session.missed)
+        assert letters("a", session.offset - 1).endswith(session.missed)
+
+
+async def test_a_session_is_deleted_with_its_stream(daemon: Client) -> None:
+    with suppress(Broken):
+        async with daemon.session(on_disconnect="delete") as session:
+            raise Broken
+    assert not await until_detached(daemon, session.id)
+
+
 async def test_what_is_not_resumed_goes_by_unread(daemon: Client, fake: FakeDaemon) -> None:
     session_id, _ = await left_behind(daemon, fake, pause_at=6)
     async with daemon.attach(session_id) as session:
@@ -108,8 +159,7 @@ async def test_only_generations_are_resumed(daemon: Client, fake: FakeDaemon) ->
             await rest.text()
 
 
-async def test_much_that_was_missed_arrives(daemon: Client, fake: FakeDaemon) -> None:
-    fake.chunk_tokens = 1000
+async def test_much_that_was_missed_arrives(daemon: Client) -> None:
     async with daemon.session() as session:
         await session.append("a" + letters("a", 65_000))
         await session.detach()
@@ -133,7 +183,16 @@ async def test_attaching_wants_a_session_that_is_free(daemon: Client) -> None:
         assert await session.append("a")
 
 
-async def test_a_session_that_is_taken_over_is_aborted(daemon: Client, fake: FakeDaemon) -> None:
+async def test_a_session_that_is_taken_over_is_aborted(daemon: Client) -> None:
+    async with daemon.session() as session:
+        await session.append("abc")
+        async with daemon.attach(session.id, takeover=True) as other:
+            with pytest.raises(client.Aborted, match="taken"):
+                await session.append("d")
+            assert await other.generate(max_tokens=2).text() == "de"
+
+
+async def test_a_takeover_takes_the_generation(daemon: Client, fake: FakeDaemon) -> None:
     fake.pause_at = 0
     async with daemon.session() as session:
         await session.append("abc")

@@ -48,7 +48,8 @@ async def test_a_call_leaves_no_session(daemon: Client, fake: FakeDaemon) -> Non
 async def test_score_takes_a_prompt_or_none(daemon: Client) -> None:
     assert (await daemon.score("abc")).scored_tokens == 2
     scored = await daemon.score("d", prompt="ab", log_probabilities=True)
-    assert (scored.scored_tokens, scored.log_probabilities) == (1, (pytest.approx(-30),))
+    assert scored.scored_tokens == 1
+    assert scored.log_probabilities == pytest.approx((-30,))
     with pytest.raises(client.InvalidArgument):
         await daemon.score("C")
     assert (await daemon.score("aCb", unknown_symbols="skip")).scored_tokens == 1
@@ -137,5 +138,5 @@ async def test_a_session_can_be_carried_away(daemon: Client) -> None:
         assert await again.generate(max_tokens=1).text() == "d"
     with pytest.raises(client.NotFound):
         await daemon.export_session(session.id)
-    with pytest.raises(client.InvalidArgument, match="no snapshot"):
+    with pytest.raises(client.InvalidArgument, match="snapshot"):
         await daemon.import_session(b"something else")

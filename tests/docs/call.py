@@ -58,7 +58,8 @@ class Call:
             if _kind(self._ahead) != _kind(answer):
                 break
             answer, self._ahead = _join(answer, self._ahead), None
-        return MessageToDict(answer)
+        shown: dict[str, Any] = _ordered(MessageToDict(answer))
+        return shown
 
     async def _read(self) -> Any:  # noqa: ANN401  # a message of whatever type, or the end
         answer, self._ahead = self._ahead, None
@@ -71,6 +72,14 @@ class Call:
         return answer
 
 
+def _ordered(value: Any, name: str = "") -> Any:  # noqa: ANN401  # any value of JSON
+    """Return a value with its only kind of map sorted: protobuf's order of a map is random."""
+    if isinstance(value, dict):
+        members = sorted(value.items()) if name == "metadata" else value.items()
+        return {key: _ordered(member, key) for key, member in members}
+    return [_ordered(item) for item in value] if isinstance(value, list) else value
+
+
 def _kind(answer: Any) -> str | None:  # noqa: ANN401
     return answer.WhichOneof("answer") if hasattr(answer, "chunk") else None
 
@@ -81,3 +90,15 @@ def _join(first: Any, then: Any) -> Any:  # noqa: ANN401
         first.chunk.MergeFrom(then.chunk)
         first.chunk.offset, first.chunk.text = offset, text
     return first
+
+
+def _ordered(value: Any) -> Any:  # noqa: ANN401  # JSON
+    """Return JSON with its maps in order: a message has them in any order."""
+    if isinstance(value, list):
+        return [_ordered(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    ordered = {key: _ordered(one) for key, one in value.items()}
+    if "metadata" in ordered:
+        ordered["metadata"] = dict(sorted(ordered["metadata"].items()))
+    return ordered

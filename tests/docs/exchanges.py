@@ -88,14 +88,14 @@ class Player:
             await call.half_close()
         elif text == "break off":
             call.abort_stream()
-            await self._until_let_go()
+            await self._until_detached()
         else:
             for page, name in self._names.items():
                 text = text.replace(f'"{page}"', f'"{name}"')
             await call.send(text)
 
-    async def _until_let_go(self) -> None:
-        """Wait until the daemon has heard that a stream broke: that of the block's last session."""
+    async def _until_detached(self) -> None:
+        """Wait until the daemon knows that the stream of the block's last session broke."""
         request = GetSessionRequest(session_id=list(self._names.values())[-1])
         while (await SessionsServiceStub(self._channel).GetSession(request)).session.attached:
             pass

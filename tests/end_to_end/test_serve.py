@@ -99,7 +99,7 @@ def test_a_broken_model_file_is_named(tmp_path: Path, model: Path) -> None:
     broken.write_bytes(model.read_bytes()[:1000])
     result = run("serve", "--listen", "127.0.0.1:0", "--model", str(broken))
     assert result.returncode == 1
-    assert f"{broken}: not one whole, valid ONNX model" in result.stderr
+    assert f"{broken}: not a complete, valid ONNX model" in result.stderr
     assert "Traceback" not in result.stderr
 
 

@@ -1,4 +1,4 @@
-"""Without torch (the `train` extra) there is nothing to test here."""
+"""The exporter's tests need torch, which is in the `train` extra."""
 
 from __future__ import annotations
 

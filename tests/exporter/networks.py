@@ -1,4 +1,4 @@
-"""Small networks of random weights, and what torch makes of a text with them."""
+"""Small networks with random weights, and their outputs in torch."""
 
 from __future__ import annotations
 

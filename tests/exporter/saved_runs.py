@@ -20,13 +20,13 @@ HIDDEN = 19  # no multiple of any vector width
 
 
 def text_config(kind: Kind = "lstm", layers: int = 1, *, one_hot: bool = False) -> RunConfig:
-    """Of a model that writes characters."""
+    """Of a generator of characters."""
     recipe = Recipe(network=_network(kind, layers, one_hot=one_hot))
     return RunConfig(recipe, "text.txt", "0" * 64, CHARACTERS)
 
 
 def labels_config(kind: Kind = "gru", layers: int = 1, *, one_hot: bool = False) -> RunConfig:
-    """Of a model that reads words and tells labels."""
+    """Of a classifier of words."""
     data = Data(kind="labelled", symbols="words", lower_case=True)
     recipe = Recipe(data=data, network=_network(kind, layers, one_hot=one_hot))
     return RunConfig(recipe, "reviews.csv", "0" * 64, WORDS, ("negative", "positive"))
@@ -48,7 +48,7 @@ def random_network(config: RunConfig, seed: int = 0) -> Network:
 
 
 def saved_run(path: Path, config: RunConfig, network: Network | None = None) -> RunFolder:
-    """A run whose checkpoints hold the network; one of random weights, if it is not given."""
+    """A run whose checkpoints hold a network, by default one with random weights."""
     run = RunFolder.create(path, config)
     save(run, network or random_network(config), step=100)
     return run

@@ -1,4 +1,4 @@
-"""Trainings of a second: a small recipe, texts, and what a run leaves behind."""
+"""Trainings of a second: a small recipe, and texts."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def trained_run(path: Path, *settings: str, text: str = TEXT) -> RunFolder:
 
 
 def reviews(path: Path, rows: int = 60, source: str = "imdb") -> Path:
-    """Write a CSV of reviews that one word tells apart, no two of them the same."""
+    """Write a CSV of different reviews whose last word decides the label."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["text", "label", "source"])
@@ -66,8 +66,8 @@ def reviews(path: Path, rows: int = 60, source: str = "imdb") -> Path:
 
 
 def assert_same_weights(a: RunFolder, b: RunFolder, name: str = "last.pt") -> None:
-    one, other = a.load(name), b.load(name)
-    assert one.step == other.step
-    assert one.model.keys() == other.model.keys()
-    for key, tensor in one.model.items():
-        assert torch.equal(tensor, other.model[key]), key
+    first, second = a.load(name), b.load(name)
+    assert first.step == second.step
+    assert first.model.keys() == second.model.keys()
+    for key, tensor in first.model.items():
+        assert torch.equal(tensor, second.model[key]), key

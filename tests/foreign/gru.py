@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 
 def gru_nodes(layers: int) -> list[onnx.NodeProto]:
-    """Return the cell: a symbol's embedding, one step of each layer, the head."""
+    """Return the cell: embedding, one step of each layer, head."""
     nodes: list[onnx.NodeProto] = []
 
     def add(operator: str, *inputs: str, out: str = "") -> str:
@@ -27,28 +27,28 @@ def gru_nodes(layers: int) -> list[onnx.NodeProto]:
         nodes.append(helper.make_node("Split", [name], parts, axis=1, num_outputs=3))
         return parts
 
-    below = add("Gather", "embedding.weight", "token")
+    layer_input = add("Gather", "embedding.weight", "token")
     for n in range(layers):
         before = f"state.h{n}"
-        reset_in, update_in, new_in = gates(below, f"ih_l{n}")
+        reset_in, update_in, new_in = gates(layer_input, f"ih_l{n}")
         reset_on, update_on, new_on = gates(before, f"hh_l{n}")
         reset = add("Sigmoid", add("Add", reset_in, reset_on))
         update = add("Sigmoid", add("Add", update_in, update_on))
         new = add("Tanh", add("Add", new_in, add("Mul", reset, new_on)))
         kept = add("Mul", update, add("Sub", before, new))
-        below = add("Add", new, kept, out=f"next_state.h{n}")
-    head = [below, "head.weight", "head.bias"]
+        layer_input = add("Add", new, kept, out=f"next_state.h{n}")
+    head = [layer_input, "head.weight", "head.bias"]
     nodes.append(helper.make_node("Gemm", head, ["logits"], transB=1))
     return nodes
 
 
 def rows(name: str, width: int) -> onnx.ValueInfoProto:
-    """Describe an input or output that has a row for each session of a step."""
+    """Describe an input or output with one row for each session of a step."""
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", width])
 
 
 def gru_model(weights: Mapping[str, npt.NDArray[np.float32]], symbols: str) -> onnx.ModelProto:
-    """Return the model: the cell, its weights, and the manifest that says how to serve it."""
+    """Return the model: the cell, its weights, and its manifest."""
     layers = sum(name.startswith("gru.weight_hh") for name in weights)
     hidden = weights["gru.weight_hh_l0"].shape[1]
     token = helper.make_tensor_value_info("token", TensorProto.INT64, ["batch"])

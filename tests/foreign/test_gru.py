@@ -74,7 +74,7 @@ def test_it_computes_what_torch_does(model: Path, layers: int, batch: int) -> No
         np.testing.assert_allclose(h, last[layer].numpy(), rtol=0, atol=1e-5)
 
 
-def test_every_row_stands_by_itself(model: Path) -> None:
+def test_rows_are_independent(model: Path) -> None:
     check_rows_independent(model, random_tokens(33))
 
 

@@ -27,11 +27,11 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
 
 
-def test_its_example_is_the_one_that_is_tested() -> None:
+def test_the_example_is_the_tested_one() -> None:
     assert Path(gru.__file__).read_text(encoding="utf-8") in blocks("python")
 
 
-def test_its_manifests_can_be_read() -> None:
+def test_the_manifests_are_valid() -> None:
     least, most = map(parse_manifest, blocks("json"))
     assert least.vocabulary.size == 5
     assert most.labels == ("negative", "positive")
@@ -102,7 +102,7 @@ def daemons_name(model: onnx.ModelProto) -> None:
         daemons_name,
     ],
 )
-def test_it_quotes_the_daemon(tmp_path: Path, spoil: Spoil) -> None:
+def test_the_page_quotes_the_daemon(tmp_path: Path, spoil: Spoil) -> None:
     assert (len(SYMBOLS), HIDDEN) == (29, 19)
     model = gru.gru_model(random_weights(layers=1), SYMBOLS)
     spoil(model)

@@ -126,12 +126,12 @@ def test_it_computes_what_keras_does(pretrained: Pretrained, model: Path) -> Non
         assert np.abs(found[:, row] - expected).max() < LIMIT * np.abs(expected).max()
 
 
-def test_every_row_stands_by_itself(pretrained: Pretrained, model: Path) -> None:
+def test_rows_are_independent(pretrained: Pretrained, model: Path) -> None:
     texts = [(TEXT * 2)[start:][:60] for start in range(33)]
     check_rows_independent(model, tokens_of(texts, pretrained.ids()))
 
 
-async def test_it_knows_english(model: Path) -> None:
+async def test_english_is_more_likely_than_its_reverse(model: Path) -> None:
     async with served(model) as client:
         (listed,) = await client.models()
         assert (listed.name, listed.layer_count, listed.hidden_size) == ("textgenrnn", 2, 128)
@@ -140,7 +140,7 @@ async def test_it_knows_english(model: Path) -> None:
         assert (await client.score(TEXT[::-1])).bits_per_token > 4
 
 
-async def test_a_line_feed_begins_a_title_and_so_does_a_session(model: Path) -> None:
+async def test_a_line_feed_starts_a_title_like_a_new_session(model: Path) -> None:
     async with served(model) as client:
         from_the_start = await client.score("he cat", prompt="T")
         for before in ("\n", "\n\n", "My dog ate it\n"):

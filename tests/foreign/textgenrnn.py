@@ -1,24 +1,24 @@
-"""Make a model file of textgenrnn's pretrained network, which writes titles like Reddit's.
+"""Make a model file of textgenrnn's pretrained network, which generates titles like Reddit's.
 
     python tests/foreign/textgenrnn.py OUT.onnx [--weights FILE --vocabulary FILE]
 
-Without the files, pip fetches them, in the package textgenrnn 2.0.0 by Max Woolf, which is under
-the MIT licence. It is not installed, but as with any source package pip asks its setup.py what it
-is. Needs h5py.
+Without the files, pip downloads them, in the package textgenrnn 2.0.0 by Max Woolf (MIT licence).
+The package is not installed, but as with any source package pip runs its setup.py to read the
+metadata. Needs h5py.
 
-The network was made with Keras. It looks at the last 40 symbols and nothing before: a window of
-ids, filled up on the left with 0. They are embedded and go through two LSTMs; an attention head
-averages the embeddings and both LSTMs' outputs over the window, by scores it has learnt. All of it
-is here, and computes what it does in Keras.
+The network was made with Keras. Its input is a window of the last 40 symbols as ids, padded on the
+left with 0. They are embedded and read by two LSTMs; an attention head averages the embeddings and
+both LSTMs' outputs over the window, weighted by trained scores. The model file computes all of it,
+with the numbers of Keras.
 
-So the cell's state is the window, and a step reads all of it again. To carry the LSTMs on from
-symbol to symbol would be 40 times cheaper, but without its window this network is lost: its LSTMs
-count how far in the window they are, and the scores grow with the count.
+The cell's state is the window, and every step reads all of it. Carrying the LSTMs' states from
+symbol to symbol would be 40 times cheaper, but changes the network's outputs: its LSTMs depend on
+the position in the window, and the scores grow with it.
 
-Every title it learnt from begins and ends with a symbol of its own, "<s>". Here that is the line
-feed, which the network does not know otherwise: a session's text is titles, a line each. A line
-feed empties the window of all but itself; and an empty window, which is all zeros and so what every
-session begins with, counts as one that holds a line feed.
+In the training data, a symbol "<s>" begins and ends every title. Here the line feed, which the
+network does not have otherwise, takes its place: a session's text is titles, one a line. A line
+feed clears the window except for itself; an empty window, which is all zeros and so the initial
+state of every session, counts as one that holds a line feed.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ Weights = Mapping[str, Float32]
 
 
 class CannotFetch(Exception):
-    """The package cannot be had."""
+    """The package cannot be downloaded."""
 
 
 def fetch(folder: Path, timeout_s: float = 60) -> tuple[Path, Path]:
-    """Put the package's weights and vocabulary into a folder; CannotFetch says why not."""
+    """Download the package's weights and vocabulary to a folder; CannotFetch names the reason."""
     files = folder / WEIGHTS, folder / VOCABULARY
     if all(file.exists() for file in files):
         return files
@@ -209,9 +209,9 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="the model file")
     parser.add_argument("--weights", type=Path, help=f"the package's {WEIGHTS}")
     parser.add_argument("--vocabulary", type=Path, help=f"the package's {VOCABULARY}")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     with TemporaryDirectory() as folder:
-        weights, vocabulary = asked.weights, asked.vocabulary
+        weights, vocabulary = arguments.weights, arguments.vocabulary
         if not (weights and vocabulary):
             try:
                 weights, vocabulary = fetch(Path(folder))
@@ -219,7 +219,7 @@ def main() -> None:
                 sys.exit(f"{PACKAGE} {VERSION} cannot be fetched: {error}")
         model = textgenrnn_cell(read_weights(weights), read_symbols(vocabulary))
     onnx.checker.check_model(model, full_check=True)
-    onnx.save(model, asked.out)
+    onnx.save(model, arguments.out)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What must hold on a CUDA card: as on the CPU to 1e-5, and exact among what runs on the card."""
+"""On a CUDA card: results as on the CPU to 1e-5, and exact between runs on the card."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def drawn(seed: int, rows: int, steps: int, **columns: object) -> StepBatch:
 
 
 @pytest.mark.parametrize("steps", SUPPORTED_STEPS)
-def test_it_computes_what_the_cpu_does(cell: Cell, cuda: Device, steps: int) -> None:
+def test_results_are_those_of_the_cpu(cell: Cell, cuda: Device, steps: int) -> None:
     """Tokens are forced: a draw on the edge of two may fall on either side."""
     here, there = (Runtime(cell, SLOTS, MOST, on(device)) for device in (CPU, cuda))
     for seed in range(5):
@@ -86,9 +86,9 @@ def test_it_computes_what_the_cpu_does(cell: Cell, cuda: Device, steps: int) -> 
     assert np.abs(states(here) - states(there)).max() <= CLOSE
 
 
-@pytest.mark.parametrize("kind", ["temperature", "top_k", "ranked", "shaped"])
+@pytest.mark.parametrize("kind", ["temperature", "top_k", "ranked", "adjusted"])
 def test_every_sampler_draws_what_the_cpu_draws(cell: Cell, cuda: Device, kind: str) -> None:
-    """But for draws on the edge of two symbols, which are rare."""
+    """Except for draws on the edge of two tokens, which are rare."""
     here, there = (Runtime(cell, SLOTS, MOST, on(device)) for device in (CPU, cuda))
     same = 0
     for seed in range(20):
@@ -97,7 +97,7 @@ def test_every_sampler_draws_what_the_cpu_draws(cell: Cell, cuda: Device, kind: 
             batch = replace(batch, top_k=np.arange(MOST) % 9 + (kind == "top_k"))
         if kind == "ranked":
             batch = replace(batch, top_token_count=3)
-        if kind == "shaped":
+        if kind == "adjusted":
             changes = [(row, 3, 1.5, 0.5) for row in range(MOST)]
             adjustments = adjustments_of(
                 MOST, changes, top_p=np.full(MOST, 0.8), min_p=np.full(MOST, 0.01)
@@ -128,7 +128,7 @@ def test_capture_leaves_all_states_as_they_are(cell: Cell, cuda: Device) -> None
         part = [random.normal(size=64).astype("<f4").tobytes() for _ in range(2)]
         runtime.write_state(slot, tuple(part))
     before = states(runtime)
-    # Each of these is the first of its size; its rows read what they must, and write the trash.
+    # Each batch is the first of its size; its rows write the trash slot.
     for rows in (1, 2, 5, 30):
         for steps in SUPPORTED_STEPS:
             runtime.step(drawn(rows, rows, steps, write_slot=np.full(rows, TRASH)))
@@ -137,7 +137,7 @@ def test_capture_leaves_all_states_as_they_are(cell: Cell, cuda: Device) -> None
     assert (after[ZERO] == 0).all()
 
 
-def test_a_stride_touches_only_the_rows_it_writes(cell: Cell, cuda: Device) -> None:
+def test_a_run_changes_only_the_slots_it_writes(cell: Cell, cuda: Device) -> None:
     runtime = Runtime(cell, SLOTS, MOST, on(cuda))
     runtime.step(drawn(1, MOST, 4))
     before = states(runtime)
@@ -148,7 +148,7 @@ def test_a_stride_touches_only_the_rows_it_writes(cell: Cell, cuda: Device) -> N
     assert set(batch.write_slot.tolist()) <= set(changed)
 
 
-def test_batched_is_alone_with_one_size(cell: Cell, cuda: Device) -> None:
+def test_batched_is_alone_with_a_fixed_batch(cell: Cell, cuda: Device) -> None:
     together, apart = (Runtime(cell, SLOTS, MOST, on(cuda, fixed_batch=True)) for _ in range(2))
     batch = drawn(3, MOST, 16, read_slot=np.full(MOST, ZERO))
     whole = together.step(batch)
@@ -237,7 +237,7 @@ def test_parked_sessions_go_on_as_if_they_had_not_been(cell: Cell, cuda: Device)
     assert written(engine(24)) == written(engine(1_000))
 
 
-def test_states_that_have_no_room_are_refused_and_nothing_else_ends(
+def test_a_model_without_room_for_its_states_is_refused_and_others_run_on(
     cell: Cell, card: Card, cuda: Device
 ) -> None:
     running = Runtime(cell, SLOTS, MOST, on(cuda))
@@ -251,7 +251,7 @@ def test_states_that_have_no_room_are_refused_and_nothing_else_ends(
     assert np.isfinite(after.log_probability).all()
 
 
-def test_an_operator_that_cuda_has_not_is_an_error_not_a_detour(cuda: Device) -> None:
+def test_an_operator_without_a_cuda_kernel_is_an_error(cuda: Device) -> None:
     node = helper.make_node("Det", ["in"], ["out"])
     square = helper.make_tensor_value_info("in", TensorProto.FLOAT, [2, 2])
     number = helper.make_tensor_value_info("out", TensorProto.FLOAT, [])

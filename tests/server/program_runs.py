@@ -1,4 +1,4 @@
-"""Runs of a small cell's programs, and what they must come to."""
+"""Batches for a small cell's programs, and the expected results."""
 
 from __future__ import annotations
 
@@ -17,10 +17,14 @@ from cellwire.server.runtime.runtime import Runtime
 SLOTS = 40
 ROWS = 1_000
 HIDDEN = 19  # no multiple of any vector width
+STATES = ("h", "c")  # of the LSTM cell
+
+Runtimes = tuple[Runtime, ...]
 
 
 def batch_of(rows: int, **columns: object) -> StepBatch:
-    given_or: dict[str, Any] = {
+    """Rows that draw one token at temperature 1 from the zero state, but for the given columns."""
+    values: dict[str, Any] = {
         "token": np.zeros(rows, np.int64),
         "read_slot": np.full(rows, ZERO, np.int64),
         "write_slot": np.full(rows, TRASH, np.int64),
@@ -30,27 +34,36 @@ def batch_of(rows: int, **columns: object) -> StepBatch:
         "inverse_temperature": np.ones(rows, np.float32),
         "top_k": np.zeros(rows, np.int64),
     }
-    given_or |= {name: np.asarray(v, given_or[name].dtype) for name, v in columns.items()}
+    values |= {name: np.asarray(v, values[name].dtype) for name, v in columns.items()}
     for name in ("forced", "uniform"):
-        given_or[name] = np.atleast_2d(given_or[name])
-    return StepBatch(**given_or)
+        values[name] = np.atleast_2d(values[name])
+    return StepBatch(**values)
+
+
+def reset(*runtimes: Runtime) -> Runtimes:
+    """Set the LSTM's states to zero, as in new runtimes: compiling one takes longer than a test."""
+    for runtime in runtimes:
+        for name in STATES:
+            runtime.state(name)[:] = 0
+    return runtimes
 
 
 def one_step(runtime: Runtime, batch: StepBatch) -> StepResult:
-    """The result of a stride of one step, without the axis of steps."""
+    """The result of a run of one step, without the axis of steps."""
     result = runtime.step(batch)
     assert len(result.chosen) == 1
     return replace(result, chosen=result.chosen[0], log_probability=result.log_probability[0])
 
 
 def rows_of(batch: StepBatch, places: np.ndarray) -> StepBatch:
+    """Some rows of a batch, as a batch."""
     columns = {f.name: getattr(batch, f.name) for f in fields(StepBatch)}
     of_rows = {n: v[..., places] for n, v in columns.items() if isinstance(v, np.ndarray)}
     return StepBatch(**columns | of_rows)
 
 
 def first_logits(path: Path, tokens: np.ndarray) -> np.ndarray:
-    """The bare cell's logits [batch, symbols] from a zero state, run by hand."""
+    """The bare cell's logits [batch, vocabulary] from the zero state."""
     session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
     zeros = np.zeros((len(tokens), HIDDEN), np.float32)
     feed = {"token": tokens, "state.h": zeros, "state.c": zeros}

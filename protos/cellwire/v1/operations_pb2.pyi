@@ -1189,8 +1189,9 @@ class Rejected(_message.Message):
     STATUS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def status(self) -> _status_pb2.Status:
-        """A code of google.rpc.Code, a message for people, and details for programs: BadRequest for an
-        unknown symbol, RetryInfo where a later attempt may succeed.
+        """A code of google.rpc.Code, a message for people, and details for programs: an ErrorInfo of the
+        domain "cellwire", a BadRequest where a field is wrong, a RetryInfo where a later attempt may
+        succeed. The status of a call has the same details.
         """
 
     def __init__(

@@ -1,13 +1,17 @@
 """A model file: the cell's graph, checked against the contract, and its manifest.
 
-The contract: inputs `token: int64[batch]` and, for each state, `state.<name>: float32[batch, ...]`;
-outputs `next_state.<name>` of the state's shape, and `logits: float32[batch, vocabulary]` of a cell
-that writes, `scores: float32[batch, labels]` of one whose manifest has labels; or both.
+The graph computes one step for a batch of texts. docs/model-file.md has the contract in full:
+
+- inputs: `token`, int64 `[batch]`; `state.<name>`, float32 `[batch, ...]`, one or more
+- outputs: `next_state.<name>`, of the shape of `state.<name>`; `logits`, float32
+  `[batch, symbols]`, if the model generates; `scores`, float32 `[batch, labels]`, if it classifies
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +20,7 @@ from google.protobuf.message import DecodeError
 
 from cellwire.model_file.errors import BadModel
 from cellwire.model_file.manifest import METADATA_KEY, Manifest, parse_manifest
+from cellwire.model_file.required_tensor import RequiredTensor, Values, row_shape
 
 TOKEN = "token"  # noqa: S105  # the name of an input, not a secret
 LOGITS = "logits"
@@ -25,23 +30,22 @@ NEXT_STATE = "next_state."
 
 BUILT_IN_MODEL = Path(__file__).parent / "austen.onnx"
 
-_MIN_OPSET = 18  # the first with ReduceMax's axes as an input, which the program needs
+_MIN_OPSET = 18  # ReduceMax takes its axes as an input since then, and the programs pass them so
+_FLOAT32, _INT64 = onnx.TensorProto.FLOAT, onnx.TensorProto.INT64
+_FLOAT32_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True)
 class StateTensor:
-    """One part of the cell's state."""
+    """One tensor of the cell's state."""
 
-    name: str
-    shape: tuple[int, ...]  # of one row
+    name: str  # without the prefix
+    shape: tuple[int, ...]  # of one row: without the batch
 
     @property
     def bytes(self) -> int:
         """The size of one row."""
-        size = 4
-        for length in self.shape:
-            size *= length
-        return size
+        return _FLOAT32_BYTES * math.prod(self.shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,7 @@ class Cell:
     """A model that keeps the contract."""
 
     path: Path
-    sha256: str
+    sha256: str  # of the file, in hexadecimal
     graph: onnx.ModelProto
     states: tuple[StateTensor, ...]
     writes: bool  # whether it has logits
@@ -57,12 +61,12 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """The model's name: its file's stem."""
+        """The model's name: its file name without the suffix."""
         return self.path.stem
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """What its scores are for; none if it does not classify."""
+        """The labels of the columns of `scores`; empty if the model does not classify."""
         return self.manifest.labels
 
     @property
@@ -72,119 +76,122 @@ class Cell:
 
 
 def read_cell(path: Path) -> Cell:
-    """Read a model file; BadModel names the file and what is wrong with it."""
+    """Read a model file and check it against the contract.
+
+    BadModel names the file, the fault, and what the contract requires.
+    """
     try:
         raw = path.read_bytes()
     except OSError as error:
         raise BadModel(f"{path}: {error.strerror}") from error
     try:
-        graph = onnx.load_model_from_string(raw)
-        onnx.checker.check_model(graph, full_check=True)
+        model = _parse(raw)
+        manifest = _read_manifest(model)
+        states = _check_interface(model, manifest)
+        generates = any(output.name == LOGITS for output in model.graph.output)
+        model = _convert_old_opset(model)
+    except ValueError as error:
+        raise BadModel(f"{path}: {error}") from error
+    return Cell(path, hashlib.sha256(raw).hexdigest(), model, states, generates, manifest)
+
+
+def _parse(raw: bytes) -> onnx.ModelProto:
+    """Return the model in a file's bytes; ValueError unless ONNX's checker accepts it."""
+    try:
+        model = onnx.load_model_from_string(raw)
+        onnx.checker.check_model(model, full_check=True)
     except (
         DecodeError,
         onnx.checker.ValidationError,
         onnx.shape_inference.InferenceError,
-        ValueError,  # a type that there is not, or a message about a name that is not UTF-8
+        ValueError,  # from an unknown element type, or a name in the message that is not UTF-8
     ) as error:
         lines = str(error).strip().splitlines()
         reason = lines[0] if lines else "cannot be parsed"
-        raise BadModel(f"{path}: not one whole, valid ONNX model ({reason})") from error
-    try:
-        manifest = _manifest(graph)
-        states = _states(graph, manifest)
-        writes = any(output.name == LOGITS for output in graph.graph.output)
-        graph = _at_least_opset(graph)
-    except ValueError as error:
-        raise BadModel(f"{path}: {error}") from error
-    return Cell(path, hashlib.sha256(raw).hexdigest(), graph, states, writes, manifest)
+        raise ValueError(f"not a complete, valid ONNX model ({reason})") from error
+    return model
 
 
-def _manifest(model: onnx.ModelProto) -> Manifest:
+def _read_manifest(model: onnx.ModelProto) -> Manifest:
+    """Return the manifest in the model's metadata; ValueError if it is missing or invalid."""
     for entry in model.metadata_props:
         if entry.key == METADATA_KEY:
             try:
                 return parse_manifest(entry.value)
             except (ValueError, RecursionError) as error:
                 raise ValueError(f"metadata {METADATA_KEY!r}: {error}") from error
-    raise ValueError(f"no {METADATA_KEY!r} in its metadata; cellwire export writes it")
-
-
-def _states(model: onnx.ModelProto, manifest: Manifest) -> tuple[StateTensor, ...]:
-    """Check the graph's inputs and outputs; ValueError names the one at fault."""
-    initialized = {tensor.name for tensor in model.graph.initializer}
-    inputs = {v.name: v for v in model.graph.input if v.name not in initialized}
-    outputs = {v.name: v for v in model.graph.output}
-    _require(inputs, TOKEN, onnx.TensorProto.INT64, ())
-    if LOGITS in outputs or not manifest.labels:
-        _require(outputs, LOGITS, onnx.TensorProto.FLOAT, (manifest.vocabulary.size,))
-    if SCORES in outputs or manifest.labels:
-        _require(outputs, SCORES, onnx.TensorProto.FLOAT, (len(manifest.labels),))
-    states = []
-    for name, value in inputs.items():
-        if name == TOKEN:
-            continue
-        if not name.startswith(STATE):
-            raise ValueError(f"input {name!r} is neither {TOKEN!r} nor '{STATE}<name>'")
-        shape = _row_shape(name, value)
-        state = StateTensor(name.removeprefix(STATE), shape)
-        _require(inputs, name, onnx.TensorProto.FLOAT, shape)
-        _require(outputs, NEXT_STATE + state.name, onnx.TensorProto.FLOAT, shape)
-        states.append(state)
-    if not states:
-        raise ValueError(f"no input is named '{STATE}<name>': a cell needs a state")
-    expected = {LOGITS, SCORES, *(NEXT_STATE + state.name for state in states)}
-    if strange := outputs.keys() - expected:
-        raise ValueError(f"output {min(strange)!r} belongs to no state")
-    return tuple(states)
-
-
-def _require(
-    values: dict[str, onnx.ValueInfoProto], name: str, element: int, row: tuple[int, ...]
-) -> None:
-    """Raise ValueError unless `name` is there, of this element type and row shape."""
-    kind = "output" if name in {LOGITS, SCORES} or name.startswith(NEXT_STATE) else "input"
-    wanted = (
-        f"{onnx.TensorProto.DataType.Name(element).lower()}[{', '.join(['batch', *map(str, row)])}]"
+    raise ValueError(
+        f"no {METADATA_KEY!r} in its metadata; add a manifest as docs/model-file.md describes, "
+        "or write the file with cellwire export"
     )
-    if name not in values:
-        raise ValueError(f"no {kind} {name!r}; it must be {wanted}")
-    found = values[name].type.tensor_type.elem_type
-    if found != element or _row_shape(name, values[name]) != row:
-        raise ValueError(f"{kind} {name!r} is {_described(values[name])}; it must be {wanted}")
 
 
-def _row_shape(name: str, value: onnx.ValueInfoProto) -> tuple[int, ...]:
-    """Return the shape behind the batch; ValueError unless batch is dynamic and the rest fixed."""
-    dimensions = value.type.tensor_type.shape.dim
-    if not dimensions or dimensions[0].HasField("dim_value"):
-        raise ValueError(
-            f"{name!r} is {_described(value)}; its first dimension must be the batch, of any size"
+def _check_interface(model: onnx.ModelProto, manifest: Manifest) -> tuple[StateTensor, ...]:
+    """Return the states; ValueError names the input or output that breaks the contract."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    inputs = {v.name: v for v in model.graph.input if v.name not in constants}
+    outputs = {v.name: v for v in model.graph.output}
+    RequiredTensor("input", TOKEN, _INT64, ()).check(inputs)
+    _check_heads(outputs, manifest)
+    states = tuple(_read_state(name, inputs) for name in inputs if name != TOKEN)
+    if not states:
+        raise ValueError(f"no input '{STATE}<name>'; a cell needs at least one state")
+    for state in states:
+        reason = f"like '{STATE}{state.name}'"
+        RequiredTensor("output", NEXT_STATE + state.name, _FLOAT32, state.shape, reason).check(
+            outputs
         )
-    if not all(d.HasField("dim_value") and d.dim_value > 0 for d in dimensions[1:]):
+    _check_no_others(outputs, states)
+    return states
+
+
+def _check_heads(outputs: Values, manifest: Manifest) -> None:
+    """Raise ValueError unless the logits fit the vocabulary, and the scores the labels."""
+    labels = len(manifest.labels)
+    if SCORES in outputs and not labels:
         raise ValueError(
-            f"{name!r} is {_described(value)}; every dimension after the batch must be fixed"
+            f"output {SCORES!r} has no labels; list them under 'labels' in the manifest"
         )
-    return tuple(d.dim_value for d in dimensions[1:])
+    if labels:
+        reason = "one column for each label in the manifest"
+        RequiredTensor("output", SCORES, _FLOAT32, (labels,), reason).check(outputs)
+    if LOGITS in outputs or not labels:
+        reason = "one column for each symbol of the vocabulary"
+        RequiredTensor("output", LOGITS, _FLOAT32, (manifest.vocabulary.size,), reason).check(
+            outputs
+        )
 
 
-def _described(value: onnx.ValueInfoProto) -> str:
-    tensor = value.type.tensor_type
-    element = onnx.TensorProto.DataType.Name(tensor.elem_type).lower()
-    lengths = [
-        str(d.dim_value) if d.HasField("dim_value") else d.dim_param or "?"
-        for d in tensor.shape.dim
-    ]
-    return f"{element}[{', '.join(lengths)}]"
+def _read_state(name: str, inputs: Values) -> StateTensor:
+    """Return the state that enters by an input; ValueError if it is not a float32 state."""
+    if not name.startswith(STATE):
+        raise ValueError(
+            f"input {name!r} is not in the contract; "
+            f"remove it, or name it '{STATE}<name>' if it is a state"
+        )
+    shape = row_shape(inputs[name])
+    RequiredTensor("input", name, _FLOAT32, shape).check(inputs)
+    return StateTensor(name.removeprefix(STATE), shape)
 
 
-def _at_least_opset(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Convert a model of an older operator set."""
+def _check_no_others(outputs: Values, states: Iterable[StateTensor]) -> None:
+    expected = {LOGITS, SCORES, *(NEXT_STATE + state.name for state in states)}
+    if others := outputs.keys() - expected:
+        raise ValueError(
+            f"output {min(others)!r} is not in the contract; "
+            f"remove it, or add its input '{STATE}<name>' if it is a state"
+        )
+
+
+def _convert_old_opset(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the model with an operator set of at least 18; ValueError if ONNX cannot convert."""
     for opset in model.opset_import:
         if opset.domain in {"", "ai.onnx"} and opset.version < _MIN_OPSET:
             try:
                 return onnx.version_converter.convert_version(model, _MIN_OPSET)
             except RuntimeError as error:
                 raise ValueError(
-                    f"operator set {opset.version} cannot be converted to {_MIN_OPSET}: {error}"
+                    f"operator set {opset.version} cannot be converted to {_MIN_OPSET}; "
+                    f"write the file with operator set {_MIN_OPSET} or later ({error})"
                 ) from error
     return model

@@ -176,9 +176,8 @@ class Words(Vocabulary):
 
     def _encode(self, text: str, unknown: Unknown) -> Tokens:
         if self._skips_white_space and unknown is not Unknown.REJECT:
-            return self._without_unknown(
-                map(self._tokens.get, pieces(text)), unknown
-            )  # twice as fast
+            # Without offsets, the cutting takes half the time.
+            return self._without_unknown(map(self._tokens.get, pieces(text)), unknown)
         tokens: list[int | None] = []
         for start, piece in pieces_with_offsets(text):
             token = self._tokens.get(piece)

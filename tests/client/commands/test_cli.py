@@ -20,7 +20,7 @@ def script(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 
 @pytest.fixture
 def example(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Three parts: one is whole, one lacks a package, one has a mistake of its own."""
+    """Three parts: one is whole, one lacks a package, one has a mistake."""
     (tmp_path / "whole").mkdir()
     (tmp_path / "whole" / "cli.py").write_text(
         'def greet(name: str = "you") -> None:\n    """Greet."""\n    print("hello", name)\n'
@@ -109,4 +109,4 @@ def test_a_command_loads_nothing_of_the_others() -> None:
     loaded = set(done.stdout.split())
     heavy = {"numpy", "torch", "prompt_toolkit", "onnxruntime"}
     assert loaded & (heavy | {"cellwire.server.cli", "cellwire.exporter.commands.train"}) == set()
-    assert "cellwire.client.commands" in loaded
+    assert "cellwire.client.commands.generate" in loaded

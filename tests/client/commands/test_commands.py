@@ -1,4 +1,4 @@
-"""The commands as a shell runs them: each test starts a process and speaks to a fake daemon."""
+"""The commands as a shell runs them: each test starts a process."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from tests.client.fake.daemon import FakeDaemon
 from cellwire.v1 import operations_pb2
 
 GUARD_S = 60
+UNKNOWN_B = "the model does not know the symbol 'B' (U+0042) at offset {} of the text"
 SCRIPT = "from cellwire.client.commands.cli import main; main()"
 
 
@@ -48,7 +49,7 @@ async def read(process: Process, count: int) -> bytes:
     return await asyncio.wait_for(process.stdout.readexactly(count), GUARD_S)
 
 
-async def test_generate_prints_the_text_and_nothing_else(fake: FakeDaemon) -> None:
+async def test_generate_prints_the_text_and_nothing_else(target: str) -> None:
     options = [
         "--max-tokens",
         "5",
@@ -61,7 +62,7 @@ async def test_generate_prints_the_text_and_nothing_else(fake: FakeDaemon) -> No
         "--model",
         "alphabet",
     ]
-    ended = await run("generate", "--prompt", "ab", *options, "--target", fake.target)
+    ended = await run("generate", "--prompt", "ab", *options, "--target", target)
     assert ended == Ended(0, "cdefg", "")
 
 
@@ -72,60 +73,65 @@ async def test_generate_says_how_to_draw_and_where_to_stop(fake: FakeDaemon) -> 
     assert ended == Ended(0, "bcd", "")
     sampling = fake.requests[-1].generate.sampling
     assert (sampling.top_p, sampling.min_p, sampling.repetition_penalty) == (0.5, 0.25, 1.5)
-    assert fake.requests[-1].generate.stop == ["xyz", "e"]
+    assert fake.requests[-1].generate.stop_strings == ["xyz", "e"]
 
 
 async def test_complete_shows_the_best_first_one_a_line(fake: FakeDaemon) -> None:
     fake.continuations = ["b\n", "b\\n", "é ", "d"]
     ended = await run("complete", "--prompt", "a", "--target", fake.target)
     assert ended == Ended(0, "b\\n\nb\\\\n\né \nd\n", "")
-    asked = fake.requests[-1].complete
-    assert (asked.beam_width, asked.completions, asked.max_tokens) == (5, 5, 32)
+    message = fake.requests[-1].complete
+    assert (message.beam_width, message.completion_count, message.max_tokens) == (5, 5, 32)
+    assert message.end == operations_pb2.COMPLETION_END_LENGTH
 
 
-async def test_complete_shows_scores_if_asked(fake: FakeDaemon) -> None:
+async def test_complete_shows_scores(fake: FakeDaemon) -> None:
     options = ["--beam-width", "3", "--completions", "2", "--max-tokens", "2", "--end", "word"]
     more = ["--length-penalty", "0.5", "--scores", "--model", "alphabet"]
     ended = await run(
         "complete", "--prompt", "-", *options, *more, "--target", fake.target, stdin="x\n"
     )
-    assert ended == Ended(0, "-1.000\tyz\n-2.000\tza\n", "")
-    asked = fake.requests[-1].complete
-    assert (asked.beam_width, asked.completions, asked.length_penalty) == (3, 2, 0.5)
-    assert asked.end == operations_pb2.COMPLETION_END_WORD
+    assert ended == Ended(0, "0.000\tyz\n-30.000\tza\n", "")
+    message = fake.requests[-1].complete
+    assert (message.beam_width, message.completion_count, message.length_penalty) == (3, 2, 0.5)
+    assert message.end == operations_pb2.COMPLETION_END_WORD
 
 
-async def test_classify_tells_the_scores_of_every_label(fake: FakeDaemon) -> None:
-    ended = await run("classify", "-", "--model", "judge", "--target", fake.target, stdin="abc\n")
+async def test_classify_shows_the_scores_of_every_label(target: str) -> None:
+    ended = await run("classify", "-", "--model", "judge", "--target", target, stdin="abc\n")
     assert ended == Ended(0, "good 0.7500  bad 0.2500\n", "")
 
 
-async def test_classify_tells_them_word_by_word(fake: FakeDaemon) -> None:
+async def test_classify_shows_them_word_by_word(fake: FakeDaemon) -> None:
     ended = await run(
         "classify", "ab  c\nd", "--as-it-grows", "--model", "judge", "--target", fake.target
     )
-    told = "good 0.7500  bad 0.2500"
-    assert ended == Ended(0, f"{told}\tab\n{told}\tc\n{told}\td\n", "")
+    line = "good 0.7500  bad 0.2500"
+    assert ended == Ended(0, f"{line}\tab\n{line}\tc\n{line}\td\n", "")
     assert [r.append.text for r in fake.requests if r.HasField("append")] == ["ab", "  c", "\nd"]
 
 
-async def test_complete_says_what_the_daemon_refuses(fake: FakeDaemon) -> None:
-    ended = await run("complete", "--prompt", "B", "--target", fake.target)
-    assert ended == Ended(1, "", "cellwire: the model does not know 'B' (offset 0)\n")
+async def test_complete_says_what_the_daemon_refuses(target: str) -> None:
+    ended = await run("complete", "--prompt", "B", "--target", target)
+    assert ended == Ended(
+        1, "", "cellwire: the model does not know the symbol 'B' (U+0042) at offset 0 of the text\n"
+    )
 
 
-async def test_generate_reads_the_prompt_from_stdin(fake: FakeDaemon) -> None:
-    arguments = ("generate", "--prompt", "-", "--max-tokens", "2", "--target", fake.target)
+async def test_generate_reads_the_prompt_from_stdin(target: str) -> None:
+    arguments = ("generate", "--prompt", "-", "--max-tokens", "2", "--target", target)
     assert await run(*arguments, stdin="x\n") == Ended(0, "yz", "")
 
 
-async def test_generate_says_what_the_daemon_refuses_in_one_line(fake: FakeDaemon) -> None:
-    ended = await run("generate", "--prompt", "aB", "--target", fake.target)
-    assert ended == Ended(1, "", "cellwire: the model does not know 'B' (offset 1)\n")
+async def test_generate_says_what_the_daemon_refuses_in_one_line(target: str) -> None:
+    ended = await run("generate", "--prompt", "aB", "--target", target)
+    assert ended == Ended(
+        1, "", "cellwire: the model does not know the symbol 'B' (U+0042) at offset 1 of the text\n"
+    )
 
 
-async def test_bad_arguments_exit_with_2(fake: FakeDaemon) -> None:
-    ended = await run("generate", "--max-tokens", "none", "--target", fake.target)
+async def test_bad_arguments_exit_with_2(target: str) -> None:
+    ended = await run("generate", "--max-tokens", "none", "--target", target)
     assert (ended.code, ended.out) == (2, "")
     assert "--max-tokens" in ended.err
 
@@ -161,10 +167,9 @@ async def test_ctrl_c_ends_generate_quietly(fake: FakeDaemon) -> None:
     await asyncio.wait_for(fake.gone.wait(), GUARD_S)
 
 
-async def test_a_closed_pipe_ends_generate_quietly(fake: FakeDaemon) -> None:
-    fake.chunk_tokens = 1000
+async def test_a_closed_pipe_ends_generate_quietly(target: str) -> None:
     process = await start(
-        "generate", "--prompt", "a", "--max-tokens", "1000000", "--target", fake.target
+        "generate", "--prompt", "a", "--max-tokens", "1000000", "--target", target
     )
     await read(process, 10)
     process._transport.get_pipe_transport(1).close()  # type: ignore[attr-defined]
@@ -172,10 +177,10 @@ async def test_a_closed_pipe_ends_generate_quietly(fake: FakeDaemon) -> None:
     assert (ended.code, ended.err) == (0, "")
 
 
-async def test_models_lists_what_is_served(fake: FakeDaemon) -> None:
-    ended = await run("models", "--target", fake.target)
+async def test_models_lists_what_is_served(target: str) -> None:
+    ended = await run("models", "--target", target)
     assert (ended.code, ended.err) == (0, "")
-    header, alphabet, judge = ended.out.splitlines()
+    header, alphabet, judge, words = ended.out.splitlines()
     assert header.split() == ["model", "cell", "size", "symbols", "bits/char", "provider"]
     assert alphabet.split() == [
         "alphabet",
@@ -188,7 +193,8 @@ async def test_models_lists_what_is_served(fake: FakeDaemon) -> None:
         "0.125",
         "CPU",
     ]
-    assert judge.split() == ["judge", "gru", "1", "x", "4", "256", "-", "Other"]
+    assert judge.split() == ["judge", "gru", "1", "x", "4", "256", "-", "CPU"]
+    assert words.split()[0] == "words"
 
 
 async def test_chat_remembers_and_survives_unknown_symbols(fake: FakeDaemon) -> None:
@@ -199,13 +205,16 @@ async def test_chat_remembers_and_survives_unknown_symbols(fake: FakeDaemon) -> 
     greeting, keys, complaint = ended.err.splitlines()
     assert greeting == "cellwire: alphabet, 2 x 26 lstm, 27 symbols, seed 7"
     assert "Ctrl-C" in keys
-    assert complaint == "cellwire: the model does not know 'B' (offset 0)"
+    assert (
+        complaint
+        == "cellwire: the model does not know the symbol 'B' (U+0042) at offset 0 of the text"
+    )
     assert fake.log.count("open") == 1
     assert fake.log[-1] == "close"
 
 
-async def test_quit_leaves_the_chat(fake: FakeDaemon) -> None:
-    ended = await run("chat", "--max-tokens", "1", "--target", fake.target, stdin="a\n/quit\nb\n")
+async def test_quit_leaves_the_chat(target: str) -> None:
+    ended = await run("chat", "--max-tokens", "1", "--target", target, stdin="a\n/quit\nb\n")
     assert (ended.code, ended.out) == (0, "b\n")
 
 
@@ -222,8 +231,8 @@ async def test_ctrl_c_stops_the_model_and_not_the_chat(fake: FakeDaemon) -> None
     assert (ended.code, ended.out) == (0, "efghijklm\n")
 
 
-async def test_ctrl_c_between_turns_leaves_the_chat(fake: FakeDaemon) -> None:
-    process = await start("chat", "--max-tokens", "1", "--target", fake.target)
+async def test_ctrl_c_between_turns_leaves_the_chat(target: str) -> None:
+    process = await start("chat", "--max-tokens", "1", "--target", target)
     assert process.stdin is not None
     process.stdin.write(b"a\n")
     assert await read(process, 2) == b"b\n"

@@ -1,4 +1,4 @@
-"""Keys go in, operations come out; what is shown is what the session has."""
+"""The editor turns keys into operations, and shows the session's text."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GUARD_S = 20
 
 
 class Desk:
-    """Somebody who types, and watches what is shown."""
+    """A person who types, and watches what is shown."""
 
     def __init__(self, editor: Editor) -> None:
         self.editor = editor
@@ -116,23 +116,27 @@ async def test_what_cannot_go_further_back_says_so(daemon: Client) -> None:
         at.editor.go_back()
         at.editor.go_back()
         await at.until(lambda: bool(at.editor.notice))
-        assert (at.editor.text, at.editor.notice) == ("ab", "the session can go back 0 characters")
+        assert at.editor.text == "ab"
+        assert "can be rewound to 2" in at.editor.notice
         at.editor.leave()
         await at.running
 
 
-async def test_an_unknown_symbol_is_told_and_left_out(daemon: Client) -> None:
+async def test_an_unknown_symbol_is_shown_and_left_out(daemon: Client) -> None:
     async with desk(daemon) as at:
         at.editor.type("a")
         at.editor.type("B")
         await at.until(lambda: bool(at.editor.notice))
-        assert at.editor.notice == "the model does not know 'B' (offset 0)"
+        assert (
+            at.editor.notice
+            == "the model does not know the symbol 'B' (U+0042) at offset 0 of the text"
+        )
         at.editor.type("c")
         await at.sees("ac")
         assert at.editor.notice == ""
 
 
-async def test_going_on_from_nothing_is_told(daemon: Client) -> None:
+async def test_going_on_from_nothing_shows_why_not(daemon: Client) -> None:
     async with desk(daemon) as at:
         at.editor.go_on()
         await at.until(lambda: bool(at.editor.notice))
@@ -147,9 +151,9 @@ async def test_an_interrupt_ends_what_the_model_writes_and_not_the_session(
         at.editor.type("a")
         at.editor.go_on()
         await at.sees("abc")
-        assert at.editor.writing
+        assert at.editor.generating
         at.editor.interrupt()
-        await at.until(lambda: not at.editor.writing)
+        await at.until(lambda: not at.editor.generating)
         at.editor.type("x")
         await at.sees("abcx", letters("x", 32))
 
@@ -217,7 +221,8 @@ async def test_a_lost_session_ends_it(daemon: Client, fake: FakeDaemon, loss: st
         if loss == "stopped":
             await fake.stop()
         else:
-            await daemon.delete_session("session 0")
+            (session_id,) = fake.sessions
+            await daemon.delete_session(session_id)
         at.editor.type("b")
         with pytest.raises(client.Unavailable if loss == "stopped" else client.Aborted):
             await asyncio.wait_for(at.running, GUARD_S)

@@ -13,7 +13,8 @@ import grpc.aio
 from tests.client.fake.models import MODELS
 from tests.client.fake.refused import Refused
 from tests.client.fake.services import Models, Sessions, answer
-from tests.client.fake.session import FakeSession, FakeStream
+from tests.client.fake.session import FakeSession
+from tests.client.fake.stream import FakeStream
 from tests.client.fake.text import FakeText
 
 from cellwire.v1 import models_pb2
@@ -85,6 +86,11 @@ class FakeDaemon:
         await self._server.stop(None)
         for session in list(self.sessions.values()):
             session.end()
+
+    def sent(self, kind: str) -> Any:  # noqa: ANN401  # messages have no common type
+        """Return the last operation of a kind that was sent on a stream."""
+        requests = [one for one in self.requests if one.WhichOneof("operation") == kind]
+        return getattr(requests[-1], kind)
 
     def add(self, text: FakeText) -> FakeSession:
         session = FakeSession(self, secrets.token_hex(16), text)

@@ -8,6 +8,7 @@ import grpc
 import grpc.aio
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
+from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 
 if TYPE_CHECKING:
@@ -19,7 +20,10 @@ class Refused(Exception):  # a word of the contract's comments
         super().__init__(message)
         self.code = code
         self.status = Status(code=code.value[0], message=message)
-        for detail in details:
+        info = ErrorInfo(reason=code.name, domain="cellwire")
+        for detail in (
+            details if any(isinstance(d, ErrorInfo) for d in details) else (info, *details)
+        ):
             packed = AnyMessage()
             packed.Pack(detail)
             self.status.details.append(packed)
@@ -27,5 +31,5 @@ class Refused(Exception):  # a word of the contract's comments
     async def abort(self, context: _Context) -> NoReturn:
         """End a call with this status; details travel in its trailing metadata."""
         trailer = (("grpc-status-details-bin", self.status.SerializeToString()),)
-        await context.abort(self.code, str(self), trailer if self.status.details else ())
+        await context.abort(self.code, str(self), trailer)
         raise AssertionError

@@ -177,7 +177,7 @@ class Sessions(SessionsServiceServicer):
         def do() -> ImportSessionResponse:
             if not request.snapshot.startswith(_SNAPSHOT):
                 raise Refused(
-                    grpc.StatusCode.INVALID_ARGUMENT, "the bytes are no snapshot of a session"
+                    grpc.StatusCode.INVALID_ARGUMENT, "the bytes are not a session's snapshot"
                 )
             text = self._daemon.text(Open())
             text.append(Append(data=request.snapshot.removeprefix(_SNAPSHOT)))

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
 
 import grpc
-import grpc.aio
 from tests.client.fake.models import basic
 from tests.client.fake.refused import Refused
+from tests.client.fake.stream import FakeStream
 from tests.client.fake.text import FakeText
 
 from cellwire.v1 import operations_pb2
@@ -18,40 +18,6 @@ from cellwire.v1.operations_pb2 import Attach, Attached, Completed, Finished
 
 if TYPE_CHECKING:
     from tests.client.fake.daemon import FakeDaemon
-
-    _Context = grpc.aio.ServicerContext[StreamSessionRequest, StreamSessionResponse]
-
-
-class FakeStream:
-    """Answers on their way to a client, which may pause them."""
-
-    def __init__(self, context: _Context) -> None:
-        self._answers: asyncio.Queue[StreamSessionResponse | None] = asyncio.Queue(1)
-        self._broken: Refused | None = None
-        self._writer = asyncio.create_task(self._write(context))
-
-    async def ended(self) -> None:
-        """Wait until all is written; raises what breaks the stream before."""
-        await asyncio.wait([self._writer])
-        if self._broken is not None:
-            raise self._broken
-
-    async def send(self, answer: StreamSessionResponse | None) -> None:
-        await self._answers.put(answer)
-
-    def break_off(self, code: grpc.StatusCode, message: str) -> None:
-        self._broken = Refused(code, message)
-        self.let_go()
-
-    def let_go(self) -> None:
-        """Stop writing to a client that is gone."""
-        self._writer.cancel()
-        while not self._answers.empty():
-            self._answers.get_nowait()
-
-    async def _write(self, context: _Context) -> None:
-        while (answer := await self._answers.get()) is not None:
-            await context.write(answer)
 
 
 class FakeSession:
@@ -67,6 +33,9 @@ class FakeSession:
         self._reason = operations_pb2.FINISH_REASON_CANCELLED
         self._unsent: list[StreamSessionResponse] = []
         self._answering = asyncio.Lock()
+        self._attached_at = 0
+        self._flowing = asyncio.Event()
+        self._flowing.set()
         self._worker = asyncio.create_task(self._work())
 
     @property
@@ -74,7 +43,8 @@ class FakeSession:
         return list(self._requests)
 
     async def attach(self, stream: FakeStream, operation_id: int, message: Attach) -> None:
-        missed = self.text.since(message.offset if message.HasField("offset") else None)
+        offset = message.offset if message.HasField("offset") else None
+        self.text.since(offset)  # refuses a wrong offset
         if self.stream is not None:
             if not message.takeover:
                 raise Refused(
@@ -86,6 +56,9 @@ class FakeSession:
             )
         async with self._answering:
             self.stream = stream
+            self._flowing.set()
+            missed = self.text.since(offset)
+            self._attached_at = len(self.text.data)
             begin = len(self.text.data) - len(missed)
             attached = Attached(
                 session_id=self.id,
@@ -119,13 +92,27 @@ class FakeSession:
 
     def leave(self, stream: FakeStream) -> None:
         """The client has gone; the session does as on_disconnect says."""
-        if self.stream is stream:
-            self.stream = None
-            if self.text.opened.on_disconnect in {
-                operations_pb2.ON_DISCONNECT_UNSPECIFIED,
-                operations_pb2.ON_DISCONNECT_DELETE,
-            }:
+        if self.stream is not stream:
+            return
+        self.stream = None
+        match self.text.opened.on_disconnect:
+            case operations_pb2.ON_DISCONNECT_CANCEL:
+                self._cancel_all()
+            case operations_pb2.ON_DISCONNECT_PAUSE:
+                self._flowing.clear()
+            case operations_pb2.ON_DISCONNECT_CONTINUE:
+                pass
+            case _:
                 self.end()
+
+    def _cancel_all(self) -> None:
+        self._reason = operations_pb2.FINISH_REASON_CANCELLED
+        running = next(iter(self._requests), None)
+        for operation_id in list(self._requests):
+            if operation_id != running:
+                del self._requests[operation_id]
+        if self._task is not None:
+            self._task.cancel()
 
     def end(self, reason: str = "the session was deleted") -> None:
         self._daemon.sessions.pop(self.id, None)
@@ -219,9 +206,11 @@ class FakeSession:
 
     async def _generate(self, request: StreamSessionRequest) -> None:
         async for chunk in self._daemon.write(self.text, request.generate):
+            # What is in the text must be sent, even if the generation is cancelled.
             self._daemon.generated_tokens[self.id] += len(chunk.text)
             answer = StreamSessionResponse(operation_id=request.operation_id, chunk=chunk)
-            await asyncio.shield(self._answer(answer))  # what is in the text must be sent
+            await asyncio.shield(self._answer(answer))
+            await self._flowing.wait()
         self._result.finished.CopyFrom(self.text.end())
 
     async def _complete(self, request: StreamSessionRequest) -> None:
@@ -239,6 +228,8 @@ class FakeSession:
 
     async def _answer(self, answer: StreamSessionResponse) -> None:
         async with self._answering:
+            if answer.HasField("chunk") and answer.chunk.end_offset <= self._attached_at:
+                return  # attached has sent it as missed text
             if self.stream is not None:
                 await self.stream.send(answer)
             elif answer.WhichOneof("answer") not in {"chunk", "completing"}:

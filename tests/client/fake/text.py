@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import grpc
-from google.rpc.error_details_pb2 import BadRequest
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from tests.client.fake.models import (
     LABELS,
     SCORES,
@@ -86,7 +86,7 @@ class FakeText:
         return Appended(offset=len(self.data), log_probability=total)
 
     def plan(self, message: Generate) -> str:
-        """Return what a generation writes if nothing ends it before."""
+        """Return the text of a generation that nothing ends early."""
         self._must_generate()
         self._must_have_text()
         text = letters(chr(self.data[-1]), message.max_tokens)
@@ -275,5 +275,11 @@ def _unknown_symbol(symbol: str, offset: int) -> Refused:
         "of the text"
     )
     violation = BadRequest.FieldViolation(field="text", description=reason, reason="UNKNOWN_SYMBOL")
-    details = BadRequest(field_violations=[violation])
-    return Refused(grpc.StatusCode.INVALID_ARGUMENT, reason, details)
+    info = ErrorInfo(
+        reason="UNKNOWN_SYMBOL",
+        domain="cellwire",
+        metadata={"field": "text", "symbol": symbol, "offset": str(offset)},
+    )
+    return Refused(
+        grpc.StatusCode.INVALID_ARGUMENT, reason, BadRequest(field_violations=[violation]), info
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ def write_models(folder: Path) -> tuple[Path, ...]:
     """Write the models, and `spare`, a copy of the first that is not served at the start."""
     logits = np.array([[log_probability(a, b) for b in SYMBOLS] for a in SYMBOLS], np.float32)
     scores = np.tile(np.array(SCORES, np.float32), (256, 1))
-    characters = {"kind": "characters", "symbols": list(SYMBOLS)}
+    characters: dict[str, object] = {"kind": "characters", "symbols": list(SYMBOLS)}
     _write(folder / "spare.onnx", ALPHABET, characters, "logits", logits)
     return (
         _write(folder / "alphabet.onnx", ALPHABET, characters, "logits", logits),
@@ -38,13 +39,13 @@ def write_models(folder: Path) -> tuple[Path, ...]:
 def _write(
     path: Path,
     model: Model,
-    vocabulary: dict[str, object],
+    vocabulary: Mapping[str, object],
     output: str,
     table: npt.NDArray[np.float32],
     labels: tuple[str, ...] = (),
 ) -> Path:
     """Write a cell whose output is the row of a table (symbols, width) for the token read."""
-    manifest = {
+    manifest: dict[str, object] = {
         "version": 1,
         "vocabulary": vocabulary,
         "cell": {

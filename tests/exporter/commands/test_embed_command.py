@@ -17,26 +17,26 @@ def square(tmp_path: Path) -> Path:
     return path
 
 
-def test_answers_come_a_line_each_with_the_cosine_before(square: Path) -> None:
+def test_a_line_is_a_cosine_and_a_word(square: Path) -> None:
     result = cellwire("embed", "neighbours", "east", "--vectors", square, "-n", "2")
     assert result.stdout == "0.707 northeast\n0.000 north\n"
     result = cellwire("embed", "analogy", "east", "north", "west", "--vectors", square)
     assert result.stdout == "-0.316 northeast\n"
 
 
-def test_without_a_file_the_committed_vectors_answer() -> None:
+def test_the_committed_vectors_are_the_default() -> None:
     result = cellwire("embed", "analogy", "man", "king", "woman", "-n", "1")
     assert result.stdout.split()[1] == "queen"
 
 
-def test_where_no_vectors_are_committed_a_file_must_be_given(
+def test_without_committed_vectors_a_file_is_required(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cellwire.exporter.data.vectors.COMMITTED", tmp_path / "none.txt")
     assert refusal(cellwire("embed", "neighbours", "king")).endswith("with --vectors")
 
 
-def test_a_run_answers_from_what_it_has_learnt(tmp_path: Path) -> None:
+def test_a_run_answers_from_its_embedding(tmp_path: Path) -> None:
     config = labels_config()
     network = random_network(config)
     good, bad = config.symbols.index("good"), config.symbols.index("bad")
@@ -73,7 +73,7 @@ def test_unknown_words_are_named(square: Path) -> None:
         (["opposites", "east"], "'opposites' is not one of"),
     ],
 )
-def test_a_question_that_cannot_be_asked(arguments: list[str], complaint: str) -> None:
+def test_invalid_queries_are_refused(arguments: list[str], complaint: str) -> None:
     result = cellwire("embed", *arguments)
     assert result.exit_code == 2
     assert complaint in result.stderr

@@ -22,7 +22,7 @@ def run(tmp_path: Path) -> Path:
     return saved_run(tmp_path / "run", text_config()).path
 
 
-def test_it_says_what_was_written_and_how_near_it_is(run: Path, tmp_path: Path) -> None:
+def test_it_prints_size_parity_and_quality(run: Path, tmp_path: Path) -> None:
     model = tmp_path / "a [model] of mine.onnx"
     result = cellwire("export", run, model)
     assert result.exit_code == 0, result.output
@@ -34,7 +34,7 @@ def test_it_says_what_was_written_and_how_near_it_is(run: Path, tmp_path: Path) 
     onnx.checker.check_model(onnx.load(model), full_check=True)
 
 
-def test_it_says_what_rounding_costs(run: Path, tmp_path: Path) -> None:
+def test_it_prints_the_cost_of_rounding(run: Path, tmp_path: Path) -> None:
     result = cellwire("export", run, tmp_path / "text.onnx", "--weights", "float16")
     assert re.search(
         r"torch before rounding, 1\.4427 bits per character; rounding to float16: at most "
@@ -56,7 +56,7 @@ def test_a_checkpoint_can_be_chosen(run: Path, tmp_path: Path) -> None:
     assert line.endswith("has no checkpoint '../best'; it has: best, last, step-200")
 
 
-def test_what_cannot_be_exported_is_refused_in_a_line(run: Path, tmp_path: Path) -> None:
+def test_errors_are_one_line(run: Path, tmp_path: Path) -> None:
     model = tmp_path / "text.onnx"
     assert "is not a run folder" in refusal(cellwire("export", tmp_path / "none", model))
     young = RunFolder.create(tmp_path / "young", text_config()).path

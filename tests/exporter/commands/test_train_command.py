@@ -1,4 +1,4 @@
-"""`cellwire train`: what it prints, and how it refuses."""
+"""`cellwire train`: its output and its errors."""
 
 from __future__ import annotations
 
@@ -35,24 +35,24 @@ def text(tmp_path: Path) -> Path:
     return path
 
 
-def test_it_says_what_it_learns_how_well_and_what_to_do_next(text: Path, tmp_path: Path) -> None:
+def test_it_prints_the_plan_the_progress_and_the_next_command(text: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     result = cellwire_train(text, "--out", out, *sets(*SMALL, "run.sample_every=2"))
     assert result.exit_code == 0, result.output
-    said = result.stderr
-    assert "a [text] of mine.txt: 28 symbols, 1,620 characters to train on, 180 held out" in said
-    assert "1 x 24 lstm, 4,188 parameters for 1,620 characters: 75 steps of 4 x 16" in said
-    assert "step     60 of 75  train " in said
-    assert "bits per character; validation " in said
-    assert "sample:\n    the quick brown " in said
-    assert "bits per character: . training, * validation" in said
-    assert "fitting" in said
-    assert "best validation: " in said
-    assert said.endswith(f"at step 75. Next: cellwire export {out} MODEL.onnx\n")
+    output = result.stderr
+    assert "a [text] of mine.txt: 28 symbols, 1,620 characters to train on, 180 held out" in output
+    assert "1 x 24 lstm, 4,188 parameters for 1,620 characters: 75 steps of 4 x 16" in output
+    assert "step     60 of 75  train " in output
+    assert "bits per character; validation " in output
+    assert "sample:\n    the quick brown " in output
+    assert "bits per character: . training, * validation" in output
+    assert "fitting" in output
+    assert "best validation: " in output
+    assert output.endswith(f"at step 75. Next: cellwire export {out} MODEL.onnx\n")
     assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_labels_are_counted_and_judged_by_how_many_are_right(tmp_path: Path) -> None:
+def test_a_classifier_is_measured_by_its_accuracy(tmp_path: Path) -> None:
     path = reviews(tmp_path / "reviews.csv")
     settings = sets(*SMALL, *LABELLED, "run.steps=2")
     result = cellwire_train(path, "--out", tmp_path / "run", *settings)
@@ -63,7 +63,7 @@ def test_labels_are_counted_and_judged_by_how_many_are_right(tmp_path: Path) -> 
     assert "accuracy " in result.stderr
 
 
-def test_a_short_chinese_text_trains_with_what_is_chosen_for_it(tmp_path: Path) -> None:
+def test_a_short_chinese_text_gets_fitting_settings(tmp_path: Path) -> None:
     path = tmp_path / "songci.txt"
     path.write_text("醉裏挑燈看劍夢回吹角連營。\n" * 20, encoding="utf-8")
     options = ("--hidden", "8", "--epochs", "2", "--layers", "1")
@@ -75,16 +75,20 @@ def test_a_short_chinese_text_trains_with_what_is_chosen_for_it(tmp_path: Path) 
     assert "醉" in config.symbols
 
 
-def test_options_stand_for_settings_of_a_recipe(text: Path, tmp_path: Path) -> None:
+def test_options_are_short_for_settings(text: Path, tmp_path: Path) -> None:
     options = ["--smoke", "--layers", "1", "--hidden", "9", "--dropout", "0.1", "--seed", "5"]
     recipe = RECIPES / "austen-2.toml"
     options += ["--learning-rate", "0.01", *sets("batches.window=8", "batches.lanes=2")]
     result = cellwire_train(text, "--recipe", recipe, "--out", tmp_path / "run", *options)
     assert result.exit_code == 0, result.output
-    asked = RunFolder.open(tmp_path / "run").config.recipe
-    assert (asked.network.hidden, asked.network.layers, asked.network.dropout) == (9, 1, 0.1)
-    assert (asked.optimizer.learning_rate, asked.optimizer.weight_decay) == (0.01, 0.05)
-    assert (asked.run.seed, asked.run.steps, asked.batches.window) == (5, 3, 8)
+    recorded = RunFolder.open(tmp_path / "run").config.recipe
+    assert (recorded.network.hidden, recorded.network.layers, recorded.network.dropout) == (
+        9,
+        1,
+        0.1,
+    )
+    assert (recorded.optimizer.learning_rate, recorded.optimizer.weight_decay) == (0.01, 0.05)
+    assert (recorded.run.seed, recorded.run.steps, recorded.batches.window) == (5, 3, 8)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +106,7 @@ def test_options_stand_for_settings_of_a_recipe(text: Path, tmp_path: Path) -> N
         (b"ab" * 50, ["network.hidden=none"], "network.hidden: Expected `int`"),
     ],
 )
-def test_what_cannot_be_trained_on_leaves_no_folder(
+def test_an_invalid_text_or_setting_leaves_no_folder(
     tmp_path: Path, content: bytes, settings: list[str], complaint: str
 ) -> None:
     path = tmp_path / "text.txt"
@@ -119,9 +123,7 @@ def test_what_cannot_be_trained_on_leaves_no_folder(
         (b"zebra 1 2\n", "none of the text's words"),
     ],
 )
-def test_vectors_that_do_not_serve_leave_no_folder(
-    tmp_path: Path, content: bytes, complaint: str
-) -> None:
+def test_invalid_vectors_leave_no_folder(tmp_path: Path, content: bytes, complaint: str) -> None:
     path = reviews(tmp_path / "reviews.csv")
     (tmp_path / "vectors.txt").write_bytes(content)
     vectors = sets(*LABELLED, "network.input=vectors", f"network.vectors={tmp_path}/vectors.txt")
@@ -130,7 +132,7 @@ def test_vectors_that_do_not_serve_leave_no_folder(
     assert not (tmp_path / "run").exists()
 
 
-def test_it_says_how_many_words_have_vectors(tmp_path: Path) -> None:
+def test_it_prints_the_number_of_words_with_vectors(tmp_path: Path) -> None:
     path = reviews(tmp_path / "reviews.csv")
     (tmp_path / "vectors.txt").write_text("film 1 2 3\ngood 4 5 6\nzebra 7 8 9\n")
     settings = (*SMALL, *LABELLED, "network.input=vectors", "run.steps=1", "run.validate_every=1")
@@ -152,7 +154,7 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(text: Path, tmp_path: Path
     assert before == {path.name: path.read_bytes() for path in run.path.iterdir()}
 
 
-def test_resuming_needs_a_run_its_own_text_and_nothing_else(text: Path, tmp_path: Path) -> None:
+def test_resuming_takes_a_run_and_its_text_only(text: Path, tmp_path: Path) -> None:
     run = trained_run(tmp_path / "run", "run.steps=1")
     line = refusal(cellwire_train(text, "--out", run.path, "--resume"))
     assert "is not the text this run was started with (fox.txt" in line
@@ -167,7 +169,7 @@ def test_an_out_that_cannot_be_a_folder(text: Path) -> None:
     assert "cannot be made a run folder" in line
 
 
-def test_what_the_machine_lacks_is_said(
+def test_a_missing_device_is_named(
     text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
@@ -195,7 +197,7 @@ def test_a_full_disk_ends_the_training_in_one_line(
     assert names == {"config.json", "metrics.jsonl"}
 
 
-def test_ctrl_c_says_how_to_go_on_and_resume_does(
+def test_ctrl_c_prints_the_command_that_resumes(
     text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupt(_display: object, progress: Progress) -> None:
@@ -213,7 +215,7 @@ def test_ctrl_c_says_how_to_go_on_and_resume_does(
     assert "resuming after step 20 of 75" in again.stderr
 
 
-def test_help_is_enough_to_get_going() -> None:
+def test_help_is_enough_to_get_started() -> None:
     shown = cellwire_train("--help").stdout
     for word in ("--recipe", "--set", "--smoke", "--resume", "--device", "cellwire export"):
         assert word in shown

@@ -18,13 +18,13 @@ def text_batches(*settings: str) -> TextBatches:
 
 
 def examples(count: int) -> Examples:
-    """Texts of 1 to 9 times their own number, labelled with it."""
+    """Texts of 1 to 9 tokens that equal their index, which is the label."""
     texts = tuple(np.full(1 + i * 7 % 9, i) for i in range(count))
     return Examples(texts, np.arange(count))
 
 
 @pytest.mark.parametrize("order", ["carried", "random", "shuffled_rows"])
-def test_an_epoch_can_be_entered_at_any_batch(order: str) -> None:
+def test_an_epoch_can_start_at_any_batch(order: str) -> None:
     batches = text_batches(f"batches.order={order}")
     whole = [batch.inputs.tolist() for batch in batches.epoch(2)]
     assert len(whole) == batches.epoch_steps == 7
@@ -33,18 +33,18 @@ def test_an_epoch_can_be_entered_at_any_batch(order: str) -> None:
 
 
 @pytest.mark.parametrize("order", ["carried", "shuffled_rows"])
-def test_the_state_goes_on_only_where_the_text_does(order: str) -> None:
+def test_the_state_is_carried_only_where_the_text_continues(order: str) -> None:
     batches = list(text_batches(f"batches.order={order}").epoch(0))
     assert [batch.carries_state for batch in batches] == [False, *[True] * (len(batches) - 1)]
     for before, after in pairwise(batches):
         assert torch.equal(before.targets[:, -1], after.inputs[:, 0])
 
 
-def test_random_windows_start_from_nothing() -> None:
+def test_random_windows_start_from_zero_states() -> None:
     assert not any(batch.carries_state for batch in text_batches("batches.order=random").epoch(0))
 
 
-def test_of_a_window_only_the_last_symbol_may_count() -> None:
+def test_the_loss_may_be_of_the_last_token_only() -> None:
     batch = next(text_batches("batches.loss=last").epoch(0))
     assert batch.last_positions is not None
     assert batch.targets.tolist() == (batch.inputs[:, -1] + 1).tolist()
@@ -59,7 +59,7 @@ def texts_in(batch: Batch) -> list[list[int]]:
     ]
 
 
-def test_labelled_texts_come_once_an_epoch_whole_and_with_their_label() -> None:
+def test_an_epoch_has_every_labelled_text_once() -> None:
     batches = ExampleBatches(examples(403), lanes=4, seed=1)
     seen = {}
     for batch in batches.epoch(0):
@@ -71,7 +71,7 @@ def test_labelled_texts_come_once_an_epoch_whole_and_with_their_label() -> None:
     assert batches.epoch_steps == 101
 
 
-def test_labelled_texts_of_like_length_are_together_in_another_order_each_epoch() -> None:
+def test_batches_hold_texts_of_similar_length_in_random_order() -> None:
     batches = ExampleBatches(examples(400), lanes=4, seed=1)
     first, second = ([batch.targets.tolist() for batch in batches.epoch(n)] for n in (0, 1))
     assert first != second
@@ -80,6 +80,6 @@ def test_labelled_texts_of_like_length_are_together_in_another_order_each_epoch(
     assert sum(spread) < 0.2 * len(spread)
 
 
-def test_validation_takes_the_shortest_first() -> None:
+def test_validation_reads_the_shortest_texts_first() -> None:
     lengths = [len(text) for b in batches_by_length(examples(50), 8) for text in texts_in(b)]
     assert lengths == sorted(len(text) for text in examples(50).texts)

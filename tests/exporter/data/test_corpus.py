@@ -19,7 +19,7 @@ from cellwire.exporter.recipe.recipe import Data
         (b"caf\xe9", "not UTF-8 (byte 3 is 0xe9)"),
     ],
 )
-def test_a_text_nothing_can_be_learnt_from_is_refused(
+def test_a_text_that_cannot_be_trained_on_is_refused(
     tmp_path: Path, raw: bytes, complaint: str
 ) -> None:
     path = tmp_path / "text.txt"
@@ -37,7 +37,7 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
         Corpus.read(tmp_path)
 
 
-def test_newlines_are_universal_and_the_mark_is_dropped(tmp_path: Path) -> None:
+def test_newlines_are_universal_and_the_byte_order_mark_is_removed(tmp_path: Path) -> None:
     path = tmp_path / "text.txt"
     path.write_bytes(b"\xef\xbb\xbfa\r\nb\rc\n")
     assert Corpus.read(path).text == "a\nb\nc\n"
@@ -49,19 +49,19 @@ def test_the_last_part_is_held_out() -> None:
     assert split.validation.tolist() == list(range(95, 100))
 
 
-def test_learning_may_keep_to_the_end_of_the_training_part() -> None:
+def test_training_may_be_limited_to_the_end_of_its_part() -> None:
     split = Split.of(np.arange(100), 0.05, last_tokens=20)
     assert split.train.tolist() == list(range(75, 95))
     assert split.validation.tolist() == list(range(95, 100))
     assert len(Split.of(np.arange(100), 0.05, last_tokens=500).train) == 95
 
 
-def test_nothing_need_be_held_out() -> None:
+def test_holding_out_is_optional() -> None:
     split = Split.of(np.arange(10), 0)
     assert (len(split.train), len(split.validation)) == (10, 0)
 
 
-def test_a_recipe_may_want_the_first_part_and_no_line_ends() -> None:
+def test_a_recipe_may_select_the_first_part_without_line_ends() -> None:
     corpus = Corpus("text.txt", "ab\ncd\nef", "")
     assert corpus.select(Data()) == "ab\ncd\nef"
     assert corpus.select(Data(first_characters=4, newlines="spaces")) == "ab c"

@@ -18,7 +18,7 @@ def table(*rows: str, header: str = "text,label,source") -> Corpus:
     return Corpus("reviews.csv", "\n".join([header, *rows]), "")
 
 
-def test_texts_are_cleaned_and_each_is_there_once() -> None:
+def test_texts_are_cleaned_and_without_duplicates() -> None:
     corpus = table(
         '"Good,<br /><br />""really"" &amp; truly",1,imdb',
         "Bad &lt;3,0,imdb",
@@ -35,7 +35,7 @@ def test_texts_are_cleaned_and_each_is_there_once() -> None:
     assert [row.text for row in read_labelled(corpus, "tomatoes")] == ["two\nlines"]
 
 
-def test_the_source_may_be_missing_unless_it_is_asked_for() -> None:
+def test_the_column_of_sources_is_optional() -> None:
     corpus = table("good,1", header="text,label")
     assert read_labelled(corpus) == [LabelledText("good", "1")]
     with pytest.raises(CorpusError, match="no column 'source'"):
@@ -51,7 +51,7 @@ def test_the_source_may_be_missing_unless_it_is_asked_for() -> None:
         (table('"good,1,x'), "line 1: unexpected end of data"),
     ],
 )
-def test_what_is_no_such_table_is_refused(corpus: Corpus, words: str) -> None:
+def test_other_files_are_refused(corpus: Corpus, words: str) -> None:
     with pytest.raises(CorpusError, match=words):
         read_labelled(corpus)
 
@@ -71,7 +71,7 @@ def test_the_split_is_the_same_every_time_and_mixes_the_labels(tmp_path: Path) -
     assert one.labels == ("0", "1")
 
 
-def test_words_are_chosen_by_what_is_learnt_from(tmp_path: Path) -> None:
+def test_words_are_chosen_by_the_training_part(tmp_path: Path) -> None:
     corpus = Corpus.read(reviews(tmp_path / "reviews.csv"))
     split = LabelledSplit.of(corpus, WORDS)
     held_out = {str(row) for row in range(60)} - set(split.vocabulary.facts.symbols)
@@ -81,7 +81,7 @@ def test_words_are_chosen_by_what_is_learnt_from(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("length", [0, 3])
-def test_the_last_symbols_are_kept(length: int) -> None:
+def test_the_last_tokens_are_kept(length: int) -> None:
     corpus = table("one two three four,a,x", "five,b,x", "six seven,b,x")
     data = Data(kind="labelled", symbols="words", length=length, validation_fraction=0.4)
     split = LabelledSplit.of(corpus, data)
@@ -96,7 +96,7 @@ def test_the_last_symbols_are_kept(length: int) -> None:
     assert sorted(map(len, (*split.train.texts, *split.validation.texts))) == [1, 2, length or 4]
 
 
-def test_characters_serve_as_well_as_words() -> None:
+def test_labelled_texts_may_be_of_characters() -> None:
     data = Data(kind="labelled", validation_fraction=0.5)
     split = LabelledSplit.of(table("ab,x,s", "bc,y,s"), data)
     assert split.vocabulary.facts.symbols == ("a", "b", "c")

@@ -1,4 +1,4 @@
-"""Plans fit the text, and keep what was asked for."""
+"""Plans fit the text, and keep given settings."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_any_text_gets_enough_steps(tokens: int) -> None:
 
 
 @given(st.integers(2, 2_000), sizes, sizes, sizes)
-def test_what_was_asked_for_stays_but_for_lanes_that_do_not_fit(
+def test_given_settings_are_kept_except_lanes_that_do_not_fit(
     tokens: int, lanes: int, window: int, epochs: int
 ) -> None:
     window = min(window, tokens - 1)
@@ -63,7 +63,7 @@ def test_a_training_ends_with_its_steps_or_its_epochs(settings: RunSettings, ste
 
 
 @given(st.integers(2, 10**6))
-def test_settling_leaves_nothing_open_and_changes_nothing_when_repeated(tokens: int) -> None:
+def test_fitting_chooses_everything_and_is_idempotent(tokens: int) -> None:
     recipe = fit_to_text(read_recipe(None), tokens)
     run, batches = recipe.run, recipe.batches
     assert None not in {run.epochs, run.validate_every, run.sample_every}
@@ -71,8 +71,8 @@ def test_settling_leaves_nothing_open_and_changes_nothing_when_repeated(tokens: 
     assert fit_to_text(recipe, tokens) == recipe
 
 
-def test_steps_alone_settle_the_epochs() -> None:
+def test_steps_determine_the_epochs() -> None:
     recipe = read_recipe(None, ["run.steps=25", "batches.lanes=4"])
-    settled = fit_to_examples(recipe, 41)
-    assert (settled.run.epochs, settled.run.steps, settled.run.sample_every) == (3, 25, 0)
+    fitted = fit_to_examples(recipe, 41)
+    assert (fitted.run.epochs, fitted.run.steps, fitted.run.sample_every) == (3, 25, 0)
     assert fit_to_examples(read_recipe(None), 5).batches.lanes == 5

@@ -22,7 +22,7 @@ def read(folder: Path, data: bytes) -> Vectors:
     return Vectors.read(path)
 
 
-def test_a_word_a_line_and_its_numbers(tmp_path: Path) -> None:
+def test_a_line_is_a_word_and_its_numbers(tmp_path: Path) -> None:
     vectors = read(tmp_path, "the 0.5 -1\n\xa0\x85 2e-3 4\n東風 0 0".encode())
     assert vectors.words == ("the", "\xa0\x85", "東風")
     assert vectors.values.dtype == np.float32
@@ -38,13 +38,13 @@ def test_neighbours_are_ranked_by_angle_and_not_by_length(tmp_path: Path) -> Non
     assert [found.word for found in vectors.neighbours("east", 9)] == ["northeast", "north", "west"]
 
 
-def test_an_analogy_leaves_out_the_words_of_the_question(tmp_path: Path) -> None:
+def test_an_analogy_leaves_out_the_words_of_the_query(tmp_path: Path) -> None:
     vectors = read(tmp_path, SQUARE)
     (found,) = vectors.analogy("east", "north", "west", 9)
     assert found.word == "northeast"
 
 
-def test_a_vector_of_zeros_is_like_none(tmp_path: Path) -> None:
+def test_a_vector_of_zeros_has_cosine_0_with_all(tmp_path: Path) -> None:
     found = read(tmp_path, b"a 0 0\nb 1 1\n").neighbours("a", 5)
     assert found == (Neighbour("b", 0),)
 
@@ -55,12 +55,12 @@ def test_king_without_man_with_woman_is_queen(glove: Vectors) -> None:
     assert glove.analogy("france", "paris", "germany", 1)[0].word == "berlin"
 
 
-def test_words_that_are_used_alike_are_near(glove: Vectors) -> None:
+def test_similar_words_are_near(glove: Vectors) -> None:
     assert {found.word for found in glove.neighbours("king", 10)} >= {"prince", "queen"}
     assert "tuesday" in {found.word for found in glove.neighbours("monday", 5)}
 
 
-def test_an_unknown_word_is_named_with_others_that_are_spelt_much_like_it(glove: Vectors) -> None:
+def test_an_unknown_word_is_named_with_similar_spellings(glove: Vectors) -> None:
     with pytest.raises(VectorsError, match=r"no vector for 'quen'; similar spellings: queen"):
         glove.neighbours("quen", 5)
     with pytest.raises(VectorsError, match=r"no vector for 'xqzzk'$"):

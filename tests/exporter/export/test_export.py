@@ -28,7 +28,7 @@ from cellwire.exporter.export.parity import Parity
 from cellwire.exporter.network.kinds import KINDS, Kind
 from cellwire.exporter.runs.run_config import RunConfig
 from cellwire.exporter.runs.run_folder import RunFolder
-from cellwire.model_file.manifest import TrainingFacts
+from cellwire.model_file.manifest import TrainingFacts, parse_manifest
 
 
 @pytest.fixture
@@ -46,11 +46,10 @@ def manifest_of(path: Path) -> Any:  # noqa: ANN401  # what JSON holds
     return json.loads(metadata["cellwire.manifest"])
 
 
-def test_the_manifest_says_what_the_model_is_and_where_it_comes_from(
-    run: RunFolder, tmp_path: Path
-) -> None:
+def test_the_manifest_describes_the_model_and_its_training(run: RunFolder, tmp_path: Path) -> None:
     written = export_run(run, tmp_path / "text.onnx")
     manifest = manifest_of(written.path)
+    assert parse_manifest(json.dumps(manifest)).to_json() == written.manifest.to_json()
     assert 0 < manifest["training"].pop("parity_error") <= 1e-5
     assert manifest["version"] == 1
     assert manifest["vocabulary"]["symbols"] == list(CHARACTERS)
@@ -70,7 +69,7 @@ def test_the_manifest_says_what_the_model_is_and_where_it_comes_from(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_cell_is_proven_and_written(kind: Kind, tmp_path: Path) -> None:
+def test_every_kind_of_cell_is_compared_and_written(kind: Kind, tmp_path: Path) -> None:
     for config in (text_config(kind, 2, one_hot=True), labels_config(kind)):
         run = saved_run(tmp_path / config.corpus, config)
         manifest = manifest_of(export_run(run, tmp_path / "model.onnx").path)
@@ -78,7 +77,7 @@ def test_every_cell_is_proven_and_written(kind: Kind, tmp_path: Path) -> None:
         assert 0 < manifest["training"]["parity_error"] <= 1e-5
 
 
-def test_a_model_of_labels_says_its_words_and_labels(tmp_path: Path) -> None:
+def test_the_manifest_of_a_classifier_has_words_and_labels(tmp_path: Path) -> None:
     run = saved_run(tmp_path / "run", labels_config())
     manifest = manifest_of(export_run(run, tmp_path / "reviews.onnx").path)
     assert manifest["labels"] == ["negative", "positive"]
@@ -108,14 +107,14 @@ def test_rounding_makes_a_model_smaller_and_a_little_worse(
 
 
 @pytest.mark.parametrize("kind", ["rnn_relu", "mingru"])
-def test_states_without_bounds_are_not_rounded_to_integers(kind: Kind, tmp_path: Path) -> None:
+def test_unbounded_states_are_not_rounded_to_int8(kind: Kind, tmp_path: Path) -> None:
     run = saved_run(tmp_path / "run", text_config(kind))
     with pytest.raises(WeightsError, match=rf"its {kind} cell have no bounds.*--weights float16"):
         export_run(run, tmp_path / "model.onnx", weights="int8")
     assert not (tmp_path / "model.onnx").exists()
 
 
-def test_weights_beyond_half_precision_are_refused(tmp_path: Path) -> None:
+def test_weights_beyond_the_range_of_float16_are_refused(tmp_path: Path) -> None:
     network = random_network(text_config())
     with torch.no_grad():
         network.head.weight[3] = 1e5

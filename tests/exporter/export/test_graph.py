@@ -1,4 +1,4 @@
-"""Every cell keeps the contract, and computes what torch does."""
+"""Exported cells follow the contract and compute the numbers of torch."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_the_table_holds_embedding_projection_and_both_biases() -> None:
 
 
 @every_kind
-def test_names_types_and_shapes_keep_the_contract(kind: Kind) -> None:
+def test_names_types_and_shapes_follow_the_contract(kind: Kind) -> None:
     names = [f"{part}{layer}" for layer in range(3) for part in cell_kind(kind).state_names]
     for labels, answer in ((0, ("logits", VOCABULARY)), (3, ("scores", 3))):
         cell = cell_graph(fold(small_network(kind, 3, labels=labels)))
@@ -143,7 +143,7 @@ def described(values: Iterable[onnx.ValueInfoProto]) -> dict[str, tuple[int, lis
 
 
 @every_rounding
-def test_matrices_are_of_the_weights_that_were_asked_for(kind: Kind, weights: Weights) -> None:
+def test_matrices_have_the_given_format(kind: Kind, weights: Weights) -> None:
     cell = cell_graph(fold(small_network(kind, 2)), weights)
     onnx.checker.check_model(cell, full_check=True)
     arrays = [numpy_helper.to_array(tensor) for tensor in cell.graph.initializer]
@@ -156,8 +156,8 @@ def test_matrices_are_of_the_weights_that_were_asked_for(kind: Kind, weights: We
 
 
 @every_kind
-def test_half_precision_rounds_weights_and_little_else(kind: Kind) -> None:
-    """On this processor what is multiplied may stay float32, or be rounded as the weights are."""
+def test_float16_changes_answers_a_little(kind: Kind) -> None:
+    """A processor may round the operands of a product, too."""
     network = small_network(kind, 2)
     tokens = random_tokens(steps=3, batch=9)
     found = run_cell(cell_of(network, "float16"), tokens)["logits"]
@@ -166,7 +166,7 @@ def test_half_precision_rounds_weights_and_little_else(kind: Kind) -> None:
 
 
 @every_depth
-def test_a_cell_of_integers_computes_what_is_left_after_rounding(layers: int) -> None:
+def test_an_int8_cell_computes_with_rounded_weights(layers: int) -> None:
     network = fold(small_network("lstm", layers))
     tokens = random_tokens(steps=60, batch=9)
     found = run_cell(cell_graph(network, "int8").SerializeToString(), tokens)["logits"]
@@ -174,7 +174,7 @@ def test_a_cell_of_integers_computes_what_is_left_after_rounding(layers: int) ->
 
 
 def rounded_logits(network: FoldedNetwork, tokens: Array) -> Array:
-    """What an LSTM of integers must come to: weights and hidden states rounded, in float64."""
+    """Logits of an LSTM with rounded weights and hidden states, in float64."""
 
     def product(hidden: Array, matrix: Array) -> Array:
         unit = np.abs(matrix).max(axis=0) / np.float32(127)
@@ -205,7 +205,7 @@ def rounded_logits(network: FoldedNetwork, tokens: Array) -> Array:
     return np.stack(logits)
 
 
-def test_no_sum_of_two_products_leaves_sixteen_bits() -> None:
+def test_a_sum_of_two_products_fits_16_bits() -> None:
     assert 2 * (HIDDEN_ZERO_POINT + HIDDEN_LEVELS) * WEIGHT_LEVELS < 2**15
 
 

@@ -12,7 +12,7 @@ from cellwire.exporter.network.kinds import KINDS, Kind
 
 
 def spoil(cell: onnx.ModelProto, constant: str) -> None:
-    """Move every other column of a constant by a ten-thousandth; all would leave scores alike."""
+    """Add 1e-4 to every other column of a constant; a shift of all would not change scores."""
     (tensor,) = (tensor for tensor in cell.graph.initializer if tensor.name == constant)
     array = numpy_helper.to_array(tensor).copy()
     array[..., ::2] += 1e-4
@@ -20,7 +20,7 @@ def spoil(cell: onnx.ModelProto, constant: str) -> None:
 
 
 @pytest.mark.parametrize(("kind", "labels"), [*((kind, 0) for kind in KINDS), ("lstm", 3)])
-def test_a_cell_that_differs_from_the_model_is_noticed(kind: Kind, labels: int) -> None:
+def test_a_wrong_layer_is_detected(kind: Kind, labels: int) -> None:
     network = small_network(kind, 2, labels=labels)
     cell = cell_graph(fold(network))
     assert measure_parity(cell, network).holds
@@ -29,7 +29,7 @@ def test_a_cell_that_differs_from_the_model_is_noticed(kind: Kind, labels: int) 
 
 
 @pytest.mark.parametrize("labels", [0, 3])
-def test_only_answers_that_differ_are_noticed_too(labels: int) -> None:
+def test_a_wrong_head_is_detected(labels: int) -> None:
     network = small_network("gru", labels=labels)
     cell = cell_graph(fold(network))
     name = "head.weights" if labels else "logits.weights"
@@ -47,7 +47,7 @@ def test_only_answers_that_differ_are_noticed_too(labels: int) -> None:
         (float("nan"), float("nan"), False),
     ],
 )
-def test_a_model_is_held_to_the_limit_or_to_its_own_rounding(
+def test_the_limit_grows_with_torchs_own_error(
     error: float,
     rounding: float,
     holds: bool,  # noqa: FBT001  # a column of the table above
@@ -56,7 +56,7 @@ def test_a_model_is_held_to_the_limit_or_to_its_own_rounding(
 
 
 @pytest.mark.parametrize("labels", [0, 3])
-def test_what_rounding_costs_grows_with_the_rounding(labels: int) -> None:
+def test_the_cost_grows_with_the_rounding(labels: int) -> None:
     network = small_network("lstm", 2, labels=labels)
     folded = fold(network)
     none = measure_rounding(cell_graph(folded), network)

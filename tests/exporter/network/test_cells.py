@@ -1,4 +1,4 @@
-"""Cells compute what their equations say, and carry their state."""
+"""Cells follow their equations and carry their state."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ def test_reading_in_two_parts_equals_reading_at_once(kind: Kind, layers: int) ->
     second, last = cell(inputs[:, 4:], state)
     torch.testing.assert_close(torch.cat([first, second], 1), whole)
     assert len(after) == len(last) == len(cell_kind(kind).state_names)
-    for one, other in zip(after, last, strict=True):
-        assert one.shape == (layers, 3, 7)
-        torch.testing.assert_close(one, other)
+    for tensor, in_parts in zip(after, last, strict=True):
+        assert tensor.shape == (layers, 3, 7)
+        torch.testing.assert_close(tensor, in_parts)
 
 
-def test_the_layer_by_hand_is_torchs() -> None:
-    ours, torchs = RnnLayer(5, 7), nn.RNN(5, 7, batch_first=True)
-    torchs.load_state_dict(
+def test_the_layer_by_hand_equals_torchs() -> None:
+    layer, torch_rnn = RnnLayer(5, 7), nn.RNN(5, 7, batch_first=True)
+    torch_rnn.load_state_dict(
         {
             f"{name.replace('W', 'weight').replace('b_', 'bias_')}_l0": weights
-            for name, weights in ours.state_dict().items()
+            for name, weights in layer.state_dict().items()
         }
     )
     inputs, h = torch.randn(3, 9, 5), torch.randn(3, 7)
-    torch.testing.assert_close(ours(inputs, h), torchs(inputs, h[None])[0])
+    torch.testing.assert_close(layer(inputs, h), torch_rnn(inputs, h[None])[0])
 
 
 @pytest.mark.parametrize("time", [1, 2, 7, 64])
@@ -64,7 +64,7 @@ def test_forget_gates_start_open() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_dropout_falls_between_layers_while_learning_only(kind: Kind) -> None:
+def test_dropout_between_layers_applies_in_training_only(kind: Kind) -> None:
     cell = make_cell(kind, hidden=64, layers=2, dropout=0.5)
     inputs = torch.randn(2, 3, 5)
     assert not torch.equal(cell(inputs)[0], cell(inputs)[0])

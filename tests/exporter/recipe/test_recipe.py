@@ -32,14 +32,14 @@ def test_without_a_file_it_is_the_built_in_recipe() -> None:
     )
 
 
-def test_what_a_file_leaves_out_stays(tmp_path: Path) -> None:
+def test_missing_settings_have_their_defaults(tmp_path: Path) -> None:
     path = written(tmp_path / "mine.toml", '[network]\ncell = "gru"\n')
     tables = to_tables(read_recipe(path))
     tables["network"]["cell"] = "lstm"
     assert tables == to_tables(Recipe())
 
 
-def test_settings_come_on_top_of_the_file_and_the_last_counts(tmp_path: Path) -> None:
+def test_settings_override_the_file_and_the_last_one_counts(tmp_path: Path) -> None:
     path = written(tmp_path / "mine.toml", "[network]\nhidden = 8\nlayers = 3\n")
     settings = [
         "network.hidden=16",
@@ -52,7 +52,7 @@ def test_settings_come_on_top_of_the_file_and_the_last_counts(tmp_path: Path) ->
     assert (recipe.network.cell, recipe.data.symbols) == ("rnn", "words")
 
 
-def test_smoke_changes_what_its_table_says_and_only_if_asked(tmp_path: Path) -> None:
+def test_the_smoke_table_applies_with_smoke_only(tmp_path: Path) -> None:
     text = "[network]\nhidden = 8\nlayers = 3\n[smoke]\nnetwork.hidden = 4\nrun.steps = 2\n"
     path = written(tmp_path / "mine.toml", text)
     assert read_recipe(path).network.hidden == 8
@@ -62,7 +62,7 @@ def test_smoke_changes_what_its_table_says_and_only_if_asked(tmp_path: Path) -> 
         read_recipe(None, smoke=True)
 
 
-def test_files_are_found_from_where_the_recipe_lies(tmp_path: Path) -> None:
+def test_paths_are_relative_to_the_recipe(tmp_path: Path) -> None:
     text = '[data]\nsymbols = "words"\n[network]\ninput = "vectors"\nvectors = "../vectors.txt"\n'
     path = written(tmp_path / "mine.toml", text)
     assert read_recipe(path).network.vectors == str(tmp_path.parent / "vectors.txt")
@@ -95,9 +95,7 @@ def test_files_are_found_from_where_the_recipe_lies(tmp_path: Path) -> None:
         ("[smoke]\nrun.steps = 1\nnetwork = 3", ""),
     ],
 )
-def test_what_is_wrong_is_named_with_its_file_and_key(
-    tmp_path: Path, text: str, words: str
-) -> None:
+def test_a_fault_is_named_with_its_file_and_key(tmp_path: Path, text: str, words: str) -> None:
     path = written(tmp_path / "mine.toml", text)
     with pytest.raises(RecipeError) as error:
         read_recipe(path, smoke="[smoke]" in text)
@@ -105,7 +103,7 @@ def test_what_is_wrong_is_named_with_its_file_and_key(
     assert words in str(error.value)
 
 
-def test_settings_that_are_none_are_refused() -> None:
+def test_invalid_settings_are_refused() -> None:
     assert "write table.key=value" in refusal(None, "hidden=8")
     assert "write table.key=value" in refusal(None, "network.hidden")
     assert "network.hidden: Expected `int`, got `str`" in refusal(None, "network.hidden=many")
@@ -124,7 +122,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         ("text", "data.length=9"),
     ],
 )
-def test_a_setting_that_would_be_ignored_is_refused(kind: str, setting: str) -> None:
+def test_a_setting_without_effect_is_refused(kind: str, setting: str) -> None:
     name = setting.partition("=")[0]
     with pytest.raises(RecipeError, match=f"{name} does not apply to data.kind = .{kind}"):
         read_recipe(None, [f"data.kind={kind}", "data.symbols=words", setting])

@@ -1,4 +1,4 @@
-"""Every recipe that comes with the source runs, in its smoke form."""
+"""Every recipe of the source checkout runs with its smoke table."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def text_for(recipe: Path, tmp_path: Path) -> Path:
     return EXPORTER / "corpora" / name
 
 
-def test_there_is_a_recipe_for_every_system() -> None:
+def test_all_recipes_are_found() -> None:
     assert len(RECIPES) == 16
 
 
@@ -43,7 +43,7 @@ def test_a_recipe_runs(recipe: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "chars", "steps"),
+    ("name", "characters", "steps"),
     [
         ("nietzsche-source", 600_894, 5_000),
         ("nietzsche-ours", 600_894, 2_500),
@@ -57,11 +57,13 @@ def test_a_recipe_runs(recipe: Path, tmp_path: Path) -> None:
         ("austen-3", 4_025_038, 291),
     ],
 )
-def test_a_recipe_takes_as_many_steps_as_it_is_meant_to(name: str, chars: int, steps: int) -> None:
+def test_a_recipe_takes_the_intended_number_of_steps(
+    name: str, characters: int, steps: int
+) -> None:
     recipe = read_recipe(EXPORTER / "recipes" / f"{name}.toml")
-    learnt = chars - round(chars * recipe.data.validation_fraction)
-    learnt = min(learnt, recipe.data.last_tokens or learnt)
-    settled = fit_to_text(recipe, learnt)
-    plan = Plan.fit(learnt, settled.batches.lanes, settled.batches.window)
-    assert settled.batches.lanes == recipe.batches.lanes
-    assert total_steps(settled.run, plan.epoch_steps) == steps
+    train_tokens = characters - round(characters * recipe.data.validation_fraction)
+    train_tokens = min(train_tokens, recipe.data.last_tokens or train_tokens)
+    fitted = fit_to_text(recipe, train_tokens)
+    plan = Plan.fit(train_tokens, fitted.batches.lanes, fitted.batches.window)
+    assert fitted.batches.lanes == recipe.batches.lanes
+    assert total_steps(fitted.run, plan.epoch_steps) == steps

@@ -37,7 +37,7 @@ def test_the_terminal_gets_text_without_escapes(checkpoints: list[Progress]) -> 
 
 
 @pytest.mark.parametrize("checkpoints", [SHORT, LONG, ALONE])
-def test_the_picture_is_a_png(checkpoints: list[Progress], tmp_path: Path) -> None:
+def test_the_curves_are_written_as_a_png(checkpoints: list[Progress], tmp_path: Path) -> None:
     write_png(checkpoints, "character", tmp_path / "curves.png")
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(FileError):

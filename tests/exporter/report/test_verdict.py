@@ -24,12 +24,12 @@ GOOD = Losses(train=1.0, best=1.1, best_step=900, final=1.1, earlier=1.105, unif
         (None, "Nothing was held out"),
     ],
 )
-def test_losses_are_read_in_plain_words(losses: Losses | None, words: str) -> None:
+def test_losses_decide_the_verdict(losses: Losses | None, words: str) -> None:
     assert words in verdict(losses)
 
 
 @pytest.mark.parametrize("losses", [replace(GOOD, final=1.3), replace(GOOD, train=0.7)])
-def test_against_overfitting_it_says_what_to_change(losses: Losses) -> None:
+def test_a_verdict_of_overfitting_names_settings(losses: Losses) -> None:
     assert "network.dropout" in verdict(losses)
     assert "optimizer.weight_decay" in verdict(losses)
 
@@ -54,5 +54,5 @@ def test_a_training_of_one_checkpoint_has_losses_too() -> None:
     assert (losses.best, losses.earlier) == (3.1, 3.1)
 
 
-def test_where_nothing_is_held_out_there_are_none() -> None:
+def test_without_held_out_text_there_are_no_losses() -> None:
     assert Losses.of(checkpoints((3, None), (2, None)), 83) is None

@@ -42,7 +42,7 @@ FEATURES = {
 }
 
 
-class Stopped(Exception):  # stands for Ctrl-C, which is no error either
+class Stopped(Exception):  # in place of KeyboardInterrupt
     pass
 
 
@@ -87,7 +87,7 @@ def test_a_resumed_training_equals_one_never_stopped(tmp_path: Path, feature: st
 
 
 @pytest.mark.parametrize("killed_at", range(1, 9))
-def test_it_may_be_killed_between_any_two_writes(
+def test_a_training_may_be_killed_between_any_two_writes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_at: int
 ) -> None:
     settings = ("run.steps=33", "run.validate_every=11", "run.sample_every=1", "run.keep_every=1")
@@ -136,7 +136,7 @@ def test_a_full_disk_leaves_the_checkpoints_before(
     assert_same_weights(whole, parts)
 
 
-def test_before_the_first_checkpoint_it_starts_over(tmp_path: Path) -> None:
+def test_before_the_first_checkpoint_a_training_restarts(tmp_path: Path) -> None:
     with pytest.raises(Stopped):
         new_training(tmp_path / "parts").run(stop_at(5))
     again = resumed_training(tmp_path / "parts")
@@ -145,7 +145,7 @@ def test_before_the_first_checkpoint_it_starts_over(tmp_path: Path) -> None:
     assert_same_weights(trained_run(tmp_path / "whole"), RunFolder.open(tmp_path / "parts"))
 
 
-def test_resuming_what_is_done_does_nothing(tmp_path: Path) -> None:
+def test_resuming_a_finished_training_does_nothing(tmp_path: Path) -> None:
     run = trained_run(tmp_path, "run.steps=20")
     before = {path.name: path.read_bytes() for path in run.path.iterdir()}
     again = resumed_training(tmp_path)

@@ -25,7 +25,7 @@ from cellwire.exporter.training.compute import CPU
 from cellwire.exporter.training.start import start_training
 
 
-def test_it_learns_a_text_that_repeats_itself(tmp_path: Path) -> None:
+def test_a_repetitive_text_is_learned(tmp_path: Path) -> None:
     checkpoints: list[Progress] = []
     training = new_training(tmp_path / "run", "run.epochs=6")
     training.run(lambda p: checkpoints.append(p) if p.checkpoint else None)
@@ -36,13 +36,13 @@ def test_it_learns_a_text_that_repeats_itself(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("cell", KINDS)
-def test_every_cell_learns(tmp_path: Path, cell: str) -> None:
+def test_every_kind_of_cell_learns(tmp_path: Path, cell: str) -> None:
     run = trained_run(tmp_path, f"network.cell={cell}", "optimizer.learning_rate=0.01")
     validations = [p.validation.nats for p in run.read_metrics() if p.validation]
     assert validations[-1] < validations[0] < 3.3
 
 
-def test_it_learns_to_tell_labels(tmp_path: Path) -> None:
+def test_labels_are_learned(tmp_path: Path) -> None:
     text = Corpus.read(reviews(tmp_path / "reviews.csv"))
     settings = (*LABELLED, "run.epochs=12", "network.layers=1")
     training, _ = start_training(text, recipe(*settings), tmp_path / "run", None, CPU)
@@ -52,7 +52,9 @@ def test_it_learns_to_tell_labels(tmp_path: Path) -> None:
     assert best.accuracy == 1
 
 
-def test_only_the_best_stays_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_best_is_the_checkpoint_of_the_lowest_loss(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     losses = iter([3.0, 2.0, 2.5, 2.25])
     monkeypatch.setattr(
         "cellwire.exporter.training.training.evaluate", lambda *_: Measure(next(losses))
@@ -64,7 +66,7 @@ def test_only_the_best_stays_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert [p.validation for p in run.read_metrics()] == [Measure(n) for n in (3.0, 2.0, 2.5, 2.25)]
 
 
-def test_where_nothing_is_held_out_training_decides(tmp_path: Path) -> None:
+def test_without_held_out_text_the_training_loss_decides(tmp_path: Path) -> None:
     run = trained_run(tmp_path, "data.validation_fraction=0")
     best = run.load("best.pt")
     assert not best.held_out
@@ -72,14 +74,14 @@ def test_where_nothing_is_held_out_training_decides(tmp_path: Path) -> None:
     assert all(p.validation is None for p in run.read_metrics())
 
 
-def test_checkpoints_are_kept_as_often_as_was_asked(tmp_path: Path) -> None:
+def test_checkpoints_are_kept_at_the_given_interval(tmp_path: Path) -> None:
     trained_run(tmp_path, "run.keep_every=2", "run.validate_every=10", "run.steps=65")
     kept = {path.name for path in tmp_path.glob("step-*.pt")}
     assert kept == {"step-20.pt", "step-40.pt", "step-60.pt"}
     assert RunFolder(tmp_path).load("step-40.pt").step == 40
 
 
-def test_a_line_of_metrics_tells_all_units(tmp_path: Path) -> None:
+def test_a_line_of_metrics_has_all_units(tmp_path: Path) -> None:
     run = trained_run(tmp_path, "run.steps=20")
     (line,) = (json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines())
     for part in ("train", "validation"):
@@ -88,19 +90,19 @@ def test_a_line_of_metrics_tells_all_units(tmp_path: Path) -> None:
     assert line["step"] == 20
 
 
-def test_samples_change_nothing_that_is_learnt(tmp_path: Path) -> None:
+def test_samples_do_not_change_the_training(tmp_path: Path) -> None:
     settings = ("network.layers=2", "network.dropout=0.3", "run.epochs=2")
     without = trained_run(tmp_path / "without", *settings, "run.sample_every=0")
-    heard: list[str] = []
+    samples: list[str] = []
     prefixes = ('run.sample_prompts=["the ", "fox"]', "run.sample_every=1")
     training = new_training(tmp_path / "with", *settings, *prefixes)
-    training.run(lambda _: None, heard.append)
+    training.run(lambda _: None, samples.append)
     assert_same_weights(without, RunFolder.open(tmp_path / "with"))
-    assert [text[:3] for text in heard] == ["the", "fox", "the", "fox"]
-    assert {len(text) for text in heard} == {13, 12}
+    assert [text[:3] for text in samples] == ["the", "fox", "the", "fox"]
+    assert {len(text) for text in samples} == {13, 12}
     written = (tmp_path / "with" / "samples.txt").read_text()
     assert written.startswith(
-        f"--- step 25\n{heard[0]}\n\n--- step 25\n{heard[1]}\n\n--- step 50\n"
+        f"--- step 25\n{samples[0]}\n\n--- step 25\n{samples[1]}\n\n--- step 50\n"
     )
 
 
@@ -117,7 +119,7 @@ def test_a_training_that_diverges_names_the_last_good_checkpoint(tmp_path: Path,
         assert all(torch.isfinite(tensor).all() for tensor in model.values())
 
 
-def test_diverging_before_any_checkpoint_says_that_there_is_none(tmp_path: Path) -> None:
+def test_diverging_before_the_first_checkpoint(tmp_path: Path) -> None:
     training = new_training(tmp_path, "optimizer.learning_rate=1e30", "optimizer.clip=none")
     with pytest.raises(TrainingError, match="there is no checkpoint"):
         training.run(lambda _: None)
@@ -125,10 +127,10 @@ def test_diverging_before_any_checkpoint_says_that_there_is_none(tmp_path: Path)
 
 def test_a_run_starts_from_the_best_weights_of_another(tmp_path: Path) -> None:
     first = trained_run(tmp_path / "first")
-    training, how = start_training(corpus(), recipe(), tmp_path / "second", first.path, CPU)
+    training, description = start_training(corpus(), recipe(), tmp_path / "second", first.path, CPU)
     for name, tensor in first.load_network()[0].state_dict().items():
         assert torch.equal(tensor, training.network.state_dict()[name]), name
-    assert (training.step, str(first.path) in how) == (0, True)
+    assert (training.step, str(first.path) in description) == (0, True)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Rows of a stride, put together: each gets what it asks for."""
+"""Rows combined into a batch: each keeps its own parameters."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ def row_with(sampling: Sampling) -> Row:
     return PLAIN._replace(sampling=sampling)
 
 
-@pytest.mark.parametrize("shaped_first", [False, True])
-def test_a_stride_does_what_any_of_its_rows_asks_for(shaped_first: bool) -> None:  # noqa: FBT001
+@pytest.mark.parametrize("adjusted_first", [False, True])
+def test_a_batch_has_the_parameters_of_all_its_rows(adjusted_first: bool) -> None:  # noqa: FBT001
     rows = [PLAIN, row_with(Sampling(top_p=0.5))._replace(top_token_count=4)]
-    batch = batch_of(rows[::-1] if shaped_first else rows, 1)
+    batch = batch_of(rows[::-1] if adjusted_first else rows, 1)
     assert batch.top_token_count == 4
     assert batch.adjustments is not None
-    assert batch.adjustments.top_p.tolist() == ([0.5, 1] if shaped_first else [1, 0.5])
+    assert batch.adjustments.top_p.tolist() == ([0.5, 1] if adjusted_first else [1, 0.5])
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_a_stride_does_what_any_of_its_rows_asks_for(shaped_first: bool) -> None
         Sampling(logit_bias=(Bias(1, 1),)),
     ],
 )
-def test_a_wish_beyond_temperature_and_top_k_shapes(sampling: Sampling) -> None:
+def test_parameters_beyond_temperature_and_top_k_are_adjustments(sampling: Sampling) -> None:
     assert batch_of([row_with(sampling)], 1).adjustments is not None
     assert batch_of([PLAIN, row_with(Sampling(0.5, top_k=3))], 1).adjustments is None
 

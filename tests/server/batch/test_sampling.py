@@ -1,4 +1,4 @@
-"""Random numbers that depend on seed and position alone; sampling that is checked at the door."""
+"""Random numbers that depend on seed and position alone; checks of sampling parameters."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_uniforms_fill_the_unit_interval_evenly() -> None:
         assert abs(counts - 1_000).max() < 6 * math.sqrt(1_000)
 
 
-def test_neighbouring_seeds_and_positions_have_nothing_in_common() -> None:
+def test_neighbouring_seeds_and_positions_are_uncorrelated() -> None:
     positions = np.arange(20_000, dtype=np.uint64)
     one = uniforms(np.repeat(keys_of(41), 20_000), positions)
     other = uniforms(np.repeat(keys_of(42), 20_000), positions)
@@ -47,7 +47,7 @@ def test_a_rows_number_does_not_depend_on_the_other_rows(rows: list[tuple[int, i
 
 
 @pytest.mark.parametrize("temperature", [math.nan, math.inf, -math.inf, -0.001, 100.5])
-def test_a_temperature_that_is_none_is_refused(temperature: float) -> None:
+def test_an_invalid_temperature_is_refused(temperature: float) -> None:
     with pytest.raises(InvalidArgument, match="temperature is"):
         Sampling(temperature)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cellwire.server.batch.sampling import Sampling
 from cellwire.server.errors import Aborted, NotFound
 from cellwire.server.host.outbox import Outbox
-from cellwire.server.rpc.writing import coalesced
+from cellwire.server.rpc.chunks import coalesced
 from cellwire.server.session.events import (
     Appended,
     Attached,

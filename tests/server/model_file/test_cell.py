@@ -1,4 +1,4 @@
-"""Files that keep the contract are read; every way of breaking it is named."""
+"""Files that keep the contract are read; for others the error names the fault."""
 
 from __future__ import annotations
 
@@ -55,6 +55,35 @@ def free_width(model: onnx.ModelProto) -> None:
     model.graph.input[1].type.tensor_type.shape.dim[1].dim_param = "width"
 
 
+def wide_state(model: onnx.ModelProto) -> None:
+    wide = helper.make_tensor_value_info("state.wide", TensorProto.DOUBLE, ["batch", 16])
+    model.graph.input.append(wide)
+
+
+def add_input(model: onnx.ModelProto) -> None:
+    model.graph.input.append(helper.make_tensor_value_info("mask", TensorProto.FLOAT, ["batch"]))
+
+
+def drop_states(model: onnx.ModelProto) -> None:
+    del model.graph.input[1:]
+    del model.graph.output[1:]
+    zeros = helper.make_tensor("zeros", TensorProto.FLOAT, [1, 16], [0.0] * 16)
+    for name in ("state.h", "state.c"):
+        node = helper.make_node("Constant", [], [name], value=zeros)
+        model.graph.node.insert(0, node)
+
+
+def scores_without_labels(model: onnx.ModelProto) -> None:
+    model.graph.node.append(helper.make_node("Softmax", ["logits"], ["scores"]))
+    scores = helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["batch", len(SYMBOLS)])
+    model.graph.output.append(scores)
+
+
+def labels_without_scores(model: onnx.ModelProto) -> None:
+    entry = model.metadata_props[0]
+    entry.value = entry.value.replace('"labels": []', '"labels": ["few", "many"]')
+
+
 def drop_next_state(model: onnx.ModelProto) -> None:
     del model.graph.output[2]
 
@@ -90,14 +119,19 @@ def fewer_symbols(model: onnx.ModelProto) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "words"),
+    ("spoil", "message"),
     [
         (rename_token, "no input 'token'"),
         (narrow_token, "'token' is int32"),
         (fix_batch, "'state.h' is float[1, 16]"),
         (free_width, "'state.h' is float[batch, width]"),
+        (wide_state, "'state.wide' is double[batch, 16]; it must be float[batch, 16]"),
+        (add_input, "input 'mask' is not in the contract"),
+        (drop_states, "no input 'state.<name>'; a cell needs at least one state"),
+        (scores_without_labels, "output 'scores' has no labels"),
+        (labels_without_scores, "no output 'scores'; add it as float[batch, 2]"),
         (drop_next_state, "no output 'next_state.c'"),
-        (add_output, "output 'gates' belongs to no state"),
+        (add_output, "output 'gates' is not in the contract"),
         (drop_manifest, "no 'cellwire.manifest'"),
         (break_manifest, "symbols"),
         (future_manifest, "version"),
@@ -106,7 +140,7 @@ def fewer_symbols(model: onnx.ModelProto) -> None:
         (fewer_symbols, "'logits' is float[batch, 32]; it must be float[batch, 31]"),
     ],
 )
-def test_what_breaks_the_contract_is_named(tmp_path: Path, spoil: Spoil, words: str) -> None:
+def test_an_error_names_the_file_and_the_fault(tmp_path: Path, spoil: Spoil, message: str) -> None:
     model = lstm_cell().model()
     spoil(model)
     path = tmp_path / "bad.onnx"
@@ -114,7 +148,7 @@ def test_what_breaks_the_contract_is_named(tmp_path: Path, spoil: Spoil, words: 
     with pytest.raises(BadModel) as caught:
         read_cell(path)
     assert str(path) in str(caught.value)
-    assert words in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.99])
@@ -130,7 +164,7 @@ def test_a_missing_file_and_a_text_file_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BadModel, match="No such file"):
         read_cell(tmp_path / "none.onnx")
     (tmp_path / "text.onnx").write_text("It is a truth universally acknowledged")
-    with pytest.raises(BadModel, match="not one whole, valid ONNX model"):
+    with pytest.raises(BadModel, match="not a complete, valid ONNX model"):
         read_cell(tmp_path / "text.onnx")
 
 
@@ -138,5 +172,5 @@ def test_a_name_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
     raw = write_cell(tmp_path / "whole.onnx").read_bytes()
     path = tmp_path / "name.onnx"
     path.write_bytes(raw.replace(b"recurrent", b"recurr\xe8nt", 1))
-    with pytest.raises(BadModel, match="not one whole, valid ONNX model"):
+    with pytest.raises(BadModel, match="not a complete, valid ONNX model"):
         read_cell(path)

@@ -1,7 +1,7 @@
-"""What ONNX Runtime's CUDA provider has kernels for, of the operators that are used here.
+"""The kernels of ONNX Runtime's CUDA provider, for the operators that are used here.
 
-From ONNX Runtime's docs/OperatorKernels.md. What is not in it runs on the CPU, and a program with
-such a detour cannot be captured.
+From ONNX Runtime's docs/OperatorKernels.md. Other operators run on the CPU, and a program with one
+of them cannot be captured.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ KERNELS = {
     **dict.fromkeys(("Reshape", "ScatterElements", "ScatterND", "Shape", "Split"), ANY),
     **dict.fromkeys(("Squeeze", "Unsqueeze", "GatherND", "Loop"), ANY),
     "And": BOOL,
-    "Where": NUMBERS,  # of what is chosen, its second input
+    "Where": NUMBERS,  # the type of its second input
 }
-# Inputs that a kernel reads in the host's memory: they must be known when a graph is captured.
-OF_THE_HOST = {
+# Inputs that a kernel reads in the host's memory: they must be constant when a graph is captured.
+HOST_INPUTS = {
     "TopK": 1,
     "Reshape": 1,
     "Expand": 1,
@@ -63,7 +63,7 @@ def types_of(graph: onnx.GraphProto) -> dict[str, int]:
 
 
 def optimized(serialized: bytes, folder: Path) -> onnx.ModelProto:
-    """The program as ONNX Runtime leaves it before any provider takes it: constants are folded."""
+    """The program after ONNX Runtime's basic optimization: constants are folded."""
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.optimized_model_filepath = str(folder / "optimized.onnx")
@@ -76,17 +76,17 @@ def check_kernels(model: onnx.ModelProto) -> None:
     types = types_of(model.graph)
     for node in all_nodes(model.graph):
         assert node.op_type in KERNELS, f"{node.op_type}: is there a kernel for CUDA?"
-        told = node.input[1 if node.op_type == "Where" else 0]
-        if told:
-            assert types[told] in KERNELS[node.op_type], f"{node.op_type} of {types[told]}"
+        typed = node.input[1 if node.op_type == "Where" else 0]
+        if typed:
+            assert types[typed] in KERNELS[node.op_type], f"{node.op_type} of {types[typed]}"
 
 
 def check_capturable(model: onnx.ModelProto) -> None:
-    """Check that all of a program runs on a card, and that nothing is worked out on the host."""
+    """Check that a whole program runs on a card, and computes nothing on the host."""
     check_kernels(model)
     constants = {tensor.name for tensor in model.graph.initializer}
     for node in model.graph.node:
         assert not any(a.HasField("g") for a in node.attribute), "control flow"
-        assert node.op_type not in {"Shape", "Range"}, "worked out on the host"
-        if (place := OF_THE_HOST.get(node.op_type)) and len(node.input) > place:
-            assert node.input[place] in constants, f"{node.op_type} takes what is not constant"
+        assert node.op_type not in {"Shape", "Range"}, "computed on the host"
+        if (place := HOST_INPUTS.get(node.op_type)) and len(node.input) > place:
+            assert node.input[place] in constants, f"{node.op_type} takes a variable"

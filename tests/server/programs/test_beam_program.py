@@ -1,4 +1,4 @@
-"""The program of searches, against the plain search over the cell's own log-probabilities."""
+"""The beam program, against a plain search over the cell's own log-probabilities."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.server.plain_session import beam_search
-from tests.server.program_runs import HIDDEN, batch_of, one_step
+from tests.server.program_runs import batch_of, one_step
 from tests.server.tiny_cell import SYMBOLS, lstm_cell, write_cell
 
 from cellwire.model_file.cell import read_cell
@@ -31,11 +31,6 @@ Tokens = tuple[int, ...]
 
 
 @pytest.fixture(scope="module")
-def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_cell(tmp_path_factory.mktemp("models") / "tiny.onnx", lstm_cell(HIDDEN))
-
-
-@pytest.fixture(scope="module")
 def runtime(path: Path) -> Runtime:
     """Its TEXT_SLOT holds the state after one symbol."""
     runtime = Runtime(read_cell(path), SLOTS, ROWS)
@@ -44,7 +39,7 @@ def runtime(path: Path) -> Runtime:
 
 
 class Plain:
-    """What strides of the same runtime make of continuations, one at a time."""
+    """The log-probabilities of continuations, from the same runtime's step program."""
 
     def __init__(self, runtime: Runtime, last_token: int) -> None:
         self.runtime = runtime
@@ -52,7 +47,7 @@ class Plain:
         self.known: dict[Tokens, list[float]] = {}
 
     def log_probabilities(self, tokens: Tokens) -> list[float]:
-        """Of every token after a continuation."""
+        """Of each token after a continuation."""
         if tokens not in self.known:
             symbols = np.arange(len(SYMBOLS))
             read = [self.last_token, *tokens]
@@ -86,14 +81,14 @@ def beams_of(completes: list[Complete]) -> list[Beam]:
 
 def run(runtime: Runtime, beams: list[Beam], last_token: int, steps: int) -> list[BeamResult]:
     searches = [beam.input(last_token, TEXT_SLOT) for beam in beams]
-    founds = beam_results(runtime.step_beams(searches_of(searches, steps)))
-    for beam, found in zip(beams, founds, strict=True):
-        beam.commit(found)
-    return founds
+    results = beam_results(runtime.step_beams(searches_of(searches, steps)))
+    for beam, result in zip(beams, results, strict=True):
+        beam.commit(result)
+    return results
 
 
-def told(found: BeamResult) -> list[tuple[object, ...]]:
-    """What came of each step; a program that knows no endings tells of none."""
+def steps_of(result: BeamResult) -> list[tuple[object, ...]]:
+    """The result of each step, without the fillers among the ended hypotheses."""
     return [
         (
             step.parent,
@@ -107,7 +102,7 @@ def told(found: BeamResult) -> list[tuple[object, ...]]:
                 if ended[-1] > -math.inf
             ],
         )
-        for step in found.steps
+        for step in result.steps
     ]
 
 
@@ -118,9 +113,7 @@ endings = st.builds(
 )
 
 
-@settings(
-    deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=50)
 @given(
     width=st.integers(1, 5),
     ending=endings,
@@ -138,9 +131,7 @@ def test_it_finds_what_a_search_by_hand_finds(
     assert beam.results() == beam_search(complete, Plain(runtime, last_token).likeliest)
 
 
-@settings(
-    deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=30)
 @given(
     width=st.integers(1, 6),
     tokens=st.lists(st.integers(0, len(SYMBOLS) - 1), min_size=2, max_size=7),
@@ -160,14 +151,14 @@ def test_together_is_alone_and_cut_is_whole_bit_for_bit(
         first = beam_results(runtime.step_beams(searches_of([alone.input(token, TEXT_SLOT)], cut)))[
             0
         ]
-        assert told(first) == told(whole[index])[:cut]
+        assert steps_of(first) == steps_of(whole[index])[:cut]
         alone.commit(first)
         if alone.done or cut == 10 or len(alone._steps) < cut:
             continue
         then = beam_results(
             runtime.step_beams(searches_of([alone.input(token, TEXT_SLOT)], 10 - cut))
         )[0]
-        assert told(then) == told(whole[index])[cut:]
+        assert steps_of(then) == steps_of(whole[index])[cut:]
         assert then.greedy == whole[index].greedy
         living = [row for row, log in enumerate(then.steps[-1].log_probability) if log > -math.inf]
         for row in living:
@@ -183,7 +174,7 @@ def test_of_equally_likely_completions_the_lowest_tokens_come_first(tmp_path: Pa
     assert [completion.tokens for completion in beam.results()] == [(0, 0), (0, 1), (0, 2)]
 
 
-def test_numbers_that_are_none_are_told_of_the_search_they_are_in(tmp_path: Path) -> None:
+def test_a_nan_is_reported_of_the_search_it_is_in(tmp_path: Path) -> None:
     cell = lstm_cell(8)
     table = next(c for c in cell.constants if c.name == "table")
     weights = np.frombuffer(table.raw_data, np.float32).reshape(len(SYMBOLS), -1).copy()

@@ -1,4 +1,4 @@
-"""The composed program: states in the arena, strides, every row untouched by its neighbours."""
+"""The step program: states in the arena, runs of several steps, rows independent of others."""
 
 from __future__ import annotations
 
@@ -15,9 +15,12 @@ from tests.server.program_runs import (
     HIDDEN,
     ROWS,
     SLOTS,
+    STATES,
+    Runtimes,
     adjustments_of,
     batch_of,
     one_step,
+    reset,
     rows_of,
     softmax,
 )
@@ -36,26 +39,14 @@ from cellwire.server.errors import InvalidArgument
 from cellwire.server.runtime.runtime import Runtime
 
 
-@pytest.fixture(scope="module")
-def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_cell(tmp_path_factory.mktemp("models") / "tiny.onnx", lstm_cell(HIDDEN))
-
-
-@pytest.fixture(scope="module")
-def runtimes(path: Path) -> tuple[Runtime, Runtime]:
-    """Two that are compiled once: each example overwrites the slots it reads."""
-    return Runtime(read_cell(path), SLOTS, ROWS), Runtime(read_cell(path), SLOTS, ROWS)
-
-
-def test_forced_rows_take_the_token_they_are_given(path: Path) -> None:
+def test_forced_rows_take_the_token_they_are_given(runtime: Runtime) -> None:
     forced = np.arange(len(SYMBOLS))
-    result = one_step(Runtime(read_cell(path), SLOTS, ROWS), batch_of(len(forced), forced=forced))
+    result = one_step(runtime, batch_of(len(forced), forced=forced))
     assert (result.chosen == forced).all()
 
 
-def test_the_state_in_the_arena_is_the_cells_own(path: Path) -> None:
+def test_the_state_in_the_arena_is_the_cells_own(runtime: Runtime, path: Path) -> None:
     """Tokens stepped through the arena give the logits of states passed by hand, bit for bit."""
-    runtime = Runtime(read_cell(path), SLOTS, ROWS)
     bare = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
     h = c = np.zeros((1, HIDDEN), np.float32)
     read_slot = ZERO
@@ -94,10 +85,10 @@ def test_a_state_that_ignores_itself_is_read_before_it_is_written(tmp_path: Path
 @settings(max_examples=60)
 @given(seed=st.integers(0, 2**32), cuts=st.lists(st.integers(1, 31), unique=True, max_size=5))
 def test_batched_is_alone_bit_for_bit(
-    runtimes: tuple[Runtime, Runtime], seed: int, cuts: list[int]
+    shared_runtimes: Runtimes, seed: int, cuts: list[int]
 ) -> None:
     """However 32 rows are cut into batches, each gives the same token, probability and state."""
-    together, apart = runtimes
+    together, apart = reset(*shared_runtimes)
     random = np.random.default_rng(seed)
     read_slot = np.full(32, ZERO)
     token = random.integers(0, len(SYMBOLS), 32)
@@ -116,20 +107,20 @@ def test_batched_is_alone_bit_for_bit(
         parts = [one_step(apart, rows_of(batch, p)) for p in np.split(np.arange(32), sorted(cuts))]
         check_same(whole, parts)
         token, read_slot = whole.chosen, np.arange(2, 34)
-    for name in ("h", "c"):
+    for name in STATES:
         assert (together.state(name) == apart.state(name)).all()
 
 
 @settings(max_examples=60)
-@given(seed=st.integers(0, 2**32), ranked=st.booleans(), shaped=st.booleans())
-def test_a_stride_is_its_steps_bit_for_bit(
-    runtimes: tuple[Runtime, Runtime],
+@given(seed=st.integers(0, 2**32), ranked=st.booleans(), adjusted=st.booleans())
+def test_a_run_is_its_steps_bit_for_bit(
+    shared_runtimes: Runtimes,
     seed: int,
     ranked: bool,  # noqa: FBT001
-    shaped: bool,  # noqa: FBT001
+    adjusted: bool,  # noqa: FBT001
 ) -> None:
-    """Rows of different lengths in one stride give what they give step by step, each alone."""
-    whole, alone = runtimes
+    """Rows of different lengths in one run give what they give step by step, each alone."""
+    whole, alone = reset(*shared_runtimes)
     random = np.random.default_rng(seed)
     rows = 9
     forced = random.integers(-6, len(SYMBOLS), (MAX_STEPS, rows)).clip(min=SAMPLED)
@@ -145,7 +136,7 @@ def test_a_stride_is_its_steps_bit_for_bit(
     )
     changes = [(row, 3, 1.0, 2.0) for row in range(rows)]
     together = whole.step(
-        replace(batch, adjustments=adjustments_of(rows, changes) if shaped else None)
+        replace(batch, adjustments=adjustments_of(rows, changes) if adjusted else None)
     )
     for row in range(rows):
         single = rows_of(batch, np.array([row]))
@@ -156,13 +147,13 @@ def test_a_stride_is_its_steps_bit_for_bit(
                     count=np.ones(1, np.int64),
                     forced=single.forced[step : step + 1],
                     uniform=single.uniform[step : step + 1],
-                    adjustments=adjustments_of(1, [(0, 3, 1.0, 2.0)]) if shaped else None,
+                    adjustments=adjustments_of(1, [(0, 3, 1.0, 2.0)]) if adjusted else None,
                 )
             )
             assert result.chosen[0, 0] == together.chosen[step, row]
             assert result.log_probability[0, 0] == together.log_probability[step, row]
             single = replace(single, token=result.chosen[0], read_slot=single.write_slot)
-    for name in ("h", "c"):
+    for name in STATES:
         assert (whole.state(name) == alone.state(name)).all()
 
 
@@ -173,7 +164,7 @@ def check_same(whole: StepResult, parts: list[StepResult]) -> None:
 
 
 def test_a_cell_may_use_any_name_of_its_own(tmp_path: Path) -> None:
-    """Inner values named like the program's inputs and outputs do not meet them."""
+    """Inner values named like the program's inputs and outputs do not collide with them."""
     cell = lstm_cell(8).model()
     new_names = {"gates": "uniform", "ifo": "chosen", "squashed": "read_slot", "small": "top_k"}
     for node in cell.graph.node:
@@ -187,7 +178,7 @@ def test_a_cell_may_use_any_name_of_its_own(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("shape", [(), (3,), (2, 3), (2, 1, 3)])
 def test_a_state_may_have_any_shape(tmp_path: Path, shape: tuple[int, ...]) -> None:
-    """Each row counts its own steps, and stays when it has taken them all."""
+    """Each row counts its own steps, and is held when it has taken them all."""
     cell = counting_cell(shape)
     runtime = Runtime(read_cell(write_cell(tmp_path / "count.onnx", cell)), SLOTS, ROWS)
     count = [1, 4, 2, 3]
@@ -200,8 +191,8 @@ def test_a_state_may_have_any_shape(tmp_path: Path, shape: tuple[int, ...]) -> N
         assert (state[slot] == steps).all()
 
 
-def test_a_state_goes_out_and_comes_back(path: Path) -> None:
-    one, other = Runtime(read_cell(path), SLOTS, ROWS), Runtime(read_cell(path), SLOTS, ROWS)
+def test_a_state_is_read_and_written_back(runtimes: Runtimes) -> None:
+    one, other = runtimes
     one_step(one, batch_of(1, token=[7], write_slot=[5]))
     other.write_state(9, one.read_state(5))
     assert other.read_state(9) == one.read_state(5)

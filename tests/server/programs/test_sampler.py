@@ -1,4 +1,4 @@
-"""What the samplers draw, against numpy; and that each draws the same for a row as any other."""
+"""The samplers' draws, against numpy; and one variant's draws against another's."""
 
 from __future__ import annotations
 
@@ -8,33 +8,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.server.program_runs import (
-    HIDDEN,
     ROWS,
-    SLOTS,
+    STATES,
+    Runtimes,
     adjustments_of,
     batch_of,
     first_logits,
     one_step,
+    reset,
     rows_of,
     softmax,
 )
-from tests.server.tiny_cell import SYMBOLS, lstm_cell, write_cell
+from tests.server.tiny_cell import SYMBOLS
 
-from cellwire.model_file.cell import read_cell
 from cellwire.server.batch.step import LogitAdjustments
 from cellwire.server.runtime.runtime import Runtime
 
 
-@pytest.fixture(scope="module")
-def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_cell(tmp_path_factory.mktemp("models") / "tiny.onnx", lstm_cell(HIDDEN))
-
-
-def test_sampling_inverts_the_distribution(path: Path) -> None:
+def test_sampling_inverts_the_distribution(runtime: Runtime, path: Path) -> None:
     rows = 1000
     uniform = (np.arange(rows) + 0.5) / rows
     result = one_step(
-        Runtime(read_cell(path), SLOTS, ROWS),
+        runtime,
         batch_of(rows, uniform=uniform, inverse_temperature=np.full(rows, 1 / 0.7)),
     )
     probabilities = softmax(first_logits(path, np.zeros(1, np.int64))[0] / 0.7)
@@ -42,10 +37,12 @@ def test_sampling_inverts_the_distribution(path: Path) -> None:
     np.testing.assert_allclose(counts / rows, probabilities, atol=2 / rows)
 
 
-def test_log_probability_is_the_models_own_whatever_the_sampling(path: Path) -> None:
+def test_log_probability_is_the_models_own_whatever_the_sampling(
+    runtime: Runtime, path: Path
+) -> None:
     tokens = np.arange(len(SYMBOLS))
     result = one_step(
-        Runtime(read_cell(path), SLOTS, ROWS),
+        runtime,
         batch_of(
             len(tokens),
             token=tokens,
@@ -58,10 +55,10 @@ def test_log_probability_is_the_models_own_whatever_the_sampling(path: Path) -> 
     np.testing.assert_allclose(result.log_probability, expected, atol=1e-5)
 
 
-def test_greedy_takes_the_likeliest(path: Path) -> None:
+def test_greedy_takes_the_likeliest(runtime: Runtime, path: Path) -> None:
     tokens = np.arange(len(SYMBOLS))
     result = one_step(
-        Runtime(read_cell(path), SLOTS, ROWS),
+        runtime,
         batch_of(
             len(tokens),
             token=tokens,
@@ -73,11 +70,11 @@ def test_greedy_takes_the_likeliest(path: Path) -> None:
 
 
 @pytest.mark.parametrize("top_k", [1, 2, 5, len(SYMBOLS), 4_000_000_000])
-def test_top_k_draws_from_the_likeliest_only(path: Path, top_k: int) -> None:
+def test_top_k_draws_from_the_likeliest_only(runtime: Runtime, path: Path, top_k: int) -> None:
     rows = 400
     uniform = np.arange(rows) / rows
     result = one_step(
-        Runtime(read_cell(path), SLOTS, ROWS),
+        runtime,
         batch_of(rows, uniform=uniform, top_k=np.full(rows, top_k)),
     )
     logits = first_logits(path, np.zeros(1, np.int64))[0]
@@ -87,11 +84,11 @@ def test_top_k_draws_from_the_likeliest_only(path: Path, top_k: int) -> None:
         assert set(result.chosen.tolist()) == allowed
 
 
-def test_a_uniform_just_below_one_never_falls_off_the_end(path: Path) -> None:
+def test_a_uniform_just_below_one_never_falls_off_the_end(runtime: Runtime, path: Path) -> None:
     rows = 4 * len(SYMBOLS)
     tokens = np.arange(rows) % len(SYMBOLS)
     result = one_step(
-        Runtime(read_cell(path), SLOTS, ROWS),
+        runtime,
         batch_of(
             rows,
             token=tokens,
@@ -108,21 +105,24 @@ def test_a_uniform_just_below_one_never_falls_off_the_end(path: Path) -> None:
 
 
 def drawn(
-    path: Path, adjustments: LogitAdjustments, temperature: float = 1.0, top_k: int = 0
+    runtime: Runtime,
+    adjustments: LogitAdjustments,
+    temperature: float = 1.0,
+    top_k: int = 0,
 ) -> np.ndarray:
     """The share of each symbol in many draws after token 0, [symbols]."""
     uniform = (np.arange(ROWS) + 0.5) / ROWS
     inverse = np.full(ROWS, 1 / temperature)
     batch = batch_of(ROWS, uniform=uniform, inverse_temperature=inverse, top_k=np.full(ROWS, top_k))
-    result = one_step(
-        Runtime(read_cell(path), SLOTS, ROWS), replace(batch, adjustments=adjustments)
-    )
+    result = one_step(runtime, replace(batch, adjustments=adjustments))
     return np.bincount(result.chosen, minlength=len(SYMBOLS)) / ROWS
 
 
 @pytest.mark.parametrize("top_p", [1e-6, 0.3, 0.7, 0.99])
-def test_top_p_keeps_the_likeliest_that_have_it_together(path: Path, top_p: float) -> None:
-    share = drawn(path, adjustments_of(ROWS, top_p=np.full(ROWS, top_p)), temperature=2)
+def test_top_p_keeps_the_likeliest_that_have_it_together(
+    runtime: Runtime, path: Path, top_p: float
+) -> None:
+    share = drawn(runtime, adjustments_of(ROWS, top_p=np.full(ROWS, top_p)), temperature=2)
     probabilities = softmax(first_logits(path, np.zeros(1, np.int64))[0] / 2)
     order = np.argsort(-probabilities)
     before = np.concatenate([[0], np.cumsum(probabilities[order])[:-1]])
@@ -133,15 +133,17 @@ def test_top_p_keeps_the_likeliest_that_have_it_together(path: Path, top_p: floa
 
 
 @pytest.mark.parametrize("min_p", [0.01, 0.3, 1.0])
-def test_min_p_keeps_what_has_its_share_of_the_likeliest(path: Path, min_p: float) -> None:
-    share = drawn(path, adjustments_of(ROWS, min_p=np.full(ROWS, min_p)), temperature=2)
+def test_min_p_keeps_what_has_its_share_of_the_likeliest(
+    runtime: Runtime, path: Path, min_p: float
+) -> None:
+    share = drawn(runtime, adjustments_of(ROWS, min_p=np.full(ROWS, min_p)), temperature=2)
     probabilities = softmax(first_logits(path, np.zeros(1, np.int64))[0] / 2)
     kept = probabilities >= min_p * probabilities.max()
     expected = np.where(kept, probabilities, 0) / probabilities[kept].sum()
     np.testing.assert_allclose(share, expected, atol=2 / ROWS)
 
 
-def test_penalties_and_biases_change_single_logits(path: Path) -> None:
+def test_penalties_and_biases_change_single_logits(runtime: Runtime, path: Path) -> None:
     logits = first_logits(path, np.zeros(1, np.int64))[0].astype(np.float64)
     likely, unlikely = int(logits.argmax()), int(logits.argmin())
     changes = [
@@ -151,17 +153,17 @@ def test_penalties_and_biases_change_single_logits(path: Path) -> None:
     ]
     logits[likely] /= 3
     logits[unlikely] = logits[unlikely] * 2 + 4
-    share = drawn(path, adjustments_of(ROWS, changes))
+    share = drawn(runtime, adjustments_of(ROWS, changes))
     np.testing.assert_allclose(share, softmax(logits), atol=2 / ROWS)
 
 
-def test_top_k_is_of_the_changed_logits(path: Path) -> None:
+def test_top_k_is_of_the_changed_logits(runtime: Runtime, path: Path) -> None:
     least = int(first_logits(path, np.zeros(1, np.int64))[0].argmin())
     adjustments = adjustments_of(ROWS, [(row, least, 1.0, 100.0) for row in range(ROWS)])
-    assert drawn(path, adjustments, temperature=100.0, top_k=1)[least] == 1
+    assert drawn(runtime, adjustments, temperature=100.0, top_k=1)[least] == 1
 
 
-def test_a_row_that_asks_for_nothing_gets_the_same_from_every_program(path: Path) -> None:
+def test_a_row_without_adjustments_gets_the_same_from_every_variant(runtimes: Runtimes) -> None:
     random = np.random.default_rng(3)
     batch = batch_of(
         32,
@@ -174,31 +176,33 @@ def test_a_row_that_asks_for_nothing_gets_the_same_from_every_program(path: Path
     adjustments = adjustments_of(
         32, [(1, 5, 2.0, 1.0)], top_p=np.where(np.arange(32) == 2, 0.5, 1), min_p=np.arange(32) == 3
     )
-    plain, shaped = Runtime(read_cell(path), SLOTS, ROWS), Runtime(read_cell(path), SLOTS, ROWS)
-    one, other = one_step(plain, batch), one_step(shaped, replace(batch, adjustments=adjustments))
-    asks_nothing = np.flatnonzero(~np.isin(np.arange(32), [1, 2, 3]))
-    assert (one.chosen == other.chosen)[asks_nothing].all()
-    assert (one.log_probability == other.log_probability)[asks_nothing].all()
-    for name in ("h", "c"):
-        assert (plain.state(name) == shaped.state(name)).all()
-    for row in (1, 2, 3):  # and one that asks gets the same in company as alone
+    plain, adjusted = runtimes
+    one, other = one_step(plain, batch), one_step(adjusted, replace(batch, adjustments=adjustments))
+    unadjusted = np.flatnonzero(~np.isin(np.arange(32), [1, 2, 3]))
+    assert (one.chosen == other.chosen)[unadjusted].all()
+    assert (one.log_probability == other.log_probability)[unadjusted].all()
+    for name in STATES:
+        assert (plain.state(name) == adjusted.state(name)).all()
+    for row in (1, 2, 3):  # and an adjusted row gets the same in company as alone
         alone = adjustments_of(
             1,
             [(0, 5, 2.0, 1.0)] if row == 1 else [],
             top_p=[0.5 if row == 2 else 1.0],
             min_p=[float(row == 3)],
         )
-        runtime = Runtime(read_cell(path), SLOTS, ROWS)
-        single = one_step(runtime, replace(rows_of(batch, np.array([row])), adjustments=alone))
+        reset(plain)
+        single = one_step(plain, replace(rows_of(batch, np.array([row])), adjustments=alone))
         assert single.chosen[0] == other.chosen[row]
         assert single.log_probability[0] == other.log_probability[row]
 
 
 @pytest.mark.parametrize("best", [1, 3, 20, len(SYMBOLS), 500])
-def test_the_likeliest_tokens_come_with_their_log_probabilities(path: Path, best: int) -> None:
+def test_the_likeliest_tokens_come_with_their_log_probabilities(
+    runtime: Runtime, path: Path, best: int
+) -> None:
     tokens = np.arange(6)
     result = one_step(
-        Runtime(read_cell(path), SLOTS, ROWS),
+        runtime,
         replace(batch_of(6, token=tokens), top_token_count=best),
     )
     logs = np.log(softmax(first_logits(path, tokens)))

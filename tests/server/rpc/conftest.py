@@ -91,10 +91,10 @@ async def running(config: Config) -> AsyncIterator[Daemon]:
     async with Daemon(config) as daemon:
         yield daemon
         assert not daemon.crashed.done()
-        daemon._generation.drain()
+        daemon.generation.drain()
         async with asyncio.timeout(GUARD_S):
-            await daemon._sessions.drained()
-        assert len(daemon._sessions) == 0
+            await daemon.sessions.drained()
+        assert len(daemon.sessions) == 0
         assert not timers_of_sessions()
         for model in () if daemon._stopped else daemon.registry:
             assert await answer_of(model, Engine.check_integrity) is None

@@ -42,14 +42,14 @@ async def test_the_window_is_twice_what_may_wait_in_a_session(model: Path) -> No
     async with running(config) as daemon, aio.insecure_channel(daemon.address) as channel:
         stream = Stream(GenerationServiceStub(channel).StreamSession())
         await stream.open()
-        (served,) = daemon._generation._streams
+        (served,) = daemon.generation.streams
         (tiny,) = daemon.registry
         with holding_up(tiny):
             for operation_id in range(1, 20):
                 await stream.send(operation_id, append={"text": "a"})
-            await until(lambda: served._window._unanswered == 6)
+            await until(lambda: served.window.unanswered == 6)
             await asyncio.sleep(0.05)
-            assert served._window._unanswered == 6
+            assert served.window.unanswered == 6
         answers = [await stream.receive() for _ in range(19)]
         assert sorted(answer.operation_id for answer in answers) == list(range(1, 20))
         full = [a.rejected.status.code for a in answers if a.HasField("rejected")]

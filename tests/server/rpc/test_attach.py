@@ -155,10 +155,10 @@ async def test_an_idle_session_ends(open_stream: OpenStream, daemon: Daemon) -> 
     session_id = (await first.open(idle_timeout=Duration(seconds=1))).opened.session_id
     await first.ask(close={"keep": True})
     await first.end()
-    live = daemon._sessions.find(session_id)
+    live = daemon.sessions.find(session_id)
     assert live.expiry._timer is not None
     live.expiry._timer._run()  # now, and not in a second
-    assert len(daemon._sessions) == 0
+    assert len(daemon.sessions) == 0
     stream = open_stream()
     await stream.send(attach={"session_id": session_id})
     assert await stream.call.code() is grpc.StatusCode.NOT_FOUND

@@ -65,7 +65,7 @@ async def test_a_fork_that_waits_is_no_session_yet(open_stream: OpenStream, daem
     await stream.send(FORK, fork={})
     await stream.send(7)
     await stream.until("rejected")
-    assert len(daemon._sessions) == 1
+    assert len(daemon.sessions) == 1
 
 
 async def test_a_fork_whose_parent_is_deleted_meanwhile_is_closed(
@@ -94,7 +94,7 @@ async def test_a_fork_from_outside_is_closed_if_whoever_asked_is_gone(
     (model,) = daemon.registry
     with holding_up(model):
         call = SessionsServiceStub(channel).ForkSession(ForkSessionRequest(session_id=session_id))
-        await until(lambda: len(daemon._sessions) == 2)
+        await until(lambda: len(daemon.sessions) == 2)
         call.cancel()
-        await until(lambda: len(daemon._sessions) == 1)
+        await until(lambda: len(daemon.sessions) == 1)
     await engine_has(daemon, 1)

@@ -47,7 +47,7 @@ def bias(symbol: str) -> operations_pb2.LogitBias:
         ({"stop_strings": ["unread"] * 17}, "16 are the most"),
         ({"stop_strings": ["a", ""]}, "has an empty string"),
         ({"stop_strings": ["a" * 1_000_000]}, "has 1,000,000 characters, .* rewind_window of 64"),
-        ({"stop_strings": ["a" * 65]}, "has 65 characters, .* rewind_window of 64"),
+        ({"stop_strings": ["a" * 65]}, "has 65 tokens, .* rewind_window of 64"),
         ({"sampling": {"logit_bias": [bias("unread")] * 257}}, "has 257 symbols, and 256 are"),
         ({"sampling": {"logit_bias": [bias("a" * 1_000_000)]}}, "single symbols"),
         ({"sampling": {"logit_bias": [bias("ab")]}}, "single symbols; 'ab' is not one"),
@@ -76,7 +76,7 @@ def test_what_becomes_too_long_is_refused() -> None:
     vocabulary = Bytes(VocabularyFacts("bytes"))
     model = SimpleNamespace(vocabulary=vocabulary, cell=SimpleNamespace(writes=True))
     settings = Settings()
-    with pytest.raises(InvalidArgument, match="has 1,200,000 characters"):
+    with pytest.raises(InvalidArgument, match="has 1,200,000 tokens"):
         Reader(cast("ServedModel", model), settings).append(
             1, operations_pb2.Append(text="世" * 400_000)
         )

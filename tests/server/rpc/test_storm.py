@@ -65,8 +65,8 @@ async def test_a_storm_of_cancels_leaves_nothing(open_stream: OpenStream, daemon
     for stream in streams:
         await stream.ask(close={})
         await stream.end()
-    assert await answer_of(model, lambda engine: engine._arena.reserved) == 0
-    assert not daemon._generation._streams
+    assert await answer_of(model, lambda engine: engine.stats().reserved_slots) == 0
+    assert not daemon.generation.streams
 
 
 async def test_a_storm_of_vanishing_clients_leaves_nothing(
@@ -88,5 +88,5 @@ async def test_a_storm_of_vanishing_clients_leaves_nothing(
         await asyncio.gather(*(vanish(round_of_clients * 10 + i) for i in range(10)))
         (model,) = daemon.registry
         assert await answer_of(model, Engine.check_integrity) is None
-        for live in list(daemon._sessions._sessions.values()):
+        for live in daemon.sessions:
             live.end()

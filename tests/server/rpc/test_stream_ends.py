@@ -45,7 +45,7 @@ async def test_what_cannot_be_read_breaks_the_stream_and_no_more(
     opened = StreamSessionResponse.FromString(await call.read()).opened
     await call.write(message)
     assert await call.code() is code
-    await until(lambda: not daemon._generation._streams)
+    await until(lambda: not daemon.generation.streams)
     assert await is_there(channel, opened.session_id) is kept
 
 
@@ -61,11 +61,11 @@ async def test_a_client_that_goes_while_it_is_written_to_is_no_news(
 ) -> None:
     stream = open_stream()
     await stream.open()
-    (served,) = daemon._generation._streams
+    (served,) = daemon.generation.streams
     served._context = Gone()  # type: ignore[assignment]
     await stream.send(1, append={"text": "hello"})
-    await until(lambda: not daemon._generation._streams)
-    assert len(daemon._sessions) == 0
+    await until(lambda: not daemon.generation.streams)
+    assert len(daemon.sessions) == 0
     stream.call.cancel()
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
@@ -74,7 +74,7 @@ async def test_a_stream_that_has_not_begun_does_not_delay_the_end(
     open_stream: OpenStream, daemon: Daemon
 ) -> None:
     silent = open_stream()
-    await until(lambda: bool(daemon._generation._beginning))
+    await until(lambda: daemon.generation.beginning_streams == 1)
     stopping = asyncio.create_task(daemon.stop())
     assert await silent.end() == (grpc.StatusCode.UNAVAILABLE, "the daemon is shutting down")
     await stopping

@@ -46,7 +46,7 @@ async def passed_on(stream: Stream) -> None:
 
 async def taken(daemon: Daemon, session_id: str, operation_id: int) -> None:
     """Wait until a stream has taken the session."""
-    live = daemon._sessions.find(session_id)
+    live = daemon.sessions.find(session_id)
     await until(lambda: getattr(live.attachment, "_attach_id", 0) == operation_id)
 
 
@@ -57,8 +57,8 @@ async def test_a_stream_is_cut_while_its_first_message_is_written(
     session_id = await begin(first, text="世" * 30_000)
     await take(second, session_id, 2, offset=0)
     await taken(daemon, session_id, 2)
-    live = daemon._sessions.find(session_id)
-    await until(lambda: live.outbox._awaited is None and not live.outbox.unread)
+    live = daemon.sessions.find(session_id)
+    await until(lambda: not live.outbox.awaits_attach and not live.outbox.unread)
     await take(third, session_id, 3)
     assert (await third.receive()).attached.offset == 30_000
     assert await second.end() == TAKEN
@@ -114,7 +114,7 @@ async def test_an_attach_that_fails_leaves_the_answers_to_the_next(
 ) -> None:
     first, second, third = open_stream(), open_stream(), open_stream()
     session_id = await begin(first, CONTINUE)
-    live = daemon._sessions.find(session_id)
+    live = daemon.sessions.find(session_id)
     (model,) = daemon.registry
     with holding_up(model):
         await first.send(2, generate={"max_tokens": 20})

@@ -1,4 +1,4 @@
-"""Padded strides, without a loop, against strides of any size: the same bits, on the CPU."""
+"""Fixed shapes, without a loop, against batches of any size: the same bits, on the CPU."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from cellwire.server.runtime.step_binding import StepSize
 MOST = 16
 ROWS = 9
 
-Runtimes = tuple[Runtime, ...]  # of any size, padded, of one size
+Runtimes = tuple[Runtime, ...]  # of any size, of fixed shapes, of a fixed batch
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def runtimes(tmp_path_factory: pytest.TempPathFactory) -> Runtimes:
 def random_batch(
     random: np.random.Generator, rows: int, steps: int, **columns: object
 ) -> StepBatch:
-    """Rows that go on from the states of the batch before, in another order."""
+    """Rows that continue from the states of the batch before, in another order."""
     return batch_of(
         rows,
         token=random.integers(0, len(SYMBOLS), rows),
@@ -61,7 +61,7 @@ def random_batch(
     top_k=st.sampled_from([0, 1, 5, 100]),
     changes=st.none() | st.integers(0, 5),
 )
-def test_a_padded_stride_is_one_of_any_size_bit_for_bit(
+def test_a_batch_of_a_fixed_shape_is_one_of_any_size_bit_for_bit(
     runtimes: Runtimes, seed: int, rows: list[int], steps: int, top_k: int, changes: int | None
 ) -> None:
     random = np.random.default_rng(seed)
@@ -90,25 +90,25 @@ def test_a_padded_stride_is_one_of_any_size_bit_for_bit(
                 )
                 assert (theirs == ours).all()
     for name in ("h", "c"):
-        plain, *padded = (runtime.state(name) for runtime in runtimes)
-        for states in padded:
+        plain, *fixed = (runtime.state(name) for runtime in runtimes)
+        for states in fixed:
             assert (states[2:] == plain[2:]).all()
             assert (states[[TRASH, ZERO]] == 0).all(), "padding has left something"
 
 
-def test_scores_come_out_padded_too(tmp_path: Path) -> None:
+def test_scores_are_the_same_too(tmp_path: Path) -> None:
     cell = read_cell(write_cell(tmp_path / "labels.onnx", labelled_cell()))
-    plain, padded = (Runtime(cell, SLOTS, MOST, Execution(fixed_shape=p)) for p in (False, True))
+    plain, fixed = (Runtime(cell, SLOTS, MOST, Execution(fixed_shape=f)) for f in (False, True))
     random = np.random.default_rng(1)
     batch = random_batch(random, 5, 4)
     batch = replace(batch, forced=batch.forced.clip(min=0), count=np.full(5, 4))
-    expected, found = plain.step(batch).scores, padded.step(batch).scores
+    expected, found = plain.step(batch).scores, fixed.step(batch).scores
     assert expected is not None
     assert found is not None
     assert (found == expected).all()
 
 
-def test_a_stride_is_as_long_as_a_program_for_it(runtimes: Runtimes) -> None:
+def test_a_run_has_the_steps_of_some_program(runtimes: Runtimes) -> None:
     assert [runtimes[1].supported_steps(steps) for steps in (1, 2, 3, 4, 5, 15, 16)] == [
         *(1, 1, 1),
         *(4, 4, 4),
@@ -116,22 +116,22 @@ def test_a_stride_is_as_long_as_a_program_for_it(runtimes: Runtimes) -> None:
     ]
 
 
-def test_what_is_captured_is_run_on_the_trash_only(tmp_path: Path) -> None:
-    """The first run of each size must leave all states as they are."""
+def test_the_first_run_of_each_size_changes_the_trash_only(tmp_path: Path) -> None:
+    """Capturing may execute it several times."""
     cell = read_cell(write_cell(tmp_path / "cell.onnx", lstm_cell(19)))
     runtime = Runtime(cell, SLOTS, MOST, Execution(fixed_shape=True))
     for name in ("h", "c"):
         runtime.state(name)[2:] = 7
-    strider = runtime._step_runner
-    assert isinstance(strider, FixedShapeStepRunner)
+    runner = runtime._step_runner
+    assert isinstance(runner, FixedShapeStepRunner)
     for rows in (1, 16):
-        strider.binding(StepSize(SamplerVariant.PLAIN, steps=4, rows=rows, limit=0, changes=0))
+        runner.binding(StepSize(SamplerVariant.PLAIN, steps=4, rows=rows, limit=0, changes=0))
     for name in ("h", "c"):
         assert (runtime.state(name)[2:] == 7).all()
         assert (runtime.state(name)[ZERO] == 0).all()
 
 
-def test_programs_move_rows_as_the_host_does(tmp_path: Path) -> None:
+def test_programs_read_and_write_rows_as_the_host_does(tmp_path: Path) -> None:
     cell = read_cell(write_cell(tmp_path / "cell.onnx", lstm_cell(19)))
     host, device = States(cell, 6, CPU), DeviceStates(cell, 6, CPU)
     state = tuple(np.random.default_rng(n).normal(size=19).astype("<f4").tobytes() for n in (1, 2))

@@ -25,7 +25,8 @@ def export(
         Literal["float32", "float16", "int8"],
         typer.Option(
             help="float16: half the size, almost the same loss. int8: a quarter of the size and "
-            "faster on a CPU, with a slightly higher loss; not for rnn_relu and mingru cells."
+            "faster on a CPU, with a slightly higher loss; not for cells with unbounded states, "
+            "such as rnn_relu and mingru."
         ),
     ] = "float32",
     checkpoint: Annotated[

@@ -47,22 +47,12 @@ def cell_graph(network: FoldedNetwork, weights: Weights = "float32") -> onnx.Mod
     """
     nodes = _NODES[weights]()
     answer = _add_nodes(nodes, network)
-    states = [
-        f"{name}{layer}"
-        for layer in range(len(network.layers))
-        for name in cell_kind(network.kind).state_names
-    ]
+    token = helper.make_tensor_value_info("token", TensorProto.INT64, ["batch"])
     graph = helper.make_graph(
         nodes.nodes,
         network.kind,
-        inputs=[
-            helper.make_tensor_value_info("token", TensorProto.INT64, ["batch"]),
-            *(_rows(f"state.{name}", network.hidden) for name in states),
-        ],
-        outputs=[
-            _rows(answer, network.head.width),
-            *(_rows(f"next_state.{name}", network.hidden) for name in states),
-        ],
+        inputs=[token, *_states("state", network)],
+        outputs=[_rows(answer, network.head.width), *_states("next_state", network)],
         initializer=nodes.constants,
     )
     return helper.make_model(
@@ -90,6 +80,15 @@ def _add_input_projection(nodes: Nodes, number: int, layer: FoldedLayer, layer_i
     if isinstance(layer.input_projection, Table):
         return nodes.look_up(out, layer.input_projection.rows, layer_input)
     return nodes.affine(out, layer_input, layer.input_projection)
+
+
+def _states(prefix: str, network: FoldedNetwork) -> list[onnx.ValueInfoProto]:
+    """Describe the states of all layers, in the order h0, c0, h1, ..."""
+    return [
+        _rows(f"{prefix}.{name}{layer}", network.hidden)
+        for layer in range(len(network.layers))
+        for name in cell_kind(network.kind).state_names
+    ]
 
 
 def _rows(name: str, width: int) -> onnx.ValueInfoProto:

@@ -38,6 +38,11 @@ class Outbox:
         """The events that `take` would return."""
         return self._unread
 
+    @property
+    def awaits_attach(self) -> bool:
+        """Whether events are held back until an attach is answered."""
+        return self._awaited is not None
+
     def take(self) -> list[Event]:
         """Take the unread events."""
         events, self._unread = self._unread, []

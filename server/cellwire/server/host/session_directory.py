@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 from cellwire.server.engine import commands
@@ -31,6 +31,10 @@ class SessionDirectory:
 
     def __len__(self) -> int:
         return len(self._sessions)
+
+    def __iter__(self) -> Iterator[SessionHandle]:
+        """Iterate over the sessions there are now; they may end meanwhile."""
+        return iter(list(self._sessions.values()))
 
     def open(
         self, model: ServedModel, seed: int, settings: Settings, *, operation_id: int = 0
@@ -102,7 +106,7 @@ class SessionDirectory:
 
     def end_all_of(self, model: ServedModel, error: CellwireError) -> int:
         """End the sessions of a model, and their calls with `error`; return their number."""
-        sessions = [session for session in self._sessions.values() if session.model is model]
+        sessions = [session for session in self if session.model is model]
         for session in sessions:
             session.end(error)
         return len(sessions)
@@ -110,7 +114,7 @@ class SessionDirectory:
     def drain(self) -> None:
         """Refuse new sessions, and end those that no call is attached to."""
         self.draining = True
-        for session in list(self._sessions.values()):
+        for session in self:
             if session.expiry.running:
                 session.end()
         self._note_drained()
@@ -121,7 +125,7 @@ class SessionDirectory:
 
     def cut(self) -> None:
         """End every session that is left, with UNAVAILABLE."""
-        for session in list(self._sessions.values()):
+        for session in self:
             session.end(Unavailable(_SHUTTING_DOWN))
 
     def _note_drained(self) -> None:

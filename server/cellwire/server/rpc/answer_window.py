@@ -14,15 +14,15 @@ class AnswerWindow:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._unanswered = 0
+        self.unanswered = 0
         self._answered = asyncio.Event()
 
     async def enter(self) -> None:
         """Count an operation, as soon as there is room for it."""
-        while self._unanswered >= self._size:
+        while self.unanswered >= self._size:
             self._answered.clear()
             await self._answered.wait()
-        self._unanswered += 1
+        self.unanswered += 1
 
     def leave(self) -> None:
         """Count an operation no longer: it has its final answer.
@@ -30,5 +30,5 @@ class AnswerWindow:
         The answers to an earlier stream's operations, which this one never counted, change nothing
         while the window is empty.
         """
-        self._unanswered = max(0, self._unanswered - 1)
+        self.unanswered = max(0, self.unanswered - 1)
         self._answered.set()

@@ -59,8 +59,8 @@ class Daemon:
         self._loop = asyncio.get_running_loop()
         self.crashed = self._loop.create_future()
         self.registry = Registry(self._config, self.placement, self._deliver, self._on_crash)
-        self._sessions = SessionDirectory(self.registry)
-        self._generation = GenerationService(self._sessions, self._config.limits)
+        self.sessions = SessionDirectory(self.registry)
+        self.generation = GenerationService(self.sessions, self._config.limits)
         self._health = health.aio.HealthServicer()
         self._server = self._make_server()
         self.address = _bind(self._server, self._config.listen)
@@ -72,7 +72,7 @@ class Daemon:
 
     def _deliver(self, source: EngineLoop, events: list[Event]) -> None:
         """Wake the event loop once a stride, however many sessions have news."""
-        self._loop.call_soon_threadsafe(self._sessions.deliver, source, events)
+        self._loop.call_soon_threadsafe(self.sessions.deliver, source, events)
 
     def _on_crash(self, error: BaseException) -> None:
         self._loop.call_soon_threadsafe(self._note_crash, error)
@@ -93,9 +93,9 @@ class Daemon:
                 ("grpc.keepalive_timeout_ms", 20_000),
             ],
         )
-        add_GenerationServiceServicer_to_server(self._generation, server)
-        add_ModelsServiceServicer_to_server(ModelsService(self._sessions), server)
-        add_SessionsServiceServicer_to_server(SessionsService(self._sessions), server)
+        add_GenerationServiceServicer_to_server(self.generation, server)
+        add_ModelsServiceServicer_to_server(ModelsService(self.sessions), server)
+        add_SessionsServiceServicer_to_server(SessionsService(self.sessions), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         services = [*_SERVICES[1:], health.SERVICE_NAME, reflection.SERVICE_NAME]
         reflection.enable_server_reflection(services, server)
@@ -115,14 +115,14 @@ class Daemon:
             return
         self._stopped = True
         await self._health.enter_graceful_shutdown()
-        self._generation.drain()
+        self.generation.drain()
         try:
             # A crashed engine finishes nothing.
             timeout_s = 0 if self.crashed.done() else self._config.drain_timeout_s
             async with asyncio.timeout(timeout_s):
-                await self._sessions.drained()
+                await self.sessions.drained()
         except TimeoutError:
-            self._sessions.cut()
+            self.sessions.cut()
         # What is left now are calls whose clients do not read.
         await self._server.stop(_LAST_WRITES_S)
         self.registry.stop()

@@ -1,4 +1,4 @@
-"""GenerationService: sessions, and single operations without one."""
+"""GenerationService: the streams of sessions, and single calls without one."""
 
 from __future__ import annotations
 
@@ -14,10 +14,17 @@ from cellwire.server.batch.limits import FIRST_MESSAGE_TIMEOUT_S
 from cellwire.server.errors import FailedPrecondition, InvalidArgument, Unavailable
 from cellwire.server.host.session_directory import SessionDirectory
 from cellwire.server.host.session_handle import SessionHandle
-from cellwire.server.rpc.reading import Reader, read, read_seed, read_settings
+from cellwire.server.rpc.chunks import ChunkWriter, coalesced
+from cellwire.server.rpc.reading import Reader, read
+from cellwire.server.rpc.reading_settings import read_seed, read_settings
 from cellwire.server.rpc.session_stream import SessionStream
 from cellwire.server.rpc.wire import write
-from cellwire.server.rpc.writing import Writer, coalesced, scored_message
+from cellwire.server.rpc.writing import (
+    classified_message,
+    completed_message,
+    finished_message,
+    scored_message,
+)
 from cellwire.server.session.events import (
     Appended,
     Classified,
@@ -50,96 +57,100 @@ E = TypeVar("E", Completed, Scored, Classified)
 
 
 class GenerationService(GenerationServiceServicer):
-    """Serves the models of a registry."""
+    """Opens and attaches to the sessions of a directory."""
 
     def __init__(self, sessions: SessionDirectory, limits: Limits) -> None:
         self._sessions = sessions
-        # More than may wait in a session: its client hears RESOURCE_EXHAUSTED before its stream is
-        # read no longer.
+        # More than may wait in a session: a client gets RESOURCE_EXHAUSTED before its stream is
+        # read no further.
         self._max_unanswered = 2 * limits.waiting_operations
-        self._streams: set[SessionStream] = set()
-        self._beginning: set[asyncio.Timeout] = set()  # of the streams that have not sent anything
+        self.streams: set[SessionStream] = set()
+        self._beginning: set[asyncio.Timeout] = set()  # of streams without a message
+
+    @property
+    def beginning_streams(self) -> int:
+        """How many streams have not sent their first message yet."""
+        return len(self._beginning)
 
     def drain(self) -> None:
-        """Refuse new calls, and let those there are come to their end."""
+        """Refuse new calls, and let those that are running come to their ends."""
         self._sessions.drain()
-        for stream in self._streams:
+        for stream in self.streams:
             stream.drain()
-        for patience in self._beginning:
-            if not patience.expired():
-                patience.reschedule(0)
+        for timeout in self._beginning:
+            if not timeout.expired():
+                timeout.reschedule(0)
 
-    # grpc.aio also takes a coroutine that writes for itself; the stubs do not say so.
+    # grpc.aio also takes a coroutine that writes its answers; the stubs do not know that.
     async def StreamSession(  # type: ignore[override]
         self,
         request_iterator: AsyncIterator[StreamSessionRequest],
         context: aio.ServicerContext[StreamSessionRequest, StreamSessionResponse],
     ) -> None:
-        """Serve one stream: of a new session, or of one to attach to."""
-        request = await self._first(request_iterator)
-        attach = request.attach if request.HasField("attach") else None
-        if attach is not None:
-            live = self._sessions.find(attach.session_id)
+        """Serve the stream of a new session, or of one to attach to."""
+        first = await self._first(request_iterator)
+        attach = first.attach if first.HasField("attach") else None
+        if attach is None:
+            session = self._open(first.open, first.operation_id)
         else:
-            live = self._open(request.open, request.operation_id)
-        stream = SessionStream(live, request_iterator, context, self._max_unanswered)
-        self._streams.add(stream)
+            session = self._sessions.find(attach.session_id)
+        stream = SessionStream(session, request_iterator, context, self._max_unanswered)
+        self.streams.add(stream)
         try:
-            await stream.run(attach, request.operation_id)
+            await stream.run(attach, first.operation_id)
         finally:
-            self._streams.discard(stream)
-
-    def _open(self, message: Open, operation_id: int) -> SessionHandle:
-        model = self._sessions.registry.find(message.model)
-        return self._sessions.open(
-            model, read_seed(message), read_settings(message), operation_id=operation_id
-        )
-
-    def _open_for_one_call(self, message: Open) -> AbstractAsyncContextManager[SessionHandle]:
-        model = self._sessions.registry.find(message.model)
-        return self._sessions.open_for_one_call(model, read_seed(message), read_settings(message))
+            self.streams.discard(stream)
 
     async def _first(self, requests: AsyncIterator[StreamSessionRequest]) -> StreamSessionRequest:
         """Return the first message, an open or an attach; CellwireError if none comes in time."""
-        timeout_s = 0 if self._sessions.draining else FIRST_MESSAGE_TIMEOUT_S
-        patience = asyncio.timeout(timeout_s)
-        self._beginning.add(patience)
+        timeout = asyncio.timeout(0 if self._sessions.draining else FIRST_MESSAGE_TIMEOUT_S)
+        self._beginning.add(timeout)
         try:
-            async with patience:
+            async with timeout:
                 request = await anext(requests, None)
         except TimeoutError:
             if self._sessions.draining:
                 raise Unavailable("the daemon is shutting down") from None
             raise FailedPrecondition(
-                f"neither open nor attach came within {timeout_s:g} s"
+                f"neither open nor attach came within {FIRST_MESSAGE_TIMEOUT_S} s"
             ) from None
         finally:
-            self._beginning.discard(patience)
+            self._beginning.discard(timeout)
         if request is None:
             raise InvalidArgument("the stream ended before it had begun; send open or attach first")
         if request.WhichOneof("operation") not in {"open", "attach"}:
             raise FailedPrecondition("the first message of a session must be open or attach")
         return request
 
+    def _open(self, message: Open, operation_id: int) -> SessionHandle:
+        model = self._sessions.registry.find(message.model)
+        seed, settings = read_seed(message), read_settings(message)
+        return self._sessions.open(model, seed, settings, operation_id=operation_id)
+
+    def _open_for_one_call(self, message: Open) -> AbstractAsyncContextManager[SessionHandle]:
+        model = self._sessions.registry.find(message.model)
+        return self._sessions.open_for_one_call(model, read_seed(message), read_settings(message))
+
     async def Generate(  # type: ignore[override]
         self,
         request: GenerateRequest,
         context: aio.ServicerContext[GenerateRequest, GenerateResponse],
     ) -> None:
-        """Serve one generation."""
-        async with self._open_for_one_call(request.open) as live:
-            reader, writer = Reader(live.model, live.settings), Writer(live.model)
+        """Generate from a prompt."""
+        async with self._open_for_one_call(request.open) as session:
+            reader = Reader(session.model, session.settings)
+            chunks = ChunkWriter(session.model.vocabulary)
             append = await read(partial(reader.append, 1), request.prompt)
             generate = await read(partial(reader.generate, 2), request.generate)
-            live.submit(append)
-            live.submit(generate)
-            async for event in _events(live):
+            session.submit(append)
+            session.submit(generate)
+            async for event in _events(session):
                 if isinstance(event, list):
-                    if chunk := writer.chunk(event):
+                    if chunk := chunks.chunk(event):
                         await write(context, GenerateResponse(chunk=chunk))
-                    live.grant_again(event)
+                    session.grant_again(event)
                 elif isinstance(event, Finished):
-                    finished = writer.finished(event)
+                    finished = finished_message(event, session.model)
                     finished.usage.appended_tokens = len(append.tokens)
                     await write(context, GenerateResponse(finished=finished))
                     return
@@ -147,50 +158,50 @@ class GenerationService(GenerationServiceServicer):
     async def Complete(
         self, request: CompleteRequest, context: aio.ServicerContext[Any, Any]
     ) -> CompleteResponse:
-        """Complete one text."""
-        async with self._open_for_one_call(request.open) as live:
-            reader, writer = Reader(live.model, live.settings), Writer(live.model)
-            live.submit(await read(partial(reader.append, 1), request.prompt))
+        """Complete a prompt."""
+        async with self._open_for_one_call(request.open) as session:
+            reader = Reader(session.model, session.settings)
+            session.submit(await read(partial(reader.append, 1), request.prompt))
             request.complete.partial_results = False  # there is only one answer
-            live.submit(await read(partial(reader.complete, 2), request.complete))
-            completed = await _first_of(Completed, live)
-            return CompleteResponse(completed=writer.completed(completed))
+            session.submit(await read(partial(reader.complete, 2), request.complete))
+            completed = await _first_of(Completed, session)
+            return CompleteResponse(completed=completed_message(completed, session.model))
 
     async def Score(
         self, request: ScoreRequest, context: aio.ServicerContext[Any, Any]
     ) -> ScoreResponse:
-        """Score one text."""
-        async with self._open_for_one_call(request.open) as live:
-            reader = Reader(live.model, live.settings)
+        """Score a text, after a prompt if there is one."""
+        async with self._open_for_one_call(request.open) as session:
+            reader = Reader(session.model, session.settings)
             if request.HasField("prompt"):
-                live.submit(await read(partial(reader.append, 1), request.prompt))
-            live.submit(await read(partial(reader.score, 2), request.score))
-            return ScoreResponse(scored=scored_message(await _first_of(Scored, live)))
+                session.submit(await read(partial(reader.append, 1), request.prompt))
+            session.submit(await read(partial(reader.score, 2), request.score))
+            return ScoreResponse(scored=scored_message(await _first_of(Scored, session)))
 
     async def Classify(
         self, request: ClassifyRequest, context: aio.ServicerContext[Any, Any]
     ) -> ClassifyResponse:
-        """Classify one text."""
-        async with self._open_for_one_call(request.open) as live:
-            reader, writer = Reader(live.model, live.settings), Writer(live.model)
-            live.submit(await read(partial(reader.append, 1), request.prompt))
-            live.submit(reader.classify(2))
-            classified = await _first_of(Classified, live)
-            return ClassifyResponse(classified=writer.classified(classified))
+        """Classify a prompt."""
+        async with self._open_for_one_call(request.open) as session:
+            reader = Reader(session.model, session.settings)
+            session.submit(await read(partial(reader.append, 1), request.prompt))
+            session.submit(reader.classify(2))
+            classified = await _first_of(Classified, session)
+            return ClassifyResponse(classified=classified_message(classified, session.model))
 
 
-async def _events(live: SessionHandle) -> AsyncIterator[Event | list[Written]]:
+async def _events(session: SessionHandle) -> AsyncIterator[Event | list[Written]]:
     """Yield a session's events; CellwireError as soon as one of its operations fails."""
     while True:
-        for event in coalesced(await live.events()):
+        for event in coalesced(await session.events()):
             if isinstance(event, Rejected | Closed) and event.error is not None:
                 raise event.error
             yield event
 
 
-async def _first_of(kind: type[E], live: SessionHandle) -> E:
+async def _first_of(kind: type[E], session: SessionHandle) -> E:
     """Return the first event of a kind; CellwireError if an operation fails before."""
-    async for event in _events(live):
+    async for event in _events(session):
         if isinstance(event, kind):
             return event
         assert isinstance(event, Opened | Appended)

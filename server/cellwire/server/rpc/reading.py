@@ -1,10 +1,9 @@
-"""From the contract's messages to the core's operations."""
+"""Operations, from the contract's messages."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from enum import Enum
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
@@ -22,7 +21,8 @@ from cellwire.server.batch.limits import (
 from cellwire.server.batch.sampling import Bias, Sampling, check_biases
 from cellwire.server.errors import FailedPrecondition, InvalidArgument, UnknownSymbol
 from cellwire.server.host.registry import ServedModel
-from cellwire.server.host.settings import OnDisconnect, Settings, new_seed, new_session_id
+from cellwire.server.host.settings import Settings, new_session_id
+from cellwire.server.rpc.reading_settings import read_seed
 from cellwire.server.session.operations import (
     Accept,
     Append,
@@ -38,76 +38,30 @@ from cellwire.server.session.operations import (
 )
 from cellwire.v1 import operations_pb2
 from cellwire.v1.generation_pb2 import StreamSessionRequest
-from cellwire.v1.sessions_pb2 import ForkSessionRequest
 
-# Longer ones are refused unread. What is one symbol, or fits into a rewind window, may be longer as
-# a text: symbols can be words.
+# Longer ones are refused before they are encoded. A symbol, and a stop string that fits into a
+# rewind window, may have many characters: symbols can be words.
 _MAX_SYMBOL_CHARS = 1_024
 _MAX_STOP_CHARS = 16 * MAX_REWIND_WINDOW
 
 _LONG_MESSAGE_BYTES = 10_000
 
-_UNKNOWN_SYMBOLS: dict[int, Unknown] = {
-    operations_pb2.UNKNOWN_SYMBOLS_UNSPECIFIED: Unknown.REJECT,
-    operations_pb2.UNKNOWN_SYMBOLS_REJECT: Unknown.REJECT,
-    operations_pb2.UNKNOWN_SYMBOLS_SKIP: Unknown.SKIP,
-    operations_pb2.UNKNOWN_SYMBOLS_REPLACE: Unknown.REPLACE,
-}
-
-_ON_DISCONNECT: dict[int, OnDisconnect] = {
-    operations_pb2.ON_DISCONNECT_UNSPECIFIED: OnDisconnect.DELETE,
-    operations_pb2.ON_DISCONNECT_DELETE: OnDisconnect.DELETE,
-    operations_pb2.ON_DISCONNECT_CANCEL: OnDisconnect.CANCEL,
-    operations_pb2.ON_DISCONNECT_PAUSE: OnDisconnect.PAUSE,
-    operations_pb2.ON_DISCONNECT_CONTINUE: OnDisconnect.CONTINUE,
-}
-
-E = TypeVar("E", bound=Enum)
 M = TypeVar("M", bound=Message)
 T = TypeVar("T")
 
 
 async def read(reader: Callable[[M], T], message: M) -> T:
-    """Return what a Reader makes of a message.
+    """Return what a Reader's method returns for a message.
 
-    A long one is read in another thread, so that other streams are not held up.
+    A long message is read in another thread, so that other streams do not wait for it.
     """
     if message.ByteSize() > _LONG_MESSAGE_BYTES:
         return await asyncio.to_thread(reader, message)
     return reader(message)
 
 
-def read_settings(message: operations_pb2.Open) -> Settings:
-    """Return the settings of an open; InvalidArgument says what is wrong with them."""
-    defaults = Settings()
-    timeout = message.idle_timeout
-    return Settings(
-        rewind_window=(
-            message.rewind_window if message.HasField("rewind_window") else defaults.rewind_window
-        ),
-        unknown_symbols=_enum("unknown_symbols", message.unknown_symbols, _UNKNOWN_SYMBOLS),
-        on_disconnect=_enum("on_disconnect", message.on_disconnect, _ON_DISCONNECT),
-        idle_timeout_s=(
-            timeout.seconds + timeout.nanos / 1e9
-            if message.HasField("idle_timeout")
-            else defaults.idle_timeout_s
-        ),
-    )
-
-
-def _enum(name: str, number: int, values: Mapping[int, E]) -> E:
-    if number not in values:
-        raise InvalidArgument(f"{name} {number} is not known to this daemon")
-    return values[number]
-
-
-def read_seed(message: operations_pb2.Open | operations_pb2.Fork | ForkSessionRequest) -> int:
-    """Return the seed in a message, or a new one."""
-    return message.seed if message.HasField("seed") else new_seed()
-
-
 class Reader:
-    """Reads the messages of one session; every method raises CellwireError for what is wrong."""
+    """Reads the operations of one session; every method raises CellwireError for a bad message."""
 
     def __init__(self, model: ServedModel, settings: Settings) -> None:
         self._model = model
@@ -126,7 +80,7 @@ class Reader:
         }
 
     def operation(self, request: StreamSessionRequest) -> Operation:
-        """Return the operation a message asks for, unless it is open, attach or cancel."""
+        """Return the operation in a message; open, attach and cancel are none for a session."""
         name = request.WhichOneof("operation")
         if name in {"open", "attach"}:
             raise InvalidArgument("open or attach comes first, and once; this stream has one")
@@ -136,39 +90,43 @@ class Reader:
         return read(request.operation_id, getattr(request, name or ""))
 
     def append(self, operation_id: int, message: operations_pb2.Append) -> Append:
-        """Return the append a message asks for."""
+        """Return an append."""
         return Append(operation_id, self._tokens(message, "append"))
 
     def score(self, operation_id: int, message: operations_pb2.Score) -> Score:
-        """Return the score a message asks for."""
-        self._must_write()
+        """Return a score."""
+        self._check_generates()
         return Score(operation_id, self._tokens(message, "score"), message.log_probabilities)
 
     def _tokens(self, message: operations_pb2.Append | operations_pb2.Score, name: str) -> Tokens:
         content = message.data or message.text
         if not content:
-            raise InvalidArgument(f"the text to {name} is empty")
-        _check_length(len(content), name)
+            raise InvalidArgument(f"the text to {name} is empty", field="text")
+        _check_length(len(content), "bytes" if message.data else "characters", name)
         tokens = self._encode(content, self._settings.unknown_symbols)
-        _check_length(len(tokens), name)  # bytes, or composed characters, may be more
+        _check_length(len(tokens), "tokens", name)  # a character may be several of them
         if not len(tokens):
-            raise InvalidArgument(f"the text to {name} has no symbol that the model knows")
+            raise InvalidArgument(
+                f"the text to {name} has no symbol that the model knows", field="text"
+            )
         return tokens
 
-    def _encode(self, content: str | bytes, unknown: Unknown = Unknown.REJECT) -> Tokens:
-        """Return the tokens of a text or of bytes; InvalidArgument if they cannot be read."""
+    def _encode(
+        self, content: str | bytes, unknown: Unknown = Unknown.REJECT, field: str = "text"
+    ) -> Tokens:
+        """Return the tokens of a text or of bytes; InvalidArgument if the model has none."""
         try:
             if isinstance(content, bytes):
                 return self._vocabulary.encode_bytes(content)
             return self._vocabulary.encode(content, unknown)
         except model_file.UnknownSymbol as error:
-            raise UnknownSymbol(error) from error
+            raise UnknownSymbol(error, field=field) from error
         except model_file.TextError as error:
-            raise InvalidArgument(str(error)) from error
+            raise InvalidArgument(str(error), field=field) from error
 
     def generate(self, operation_id: int, message: operations_pb2.Generate) -> Generate:
-        """Return the generate a message asks for."""
-        self._must_write()
+        """Return a generate."""
+        self._check_generates()
         check_stop_strings(message.stop_strings)
         return Generate(
             operation_id,
@@ -180,15 +138,17 @@ class Reader:
         )
 
     def _stop(self, text: str) -> tuple[int, ...]:
-        chars, window = len(text), self._settings.rewind_window
-        if chars <= _MAX_STOP_CHARS:
-            tokens = tuple(self._encode(text).tolist())
-            chars = len(tokens)
-            if chars <= window:
+        window = self._settings.rewind_window
+        length = f"{len(text):,} characters"
+        if len(text) <= _MAX_STOP_CHARS:
+            tokens = tuple(self._encode(text, field="stop_strings").tolist())
+            if len(tokens) <= window:
                 return tokens
+            length = f"{len(tokens):,} tokens"
         raise InvalidArgument(
-            f"a stop string has {chars:,} characters, and the session was opened with a "
-            f"rewind_window of {window}"
+            f"a stop string has {length}, and the session was opened with a rewind_window of "
+            f"{window}",
+            field="stop_strings",
         )
 
     def _sampling(self, message: operations_pb2.Sampling) -> Sampling:
@@ -207,14 +167,16 @@ class Reader:
 
     def _bias(self, message: operations_pb2.LogitBias) -> Bias:
         symbol = message.symbol[: _MAX_SYMBOL_CHARS + 1]
-        tokens = self._encode(symbol)
+        tokens = self._encode(symbol, field="logit_bias")
         if len(tokens) != 1 or len(symbol) > _MAX_SYMBOL_CHARS:
-            raise InvalidArgument(f"logit_bias takes single symbols; {symbol!r} is not one")
+            raise InvalidArgument(
+                f"logit_bias takes single symbols; {symbol!r} is not one", field="logit_bias"
+            )
         return Bias(int(tokens[0]), message.bias)
 
     def complete(self, operation_id: int, message: operations_pb2.Complete) -> Complete:
-        """Return the complete a message asks for."""
-        self._must_write()
+        """Return a complete."""
+        self._check_generates()
         return Complete(
             operation_id,
             beam_width=message.beam_width or DEFAULT_BEAM_WIDTH,
@@ -237,17 +199,17 @@ class Reader:
             case operations_pb2.COMPLETION_END_LINE:
                 return CompletionEnd(vocabulary.line_feeds)
             case _:
-                raise InvalidArgument(f"end {end} is not known to this daemon")
+                raise InvalidArgument(f"end {end} is not known to this daemon", field="end")
 
     def classify(self, operation_id: int) -> Classify:
-        """Return the classify a message asks for."""
+        """Return a classify."""
         if not self._model.cell.labels:
             raise FailedPrecondition(
                 f"the model {self._model.name!r} has no labels to classify with"
             )
         return Classify(operation_id)
 
-    def _must_write(self) -> None:
+    def _check_generates(self) -> None:
         if not self._model.cell.writes:
             raise FailedPrecondition(
                 f"the model {self._model.name!r} only classifies; it cannot write"
@@ -264,9 +226,10 @@ def _rewind(operation_id: int, message: operations_pb2.Rewind) -> Rewind:
             raise InvalidArgument("rewind says neither by how many tokens nor to which offset")
 
 
-def _check_length(chars: int, name: str) -> None:
-    if chars > MAX_APPEND_TOKENS:
+def _check_length(length: int, unit: str, name: str) -> None:
+    if length > MAX_APPEND_TOKENS:
         raise InvalidArgument(
-            f"the text to {name} has {chars:,} characters, and {MAX_APPEND_TOKENS:,} is the most; "
-            "send it in pieces"
+            f"the text to {name} has {length:,} {unit}, and {MAX_APPEND_TOKENS:,} is the most; "
+            "send it in pieces",
+            field="text",
         )

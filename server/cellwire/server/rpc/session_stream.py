@@ -14,9 +14,10 @@ from cellwire.server.engine import commands
 from cellwire.server.errors import CellwireError, Internal, NotFound, Unavailable
 from cellwire.server.host.session_handle import SessionHandle
 from cellwire.server.rpc.answer_window import AnswerWindow
+from cellwire.server.rpc.chunks import ChunkWriter, coalesced
 from cellwire.server.rpc.reading import Reader, read
 from cellwire.server.rpc.wire import write
-from cellwire.server.rpc.writing import Writer, attached_message, coalesced, opened_message
+from cellwire.server.rpc.writing import answer_message, attached_message, opened_message
 from cellwire.server.session.events import (
     Attached,
     AttachFailed,
@@ -71,8 +72,8 @@ class SessionStream:
         self._requests = requests
         self._context = context
         self._reader = Reader(session.model, session.settings)
-        self._writer = Writer(session.model)
-        self._window = AnswerWindow(max_unanswered)
+        self._chunks = ChunkWriter(session.model.vocabulary)
+        self.window = AnswerWindow(max_unanswered)
         self._attach_id = 0  # the client's operation id of its attach
         self._took_over = False
         self._end: StreamEnd | None = None  # None while the stream is open
@@ -120,7 +121,7 @@ class SessionStream:
         """Pass operations on until the client half-closes."""
         try:
             async for request in self._requests:
-                await self._window.enter()
+                await self.window.enter()
                 await self._try_to_pass_on(request)
             # The requests of a broken stream end, too, but then this task is cancelled very soon.
             await asyncio.sleep(_HALF_CLOSE_DELAY_S)
@@ -171,7 +172,7 @@ class SessionStream:
                     StreamSessionResponse(operation_id=event.operation_id, opened=opened)
                 )
             case Attached():
-                attached = attached_message(self._session, event, self._writer.missed(event))
+                attached = attached_message(self._session, event, self._chunks.missed(event))
                 await self._respond(
                     StreamSessionResponse(operation_id=self._attach_id, attached=attached)
                 )
@@ -182,15 +183,15 @@ class SessionStream:
             case Written() | Restored():
                 pass  # the one is in a list, see coalesced; the other is for no stream
             case _:
-                await self._respond(self._writer.answer(event))
+                await self._respond(answer_message(event, self._session.model))
                 if not (isinstance(event, Completed) and event.partial):
-                    self._window.leave()
+                    self.window.leave()
 
     async def _respond(self, response: StreamSessionResponse) -> None:
         await write(self._context, response)
 
     async def _write_chunk(self, written: list[Written]) -> None:
-        chunk = self._writer.chunk(written)
+        chunk = self._chunks.chunk(written)
         if chunk is not None:
             operation_id = written[0].operation_id
             await self._respond(StreamSessionResponse(operation_id=operation_id, chunk=chunk))
@@ -212,4 +213,4 @@ class SessionStream:
                 error = Unavailable("the daemon is shutting down")
         self._set_end(StreamEnd(error))
         if error is None and event.operation_id is not None:
-            await self._respond(self._writer.answer(event))
+            await self._respond(answer_message(event, self._session.model))

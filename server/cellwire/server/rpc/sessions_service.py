@@ -9,7 +9,7 @@ from grpc import aio
 from cellwire.server.errors import Aborted
 from cellwire.server.host import session_copies
 from cellwire.server.host.session_directory import SessionDirectory
-from cellwire.server.rpc.reading import read_seed
+from cellwire.server.rpc.reading_settings import read_seed
 from cellwire.server.rpc.writing import session_message
 from cellwire.v1.sessions_pb2 import (
     DeleteSessionRequest,

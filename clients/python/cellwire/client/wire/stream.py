@@ -49,7 +49,7 @@ class Stream:
         self.offset = 0
         """Where the text that has been read here ends."""
         self.resumable: dict[int, Inbox] = {}
-        """The operations that were under way at attach and are not read by anybody yet."""
+        """The operations that were under way at attach and have no reader yet."""
         self._call = call
         self._status = CallStatus(call)
         # Not from 1: an attached session may still answer operations of another stream.

@@ -32,13 +32,25 @@ async def test_an_unknown_symbol_names_its_field(daemon: Client) -> None:
     (violation,) = caught.value.field_violations
     assert (violation.field, violation.reason) == ("text", "UNKNOWN_SYMBOL")
     assert violation.description == caught.value.message
-    assert (caught.value.retry_delay_s, caught.value.reason) == (None, "")
+    assert caught.value.reason == "UNKNOWN_SYMBOL"
+    assert caught.value.metadata == {"field": "text", "symbol": "B", "offset": "1"}
+    assert caught.value.retry_delay_s is None
 
 
 async def test_an_unknown_symbol_of_a_call_names_its_field(daemon: Client) -> None:
     with pytest.raises(client.InvalidArgument) as caught:
         await daemon.score("aB")
     assert caught.value.field_violations[0].reason == "UNKNOWN_SYMBOL"
+
+
+async def test_every_status_has_a_reason(daemon: Client) -> None:
+    with pytest.raises(client.NotFound) as caught:
+        await daemon.get_session("nobody")
+    assert caught.value.reason == "NOT_FOUND"
+    with pytest.raises(client.NotFound) as caught:
+        async with daemon.session(model="x"):
+            pytest.fail("it opened")
+    assert caught.value.reason == "NOT_FOUND"
 
 
 async def test_a_rejected_operation_says_when_to_retry(daemon: Client, fake: FakeDaemon) -> None:

@@ -28,7 +28,7 @@ def network() -> Network:
     return model
 
 
-def test_at_temperature_0_each_symbol_is_the_likeliest_after_all_before_it() -> None:
+def test_at_temperature_0_each_token_is_the_most_likely() -> None:
     model = network()
     for text, prefix in zip(sampler(0).sample(model, 1, CPU), ("ab", "c"), strict=True):
         assert text.startswith(prefix)
@@ -37,7 +37,7 @@ def test_at_temperature_0_each_symbol_is_the_likeliest_after_all_before_it() -> 
         assert ids[0, len(prefix) :].tolist() == likeliest[len(prefix) - 1 : -1]
 
 
-def test_chance_is_the_same_for_a_step_and_draws_on_nothing_else() -> None:
+def test_samples_repeat_for_a_step_and_keep_the_random_state() -> None:
     model, draws = network(), sampler(1.0, chars=40)
     torch.manual_seed(1)
     first = draws.sample(model, 1, CPU)
@@ -50,7 +50,7 @@ def test_chance_is_the_same_for_a_step_and_draws_on_nothing_else() -> None:
     assert model.training
 
 
-def test_symbols_come_as_often_as_the_network_expects() -> None:
+def test_tokens_have_the_networks_frequencies() -> None:
     model = network()
     nn.init.zeros_(model.head.weight)
     with torch.no_grad():
@@ -60,7 +60,7 @@ def test_symbols_come_as_often_as_the_network_expects() -> None:
         assert abs(text.count(letter) / 2_000 - share) < 0.05
 
 
-def test_a_text_of_words_begins_with_its_own_even_those_that_are_unknown() -> None:
+def test_a_prompt_of_words_is_kept_even_where_unknown() -> None:
     words = word_vocabulary(["a b a b a"], 1)
     text = Sampler(words, (encode(words, "a b a"),), RunSettings(sample_tokens=1)).sample(
         Network(NetworkShape("gru", len(words), 3, hidden=5, layers=1)), 1, CPU
