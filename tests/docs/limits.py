@@ -156,19 +156,19 @@ _CLIENT = (
 )
 
 _PROTOCOL = (
-    _states(PROTOCOL, "or a message of more than {} MiB) is something else", _MESSAGE_MIB),
-    _states(PROTOCOL, "at most {} symbols ahead", _QUEUES.read_ahead_tokens),
+    _states(PROTOCOL, "or a message of more than {} MiB. Then", _MESSAGE_MIB),
+    _states(PROTOCOL, "at most {} tokens ahead", _QUEUES.read_ahead_tokens),
     _states(
         PROTOCOL,
-        "{} operations may wait in a session, with {} characters",
+        "{} operations may wait in a session, with {} tokens",
         _QUEUES.waiting_operations,
         _QUEUES.waiting_tokens,
     ),
     _states(PROTOCOL, "While {} operations of a stream", 2 * _QUEUES.waiting_operations),
-    _states(PROTOCOL, "| goes on, for {} symbols more |", limits.REMEMBERED_TOKENS),
-    _states(PROTOCOL, "at least the last {} symbols. Attach", limits.REMEMBERED_TOKENS),
-    _states(PROTOCOL, "and its last {} symbols", limits.TAIL_TOKENS),
-    _states(PROTOCOL, "a message of more than {} MiB (no detail)", _MESSAGE_MIB),
+    _states(PROTOCOL, "| continue for {} tokens, then pause |", limits.REMEMBERED_TOKENS),
+    _states(PROTOCOL, "at least the last {} tokens. Attach", limits.REMEMBERED_TOKENS),
+    _states(PROTOCOL, "and its last {} tokens", limits.TAIL_TOKENS),
+    _states(PROTOCOL, "a message of more than {} MiB (a status of gRPC", _MESSAGE_MIB),
     _states(
         PROTOCOL,
         "| `open.rewind_window` | 0 to {} | unset: {};",
@@ -177,22 +177,22 @@ _PROTOCOL = (
     ),
     _states(
         PROTOCOL,
-        "| `open.idle_timeout_s` | {} to {} (a week) | {} |",
+        "| `open.idle_timeout` | {} s to {} s (a week) | {} s |",
         limits.MIN_IDLE_TIMEOUT_S,
         _WEEK_S,
         limits.DEFAULT_IDLE_TIMEOUT_S,
     ),
     _states(
         PROTOCOL,
-        "| `append.text`, `score.text` | 1 to {} characters |",
+        "| `append.text`, `score.text` | 1 to {} characters,",
         limits.MAX_APPEND_TOKENS,
     ),
-    _states(PROTOCOL, "| `generate.max_chars` | 1 to {} |", limits.MAX_GENERATE_TOKENS),
+    _states(PROTOCOL, "| `generate.max_tokens` | 1 to {} |", limits.MAX_GENERATE_TOKENS),
     _states(PROTOCOL, "| `generate.top_alternatives` | 0 to {} |", limits.MAX_ALTERNATIVES),
     _states(
         PROTOCOL,
-        "| `generate.stop` | {} strings, none longer than the rewind window, "
-        "nor than {} characters |",
+        "| `generate.stop_strings` | {} strings, none of more tokens than the rewind window, "
+        "nor of more than {} characters |",
         limits.MAX_STOP_STRINGS,
         _MAX_STOP_CHARS,
     ),
@@ -206,7 +206,7 @@ _PROTOCOL = (
     ),
     _states(
         PROTOCOL,
-        "| `sampling.logit_bias` | {} symbols, -{} to {} |",
+        "| `sampling.logit_bias` | {} symbols, each from -{} to {} |",
         limits.MAX_BIASES,
         *(limits.MAX_BIAS,) * 2,
     ),
@@ -218,27 +218,33 @@ _PROTOCOL = (
     ),
     _states(
         PROTOCOL,
-        "| `complete.max_chars` | 1 to {} | {} |",
+        "| `complete.max_tokens` | 1 to {} | {} |",
         limits.MAX_COMPLETE_TOKENS,
         limits.DEFAULT_COMPLETE_TOKENS,
     ),
     _states(PROTOCOL, "| `complete.length_penalty` | 0 to {} |", limits.MAX_LENGTH_PENALTY),
     _states(
         PROTOCOL,
-        "| operations waiting in a session | {}, with {} characters |",
+        "| `list_models.page_size` | 1 to {}; more means {} | 0: {} |",
+        *(limits.MAX_PAGE_SIZE,) * 2,
+        limits.DEFAULT_PAGE_SIZE,
+    ),
+    _states(
+        PROTOCOL,
+        "| operations waiting in a session | {}, with {} tokens |",
         _QUEUES.waiting_operations,
         _QUEUES.waiting_tokens,
     ),
     _states(PROTOCOL, "stops reading it | {} |", 2 * _QUEUES.waiting_operations),
     _states(
         PROTOCOL,
-        "| symbols written ahead of the reader | {}; {} with `CONTINUE`",
+        "| tokens generated ahead of the reader | {}; {} with `CONTINUE`",
         _QUEUES.read_ahead_tokens,
         limits.REMEMBERED_TOKENS,
     ),
     _states(
         PROTOCOL,
-        "| text that a session remembers for attach | at least the last {} symbols |",
+        "| text that a session keeps for attach | at least the last {} tokens |",
         limits.REMEMBERED_TOKENS,
     ),
     _states(PROTOCOL, "| a message to the daemon | {} MiB |", _MESSAGE_MIB),
