@@ -90,15 +90,3 @@ def _join(first: Any, then: Any) -> Any:  # noqa: ANN401
         first.chunk.MergeFrom(then.chunk)
         first.chunk.offset, first.chunk.text = offset, text
     return first
-
-
-def _ordered(value: Any) -> Any:  # noqa: ANN401  # JSON
-    """Return JSON with its maps in order: a message has them in any order."""
-    if isinstance(value, list):
-        return [_ordered(one) for one in value]
-    if not isinstance(value, dict):
-        return value
-    ordered = {key: _ordered(one) for key, one in value.items()}
-    if "metadata" in ordered:
-        ordered["metadata"] = dict(sorted(ordered["metadata"].items()))
-    return ordered

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from cellwire.client import Internal
 from cellwire.client.wire.call import CallSource
 from cellwire.v1.generation_pb2 import GenerateRequest, GenerateResponse
-from cellwire.v1.generation_pb2_grpc import GenerationServiceAsyncStub
 from cellwire.v1.operations_pb2 import Chunk
+
+if TYPE_CHECKING:
+    from cellwire.v1.generation_pb2_grpc import GenerationServiceAsyncStub
 
 
 class Stub:
