@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
+import pytest
 from tests.exporter.trainings import SMALL, TEXT
 
 LEAKY = '''
@@ -72,6 +73,7 @@ for call in {[list(map(str, call)) for call in calls]!r}:
 """
 
 
+@pytest.mark.slow
 def test_a_new_kind_of_cell_is_one_file(tmp_path: Path) -> None:
     folder = tmp_path / "path" / "cellwire" / "exporter" / "network" / "cells"
     folder.mkdir(parents=True)

@@ -251,4 +251,5 @@ class EngineMachine(PlainMachine):
 EngineMachine.TestCase.settings = settings(
     stateful_step_count=50, max_examples=4 * settings().max_examples
 )
-TestEngine = pytest.mark.slow(EngineMachine.TestCase)
+# Coverage would double its time, and adds nothing that the other tests do not cover.
+TestEngine = pytest.mark.no_cover(pytest.mark.slow(EngineMachine.TestCase))
