@@ -17,6 +17,7 @@ from tests.server.rpc.conftest import (
     detach,
     is_there,
     text_of,
+    until,
 )
 
 from cellwire.server.rpc.daemon import Daemon
@@ -156,9 +157,9 @@ async def test_an_idle_session_ends(open_stream: OpenStream, daemon: Daemon) -> 
     await first.ask(close={"keep": True})
     await first.end()
     live = daemon.sessions.find(session_id)
-    assert live.expiry._timer is not None
-    live.expiry._timer._run()  # now, and not in a second
-    assert len(daemon.sessions) == 0
+    assert live.expiry.running
+    live.expiry.start(0.001)  # in place of a second
+    await until(lambda: len(daemon.sessions) == 0)
     stream = open_stream()
     await stream.send(attach={"session_id": session_id})
     assert await stream.call.code() is grpc.StatusCode.NOT_FOUND
