@@ -1,4 +1,4 @@
-"""Sessions from outside their streams: looked at, copied, taken out and put back."""
+"""Sessions from outside their streams: described, copied, exported and imported."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def attached(stream: Stream, session_id: str) -> Stream:
     return stream
 
 
-async def test_what_a_session_is_and_does(
+async def test_a_session_is_described(
     open_stream: OpenStream, sessions: SessionsServiceAsyncStub
 ) -> None:
     stream = open_stream()
@@ -54,7 +54,7 @@ async def test_what_a_session_is_and_does(
     assert response.model == "tiny"
 
 
-async def test_an_imported_session_goes_on_bit_for_bit(
+async def test_an_imported_session_continues_bit_for_bit(
     open_stream: OpenStream, sessions: SessionsServiceAsyncStub
 ) -> None:
     stream = open_stream()
@@ -104,7 +104,7 @@ async def test_an_imported_session_has_one_rewind_window(
     )
     imported = await sessions.ImportSession(ImportSessionRequest(snapshot=to_bytes(lie)))
     copy = await attached(open_stream(), imported.session.session_id)
-    # With a window of its own for stop strings, this would take back what cannot be taken back.
+    # A stop string is taken back by a rewind, so a second window would let it fail.
     answer = await copy.ask(generate={"max_tokens": 200, "stop_strings": list("abcdefgh")})
     assert "a rewind_window of 0" in answer.rejected.status.message
 
