@@ -33,7 +33,7 @@ class ShortTexts(Bytes):
 @pytest.fixture
 def reader() -> Reader:
     vocabulary = ShortTexts(VocabularyFacts("bytes"))
-    model = SimpleNamespace(vocabulary=vocabulary, cell=SimpleNamespace(writes=True))
+    model = SimpleNamespace(vocabulary=vocabulary, cell=SimpleNamespace(generates=True))
     return Reader(cast("ServedModel", model), Settings())
 
 
@@ -74,7 +74,7 @@ def test_a_message_at_its_limits_is_read(reader: Reader) -> None:
 
 def test_a_text_of_too_many_tokens_is_refused() -> None:
     vocabulary = Bytes(VocabularyFacts("bytes"))
-    model = SimpleNamespace(vocabulary=vocabulary, cell=SimpleNamespace(writes=True))
+    model = SimpleNamespace(vocabulary=vocabulary, cell=SimpleNamespace(generates=True))
     settings = Settings()
     with pytest.raises(InvalidArgument, match="has 1,200,000 tokens"):
         Reader(cast("ServedModel", model), settings).append(
