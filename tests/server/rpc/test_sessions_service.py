@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -107,6 +108,25 @@ async def test_an_imported_session_has_one_rewind_window(
     # A stop string is taken back by a rewind, so a second window would let it fail.
     answer = await copy.ask(generate={"max_tokens": 200, "stop_strings": list("abcdefgh")})
     assert "a rewind_window of 0" in answer.rejected.status.message
+
+
+async def test_a_snapshot_of_unknown_symbols_is_refused(
+    open_stream: OpenStream, sessions: SessionsServiceAsyncStub
+) -> None:
+    session_id = await open_text(open_stream())
+    exported = await sessions.ExportSession(ExportSessionRequest(session_id=session_id))
+    snapshot = from_bytes(exported.snapshot, max_state_bytes=1_000)
+    beyond = len(snapshot.session.token_bytes) // 4 * (255).to_bytes(4, "little")
+    lie = SnapshotFile(
+        VERSION,
+        snapshot.model_sha256,
+        snapshot.settings,
+        replace(snapshot.session, token_bytes=beyond),
+    )
+    with pytest.raises(aio.AioRpcError) as caught:
+        await sessions.ImportSession(ImportSessionRequest(snapshot=to_bytes(lie)))
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "symbols that the model does not know" in (caught.value.details() or "")
 
 
 @pytest.mark.parametrize("change", ["cut", "flip", "other"])
