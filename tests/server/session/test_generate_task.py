@@ -1,4 +1,4 @@
-"""Generate: where it stops, what it tells when, and what the repetition penalty applies to."""
+"""Generate: stop strings, tokens held back, and the window of the repetition penalty."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from cellwire.server.session.operations import Generate, Rewind
 
 
 @pytest.mark.parametrize(
-    ("stops", "text", "stop"),
+    ("stop_strings", "text", "stop"),
     [
-        ([(3,), (2, 3)], [1], (2, 3)),  # the longest of those that end here
+        ([(3,), (2, 3)], [1], (2, 3)),  # the longest of those that end at this token
         ([(2, 3), (3,)], [1], (2, 3)),
         ([(3, 1)], [1, 2], (3, 1)),
         ([(3, 1, 2)], [1, 2], (3, 1, 2)),
-        ([(1, 2, 3, 1, 3), (3, 1, 2)], [1, 2], (3, 1, 2)),  # while a longer one was hoped for
+        ([(1, 2, 3, 1, 3), (3, 1, 2)], [1, 2], (3, 1, 2)),  # inside the beginning of a longer one
         ([(6, 1)], [1, 2, 3, 1, 2, 3, 1, 2], None),  # begins before the operation
     ],
 )
 def test_a_text_ends_before_the_longest_stop_string(
-    stops: list[tuple[int, ...]], text: list[int], stop: tuple[int, ...] | None
+    stop_strings: list[tuple[int, ...]], text: list[int], stop: tuple[int, ...] | None
 ) -> None:
     engine = engine_with(stepper=Cycling())
     append(engine, 6)
-    events = carry_out(engine, Generate(2, 8, Sampling(), stop_strings=tuple(stops)))
+    events = carry_out(engine, Generate(2, 8, Sampling(), stop_strings=tuple(stop_strings)))
     assert written(events) == text
     end = only(Finished, events)
     assert end.reason is (FinishReason.STOP if stop else FinishReason.MAX_TOKENS)
@@ -36,7 +36,7 @@ def test_a_text_ends_before_the_longest_stop_string(
     assert end.generated_tokens == len(text)
 
 
-def test_nothing_is_told_that_a_stop_string_may_take_back() -> None:
+def test_tokens_that_may_begin_a_stop_string_are_not_reported() -> None:
     engine = engine_with(stepper=Cycling())
     append(engine, 6)
     engine.handle(SubmitOperation("s", Generate(2, 8, Sampling(), stop_strings=((1, 2, 3, 1, 1),))))
@@ -46,7 +46,7 @@ def test_nothing_is_told_that_a_stop_string_may_take_back() -> None:
     assert only(Attached, engine.take_events()).offset == 1 + 3
 
 
-def test_what_is_written_comes_with_the_three_tokens_before() -> None:
+def test_generated_text_carries_the_three_tokens_before_it() -> None:
     engine = engine_with()
     append(engine, 3, 4, 5, 6)
     assert only(Written, carry_out(engine, Generate(2, 1, Sampling()))).before == (4, 5, 6)
@@ -54,7 +54,7 @@ def test_what_is_written_comes_with_the_three_tokens_before() -> None:
 
 @pytest.mark.parametrize("penalty", [1.5, 3.0])
 @pytest.mark.parametrize("window", [1, 3, 64])
-def test_the_penalty_applies_to_the_last_tokens_of_the_text_as_it_is(
+def test_the_repetition_penalty_applies_to_the_last_tokens_of_the_text(
     penalty: float, window: int
 ) -> None:
     stepper = Cycling()
