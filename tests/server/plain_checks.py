@@ -171,6 +171,10 @@ class PlainChecks:
             if isinstance(operation, Generate | Append | Accept):
                 plain.completions = None
             plain.written_by_head = 0
+        else:
+            # A running append may have added tokens that no event has carried.
+            most = len(plain.text) + len(self.half_done(plain))
+            assert len(plain.text) <= event.offset <= most
 
     def check_completed(self, plain: PlainSession, event: Completed) -> None:
         complete = plain.operations[0]

@@ -12,7 +12,7 @@ from cellwire.server.engine.commands import CloseSession, GrantTokens, OpenSessi
 from cellwire.server.engine.engine import Engine
 from cellwire.server.engine.session_table import SessionTable
 from cellwire.server.errors import NotFound, ResourceExhausted, StepFailed
-from cellwire.server.session.events import Closed, Opened, Rejected
+from cellwire.server.session.events import Closed, Event, Opened, Rejected
 from cellwire.server.session.operation_queue import Limits
 from cellwire.server.session.operations import Complete, Generate
 from cellwire.server.session.session import Session
@@ -44,9 +44,10 @@ class FullTable:
     def __init__(self, stepper: PlainStepper | None = None) -> None:
         self.arena = Arena(CAPACITY)
         self.table = SessionTable(self.arena, stepper or PlainStepper(), SESSIONS)
+        self.events: list[Event] = []
         for number in range(SESSIONS):
             history = StateHistory(self.arena, WINDOW)
-            session = Session(str(number), history, 1, Limits(), self.arena, [].append)
+            session = Session(str(number), history, 1, Limits(), self.arena, self.events.append)
             self.table.add(session)
 
     @property

@@ -21,17 +21,19 @@ from cellwire.server.engine.commands import (
     FinishSession,
     SubmitOperation,
 )
-from cellwire.server.errors import FailedPrecondition
+from cellwire.server.errors import FailedPrecondition, InvalidArgument, StepFailed
 from cellwire.server.session.events import (
     Appended,
     Cancelled,
     Closed,
     Detached,
+    Event,
     Finished,
     FinishReason,
     Rejected,
     Written,
 )
+from cellwire.server.session.operation_queue import Limits
 from cellwire.server.session.operations import (
     Accept,
     Append,
@@ -42,6 +44,10 @@ from cellwire.server.session.operations import (
     Rewind,
     Score,
 )
+from cellwire.server.session.session import Session
+from cellwire.server.state.arena import Arena
+from cellwire.server.state.rewind_window import slots_for
+from cellwire.server.state.state_history import StateHistory
 
 
 def text_changing() -> list[Operation]:
@@ -146,3 +152,62 @@ def test_a_fork_and_its_original_are_independent(
         more = (6, 5) if session_id == "s" else (2, 3)
         engine.handle(SubmitOperation(session_id, some_tokens(*more)))
         assert only(Appended, drained(engine)).log_probability == log_probability(text, more)
+
+
+def test_an_operation_id_in_use_is_rejected() -> None:
+    engine = engine_with()
+    append(engine, 1)
+    engine.handle(SubmitOperation("s", Generate(2, 9, Sampling())))
+    engine.handle(SubmitOperation("s", Rewind(3, tokens=0)))
+    for operation_id in (2, 3):
+        engine.handle(SubmitOperation("s", Score(operation_id, some_tokens(1).tokens)))
+        rejected = only(Rejected, engine.take_events())
+        assert rejected.operation_id == operation_id
+        assert isinstance(rejected.error, InvalidArgument)
+    assert engine.describe("s").operation_ids == (2, 3)
+    drained(engine)
+    answers = carry_out(engine, Score(2, some_tokens(1).tokens))
+    assert [event.operation_id for event in answers] == [2]
+
+
+def test_operations_without_an_id_are_never_in_conflict() -> None:
+    engine = engine_with()
+    append(engine, 1)
+    for _ in range(2):
+        engine.handle(SubmitOperation("s", Generate(0, 2, Sampling())))
+    finished = [event for event in drained(engine) if isinstance(event, Finished)]
+    assert [event.offset for event in finished] == [3, 5]
+
+
+def test_the_end_of_a_stream_adds_nothing_to_a_close() -> None:
+    engine = engine_with()
+    append(engine, 1)
+    engine.handle(SubmitOperation("s", Generate(2, 3, Sampling())))
+    engine.handle(SubmitOperation("s", Close(3, keep=True)))
+    engine.handle(FinishSession("s", keep=False))
+    ends = [event for event in drained(engine) if isinstance(event, Closed | Detached)]
+    assert ends == [Detached("s", 3)]
+    assert engine.stats().sessions == 1
+
+
+def test_an_operation_behind_a_close_is_rejected() -> None:
+    engine = engine_with()
+    append(engine, 1)
+    engine.handle(SubmitOperation("s", Generate(2, 3, Sampling())))
+    engine.handle(FinishSession("s", keep=False))
+    engine.handle(SubmitOperation("s", Rewind(4, tokens=0)))
+    rejected = only(Rejected, engine.take_events())
+    assert isinstance(rejected.error, FailedPrecondition)
+    assert only(Closed, drained(engine)) == Closed("s", None)
+
+
+def test_a_close_is_reported_once() -> None:
+    arena, reported = Arena(slots_for(20)), list[Event]()
+    session = Session("s", StateHistory(arena, 20), 1, Limits(), arena, reported.append)
+    session.close(3)
+    session.close(4, StepFailed("the runtime failed"))
+    assert reported == [Closed("s", 3)]
+    assert session.closed
+    assert not session.resting
+    arena.check_integrity([])
+    assert arena.reserved == 0
