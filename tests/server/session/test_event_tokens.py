@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from tests.server.event_texts import EventTexts
 from tests.server.one_session import (
-    Cycling,
     append,
     carry_out,
     drained,
@@ -21,8 +20,7 @@ from tests.server.plain_stepper import PlainStepper
 
 from cellwire.server.batch.sampling import Sampling
 from cellwire.server.batch.step import StepBatch, StepResult
-from cellwire.server.engine.commands import CancelAll, CancelOperation, SubmitOperation
-from cellwire.server.engine.engine import Engine
+from cellwire.server.engine.commands import CancelOperation, SubmitOperation
 from cellwire.server.errors import NotCompiled
 from cellwire.server.session.events import (
     Appended,
@@ -32,7 +30,6 @@ from cellwire.server.session.events import (
     FinishReason,
     Forked,
     Rejected,
-    Written,
 )
 from cellwire.server.session.operations import (
     Accept,
@@ -222,48 +219,3 @@ def test_a_fork_in_order_waits_for_the_append_before_it() -> None:
     assert isinstance(appended, Appended)
     assert forked == Forked("s", 6, "fork", 1, len(START) + len(tokens))
     recorded.check_texts("s", "fork")
-
-
-def holding_back() -> Engine:
-    """Return an engine whose session has reported 6, and holds back 1 2 3 1."""
-    engine = engine_with(stepper=Cycling())
-    append(engine, 6)
-    stop_strings = ((1, 2, 3, 1, 2, 3),)
-    engine.handle(SubmitOperation("s", Generate(2, 8, Sampling(), stop_strings=stop_strings)))
-    assert engine.step(4) == []
-    return engine
-
-
-def test_a_fork_omits_the_tokens_held_back() -> None:
-    engine = holding_back()
-    assert engine.fork("s", "fork", 1) == 1
-    assert engine.take_events() == [Forked("s", None, "fork", 1, 1)]
-    assert engine.describe("fork").tail == (6,)
-
-
-@pytest.mark.parametrize("operation", [Complete(3, 1, 1, 4), Rewind(3, tokens=1), Fork(3, "f", 1)])
-def test_a_cancel_of_a_waiting_operation_reports_the_offset_before_the_tokens_held_back(
-    operation: Operation,
-) -> None:
-    engine = holding_back()
-    engine.handle(SubmitOperation("s", operation))
-    engine.handle(CancelOperation("s", 9, 3))
-    assert only(Finished, engine.take_events()).offset == 1
-
-
-def test_a_superseded_complete_reports_the_offset_before_the_tokens_held_back() -> None:
-    engine = holding_back()
-    engine.handle(SubmitOperation("s", Complete(3, 1, 1, 4)))
-    engine.handle(SubmitOperation("s", Rewind(4, tokens=0)))
-    finished = only(Finished, engine.take_events())
-    assert (finished.operation_id, finished.reason) == (3, FinishReason.SUPERSEDED)
-    assert finished.offset == 1
-
-
-def test_a_cancelled_generate_reports_the_tokens_held_back_before_its_end() -> None:
-    engine = holding_back()
-    engine.handle(CancelAll("s"))
-    written, finished = engine.take_events()
-    assert isinstance(written, Written)
-    assert written.tokens == (1, 2, 3, 1)
-    assert finished == Finished("s", 2, FinishReason.CANCELLED, 5, generated_tokens=4)
