@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from tests.server.one_session import some_tokens
 from tests.server.plain_stepper import PlainStepper
@@ -12,9 +13,9 @@ from cellwire.server.engine.commands import CloseSession, GrantTokens, OpenSessi
 from cellwire.server.engine.engine import Engine
 from cellwire.server.engine.session_table import SessionTable
 from cellwire.server.errors import NotFound, ResourceExhausted, StepFailed
-from cellwire.server.session.events import Closed, Event, Opened, Rejected
+from cellwire.server.session.events import Closed, Event, Opened, Rejected, Scored
 from cellwire.server.session.operation_queue import Limits
-from cellwire.server.session.operations import Complete, Generate
+from cellwire.server.session.operations import Complete, Generate, Score
 from cellwire.server.session.session import Session
 from cellwire.server.state.arena import Arena
 from cellwire.server.state.rewind_window import slots_for
@@ -30,8 +31,10 @@ class Unreadable(PlainStepper):
     """Refuses to read states after `reads_left` of them."""
 
     reads_left = 0
+    reads = 0  # attempted
 
     def read_state(self, slot: int) -> State:
+        self.reads += 1
         if self.reads_left == 0:
             raise StepFailed("the device is lost")
         self.reads_left -= 1
@@ -120,6 +123,7 @@ def test_the_sessions_parked_before_a_failed_read_stay_parked() -> None:
     stepper.reads_left = 1
     full = FullTable(stepper)
     full.table.make_room(9)
+    assert stepper.reads == 2  # none after the failure
     assert full.parked == [0]
     assert full.arena.unreserved == SLOTS_EACH
     stepper.reads_left = 9
@@ -190,6 +194,17 @@ def test_an_operation_that_needs_slots_never_parks_its_own_session() -> None:
         engine.step()
     engine.check_integrity()
     assert not engine.describe("0").parked
+
+
+def test_a_score_makes_room_for_its_slot() -> None:
+    engine = engine_with(2, 2 * SLOTS_EACH, PlainStepper())
+    engine.handle(SubmitOperation("0", Score(2, np.array([1, 2], np.uint32))))
+    assert engine.describe("1").parked
+    while not engine.idle:
+        events = engine.step()
+    assert [type(event) for event in events] == [Scored]
+    assert engine.stats().reserved_slots == SLOTS_EACH
+    engine.check_integrity()
 
 
 def test_a_fork_never_parks_the_session_it_copies() -> None:

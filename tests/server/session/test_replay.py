@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from tests.server.one_session import (
     Cycling,
+    append,
     carry_out,
     drained,
+    engine_with,
     only,
     some_tokens,
     written,
@@ -42,6 +44,7 @@ from cellwire.server.session.operations import (
     Fork,
     Generate,
     Operation,
+    Rewind,
     Score,
 )
 
@@ -135,3 +138,21 @@ def test_a_fork_of_a_rewound_session_replays_on_its_own() -> None:
     scored.append(only(Scored, drained(engine)))
     assert engine.steps == steps + 2 * (REPLAYED + 2)
     assert scored[0].log_probability == scored[1].log_probability
+
+
+def test_a_replay_keeps_the_checkpoints_that_later_rewinds_need() -> None:
+    stepper = Recorder()
+    engine = engine_with(window=80, stepper=stepper)
+    append(engine, *TEXT * 3)
+    engine.restore("import", engine.snapshot("s"))
+    assert engine.snapshot("import").tokens_read == 32  # the one state it has: 87 tokens follow
+    steps = stepper.row_steps
+    engine.handle(SubmitOperation("import", Classify(3)))
+    while not engine.idle:
+        engine.step(5)  # does not divide the checkpoint interval
+        engine.check_integrity()
+    assert stepper.row_steps == steps + 87 + 1
+    engine.handle(SubmitOperation("import", Rewind(4, offset=79)))
+    engine.handle(SubmitOperation("import", Classify(5)))
+    drained(engine)
+    assert stepper.row_steps == steps + 87 + 1 + (78 - 64) + 1  # from the checkpoint at 64

@@ -10,6 +10,7 @@ from tests.server.one_session import (
     engine_with,
     only,
     some_tokens,
+    written,
 )
 from tests.server.plain_session import log_probability
 
@@ -199,6 +200,19 @@ def test_an_operation_behind_a_close_is_rejected() -> None:
     rejected = only(Rejected, engine.take_events())
     assert isinstance(rejected.error, FailedPrecondition)
     assert only(Closed, drained(engine)) == Closed("s", None)
+
+
+def test_a_waiting_close_can_be_cancelled() -> None:
+    engine = engine_with()
+    append(engine, 1)
+    engine.handle(SubmitOperation("s", Generate(2, 3, Sampling())))
+    engine.handle(SubmitOperation("s", Close(3)))
+    engine.handle(CancelOperation("s", 9, 3))
+    finished, cancelled = engine.take_events()
+    assert finished == Finished("s", 3, FinishReason.CANCELLED, 1)
+    assert cancelled == Cancelled("s", 9)
+    assert not any(isinstance(event, Closed) for event in drained(engine))
+    assert len(written(carry_out(engine, Generate(4, 2, Sampling())))) == 2
 
 
 def test_a_close_is_reported_once() -> None:
