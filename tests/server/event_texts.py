@@ -18,13 +18,13 @@ from cellwire.server.session.events import (
 
 
 class EventTexts:
-    """Every session's text, as tokens, as far as events have told it."""
+    """The tokens of every session that events have carried."""
 
     def __init__(self) -> None:
         self.texts: dict[str, list[int]] = {}
 
     def add(self, event: Event) -> None:
-        """Follow one event, in the order of the engine."""
+        """Apply an event; events come in the engine's order."""
         match event:
             case Opened():
                 self.texts[event.session_id] = []
@@ -47,4 +47,4 @@ class EventTexts:
                 del self.texts[event.session_id][event.offset :]
 
     def _extend(self, session_id: str, tokens: Sequence[int]) -> None:
-        self.texts.get(session_id, []).extend(tokens)  # a rejection may name no session
+        self.texts.get(session_id, []).extend(tokens)  # the session may be unknown

@@ -1,4 +1,4 @@
-"""An engine with one session, for tests that choose all that happens to it."""
+"""An engine with one session, for tests of single sessions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ UNLIMITED = Limits()
 
 
 class Cycling(PlainStepper):
-    """Writes 1 2 3 1 2 3 ...: each token follows from the one before; remembers its batches."""
+    """Generates 1 2 3 1 2 3 ..., each token from the one before, and records its batches."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class Cycling(PlainStepper):
 def engine_with(
     window: int = 20, stepper: PlainStepper | None = None, limits: Limits = UNLIMITED
 ) -> Engine:
-    """Return an engine whose session "s" has no text yet."""
+    """Return an engine with an empty session "s"."""
     engine = Engine(stepper or PlainStepper(), Arena(200), limits, max_sessions=4, max_batch=8)
     engine.handle(OpenSession("s", 0, 1, window))
     return engine
@@ -61,7 +61,7 @@ def append(engine: Engine, *tokens: int) -> list[Event]:
 
 
 def carry_out(engine: Engine, *operations: Operation) -> list[Event]:
-    """Submit all of them, and step until nothing is left to do."""
+    """Submit the operations, and step until the engine is idle."""
     for operation in operations:
         engine.handle(SubmitOperation("s", operation))
     return drained(engine)
@@ -76,7 +76,7 @@ def drained(engine: Engine) -> list[Event]:
 
 
 def only(kind: type[Kind], events: list[Event]) -> Kind:
-    """Return the one event of a kind."""
+    """Return the event of a kind, of which there must be one."""
     (event,) = (event for event in events if isinstance(event, kind))
     return event
 

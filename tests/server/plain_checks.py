@@ -1,4 +1,4 @@
-"""What every event of an engine must be, by the plain sessions; see plain_session.py."""
+"""Checks of an engine's events against plain sessions; see plain_session.py."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ LIMITS = Limits(waiting_operations=4, waiting_tokens=30, read_ahead_tokens=12)
 
 
 class PlainChecks:
-    """Checks events, and brings the plain sessions up to date with them."""
+    """Checks events, and updates the plain sessions."""
 
     engine: Engine
     plain: dict[str, PlainSession]
 
-    def check(self, plain: PlainSession, event: Event) -> None:  # noqa: C901, PLR0912  # a case each
+    def check(self, plain: PlainSession, event: Event) -> None:  # noqa: C901, PLR0912  # one case an event
         match event:
             case Written():
                 self.check_written(plain, event)
@@ -115,8 +115,8 @@ class PlainChecks:
         start = len(plain.text) - plain.written_by_head
         assert len(event.alternatives) == (len(event.tokens) if generate.alternatives else 0)
         ranked = event.alternatives or ((),) * len(event.tokens)
-        each = zip(event.tokens, event.log_probabilities, ranked, strict=True)
-        for token, log, alternatives in each:
+        positions = zip(event.tokens, event.log_probabilities, ranked, strict=True)
+        for token, log, alternatives in positions:
             text = tuple(plain.text)
             assert token == plain.next_token(event.operation, start, text)
             assert log == log_probability_of(text, token)
@@ -124,9 +124,9 @@ class PlainChecks:
             plain.grow(token)
         plain.written_by_head += len(event.tokens)
         plain.written += len(event.tokens)
-        # What was held back comes out at once in the end.
+        # Tokens held back are reported together at the end.
         spare = max(map(len, event.operation.stop_strings), default=0)
-        assert plain.written <= plain.granted + spare, "wrote ahead of the reader"
+        assert plain.written <= plain.granted + spare, "more was generated than granted"
 
     def check_appended(self, plain: PlainSession, event: Appended) -> None:
         operation = plain.take(event.operation_id)
@@ -171,6 +171,10 @@ class PlainChecks:
             if isinstance(operation, Generate | Append | Accept):
                 plain.completions = None
             plain.written_by_head = 0
+        else:
+            # A running append may have added tokens that no event has carried.
+            most = len(plain.text) + len(self.half_done(plain))
+            assert len(plain.text) <= event.offset <= most
 
     def check_completed(self, plain: PlainSession, event: Completed) -> None:
         complete = plain.operations[0]
@@ -212,7 +216,7 @@ class PlainChecks:
                 assert isinstance(event.error, ResourceExhausted)
 
     def check_copy(self, session_id: str, new_id: str, seed: int) -> None:
-        """A copy has the original's text, with what the original's operation had got to."""
+        """Check that a copy has the original's text, and what a running append has added to it."""
         original, copy = self.plain[session_id], self.plain[new_id]
         text = self.engine.describe(new_id).tail
         reported_length = tuple(original.text)
@@ -224,7 +228,7 @@ class PlainChecks:
         copy.granted = LIMITS.read_ahead_tokens
         copy.text = []
         copy.grow(*text)
-        # The original may be longer, by what nobody was told of; rewinds are counted from there.
+        # The rewind floor follows the original's length, tokens held back included.
         if original_session := self.engine._sessions.get(session_id):
             copy.reach(len(original_session.state_history))
 

@@ -1,4 +1,4 @@
-"""An engine beside its plain sessions: each step is checked, and nothing may be left in the end."""
+"""An engine beside plain sessions: every event is checked, and every slot is free at the end."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ from cellwire.server.session.events import (
 from cellwire.server.session.operations import Append, Operation
 from cellwire.server.state.arena import Arena
 
-SLOTS = 24  # too few for all: sessions that rest are parked
+SLOTS = 24  # too few for all sessions, so that some are parked
 ATTACH_ID = 9_998
 
 
 class PlainMachine(PlainChecks, RuleBasedStateMachine):
-    """All but the rules."""
+    """The engine, the plain sessions, and the invariants; subclasses add rules."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,14 +51,14 @@ class PlainMachine(PlainChecks, RuleBasedStateMachine):
         self.max_steps = MAX_STEPS
 
     @property
-    def anybody(self) -> list[str]:
-        """All sessions there ever were."""
+    def known(self) -> list[str]:
+        """The ids of all sessions, closed ones included."""
         return list(self.plain)
 
     @property
-    def living(self) -> list[str]:
-        """The sessions that are open; all if none is, for few rules do anything to a closed one."""
-        return [i for i, plain in self.plain.items() if not plain.closed] or self.anybody
+    def open_ids(self) -> list[str]:
+        """The ids of the open sessions, or of all sessions if none is open."""
+        return [i for i, plain in self.plain.items() if not plain.closed] or self.known
 
     def fresh_id(self) -> int:
         self.next_id += 1
@@ -77,7 +77,7 @@ class PlainMachine(PlainChecks, RuleBasedStateMachine):
             self.take()
 
     def copy_of(self, session_id: str, seed: int) -> str:
-        """Expect a copy, and count it as closed until it is there."""
+        """Add a plain session for a copy; it counts as closed until the copy is made."""
         new_id = f"session {self.fresh_id()}"
         self.plain[new_id] = PlainSession(
             seed, self.plain[session_id].window, granted=LIMITS.read_ahead_tokens, closed=True
@@ -92,34 +92,40 @@ class PlainMachine(PlainChecks, RuleBasedStateMachine):
         self.take()
 
     def take(self) -> list[Event]:
-        """Step once, and check every event against the plain sessions."""
+        """Step once, and check all events against the plain sessions."""
         events = self.engine.step(self.max_steps)
         for event, following in zip_longest(events, events[1:]):
             self.rebuilt.add(event)
             plain = self.plain[event.session_id]
             if isinstance(event, Written) and plain.held:
-                # What was held back as the beginning of a stop string, when it can become none.
-                assert isinstance(following, Finished), "wrote while held"
+                # Tokens held back for a stop string are reported when the generate is cancelled.
+                assert isinstance(following, Finished), (
+                    "text was generated while the session was held"
+                )
                 assert following.reason is FinishReason.CANCELLED
             self.check(plain, event)
         return events
 
     @invariant()
-    def whole(self) -> None:
+    def integrity_holds(self) -> None:
         self.engine.check_integrity()
         assert self.engine.stats().sessions == sum(
             not plain.closed for plain in self.plain.values()
         )
 
     @invariant()
-    def events_tell_every_text(self) -> None:
-        """Only a running append has tokens that no event has carried yet."""
-        for event in self.engine.take_events():  # of forks and imports from outside
+    def events_carry_every_text(self) -> None:
+        """All tokens are in events, except those that a running append has added."""
+        for event in self.engine.take_events():  # of forks and restores outside a stream
             assert isinstance(event, Forked | Restored)
             self.rebuilt.add(event)
-        for session in self.engine._sessions:
-            text = [*self.rebuilt.texts[session.id], *session.unreported_append]
-            description = self.engine.describe(session.id)
+        for session_id, plain in self.plain.items():
+            if plain.closed:
+                continue
+            description = self.engine.describe(session_id)
+            text = self.rebuilt.texts[session_id]
+            unreported = description.offset - len(text)
+            text = [*text, *self.half_done(plain)[:unreported]]
             assert len(text) == description.offset
             assert tuple(text[-len(description.tail) :] if text else ()) == description.tail
 
@@ -132,9 +138,11 @@ class PlainMachine(PlainChecks, RuleBasedStateMachine):
         self.take()
         while not self.engine.idle:
             self.take()
-        assert not any(plain.operations for plain in self.plain.values()), "an operation is lost"
+        assert not any(plain.operations for plain in self.plain.values()), (
+            "an operation has no answer"
+        )
         for session_id in self.plain:
             self.engine.handle(CloseSession(session_id))
         self.engine.check_integrity()
         assert self.engine.stats().sessions == 0
-        assert self.arena.reserved == 0, "a slot is still spoken for"
+        assert self.arena.reserved == 0, "a slot is still reserved"

@@ -1,4 +1,4 @@
-"""What must be true of a session, from its text alone: no states, no slots, no steps."""
+"""A plain model of a session: results computed from its text alone, without states or slots."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from cellwire.server.session.operations import Append, Complete, Generate, Opera
 
 
 def log_probability(before: Text, tokens: Text) -> float:
-    """Of tokens after a text; the first token of all counts as certain."""
+    """Return that of tokens after a text; the first token of a session counts as certain."""
     total = 0.0
     for token in tokens:
         total += log_probability_of(before, token) if before else 0.0
@@ -36,9 +36,9 @@ def uniform(seed: int, position: int) -> float:
 def beam_search(
     complete: Complete, likeliest: Callable[[Text], list[tuple[int, float]]]
 ) -> tuple[Completion, ...]:
-    """Beam search the slow way: whole texts, everything computed anew.
+    """Return the results of a beam search over whole texts, without shared states.
 
-    `likeliest` ranks all tokens after a continuation.
+    `likeliest` ranks all tokens after a continuation, the likeliest first.
     """
 
     def rank(completion: Completion) -> float:
@@ -49,9 +49,9 @@ def beam_search(
     alive: list[tuple[float, Text, bool]] = [(0.0, (), True)]
     for length in range(1, complete.max_tokens + 1):
         extensions = [
-            (score + log, (*tokens, token), greedy and place == 0)
+            (score + log, (*tokens, token), greedy and rank_of_token == 0)
             for score, tokens, greedy in alive
-            for place, (token, log) in enumerate(likeliest(tokens))
+            for rank_of_token, (token, log) in enumerate(likeliest(tokens))
         ]
         going_on = []
         for score, tokens, greedy in extensions:
@@ -60,9 +60,9 @@ def beam_search(
                 ended.append(Completion(tokens, score, ended=True))
             else:
                 going_on.append((score, tokens, greedy))
-        # The greedy one comes first, likely or not; without it, the likeliest takes its part.
+        # The greedy one is kept, however unlikely; if it has ended, the likeliest replaces it.
         going_on.sort(key=lambda e: (not e[2], -e[0], e[1]))
-        alive = [(s, tokens, place == 0) for place, (s, tokens, _) in enumerate(going_on)]
+        alive = [(s, tokens, index == 0) for index, (s, tokens, _) in enumerate(going_on)]
         del alive[complete.beam_width :]
     ended += [Completion(t, score, ended=not complete.end.tokens) for score, t, _ in alive]
     ended.sort(key=lambda c: (-rank(c), c.tokens))
@@ -71,11 +71,11 @@ def beam_search(
 
 @dataclass
 class PlainSession:
-    """A text, and what is to be done to it."""
+    """A text, and the operations on it that have no answer yet."""
 
     seed: int
     window: int
-    text: list[int] = field(default_factory=list)  # as far as anybody was told
+    text: list[int] = field(default_factory=list)  # the reported part
     floor: int = 0
     operations: list[Operation] = field(default_factory=list)
     completions: tuple[Completion, ...] | None = None
@@ -89,7 +89,7 @@ class PlainSession:
         self.reach(len(self.text))
 
     def reach(self, length: int) -> None:
-        """The text was so long, if only for a moment."""
+        """Raise the rewind floor: the text had this length at some time."""
         self.floor = max(self.floor, length - self.window)
 
     def take(self, operation_id: int) -> Operation:
@@ -105,7 +105,7 @@ class PlainSession:
         return token_after(text, uniform(seed, len(text) - start))
 
     def generated(self, generate: Generate, start: int) -> tuple[Text, FinishReason]:
-        """What a generate that began at `start` writes in the end, and why it ends."""
+        """Return the text after a generate that began at `start`, and why it ends."""
         text = tuple(self.text[:start])
         while len(text) < start + generate.max_tokens:
             text = (*text, self.next_token(generate, start, text))
@@ -115,7 +115,7 @@ class PlainSession:
         return text, FinishReason.MAX_TOKENS
 
     def half_done(self) -> Text:
-        """What the operation at the head may add beyond `text` without anybody having been told."""
+        """Return the tokens that the first operation may add before an event carries them."""
         match self.operations[0] if self.operations else None:
             case Append() as append:
                 return tuple(int(token) for token in append.tokens)

@@ -1,4 +1,4 @@
-"""A cell whose state is simply the text read so far: the oracle for what is above the runtime."""
+"""A stepper whose states are the texts read so far: an oracle for everything above the runtime."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ LABELS = 2
 
 
 def log_probability_of(text: Text, token: int) -> float:
-    """A number that depends on everything read and on the token; exact in float32, and in sums."""
+    """Return a function of the whole text and the token; it and its sums are exact in float32."""
     return -(zlib.crc32(bytes([*text, token])) % 4096) / 256
 
 
 def token_after(text: Text, uniform: float) -> int:
-    """A choice that depends on everything read and on the random number."""
+    """Return the token chosen by the whole text and a uniform random number."""
     return (zlib.crc32(bytes(text)) + int(uniform * 1e6)) % SYMBOLS
 
 
 def likeliest_after(text: Text) -> list[tuple[int, float]]:
-    """All tokens with their log-probabilities, the likeliest first."""
-    each = [(token, log_probability_of(text, token)) for token in range(SYMBOLS)]
-    return sorted(each, key=lambda one: (-one[1], one[0]))
+    """Return all tokens with their log-probabilities, the likeliest first."""
+    tokens = [(token, log_probability_of(text, token)) for token in range(SYMBOLS)]
+    return sorted(tokens, key=lambda ranked: (-ranked[1], ranked[0]))
 
 
 def scores_after(text: Text) -> tuple[float, ...]:
-    """A number for each label."""
+    """Return a score for each label."""
     return tuple((zlib.crc32(bytes([*text, 99 + label])) % 256) / 256 for label in range(LABELS))
 
 
 class PlainStepper:
-    """Keeps a text in each slot; every row is worked out from the text alone."""
+    """Keeps a text in each slot, and computes every row from that text alone."""
 
     def __init__(self) -> None:
         self.arena: dict[int, Text] = {ZERO: ()}
-        self.batches: list[int] = []  # of strides
-        self.searches: list[tuple[int, int]] = []  # how many at a time, and how many steps
+        self.batches: list[int] = []  # the rows of each run
+        self.searches: list[tuple[int, int]] = []  # the beams and the steps of each run
 
     def supported_steps(self, steps: int) -> int:
         return steps
@@ -53,7 +53,7 @@ class PlainStepper:
         self.batches.append(len(batch))
         written = [slot for slot in batch.write_slot.tolist() if slot != TRASH]
         assert len(set(written)) == len(written), "two rows write one slot"
-        assert ZERO not in written, "a row writes what is always zero"
+        assert ZERO not in written, "a row writes the zero slot"
         assert (batch.count >= 1).all()
         assert (batch.count <= batch.steps).all()
         assert batch.steps == 1 or not batch.top_token_count
@@ -78,7 +78,7 @@ class PlainStepper:
         )
 
     def walk(self, batch: StepBatch, row: int) -> tuple[list[Text], Text]:
-        """What a row has read after each of its steps, and the tokens they settled."""
+        """Return the text that a row has read after each step, and the tokens so determined."""
         texts: list[Text] = []
         tokens: Text = ()
         text, token = self.arena[int(batch.read_slot[row])], int(batch.token[row])
@@ -91,12 +91,12 @@ class PlainStepper:
         return texts, tokens
 
     def step_beams(self, batch: BeamBatch) -> BeamBatchResult:
-        """Keeps whole texts, and sorts all there are at every step."""
+        """Extend whole texts, and sort all extensions at every step."""
         beams, rows = batch.token.shape
         self.searches.append((beams, batch.steps))
         written = batch.write_slot.flatten().tolist()
         assert len(set(written)) == len(written), "two rows write one slot"
-        assert ZERO not in written, "a row writes what is always zero"
+        assert ZERO not in written, "a row writes the zero slot"
         result = BeamBatchResult(
             parent=np.zeros((batch.steps, beams, rows), np.int64),
             token=np.zeros((batch.steps, beams, rows), np.int64),
@@ -121,7 +121,7 @@ class PlainStepper:
     def search_on(
         self, batch: BeamBatch, beam: int, states: list[Text], result: BeamBatchResult
     ) -> list[Text]:
-        """Fill in what comes of one search; return what its rows have read in the end."""
+        """Fill in the result of one search; return the texts that its rows have read."""
         ending, width = batch.endings[beam], len(states)
         tokens = batch.token[beam].tolist()
         totals = batch.log_probability[beam].tolist()
@@ -136,14 +136,14 @@ class PlainStepper:
                 if total > -np.inf
             )
             ended = [e for e in extensions if may_end[e[1]] and e[2] in ending.tokens]
-            for place, (total, row, token) in enumerate(ended[:width]):
+            for index, (total, row, token) in enumerate(ended[:width]):
                 assert result.ended is not None
-                result.ended.parent[step, beam, place] = row
-                result.ended.token[step, beam, place] = token
-                result.ended.log_probability[step, beam, place] = -total
+                result.ended.parent[step, beam, index] = row
+                result.ended.token[step, beam, index] = token
+                result.ended.log_probability[step, beam, index] = -total
             going_on = [e for e in extensions if e not in ended]
             likeliest = greedy, likeliest_after(states[greedy])[0][0]
-            going_on.sort(key=lambda e: e[1:] != likeliest)  # that comes first
+            going_on.sort(key=lambda e: e[1:] != likeliest)  # the greedy extension first
             alive = sorted(going_on[:width], key=lambda e: e[1:])
             greedy = alive.index(going_on[0]) if alive else 0
             chosen = [e[1:] for e in alive] + [(0, 0)] * (width - len(alive))

@@ -1,4 +1,4 @@
-"""What the engine promises beyond single operations: fairness, isolation, order."""
+"""Runs of an engine: fair turns, isolated failures, read-ahead, and copies of sessions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 from dataclasses import replace
 
 import numpy as np
-import pytest
 from tests.server.plain_stepper import PlainStepper
 
 from cellwire.server.batch.sampling import Sampling
@@ -19,7 +18,7 @@ from cellwire.server.engine.commands import (
     SubmitOperation,
 )
 from cellwire.server.engine.engine import Engine
-from cellwire.server.errors import ResourceExhausted, StepFailed
+from cellwire.server.errors import StepFailed
 from cellwire.server.session.events import Appended, Closed, Event, Finished, Written
 from cellwire.server.session.operation_queue import Limits
 from cellwire.server.session.operations import Append, Generate
@@ -61,7 +60,7 @@ def written(events: list[Event], session_id: str) -> list[int]:
     ]
 
 
-def test_rows_join_and_leave_at_every_step() -> None:
+def test_rows_join_and_leave_the_batch_at_every_step() -> None:
     stepper = PlainStepper()
     engine = engine_with(stepper, 4)
     for index in range(4):
@@ -70,7 +69,7 @@ def test_rows_join_and_leave_at_every_step() -> None:
     assert stepper.batches == [4] * 10 + [3] * 10 + [2] * 10 + [1] * 10
 
 
-def test_strides_take_several_steps_unless_somebody_waits_for_one() -> None:
+def test_a_run_takes_several_steps_unless_a_session_needs_fewer() -> None:
     stepper = PlainStepper()
     engine = engine_with(stepper, 4)
     engine.handle(SubmitOperation("0", generate(4 * MAX_STEPS)))
@@ -84,7 +83,7 @@ def test_strides_take_several_steps_unless_somebody_waits_for_one() -> None:
     assert engine.steps == 4 * MAX_STEPS + 3
 
 
-def test_a_round_gives_each_session_its_turn_before_any_its_second() -> None:
+def test_every_session_has_a_turn_before_any_has_a_second() -> None:
     engine = engine_with(PlainStepper(), 10, max_batch=3)
     for index in range(10):
         engine.handle(SubmitOperation(str(index), generate(100)))
@@ -95,7 +94,7 @@ def test_a_round_gives_each_session_its_turn_before_any_its_second() -> None:
         assert max(counts.values()) - min(counts.values()) <= 1
 
 
-def test_one_at_a_time_is_all_at_once() -> None:
+def test_sessions_generate_the_same_text_together_and_alone() -> None:
     together = engine_with(PlainStepper(), 5)
     for index in range(5):
         together.handle(SubmitOperation(str(index), generate(50)))
@@ -107,25 +106,25 @@ def test_one_at_a_time_is_all_at_once() -> None:
 
 
 class FailingStepper(PlainStepper):
-    """Fails once, when the batch has a row that reads `failing_token`."""
+    """Fails once, in the first run with a row that reads `failing_token`."""
 
     failing_token = -1
     with_nan = False
 
     def step(self, batch: StepBatch) -> StepResult:
         result = super().step(batch)
-        place = np.flatnonzero(batch.token == self.failing_token)
-        if not place.size:
+        rows = np.flatnonzero(batch.token == self.failing_token)
+        if not rows.size:
             return result
         self.failing_token = -1
         if not self.with_nan:
-            raise StepFailed("the runtime gave up")
+            raise StepFailed("the runtime failed")
         spoiled = result.log_probability.copy()
-        spoiled[0, place] = math.nan
+        spoiled[0, rows] = math.nan
         return replace(result, log_probability=spoiled)
 
 
-def test_a_failed_step_ends_the_sessions_in_it_and_no_other() -> None:
+def test_a_failed_step_closes_only_the_sessions_of_its_batch() -> None:
     stepper = FailingStepper()
     engine = engine_with(stepper, 4)
     engine.handle(SubmitOperation("0", generate(5)))
@@ -140,7 +139,7 @@ def test_a_failed_step_ends_the_sessions_in_it_and_no_other() -> None:
     assert engine.stats().sessions == 2
 
 
-def test_a_number_that_is_none_ends_its_own_session_only() -> None:
+def test_a_result_that_is_not_a_number_closes_only_its_own_session() -> None:
     stepper = FailingStepper()
     stepper.with_nan = True
     engine = engine_with(stepper, 3)
@@ -152,7 +151,7 @@ def test_a_number_that_is_none_ends_its_own_session_only() -> None:
     assert {e.session_id for e in events if isinstance(e, Finished)} == {"0", "2"}
 
 
-def test_a_generation_stalls_at_its_credit_and_goes_on_with_more() -> None:
+def test_a_generate_stalls_without_credit_and_resumes_with_more() -> None:
     limits = Limits(read_ahead_tokens=4)
     engine = Engine(PlainStepper(), Arena(8), limits, max_sessions=1, max_batch=8)
     engine.handle(OpenSession("a", 0, 1, WINDOW))
@@ -168,52 +167,34 @@ def test_a_generation_stalls_at_its_credit_and_goes_on_with_more() -> None:
     assert isinstance(events[-1], Finished)
 
 
-def test_a_session_is_shown_and_copied_as_far_as_anybody_was_told() -> None:
+def test_descriptions_forks_and_snapshots_omit_the_tokens_held_back() -> None:
     engine = Engine(PlainStepper(), Arena(100), Limits(), max_sessions=9, max_batch=8)
     for session_id in ("first", "whole"):
         engine.handle(OpenSession(session_id, 0, 1, rewind_window=20))
         engine.handle(SubmitOperation(session_id, Append(1, np.array([3], np.uint32))))
     engine.handle(SubmitOperation("first", generate(20)))
     text = written(run(engine), "first")
-    # What may become the stop string is held back, from its first token on.
+    # Tokens that may begin the stop string are held back.
     stop = (*text[10:19], (text[19] + 1) % 7)
     engine.handle(SubmitOperation("whole", replace(generate(1_000), stop_strings=(stop,))))
-    told = 1 + sum(len(written(engine.step(max_steps=1), "whole")) for _ in range(19))
-    assert told < 20
-    assert engine.describe("whole").offset == told
-    assert list(engine.describe("whole").tail) == [3, *text][:told]
-    assert engine.fork("whole", "fork", seed=1) == told
+    reported = 1 + sum(len(written(engine.step(max_steps=1), "whole")) for _ in range(19))
+    assert reported < 20
+    assert engine.describe("whole").offset == reported
+    assert list(engine.describe("whole").tail) == [3, *text][:reported]
+    assert engine.fork("whole", "fork", seed=1) == reported
     engine.restore("import", engine.snapshot("whole"))
     engine.handle(CloseSession("whole"))
     for copy in ("fork", "import"):
         engine.check_integrity()
-        assert engine.describe(copy).offset == told
+        assert engine.describe(copy).offset == reported
         engine.handle(SubmitOperation(copy, generate(20)))
-        assert written(run(engine), copy)[: 20 - told] == text[told - 1 : 19]
+        assert written(run(engine), copy)[: 20 - reported] == text[reported - 1 : 19]
 
 
-def test_an_unknown_session_is_not_the_engines_business() -> None:
+def test_a_command_for_an_unknown_session_has_no_effect() -> None:
     engine = engine_with(PlainStepper(), 1)
-    engine.handle(SubmitOperation("nobody", generate(1)))
-    engine.handle(CancelOperation("nobody", 1, 2))
-    engine.handle(GrantTokens("nobody", 1))
-    engine.handle(CloseSession("nobody"))
+    engine.handle(SubmitOperation("unknown", generate(1)))
+    engine.handle(CancelOperation("unknown", 1, 2))
+    engine.handle(GrantTokens("unknown", 1))
+    engine.handle(CloseSession("unknown"))
     assert run(engine) == []
-
-
-def test_an_arena_gives_each_slot_once_and_takes_it_back() -> None:
-    arena = Arena(3)
-    arena.reserve(3)
-    slots = [arena.allocate() for _ in range(3)]
-    assert sorted(slots) == [2, 3, 4]
-    with pytest.raises(ResourceExhausted, match="slots are reserved"):
-        arena.reserve(1)
-    arena.share(slots[0])
-    assert not arena.may_write(slots[0])
-    arena.release(slots[0])
-    assert arena.may_write(slots[0])
-    for slot in slots:
-        arena.release(slot)
-    arena.check_integrity([])
-    with pytest.raises(AssertionError, match="no holder"):
-        arena.release(slots[0])

@@ -1,4 +1,4 @@
-"""Random operations on several sessions, against a model that knows nothing but each one's text."""
+"""Random operations on several sessions, against a model that keeps only their texts."""
 
 from __future__ import annotations
 
@@ -36,25 +36,25 @@ from cellwire.server.session.operations import (
     Score,
 )
 
-living = st.runner().flatmap(lambda machine: st.sampled_from(machine.living))
-anybody = st.runner().flatmap(lambda machine: st.sampled_from(machine.anybody))
+open_ids = st.runner().flatmap(lambda machine: st.sampled_from(machine.open_ids))
+known = st.runner().flatmap(lambda machine: st.sampled_from(machine.known))
 seeds = st.integers(0, 2**64 - 1)
 windows = st.sampled_from([0, 1, 5, 20, 80])
 symbols = st.integers(0, SYMBOLS - 1)
 texts = st.lists(symbols, min_size=1, max_size=20)
 few = st.integers(0, 9)
 
-# Sessions are to grow old: those that are closed at once show nothing.
+# Sessions should live long: one that is closed at once tests little.
 rarely = precondition(lambda machine: machine.next_id % 5 == 0)
 
 
 class EngineMachine(PlainMachine):
     @initialize(seed=seeds, window=windows, tokens=texts)
-    def begin(self, seed: int, window: int, tokens: list[int]) -> None:
+    def open_first(self, seed: int, window: int, tokens: list[int]) -> None:
         self.open_with(seed, window, tokens)
 
     @rule(max_steps=st.integers(1, MAX_STEPS))
-    def pace(self, max_steps: int) -> None:
+    def change_max_steps(self, max_steps: int) -> None:
         self.max_steps = max_steps
 
     @rule(steps=st.integers(1, 40))
@@ -62,22 +62,22 @@ class EngineMachine(PlainMachine):
         for _ in range(steps):
             self.take()
 
-    # What a client does.
+    # The client's commands.
 
     @rule(seed=seeds, window=windows, tokens=st.just([]) | texts)
     def open(self, seed: int, window: int, tokens: list[int]) -> None:
         self.open_with(seed, window, tokens)
 
-    @rule(session_id=living, tokens=texts)
+    @rule(session_id=open_ids, tokens=texts)
     def append(self, session_id: str, tokens: list[int]) -> None:
         self.submit(session_id, Append(self.fresh_id(), np.array(tokens, np.uint32)))
 
     @rule(
-        session_id=living,
+        session_id=open_ids,
         max_tokens=st.integers(1, 30),
         seed=st.none() | seeds,
         stop=st.lists(st.lists(symbols, min_size=1, max_size=2), max_size=2),
-        alternatives=st.just(0) | st.integers(1, 3),  # none, or a step at a time
+        alternatives=st.just(0) | st.integers(1, 3),  # none, or single steps
     )
     def generate(
         self,
@@ -87,7 +87,7 @@ class EngineMachine(PlainMachine):
         stop: list[list[int]],
         alternatives: int,
     ) -> None:
-        # A stop string must fit into the window; whoever makes operations sees to that.
+        # The host ensures that stop strings fit into the rewind window.
         fitting = tuple(tuple(s) for s in stop if len(s) <= self.plain[session_id].window)
         sampling = Sampling(seed=seed)
         self.submit(
@@ -102,7 +102,7 @@ class EngineMachine(PlainMachine):
         )
 
     @rule(
-        session_id=living,
+        session_id=open_ids,
         width=st.integers(1, 3),
         completions=st.integers(1, 3),
         max_tokens=st.integers(1, 5),
@@ -137,32 +137,38 @@ class EngineMachine(PlainMachine):
             ),
         )
 
-    @rule(session_id=living, index=st.integers(0, 2), tokens=st.integers(0, 5))
+    @rule(session_id=open_ids, index=st.integers(0, 2), tokens=st.integers(0, 5))
     def accept(self, session_id: str, index: int, tokens: int) -> None:
         self.submit(session_id, Accept(self.fresh_id(), index, tokens))
 
-    @rule(session_id=living, tokens=st.integers(0, 12))
+    @rule(session_id=open_ids, tokens=st.integers(0, 12))
     def rewind(self, session_id: str, tokens: int) -> None:
         self.submit(session_id, Rewind(self.fresh_id(), tokens=tokens))
 
-    @rule(session_id=living, offset=st.integers(0, 30))
+    @rule(session_id=open_ids, offset=st.integers(0, 30))
     def rewind_to(self, session_id: str, offset: int) -> None:
         self.submit(session_id, Rewind(self.fresh_id(), offset=offset))
 
-    @rule(session_id=living, tokens=texts, each=st.booleans())
-    def score(self, session_id: str, tokens: list[int], each: bool) -> None:  # noqa: FBT001
-        self.submit(session_id, Score(self.fresh_id(), np.array(tokens, np.uint32), each))
+    @rule(session_id=open_ids, tokens=texts, log_probabilities=st.booleans())
+    def score(
+        self,
+        session_id: str,
+        tokens: list[int],
+        log_probabilities: bool,  # noqa: FBT001  # drawn by name
+    ) -> None:
+        tokens_array = np.array(tokens, np.uint32)
+        self.submit(session_id, Score(self.fresh_id(), tokens_array, log_probabilities))
 
-    @rule(session_id=living)
+    @rule(session_id=open_ids)
     def classify(self, session_id: str) -> None:
         self.submit(session_id, Classify(self.fresh_id()))
 
-    @rule(session_id=living, seed=seeds)
+    @rule(session_id=open_ids, seed=seeds)
     def fork_in_order(self, session_id: str, seed: int) -> None:
         new_id = self.copy_of(session_id, seed)
         self.submit(session_id, Fork(self.fresh_id(), new_id, seed))
 
-    @rule(session_id=living, seed=seeds)
+    @rule(session_id=open_ids, seed=seeds)
     def fork_at_once(self, session_id: str, seed: int) -> None:
         new_id = self.copy_of(session_id, seed)
         try:
@@ -174,14 +180,14 @@ class EngineMachine(PlainMachine):
         else:
             self.check_copy(session_id, new_id, seed)
 
-    @rule(session_id=living)
+    @rule(session_id=open_ids)
     def export_and_import(self, session_id: str) -> None:
         seed = self.plain[session_id].seed
         new_id = self.copy_of(session_id, seed)
         try:
-            frozen = self.engine.snapshot(session_id)
-            assert frozen.consistent
-            self.engine.restore(new_id, frozen)
+            snapshot = self.engine.snapshot(session_id)
+            assert snapshot.consistent
+            self.engine.restore(new_id, snapshot)
         except NotFound:
             assert self.plain[session_id].closed
         except ResourceExhausted:
@@ -190,31 +196,31 @@ class EngineMachine(PlainMachine):
             self.check_copy(session_id, new_id, seed)
 
     @rarely
-    @rule(session_id=anybody, keep=st.booleans())
+    @rule(session_id=known, keep=st.booleans())
     def close_in_order(self, session_id: str, keep: bool) -> None:  # noqa: FBT001
         self.submit(session_id, Close(self.fresh_id(), keep))
 
     @rarely
-    @rule(session_id=living)
-    def vanish(self, session_id: str) -> None:
+    @rule(session_id=open_ids)
+    def close_at_once(self, session_id: str) -> None:
         self.engine.handle(CloseSession(session_id))
         self.take()
         assert self.plain[session_id].closed
 
     @rarely
-    @rule(session_id=anybody)
-    def vanish_and_stop(self, session_id: str) -> None:
+    @rule(session_id=known)
+    def disconnect_and_cancel(self, session_id: str) -> None:
         self.engine.handle(CancelAll(session_id))
         self.take()
         assert all(isinstance(o, Close) for o in self.plain[session_id].operations)
 
-    @rule(session_id=living)
-    def vanish_and_pause(self, session_id: str) -> None:
+    @rule(session_id=open_ids)
+    def disconnect_and_hold(self, session_id: str) -> None:
         self.engine.handle(HoldSession(session_id))
         self.plain[session_id].held = True
         self.take()
 
-    @rule(session_id=living, back=st.none() | st.integers(-1, 10))
+    @rule(session_id=open_ids, back=st.none() | st.integers(-1, 10))
     def attach(self, session_id: str, back: int | None) -> None:
         plain = self.plain[session_id]
         offset = None if back is None else len(plain.text) - back
@@ -224,30 +230,30 @@ class EngineMachine(PlainMachine):
             assert isinstance(events[0].error, NotFound if plain.closed else OutOfRange)
             assert plain.closed or (offset is not None and (offset < 0 or back == -1))
 
-    @rule(session_id=living, tokens=st.integers(1, 8))
+    @rule(session_id=open_ids, tokens=st.integers(1, 8))
     def grant(self, session_id: str, tokens: int) -> None:
         self.plain[session_id].granted += tokens
         self.engine.handle(GrantTokens(session_id, tokens))
         self.take()
 
-    @rule(session_id=living, place=st.integers(0, 3))
-    def cancel(self, session_id: str, place: int) -> None:
+    @rule(session_id=open_ids, index=st.integers(0, 3))
+    def cancel(self, session_id: str, index: int) -> None:
         plain = self.plain[session_id]
-        known = place < len(plain.operations)
-        target = (plain.operations[place].id if known else None) or 10_000
+        found = index < len(plain.operations)
+        target = (plain.operations[index].id if found else None) or 10_000
         self.engine.handle(CancelOperation(session_id, CANCEL_ID, target))
         events = self.take()
-        if plain.closed and not known:
+        if plain.closed and not found:
             return
         answer = next(e for e in events if getattr(e, "operation_id", 0) == CANCEL_ID)
-        if known:
+        if found:
             assert isinstance(answer, Cancelled)
         else:
             assert isinstance(answer, Rejected)
             assert isinstance(answer.error, NotFound)
 
 
-# More than others: most of what is worth finding takes several operations to come about.
+# More examples than elsewhere: most faults take several operations to show.
 EngineMachine.TestCase.settings = settings(
     stateful_step_count=50, max_examples=4 * settings().max_examples
 )

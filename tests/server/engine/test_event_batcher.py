@@ -1,4 +1,4 @@
-"""When text and answers leave the engine's thread."""
+"""Text waits for more text; answers do not wait."""
 
 from __future__ import annotations
 
@@ -17,39 +17,39 @@ ANSWER = Opened("s", 1, 7, 64)
 
 
 def test_text_waits_for_more_text() -> None:
-    outgoing = EventBatcher()
-    outgoing.add([TEXT])
-    assert outgoing.due(10.0, idle=False) == [TEXT]
-    outgoing.add([TEXT])
-    assert outgoing.due(10.01, idle=False) == []
-    outgoing.add([TEXT])
-    assert outgoing.due(10.02, idle=False) == [TEXT, TEXT]
-    assert outgoing.due(11.0, idle=False) == []
+    batcher = EventBatcher()
+    batcher.add([TEXT])
+    assert batcher.due(10.0, idle=False) == [TEXT]
+    batcher.add([TEXT])
+    assert batcher.due(10.01, idle=False) == []
+    batcher.add([TEXT])
+    assert batcher.due(10.02, idle=False) == [TEXT, TEXT]
+    assert batcher.due(11.0, idle=False) == []
 
 
-def test_the_more_sessions_have_text_the_longer_it_waits() -> None:
-    outgoing = EventBatcher()
-    outgoing.due(10.0, idle=False)
+def test_text_waits_longer_with_more_sessions() -> None:
+    batcher = EventBatcher()
+    batcher.due(10.0, idle=False)
     texts = [text_of(str(number)) for number in range(100)]
-    outgoing.add([*texts])
-    assert outgoing.due(10.095, idle=False) == []
-    assert outgoing.due(10.105, idle=False) == texts
+    batcher.add([*texts])
+    assert batcher.due(10.095, idle=False) == []
+    assert batcher.due(10.105, idle=False) == texts
 
 
-def test_an_answer_waits_for_nobody_and_comes_after_the_text_before_it() -> None:
-    outgoing = EventBatcher()
+def test_an_answer_leaves_at_once_with_the_text_before_it() -> None:
+    batcher = EventBatcher()
     other = text_of("other")
-    outgoing.due(10.0, idle=False)
-    outgoing.add([TEXT, other])
-    assert outgoing.due(10.001, idle=False) == []
-    outgoing.add([ANSWER, other])
-    assert outgoing.due(10.002, idle=False) == [TEXT, ANSWER]
-    assert outgoing.due(10.003, idle=False) == []
-    assert outgoing.due(10.02, idle=False) == [other, other]
+    batcher.due(10.0, idle=False)
+    batcher.add([TEXT, other])
+    assert batcher.due(10.001, idle=False) == []
+    batcher.add([ANSWER, other])
+    assert batcher.due(10.002, idle=False) == [TEXT, ANSWER]
+    assert batcher.due(10.003, idle=False) == []
+    assert batcher.due(10.02, idle=False) == [other, other]
 
 
-def test_nothing_waits_when_there_is_nothing_to_wait_for() -> None:
-    outgoing = EventBatcher()
-    outgoing.due(10.0, idle=False)
-    outgoing.add([TEXT])
-    assert outgoing.due(10.001, idle=True) == [TEXT]
+def test_text_leaves_at_once_when_the_engine_is_idle() -> None:
+    batcher = EventBatcher()
+    batcher.due(10.0, idle=False)
+    batcher.add([TEXT])
+    assert batcher.due(10.001, idle=True) == [TEXT]

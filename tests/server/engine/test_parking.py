@@ -1,8 +1,9 @@
-"""More sessions than the arena has room for: those that rest are parked, and nobody can tell."""
+"""Parking: more sessions than slots, with the same results."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +15,7 @@ from cellwire.server.batch.step import StepBatch, StepResult
 from cellwire.server.batch.stepper import State
 from cellwire.server.engine.commands import CloseSession, OpenSession, SubmitOperation
 from cellwire.server.engine.engine import Engine
-from cellwire.server.errors import NotCompiled, ResourceExhausted, StepFailed
+from cellwire.server.errors import NotCompiled, NotFound, ResourceExhausted, StepFailed
 from cellwire.server.session.events import Closed, Event, Rejected, Written
 from cellwire.server.session.operation_queue import Limits
 from cellwire.server.session.operations import Append, Close, Complete, Generate, Rewind
@@ -22,11 +23,11 @@ from cellwire.server.state.arena import Arena
 from cellwire.server.state.rewind_window import slots_for
 
 WINDOW = 20
-EACH = slots_for(WINDOW)
+SLOTS_EACH = slots_for(WINDOW)
 
 
 def engine_with(sessions: int, slots: int, stepper: PlainStepper | None = None) -> Engine:
-    """An engine, and sessions that have read a little and rest."""
+    """Return an engine with resting sessions "0", "1", ... of some text."""
     limits = Limits(read_ahead_tokens=1_000)
     stepper = stepper or PlainStepper()
     engine = Engine(stepper, Arena(slots), limits, max_sessions=99, max_batch=8)
@@ -54,11 +55,16 @@ def written(events: list[Event]) -> dict[str, list[int]]:
 
 
 def parked(engine: Engine) -> list[str]:
-    return [s.id for s in engine._sessions if engine.describe(s.id).parked]
+    ids = []
+    for session_id in (*map(str, range(99)), "fork"):
+        with suppress(NotFound):
+            if engine.describe(session_id).parked:
+                ids.append(session_id)
+    return ids
 
 
-def life(engine: Engine, sessions: int) -> dict[str, list[int]]:
-    """Each in turn writes, goes back, is completed, and writes again."""
+def exercise(engine: Engine, sessions: int) -> dict[str, list[int]]:
+    """Let every session generate, rewind, complete, and generate again; return the texts."""
     events = []
     for operation in (
         lambda n: Generate(2, 30, Sampling(seed=n)),
@@ -73,23 +79,23 @@ def life(engine: Engine, sessions: int) -> dict[str, list[int]]:
     return written(events)
 
 
-def test_parked_sessions_go_on_as_if_they_had_not_been() -> None:
-    roomy, narrow = engine_with(12, 1_000), engine_with(12, 3 * EACH)
+def test_a_parked_session_continues_with_the_same_results() -> None:
+    roomy, narrow = engine_with(12, 1_000), engine_with(12, 3 * SLOTS_EACH)
     assert parked(roomy) == []
     assert len(parked(narrow)) >= 9
-    assert life(narrow, 12) == life(roomy, 12)
+    assert exercise(narrow, 12) == exercise(roomy, 12)
 
 
-def test_who_has_rested_longest_is_parked_first() -> None:
-    engine = engine_with(3, 3 * EACH)
+def test_the_session_that_rested_longest_is_parked_first() -> None:
+    engine = engine_with(3, 3 * SLOTS_EACH)
     engine.handle(SubmitOperation("0", Generate(2, 1, Sampling())))
     run(engine)
     engine.handle(OpenSession("3", 0, 3, WINDOW))
     assert parked(engine) == ["1"]
 
 
-def test_those_at_work_keep_their_slots_and_newcomers_are_told_to_wait() -> None:
-    engine = engine_with(3, 3 * EACH)
+def test_an_open_is_refused_if_no_session_rests() -> None:
+    engine = engine_with(3, 3 * SLOTS_EACH)
     for n in range(3):
         engine.handle(SubmitOperation(str(n), Generate(2, 10**6, Sampling())))
     engine.take_events()
@@ -100,8 +106,8 @@ def test_those_at_work_keep_their_slots_and_newcomers_are_told_to_wait() -> None
     assert parked(engine) == []
 
 
-def test_a_parked_session_that_finds_no_room_lives_on() -> None:
-    engine = engine_with(4, 3 * EACH)
+def test_a_parked_session_survives_an_operation_that_finds_no_slots() -> None:
+    engine = engine_with(4, 3 * SLOTS_EACH)
     (away,) = parked(engine)
     others = {"0", "1", "2", "3"} - {away}
     for other in others:
@@ -117,8 +123,8 @@ def test_a_parked_session_that_finds_no_room_lives_on() -> None:
     assert len(written(events)[away]) == 5
 
 
-def test_a_parked_session_is_exported_described_and_forked() -> None:
-    roomy, narrow = engine_with(4, 1_000), engine_with(4, 3 * EACH)
+def test_a_parked_session_can_be_exported_described_and_forked() -> None:
+    roomy, narrow = engine_with(4, 1_000), engine_with(4, 3 * SLOTS_EACH)
     (away,) = parked(narrow)
     assert narrow.snapshot(away) == roomy.snapshot(away)
     assert narrow.describe(away) == replace(roomy.describe(away), parked=True)
@@ -130,26 +136,26 @@ def test_a_parked_session_is_exported_described_and_forked() -> None:
     assert written(run(narrow)) == written(run(roomy))
 
 
-def test_what_waits_behind_a_failed_operation_does_not_park_its_own_session() -> None:
-    stepper = Uncompiled()
-    engine = engine_with(2, 2 * EACH + 2, stepper)
+def test_an_operation_behind_a_failed_one_does_not_park_its_own_session() -> None:
+    stepper = Refusing()
+    engine = engine_with(2, 2 * SLOTS_EACH + 2, stepper)
     engine.handle(SubmitOperation("1", Generate(2, 10**6, Sampling())))
     engine.take_events()
     engine.handle(SubmitOperation("0", Generate(3, 5, Sampling())))
-    engine.handle(SubmitOperation("0", Complete(4, 3, 2, 4)))  # for which there is no room
+    engine.handle(SubmitOperation("0", Complete(4, 3, 2, 4)))  # more slots than are free
     stepper.refuses = True
     engine.step()
     engine.check_integrity()
     assert "0" not in parked(engine)
 
 
-def test_a_state_that_cannot_be_put_back_stays_parked() -> None:
-    stepper = Uncompiled()
-    engine, plain = engine_with(4, 3 * EACH, stepper), engine_with(4, 3 * EACH)
-    for each in (engine, plain):
-        for n in range(4):  # beyond the window, so that there is a state to keep
-            each.handle(SubmitOperation(str(n), Append(6, np.arange(40, dtype=np.uint32) % 10)))
-            run(each)
+def test_a_session_stays_parked_if_its_state_cannot_be_written() -> None:
+    stepper = Refusing()
+    engine, plain = engine_with(4, 3 * SLOTS_EACH, stepper), engine_with(4, 3 * SLOTS_EACH)
+    for one in (engine, plain):
+        for n in range(4):  # beyond the window, so that the oldest state is not zero
+            one.handle(SubmitOperation(str(n), Append(6, np.arange(40, dtype=np.uint32) % 10)))
+            run(one)
     (away,) = parked(engine)
     stepper.refuses_states = True
     engine.handle(SubmitOperation(away, Generate(2, 5, Sampling())))
@@ -157,21 +163,21 @@ def test_a_state_that_cannot_be_put_back_stays_parked() -> None:
     assert isinstance(event, Rejected)
     assert away in parked(engine)
     stepper.refuses_states = False
-    for each in (engine, plain):
-        each.handle(SubmitOperation(away, Generate(3, 5, Sampling())))
+    for one in (engine, plain):
+        one.handle(SubmitOperation(away, Generate(3, 5, Sampling())))
     assert written(run(engine)) == written(run(plain))
 
 
 def test_a_parked_session_can_be_closed() -> None:
-    engine = engine_with(4, 3 * EACH)
+    engine = engine_with(4, 3 * SLOTS_EACH)
     (away,) = parked(engine)
     engine.handle(CloseSession(away))
     engine.check_integrity()
     assert engine.stats().sessions == 3
 
 
-def test_a_parked_session_can_be_closed_where_there_is_no_room() -> None:
-    engine = engine_with(4, 3 * EACH)
+def test_a_parked_session_can_be_closed_without_free_slots() -> None:
+    engine = engine_with(4, 3 * SLOTS_EACH)
     (away,) = parked(engine)
     for other in {"0", "1", "2", "3"} - {away}:
         engine.handle(SubmitOperation(other, Generate(2, 10**6, Sampling())))
@@ -182,15 +188,15 @@ def test_a_parked_session_can_be_closed_where_there_is_no_room() -> None:
     engine.check_integrity()
 
 
-class Uncompiled(PlainStepper):
-    """Cannot begin what it is asked for, once."""
+class Refusing(PlainStepper):
+    """Refuses one run, or all writes of states."""
 
     refuses = False
     refuses_states = False
 
     def write_state(self, slot: int, state: State) -> None:
         if self.refuses_states:
-            raise StepFailed("the card has gone")
+            raise StepFailed("the device is lost")
         super().write_state(slot, state)
 
     def step(self, batch: StepBatch) -> StepResult:
@@ -207,15 +213,15 @@ class Uncompiled(PlainStepper):
     "before",
     [lambda _: None, lambda engine: engine.handle(SubmitOperation("0", Rewind(7, tokens=3)))],
 )
-def test_a_program_that_cannot_be_made_fails_the_operation_alone(
+def test_a_program_that_cannot_be_compiled_fails_only_its_operation(
     before: Callable[[Engine], None],
 ) -> None:
-    stepper = Uncompiled()
+    stepper = Refusing()
     engine, plain = engine_with(1, 99, stepper), engine_with(1, 99)
-    for each in (engine, plain):
-        each.handle(SubmitOperation("0", Append(6, np.arange(8, dtype=np.uint32))))
-        run(each)
-        before(each)
+    for one in (engine, plain):
+        one.handle(SubmitOperation("0", Append(6, np.arange(8, dtype=np.uint32))))
+        run(one)
+        before(one)
     stepper.refuses = True
     engine.handle(SubmitOperation("0", Generate(8, 5, Sampling())))
     engine.handle(SubmitOperation("0", Generate(9, 5, Sampling())))
@@ -225,8 +231,8 @@ def test_a_program_that_cannot_be_made_fails_the_operation_alone(
     assert written(events) == written(run(plain))
 
 
-def test_what_an_operation_did_before_it_failed_is_reported() -> None:
-    stepper = Uncompiled()
+def test_a_failed_operation_reports_the_tokens_it_has_added() -> None:
+    stepper = Refusing()
     engine = engine_with(1, 99, stepper)
     engine.handle(SubmitOperation("0", Append(6, np.arange(9, dtype=np.uint32))))
     engine.step(2)
@@ -238,7 +244,7 @@ def test_what_an_operation_did_before_it_failed_is_reported() -> None:
     stop_strings = tuple((token, *held_back) for token in range(10))
     engine.handle(SubmitOperation("0", Generate(7, 9, Sampling(), stop_strings=stop_strings)))
     engine.step(1)
-    assert engine.describe("0").offset == length  # each token may begin a stop string
+    assert engine.describe("0").offset == length  # every token may begin a stop string
     stepper.refuses = True
     events = run(engine)
     assert [type(event) for event in events] == [Written, Rejected]

@@ -1,4 +1,4 @@
-"""Who takes part in a step; test_engine.py has what that means for everybody's turn."""
+"""The sessions of each run; test_engine.py tests the order of their turns."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cellwire.server.session.operations import Complete, Generate
 from cellwire.server.state.arena import Arena
 
 
-def test_a_step_is_filled_to_the_last_row() -> None:
+def test_a_batch_is_filled_to_the_last_row() -> None:
     stepper = PlainStepper()
     engine = Engine(stepper, Arena(100), Limits(), max_sessions=4, max_batch=3)
     for number in range(4):
@@ -44,7 +44,7 @@ def engine_with(stepper: PlainStepper, sessions: int) -> Engine:
         Generate(3, 1_000, Sampling(), alternatives=2),
     ],
 )
-def test_a_row_of_single_steps_shortens_nobodys_run(single_step: Generate) -> None:
+def test_a_single_step_row_shortens_no_other_run(single_step: Generate) -> None:
     stepper = PlainStepper()
     engine = engine_with(stepper, 5)
     for number in range(4):
@@ -60,7 +60,7 @@ def test_a_row_of_single_steps_shortens_nobodys_run(single_step: Generate) -> No
     assert all(tokens[str(number)] >= 10 * MAX_STEPS - MAX_STEPS for number in range(4))
 
 
-def test_rows_of_several_steps_have_every_second_turn_at_least() -> None:
+def test_multi_step_rows_have_at_least_every_second_turn() -> None:
     stepper = PlainStepper()
     engine = engine_with(stepper, 8)
     for number in range(6):

@@ -1,4 +1,4 @@
-"""How many steps a stride may have."""
+"""The number of steps that a run may have."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cellwire.server.engine.step_budget import StepBudget
 
 
 @pytest.mark.parametrize(
-    ("steps", "elapsed_s", "affordable"),
+    ("steps", "elapsed_s", "steps_after"),
     [
         (8, 0.001, MAX_STEPS),
         (1, 0.0, MAX_STEPS),
@@ -21,26 +21,26 @@ from cellwire.server.engine.step_budget import StepBudget
         (1, 0.1, 4),
     ],
 )
-def test_a_stride_takes_ten_milliseconds_or_has_few_steps(
-    steps: int, elapsed_s: float, affordable: int
+def test_a_run_takes_ten_milliseconds_or_has_few_steps(
+    steps: int, elapsed_s: float, steps_after: int
 ) -> None:
-    pace = StepBudget()
-    assert pace.steps == MAX_STEPS
-    pace.record(steps, elapsed_s)
-    assert pace.steps == affordable
+    budget = StepBudget()
+    assert budget.steps == MAX_STEPS
+    budget.record(steps, elapsed_s)
+    assert budget.steps == steps_after
 
 
-def test_no_stride_says_nothing() -> None:
-    pace = StepBudget()
-    pace.record(5, 0.020)
-    pace.record(0, 5.0)
-    assert pace.steps == 5
+def test_a_run_of_no_steps_has_no_effect() -> None:
+    budget = StepBudget()
+    budget.record(5, 0.020)
+    budget.record(0, 5.0)
+    assert budget.steps == 5
 
 
-def test_one_slow_stride_says_nothing_two_do() -> None:
-    pace = StepBudget()
-    pace.record(16, 0.001)
-    pace.record(16, 3.0)
-    assert pace.steps == MAX_STEPS
-    pace.record(16, 3.0)
-    assert pace.steps == 4
+def test_only_a_second_slow_run_lowers_the_budget() -> None:
+    budget = StepBudget()
+    budget.record(16, 0.001)
+    budget.record(16, 3.0)
+    assert budget.steps == MAX_STEPS
+    budget.record(16, 3.0)
+    assert budget.steps == 4

@@ -1,4 +1,4 @@
-"""Beam search against the enumeration of everything there is, and against greedy choice."""
+"""Beam search, against enumeration of all continuations and against greedy choice."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ endings = st.builds(
 penalties = st.floats(0, 2)
 
 
-def engine_with(text: Text, slots: int = 1_000) -> Engine:
-    engine = Engine(PlainStepper(), Arena(slots), Limits(), max_sessions=9, max_batch=8)
+def engine_with(text: Text, slots: int = 1_000, stepper: PlainStepper | None = None) -> Engine:
+    engine = Engine(stepper or PlainStepper(), Arena(slots), Limits(), max_sessions=9, max_batch=8)
     engine.handle(OpenSession("s", 0, 1, 4))
     engine.handle(SubmitOperation("s", Append(1, np.array(text, np.uint32))))
     return engine
@@ -62,8 +62,8 @@ def rank(completion: Completion, penalty: float) -> float:
     return completion.log_probability / math.pow(len(completion.tokens), penalty)
 
 
-def everything(text: Text, complete: Complete) -> list[Completion]:
-    """All completions there are, the best first."""
+def all_completions(text: Text, complete: Complete) -> list[Completion]:
+    """Return every possible completion, the best first."""
     found = {}
     for tokens in product(range(SYMBOLS), repeat=complete.max_tokens):
         ends = [
@@ -78,11 +78,11 @@ def everything(text: Text, complete: Complete) -> list[Completion]:
 
 
 @given(text=texts, length=st.integers(1, 3), penalty=penalties, ending=endings)
-def test_a_wide_enough_beam_finds_what_enumeration_finds(
+def test_a_wide_enough_beam_finds_the_best_of_all_continuations(
     text: Text, length: int, penalty: float, ending: CompletionEnd
 ) -> None:
     complete = Complete(2, 49, 10, length, penalty, ending)
-    assert list(completed(text, complete)) == everything(text, complete)[:10]
+    assert list(completed(text, complete)) == all_completions(text, complete)[:10]
 
 
 @given(
@@ -94,8 +94,8 @@ def test_a_wide_enough_beam_finds_what_enumeration_finds(
 )
 @example(
     text=(4, 6, 1, 4, 6, 4), width=2, length=10, penalty=0, ending=CompletionEnd()
-)  # is crowded out
-def test_it_never_ranks_below_greedy(
+)  # likelier hypotheses would displace the greedy one
+def test_the_best_completion_never_ranks_below_the_greedy_one(
     text: Text, width: int, length: int, penalty: float, ending: CompletionEnd
 ) -> None:
     tokens: Text = ()
@@ -110,7 +110,7 @@ def test_it_never_ranks_below_greedy(
 
 
 @pytest.mark.parametrize("partial", [False, True])
-def test_results_on_the_way_are_reported_if_asked(partial: bool) -> None:  # noqa: FBT001
+def test_partial_results_are_reported_on_request(partial: bool) -> None:  # noqa: FBT001
     engine = engine_with((1, 2))
     engine.handle(SubmitOperation("s", Complete(2, 3, 2, 3 * MAX_STEPS, partial_results=partial)))
     events = [event for event in events_of(engine) if isinstance(event, Completed)]
@@ -120,7 +120,7 @@ def test_results_on_the_way_are_reported_if_asked(partial: bool) -> None:  # noq
     assert lengths == sorted(lengths)
 
 
-def test_searches_and_strides_take_turns() -> None:
+def test_searches_and_rows_take_turns() -> None:
     engine = engine_with((1, 2))
     engine.handle(OpenSession("other", 0, 2, 4))
     engine.handle(SubmitOperation("other", Append(1, np.array([3], np.uint32))))
@@ -132,10 +132,9 @@ def test_searches_and_strides_take_turns() -> None:
     assert turns == [[Written], [], [Written], [Completed], [Written], [Written]]
 
 
-def test_searches_of_one_width_run_together_as_far_as_the_shortest() -> None:
-    engine = engine_with((1, 2))
-    stepper = engine._stepper
-    assert isinstance(stepper, PlainStepper)
+def test_searches_of_one_width_run_together_until_the_shortest_ends() -> None:
+    stepper = PlainStepper()
+    engine = engine_with((1, 2), stepper=stepper)
     lengths = {"s": 9, "second": 4, "third": 2}
     for session in ("second", "third"):
         engine.handle(OpenSession(session, 0, 1, 4))
@@ -152,18 +151,16 @@ def test_searches_of_one_width_run_together_as_far_as_the_shortest() -> None:
 
 
 def test_a_long_search_is_cut_into_runs() -> None:
-    engine = engine_with((1, 2))
-    stepper = engine._stepper
-    assert isinstance(stepper, PlainStepper)
+    stepper = PlainStepper()
+    engine = engine_with((1, 2), stepper=stepper)
     engine.handle(SubmitOperation("s", Complete(2, MAX_BEAM_WIDTH, 1, 9)))
     events_of(engine)
     assert stepper.searches == [(1, 4), (1, 4), (1, 1)]
 
 
 def test_a_slow_search_is_cut_shorter() -> None:
-    engine = engine_with((1, 2))
-    stepper = engine._stepper
-    assert isinstance(stepper, PlainStepper)
+    stepper = PlainStepper()
+    engine = engine_with((1, 2), stepper=stepper)
     engine.handle(SubmitOperation("s", Complete(2, 2, 1, 9)))
     while not engine.idle:
         engine.step(max_beam_steps=4)
@@ -171,12 +168,12 @@ def test_a_slow_search_is_cut_shorter() -> None:
     assert engine.beam_steps == 9
 
 
-def test_a_beam_wider_than_a_step_still_runs() -> None:
+def test_a_beam_wider_than_a_batch_runs_alone() -> None:
     best = completed((1, 2), Complete(2, MAX_BEAM_WIDTH, 1, 4))[0]
-    assert best == everything((1, 2), Complete(2, 1, 1, 4))[0]
+    assert best == all_completions((1, 2), Complete(2, 1, 1, 4))[0]
 
 
-def test_a_beam_has_a_slot_for_each_hypothesis() -> None:
+def test_a_beam_holds_a_slot_for_each_hypothesis() -> None:
     arena = Arena(100)
     beam = Beam(arena, Complete(1, 5, 1, 3))
     assert arena.reserved == len(set(beam.held_slots())) == 5
@@ -184,8 +181,8 @@ def test_a_beam_has_a_slot_for_each_hypothesis() -> None:
     arena.check_integrity([])
 
 
-def test_a_beam_that_finds_no_room_is_refused_alone() -> None:
-    engine = engine_with((1, 2), slots=8)  # of which the session itself has most
+def test_a_complete_without_free_slots_is_rejected_and_its_session_lives() -> None:
+    engine = engine_with((1, 2), slots=8)  # of which the session reserves four
     engine.handle(SubmitOperation("s", Complete(2, 5, 1, 4)))
     event = events_of(engine)[-1]
     assert isinstance(event, Rejected)

@@ -1,4 +1,4 @@
-"""Complete, beyond what the beam finds: what is told on the way, and a model that breaks."""
+"""Complete: partial results, ends, replay before a search, and a model that breaks."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from cellwire.server.session.events import Closed, Completed
 from cellwire.server.session.operations import Complete
 
 
-def test_the_best_so_far_is_told_once() -> None:
+def test_equal_partial_results_are_reported_once() -> None:
     engine = engine_with()
     append(engine, 1, 2)
     for number in range(20):
         complete = Complete(
             2, 3, 1, 12, 1.0, CompletionEnd(frozenset(range(4))), partial_results=True
         )
-        told = [
+        partial = [
             event.completions
             for event in carry_out(engine, complete)
             if isinstance(event, Completed) and event.partial
         ]
-        assert all(one != following for one, following in pairwise(told))
+        assert all(earlier != later for earlier, later in pairwise(partial))
         append(engine, number % 7)
 
 
-def test_a_completion_does_not_end_before_what_must_come_first() -> None:
+def test_an_end_counts_only_after_the_tokens_it_must_follow() -> None:
     ending = CompletionEnd(frozenset([1]), after=frozenset([2]))
     assert not ending.ends(None, 1)
     assert not ending.ends(3, 1)
@@ -38,8 +38,8 @@ def test_a_completion_does_not_end_before_what_must_come_first() -> None:
     assert CompletionEnd(frozenset([1])).ends(None, 1)
 
 
-class SearchBreaks(PlainStepper):
-    """What comes of the cell is no number."""
+class BrokenSearch(PlainStepper):
+    """The results of every search are not numbers."""
 
     def step_beams(self, batch: BeamBatch) -> BeamBatchResult:
         result = super().step_beams(batch)
@@ -47,8 +47,8 @@ class SearchBreaks(PlainStepper):
         return result
 
 
-def test_a_search_that_breaks_ends_its_session() -> None:
-    engine = engine_with(stepper=SearchBreaks())
+def test_a_broken_search_closes_its_session() -> None:
+    engine = engine_with(stepper=BrokenSearch())
     append(engine, 1)
     closed = only(Closed, carry_out(engine, Complete(2, 4, 1, 5)))
     assert isinstance(closed.error, StepFailed)

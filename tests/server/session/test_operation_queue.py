@@ -1,4 +1,4 @@
-"""What waits for its turn: counted, bounded, and ended by a close."""
+"""The queue of a session: bounded in operations and tokens, and ended by a close."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cellwire.server.session.operation_queue import Limits
 from cellwire.server.session.operations import Close, Generate, Score
 
 
-def test_a_score_waits_with_its_text() -> None:
+def test_the_tokens_of_a_waiting_score_count() -> None:
     engine = engine_with(limits=Limits(waiting_tokens=5))
     append(engine, 1)
     engine.handle(SubmitOperation("s", Generate(2, 1, Sampling())))
@@ -24,7 +24,7 @@ def test_a_score_waits_with_its_text() -> None:
     assert isinstance(refused.error, ResourceExhausted)
 
 
-def test_a_close_is_never_one_too_many() -> None:
+def test_a_close_is_queued_even_if_the_queue_is_full() -> None:
     engine = engine_with(limits=Limits(waiting_operations=2))
     append(engine, 1)
     generates = [Generate(operation_id, 1, Sampling()) for operation_id in (2, 3, 4, 5)]

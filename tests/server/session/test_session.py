@@ -1,4 +1,4 @@
-"""One session: in what order it answers, whose completions it accepts, who may take it over."""
+"""One session: the order of its answers, its completions, attaching, and forks."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from tests.server.one_session import (
     engine_with,
     only,
     some_tokens,
+    written,
 )
 from tests.server.plain_session import log_probability
 
@@ -21,19 +22,19 @@ from cellwire.server.engine.commands import (
     FinishSession,
     SubmitOperation,
 )
-from cellwire.server.errors import FailedPrecondition
+from cellwire.server.errors import FailedPrecondition, InvalidArgument, StepFailed
 from cellwire.server.session.events import (
     Appended,
-    Attached,
-    AttachFailed,
     Cancelled,
     Closed,
     Detached,
+    Event,
     Finished,
     FinishReason,
     Rejected,
     Written,
 )
+from cellwire.server.session.operation_queue import Limits
 from cellwire.server.session.operations import (
     Accept,
     Append,
@@ -44,10 +45,13 @@ from cellwire.server.session.operations import (
     Rewind,
     Score,
 )
-from cellwire.server.state.text_history import MAX_REMEMBERED
+from cellwire.server.session.session import Session
+from cellwire.server.state.arena import Arena
+from cellwire.server.state.rewind_window import slots_for
+from cellwire.server.state.state_history import StateHistory
 
 
-def moves() -> list[Operation]:
+def text_changing() -> list[Operation]:
     return [
         Rewind(5, tokens=0),
         Rewind(5, tokens=1),
@@ -57,7 +61,7 @@ def moves() -> list[Operation]:
     ]
 
 
-def test_cancelled_tokens_are_counted_and_kept() -> None:
+def test_a_cancelled_append_keeps_the_tokens_it_has_read() -> None:
     engine = engine_with()
     engine.handle(SubmitOperation("s", some_tokens(1, 2, 3, 4)))
     engine.step(1)
@@ -69,7 +73,7 @@ def test_cancelled_tokens_are_counted_and_kept() -> None:
     assert (end.reason, end.appended_tokens, end.offset) == (FinishReason.CANCELLED, 2, 2)
 
 
-def test_a_cancel_is_answered_before_what_it_lets_through() -> None:
+def test_a_cancel_is_answered_before_the_next_operation_starts() -> None:
     engine = engine_with()
     append(engine, 1)
     for operation in (Generate(2, 100, Sampling()), Rewind(3, tokens=0)):
@@ -80,7 +84,7 @@ def test_a_cancel_is_answered_before_what_it_lets_through() -> None:
     assert [e.operation_id for e in answers] == [2, 9, 3]
 
 
-def test_everything_is_cancelled_but_the_end_itself() -> None:
+def test_cancelling_everything_leaves_a_close() -> None:
     engine = engine_with()
     append(engine, 1)
     engine.handle(SubmitOperation("s", Generate(2, 9, Sampling())))
@@ -89,25 +93,27 @@ def test_everything_is_cancelled_but_the_end_itself() -> None:
     assert [type(event) for event in engine.take_events()] == [Finished, Closed]
 
 
-@pytest.mark.parametrize("move", moves())
-def test_a_move_ends_every_complete_before_it(move: Operation) -> None:
+@pytest.mark.parametrize("operation", text_changing())
+def test_an_operation_that_changes_the_text_supersedes_every_complete_before_it(
+    operation: Operation,
+) -> None:
     engine = engine_with()
     append(engine, 1, 2)
     score = Score(4, some_tokens(1).tokens)
-    for operation in (Complete(2, 3, 1, 100), Complete(3, 3, 1, 100), score, move):
-        engine.handle(SubmitOperation("s", operation))
+    for submitted in (Complete(2, 3, 1, 100), Complete(3, 3, 1, 100), score, operation):
+        engine.handle(SubmitOperation("s", submitted))
     ended = [event for event in engine.take_events() if isinstance(event, Finished)]
     assert [event.operation_id for event in ended] == [2, 3]
     assert {event.reason for event in ended} == {FinishReason.SUPERSEDED}
 
 
-@pytest.mark.parametrize("move", moves())
-def test_completions_are_of_the_text_as_it_is(move: Operation) -> None:
+@pytest.mark.parametrize("operation", text_changing())
+def test_a_change_of_the_text_discards_the_completions(operation: Operation) -> None:
     engine = engine_with()
     append(engine, 1, 2, 3)
     carry_out(engine, Complete(2, 2, 1, 3))
     without_effect = Rewind(3, tokens=9), Score(4, some_tokens(1).tokens)
-    events = carry_out(engine, *without_effect, move, Accept(6, 0, 0))
+    events = carry_out(engine, *without_effect, operation, Accept(6, 0, 0))
     assert [type(event) for event in events if event.operation_id == 3] == [Rejected]
     assert not any(isinstance(event, Rejected) for event in events if event.operation_id == 5)
     last = events[-1]
@@ -115,7 +121,7 @@ def test_completions_are_of_the_text_as_it_is(move: Operation) -> None:
     assert isinstance(last.error, FailedPrecondition)
 
 
-def test_the_completions_are_those_of_the_last_complete() -> None:
+def test_an_accept_takes_from_the_last_complete() -> None:
     engine = engine_with()
     append(engine, 1, 2, 3)
     carry_out(engine, Complete(2, 2, 1, 3))
@@ -123,7 +129,7 @@ def test_the_completions_are_those_of_the_last_complete() -> None:
     assert only(Appended, carry_out(engine, Accept(4, 1, 0))).offset == 4
 
 
-def test_whoever_attaches_takes_over_from_a_stream_that_has_ended() -> None:
+def test_an_attach_revokes_the_end_of_the_stream_before() -> None:
     engine = engine_with()
     append(engine, 1)
     engine.handle(SubmitOperation("s", Generate(2, 3, Sampling())))
@@ -133,21 +139,10 @@ def test_whoever_attaches_takes_over_from_a_stream_that_has_ended() -> None:
     assert engine.stats().sessions == 1
 
 
-def test_nobody_attaches_at_an_offset_that_is_forgotten() -> None:
-    engine = engine_with(window=0)
-    history = engine._sessions.find("s").state_history.text
-    history.extend([1] * (MAX_REMEMBERED + 1))
-    assert history.start
-    engine.handle(AttachReader("s", 3, history.start - 1))
-    assert isinstance(engine.take_events()[-1], AttachFailed)
-    engine.handle(AttachReader("s", 3, history.start))
-    assert isinstance(engine.take_events()[-1], Attached)
-
-
 @pytest.mark.parametrize("window", [0, 1, 9])
 @pytest.mark.parametrize("length", range(1, 8))
 @pytest.mark.parametrize("order", [("s", "fork"), ("fork", "s")])
-def test_a_fork_and_its_original_leave_each_other_alone(
+def test_a_fork_and_its_original_are_independent(
     window: int, length: int, order: tuple[str, str]
 ) -> None:
     engine = engine_with(window)
@@ -158,3 +153,75 @@ def test_a_fork_and_its_original_leave_each_other_alone(
         more = (6, 5) if session_id == "s" else (2, 3)
         engine.handle(SubmitOperation(session_id, some_tokens(*more)))
         assert only(Appended, drained(engine)).log_probability == log_probability(text, more)
+
+
+def test_an_operation_id_in_use_is_rejected() -> None:
+    engine = engine_with()
+    append(engine, 1)
+    engine.handle(SubmitOperation("s", Generate(2, 9, Sampling())))
+    engine.handle(SubmitOperation("s", Rewind(3, tokens=0)))
+    for operation_id in (2, 3):
+        engine.handle(SubmitOperation("s", Score(operation_id, some_tokens(1).tokens)))
+        rejected = only(Rejected, engine.take_events())
+        assert rejected.operation_id == operation_id
+        assert isinstance(rejected.error, InvalidArgument)
+    assert engine.describe("s").operation_ids == (2, 3)
+    drained(engine)
+    answers = carry_out(engine, Score(2, some_tokens(1).tokens))
+    assert [event.operation_id for event in answers] == [2]
+
+
+def test_operations_without_an_id_are_never_in_conflict() -> None:
+    engine = engine_with()
+    append(engine, 1)
+    for _ in range(2):
+        engine.handle(SubmitOperation("s", Generate(0, 2, Sampling())))
+    finished = [event for event in drained(engine) if isinstance(event, Finished)]
+    assert [event.offset for event in finished] == [3, 5]
+
+
+def test_the_end_of_a_stream_adds_nothing_to_a_close() -> None:
+    engine = engine_with()
+    append(engine, 1)
+    engine.handle(SubmitOperation("s", Generate(2, 3, Sampling())))
+    engine.handle(SubmitOperation("s", Close(3, keep=True)))
+    engine.handle(FinishSession("s", keep=False))
+    ends = [event for event in drained(engine) if isinstance(event, Closed | Detached)]
+    assert ends == [Detached("s", 3)]
+    assert engine.stats().sessions == 1
+
+
+def test_an_operation_behind_a_close_is_rejected() -> None:
+    engine = engine_with()
+    append(engine, 1)
+    engine.handle(SubmitOperation("s", Generate(2, 3, Sampling())))
+    engine.handle(FinishSession("s", keep=False))
+    engine.handle(SubmitOperation("s", Rewind(4, tokens=0)))
+    rejected = only(Rejected, engine.take_events())
+    assert isinstance(rejected.error, FailedPrecondition)
+    assert only(Closed, drained(engine)) == Closed("s", None)
+
+
+def test_a_waiting_close_can_be_cancelled() -> None:
+    engine = engine_with()
+    append(engine, 1)
+    engine.handle(SubmitOperation("s", Generate(2, 3, Sampling())))
+    engine.handle(SubmitOperation("s", Close(3)))
+    engine.handle(CancelOperation("s", 9, 3))
+    finished, cancelled = engine.take_events()
+    assert finished == Finished("s", 3, FinishReason.CANCELLED, 1)
+    assert cancelled == Cancelled("s", 9)
+    assert not any(isinstance(event, Closed) for event in drained(engine))
+    assert len(written(carry_out(engine, Generate(4, 2, Sampling())))) == 2
+
+
+def test_a_close_is_reported_once() -> None:
+    arena, reported = Arena(slots_for(20)), list[Event]()
+    session = Session("s", StateHistory(arena, 20), 1, Limits(), arena, reported.append)
+    session.close(3)
+    session.close(4, StepFailed("the runtime failed"))
+    assert reported == [Closed("s", 3)]
+    assert session.closed
+    assert not session.resting
+    arena.check_integrity([])
+    assert arena.reserved == 0

@@ -1,4 +1,4 @@
-"""Snapshots that somebody else has made: refused, or as good as any other session."""
+"""Altered snapshots with a right checksum: refused, or restored to a working session."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ def run(engine: Engine) -> None:
 
 
 @pytest.fixture(scope="module")
-def honest(runtime: Runtime) -> dict[str, Any]:
-    """The fields of a snapshot that nobody has altered."""
+def unaltered(runtime: Runtime) -> dict[str, Any]:
+    """The fields of an unaltered snapshot."""
     engine = new_engine(runtime)
     engine.handle(OpenSession("a", 1, 7, WINDOW))
     engine.handle(SubmitOperation("a", Append(1, TEXT)))
@@ -80,7 +80,7 @@ def honest(runtime: Runtime) -> dict[str, Any]:
 
 
 def sealed(fields: object) -> bytes:
-    """Return fields as a snapshot whose checksum is right."""
+    """Return fields as a snapshot with a right checksum."""
     body = msgspec.msgpack.encode(fields)
     return MAGIC + hashlib.sha256(body).digest() + body
 
@@ -108,7 +108,7 @@ ANYTHING: st.SearchStrategy[Any] = LIMITS | st.sampled_from(
 
 
 def value_like(old: object) -> st.SearchStrategy[Any]:
-    """What may stand in the place of a field, being of its type."""
+    """Return a strategy of values of a field's type."""
     if isinstance(old, int):
         return st.integers(-3, 3).map(lambda by: max(-1, old + by)) | st.integers(-2, 90) | LIMITS
     if isinstance(old, bytes):
@@ -135,7 +135,7 @@ def every_operation(of: str, window: int, floor: int) -> list[Operation]:
 
 
 def use(engine: Engine, snapshot: SessionSnapshot) -> None:
-    """Do all that can be done to a session that has been imported."""
+    """Run every operation on the restored session "b", and on a fork of it."""
     engine.describe("b")
     engine.fork("b", "fork", 1)
     assert engine.snapshot("b").consistent
@@ -150,21 +150,21 @@ def use(engine: Engine, snapshot: SessionSnapshot) -> None:
 
 @settings(deadline=None)
 @given(data=st.data())
-def test_an_altered_snapshot_is_refused_or_as_good_as_any(
-    runtime: Runtime, honest: dict[str, Any], data: st.DataObject
+def test_an_altered_snapshot_is_refused_or_gives_a_working_session(
+    runtime: Runtime, unaltered: dict[str, Any], data: st.DataObject
 ) -> None:
-    session = dict(honest["session"])
+    session = dict(unaltered["session"])
     further = data.draw(st.sampled_from([0, 10**6, 2**62 - 70, 2**62, 2**63 - 60, 2**64 - 100]))
     session |= {
-        place: session[place] + further for place in ("text_start", "rewind_floor", "tokens_read")
+        name: session[name] + further for name in ("text_start", "rewind_floor", "tokens_read")
     }
     names = st.lists(st.sampled_from(list(session)), max_size=2, unique=True)
     for name in data.draw(names):
         session[name] = data.draw(value_like(session[name]))
     try:
-        snapshot = from_bytes(sealed({**honest, "session": session}), 100).session
+        snapshot = from_bytes(sealed({**unaltered, "session": session}), 100).session
         if snapshot.tokens.max(initial=0) >= len(SYMBOLS):
-            return  # whoever knows the vocabulary refuses it
+            return  # the host compares tokens with the vocabulary
         engine = new_engine(runtime)
         engine.restore("b", snapshot)
     except InvalidArgument:
@@ -175,9 +175,9 @@ def test_an_altered_snapshot_is_refused_or_as_good_as_any(
 
 @given(data=st.data())
 def test_an_altered_structure_is_refused_or_read(
-    honest: dict[str, Any], data: st.DataObject
+    unaltered: dict[str, Any], data: st.DataObject
 ) -> None:
-    fields = {**honest, "session": dict(honest["session"])}
+    fields = {**unaltered, "session": dict(unaltered["session"])}
     for part in (fields["session"], fields):
         for name in data.draw(st.lists(st.sampled_from(list(part)), max_size=1)):
             part[name] = data.draw(ANYTHING)
@@ -192,10 +192,10 @@ def test_an_altered_structure_is_refused_or_read(
     assert from_bytes(to_bytes(snapshot), 1_000) == snapshot
 
 
-def test_a_state_of_another_shape_leaves_no_slot_behind(
-    runtime: Runtime, honest: dict[str, Any]
+def test_a_state_of_another_shape_is_refused_and_frees_its_slots(
+    runtime: Runtime, unaltered: dict[str, Any]
 ) -> None:
-    snapshot = from_bytes(sealed(honest), 100).session
+    snapshot = from_bytes(sealed(unaltered), 100).session
     engine = new_engine(runtime)
     with pytest.raises(InvalidArgument, match="shape"):
         engine.restore("b", replace(snapshot, state=snapshot.state[:1]))

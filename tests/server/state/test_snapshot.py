@@ -1,4 +1,4 @@
-"""A session as bytes: whole, or refused."""
+"""Snapshots as bytes: read back unchanged, or refused."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ def from_bytes(data: bytes) -> SnapshotFile:
     return from_bytes_with(data, max_state_bytes=4)
 
 
-def test_what_went_in_comes_out() -> None:
+def test_a_snapshot_is_read_back_unchanged() -> None:
     assert from_bytes(to_bytes(SNAPSHOT)) == SNAPSHOT
 
 
-def test_a_session_that_was_rewound_comes_back_as_it_was() -> None:
+def test_a_rewound_session_is_restored_unchanged() -> None:
     engine = engine_with(window=20)
     append(engine, *[1, 2, 3, 4, 5, 6, 0] * 6)
     carry_out(engine, Rewind(2, tokens=18))
@@ -60,7 +60,7 @@ def test_a_session_that_was_rewound_comes_back_as_it_was() -> None:
     engine.check_integrity()
 
 
-def test_a_snapshot_may_hold_all_that_a_session_remembers() -> None:
+def test_a_snapshot_may_hold_all_the_tokens_that_a_session_remembers() -> None:
     length = 3 * MAX_REMEMBERED
     text = to_token_bytes([2**32 - 1] * MAX_REMEMBERED)
     start = length - MAX_REMEMBERED
@@ -70,7 +70,7 @@ def test_a_snapshot_may_hold_all_that_a_session_remembers() -> None:
     assert from_bytes(to_bytes(whole)) == whole
 
 
-def test_a_snapshot_larger_than_any_session_is_not_read() -> None:
+def test_a_snapshot_larger_than_any_session_is_refused_unread() -> None:
     settings = dict.fromkeys(map(str, range(100_000)), 0)
     whole = to_bytes(SnapshotFile(VERSION, "f" * 64, settings, SESSION))
     with pytest.raises(FailedPrecondition, match="has at most"):
@@ -79,18 +79,18 @@ def test_a_snapshot_larger_than_any_session_is_not_read() -> None:
 
 
 @given(st.data())
-def test_no_byte_may_change_or_be_missing(data: st.DataObject) -> None:
+def test_a_changed_or_missing_byte_is_refused(data: st.DataObject) -> None:
     whole = to_bytes(SNAPSHOT)
-    place = data.draw(st.integers(0, len(whole) - 1))
+    index = data.draw(st.integers(0, len(whole) - 1))
     altered = bytearray(whole)
-    altered[place] ^= data.draw(st.integers(1, 255))
-    for broken in (whole[:place], bytes(altered)):
+    altered[index] ^= data.draw(st.integers(1, 255))
+    for broken in (whole[:index], bytes(altered)):
         with pytest.raises(InvalidArgument):
             from_bytes(broken)
 
 
 @given(st.binary())
-def test_any_bytes_are_refused(data: bytes) -> None:
+def test_arbitrary_bytes_are_refused(data: bytes) -> None:
     with pytest.raises(InvalidArgument):
         from_bytes(data)
 
@@ -105,20 +105,20 @@ def test_another_version_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "odd",
+    "body",
     [
         b"\x81\xa1x" + b"\x91" * 4_000 + b"\xc0",  # lists within lists
         b"\x82\xa7version\x01\xacmodel_sha256\xa1\xff",  # a text that is not UTF-8
-        b"\x81\xa1x\xdd\xff\xff\xff\xff",  # more members than there are bytes
+        b"\x81\xa1x\xdd\xff\xff\xff\xff",  # more members than bytes
     ],
 )
-def test_what_cannot_be_read_is_refused(odd: bytes) -> None:
+def test_a_body_that_cannot_be_decoded_is_refused(body: bytes) -> None:
     with pytest.raises(InvalidArgument, match="cannot be read"):
-        from_bytes(sealed(odd))
+        from_bytes(sealed(body))
 
 
 @pytest.mark.parametrize(
-    "lie",
+    "change",
     [
         {"rewind_window": 5_000},
         {"rewind_floor": 99},
@@ -126,7 +126,7 @@ def test_what_cannot_be_read_is_refused(odd: bytes) -> None:
         {"tokens_read": 6},  # a state that has read past the floor
         {"tokens_read": -1},
         {"text_start": 5},
-        # A rewind would read again more than it may have to.
+        # A rewind would replay more than a checkpoint interval.
         {
             "text_start": 0,
             "token_bytes": bytes(4 * 40),
@@ -148,7 +148,7 @@ def test_what_cannot_be_read_is_refused(odd: bytes) -> None:
         },  # a text too long to count
     ],
 )
-def test_a_snapshot_that_contradicts_itself_is_refused(lie: dict[str, Any]) -> None:
-    snapshot = replace(SESSION, **lie)
+def test_a_snapshot_that_contradicts_itself_is_refused(change: dict[str, Any]) -> None:
+    snapshot = replace(SESSION, **change)
     with pytest.raises(InvalidArgument, match="contradicts"):
         from_bytes(to_bytes(SnapshotFile(VERSION, "f" * 64, {}, snapshot)))

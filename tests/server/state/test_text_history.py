@@ -1,4 +1,4 @@
-"""The text as far back as it is remembered: enough of it, at the right places."""
+"""The remembered end of a text: its length and its offsets."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from cellwire.server.batch.limits import MAX_REWIND_WINDOW, REMEMBERED_TOKENS
 from cellwire.server.state.text_history import MAX_REMEMBERED, TextHistory
 
 
-def test_only_what_is_far_back_is_forgotten() -> None:
+def test_only_tokens_before_the_remembered_ones_are_forgotten() -> None:
     history = TextHistory()
-    whole = [place % 251 for place in range(MAX_REMEMBERED + REMEMBERED_TOKENS // 2)]
+    whole = [offset % 251 for offset in range(MAX_REMEMBERED + REMEMBERED_TOKENS // 2)]
     for length, token in enumerate(whole, start=1):
         history.extend([token])
         assert len(history) == length
@@ -24,11 +24,11 @@ def test_only_what_is_far_back_is_forgotten() -> None:
         assert not one.between(0, start - 2)
 
 
-def test_a_short_text_is_remembered_whole() -> None:
+def test_a_short_text_is_remembered_completely() -> None:
     assert TextHistory(0, (1, 2, 3, 4)).last(6).tolist() == [1, 2, 3, 4]
 
 
-def test_a_copy_goes_its_own_way() -> None:
+def test_a_copy_is_independent() -> None:
     history = TextHistory(70, range(20))
     copy = history.copy()
     copy.truncate(83)
@@ -38,7 +38,7 @@ def test_a_copy_goes_its_own_way() -> None:
     assert history.last(3).tolist() == [17, 18, 19]
 
 
-def test_a_rewind_leaves_as_much_remembered_as_is_promised() -> None:
+def test_a_rewind_leaves_at_least_the_promised_tokens_remembered() -> None:
     history = TextHistory()
     history.extend([1] * MAX_REMEMBERED)
     assert history.start == 0

@@ -138,7 +138,7 @@ class Session:
             self._drop_active()
         else:
             self._queue.remove(operation)
-            self._emit(events.Finished(self.id, operation.id or 0, reason, len(self.state_history)))
+            self._emit(events.Finished(self.id, operation.id or 0, reason, self.reported_length))
 
     def attach(self, operation_id: int, offset: int | None) -> None:
         """Report the text from `offset` on to a new reader, and resume; see attach.py."""
