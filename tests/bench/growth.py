@@ -17,7 +17,7 @@ from tests.bench.child import daemon, serving
 from tests.bench.load import measured
 from tests.bench.pace import figure, in_turns, ratios, runs_per_s
 from tests.bench.setting import Setting
-from tests.bench.stepping import StepTask
+from tests.bench.stepping import ProgramLoop
 from tests.bench.texts import VOCABULARY
 
 from cellwire.server.batch.sampling import Sampling
@@ -72,7 +72,7 @@ def _more_sessions(setting: Setting) -> dict[str, float]:
 
 def _sampling(setting: Setting, vocabulary: int) -> dict[str, float]:
     model, effort = setting.models.path(SIZE, vocabulary), setting.effort
-    stepping = StepTask(model, setting.threads, BATCH)
+    stepping = ProgramLoop(model, setting.threads, BATCH)
     loops = {kind: stepping.sampling_loop(BATCH, sampling) for kind, sampling in KINDS.items()}
     times_ms = in_turns(
         {

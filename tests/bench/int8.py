@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from tests.bench.figures import names
 from tests.bench.pace import figure, in_turns, ratios
 from tests.bench.setting import Setting
-from tests.bench.stepping import StepTask
+from tests.bench.stepping import ProgramLoop
 
 SIZES = ("S", "M", "L")
 BATCHES = (1, 4, 16, 64)
@@ -34,7 +34,7 @@ def run(
         whole = setting.models.path(size)
         rounded = setting.models.path(size, weights="int8")
         figures[f"int8.size_ratio.{size}"] = rounded.stat().st_size / whole.stat().st_size
-        loops = [StepTask(path, setting.threads, max(batches)) for path in (whole, rounded)]
+        loops = [ProgramLoop(path, setting.threads, max(batches)) for path in (whole, rounded)]
         for batch in batches:
             setting.say(f"int8: {size}, batch {batch}")
             figures |= _figures(setting, loops, size, batch)
@@ -42,7 +42,7 @@ def run(
 
 
 def _figures(
-    setting: Setting, loops: Sequence[StepTask], size: str, batch: int
+    setting: Setting, loops: Sequence[ProgramLoop], size: str, batch: int
 ) -> dict[str, float]:
     whole, rounded = loops
     slice_s = setting.effort.slice_s

@@ -22,7 +22,7 @@ from tests.bench.child import beside, daemon, serving
 from tests.bench.load import command
 from tests.bench.pace import figure, quantile
 from tests.bench.setting import Setting
-from tests.bench.stepping import StepTask
+from tests.bench.stepping import ProgramLoop
 from tests.bench.typist import BEAM_WIDTH, TOKENS, keystrokes_s
 
 SIZE = "M"
@@ -43,7 +43,7 @@ FIGURES = (
 def run(setting: Setting) -> dict[str, float]:
     """Type alone, in company, and slowly."""
     model, effort = setting.models.path(SIZE), setting.effort
-    stepping = StepTask(model, setting.threads, BACKGROUND + BEAM_WIDTH)
+    stepping = ProgramLoop(model, setting.threads, BACKGROUND + BEAM_WIDTH)
     rounds: dict[str, list[float]] = {name: [] for name in FIGURES}
     with serving(daemon("--model", str(model))) as server:
         for number in range(effort.load_rounds):
@@ -58,7 +58,7 @@ def run(setting: Setting) -> dict[str, float]:
     return {key: value for name in FIGURES for key, value in figure(name, rounds[name]).items()}
 
 
-def _raw_s(setting: Setting, stepping: StepTask, others: int) -> float:
+def _raw_s(setting: Setting, stepping: ProgramLoop, others: int) -> float:
     """Return the time of a keystroke's steps in a bare loop."""
     slice_s = setting.effort.slice_s
     append, beam = (

@@ -28,7 +28,7 @@ from tests.bench.child import beside, daemon, serving
 from tests.bench.load import command
 from tests.bench.pace import figure, ratios
 from tests.bench.setting import Setting
-from tests.bench.stepping import StepTask
+from tests.bench.stepping import ProgramLoop
 from tests.bench.texts import text_of
 from tests.bench.wire import opened
 
@@ -84,7 +84,7 @@ def _append(address: str) -> _Span:
 
 def _alone(setting: Setting, model: Path, address: str) -> dict[str, float]:
     effort = setting.effort
-    stepping = StepTask(model, setting.threads, 1)
+    stepping = ProgramLoop(model, setting.threads, 1)
     raw, prefill = [], []
     for number in range(effort.load_rounds):
         setting.say(f"prefill: alone, round {number + 1} of {effort.load_rounds}")

@@ -22,7 +22,7 @@ from tests.bench.bare import BareCell, Products
 from tests.bench.figures import names
 from tests.bench.pace import figure, in_turns, ratios, runs_per_s
 from tests.bench.setting import Setting
-from tests.bench.stepping import StepTask
+from tests.bench.stepping import ProgramLoop
 
 SIZES = ("S", "M", "L")
 BATCHES = (1, 4, 16, 64, 256)
@@ -37,14 +37,14 @@ def run(
     """Measure every model at every batch."""
     figures: dict[str, float] = {}
     for size in sizes:
-        stepping = StepTask(setting.models.path(size), setting.threads, max(batches))
+        stepping = ProgramLoop(setting.models.path(size), setting.threads, max(batches))
         for batch in batches:
             setting.say(f"raw: {size}, batch {batch}")
             figures |= _figures(setting, stepping, size, batch)
     return figures
 
 
-def _figures(setting: Setting, stepping: StepTask, size: str, batch: int) -> dict[str, float]:
+def _figures(setting: Setting, stepping: ProgramLoop, size: str, batch: int) -> dict[str, float]:
     model, slice_s = setting.models.path(size), setting.effort.slice_s
     cell = BareCell(model, setting.threads, batch)
     products = Products(model, setting.threads, batch)

@@ -18,7 +18,7 @@ from tests.bench.figures import names
 from tests.bench.load import Load, measured
 from tests.bench.pace import figure, ratios
 from tests.bench.setting import Setting
-from tests.bench.stepping import StepTask
+from tests.bench.stepping import ProgramLoop
 
 SIZES = ("S", "M", "L")
 SESSIONS = (1, 16, 64, 256)
@@ -36,7 +36,7 @@ def run(
     figures: dict[str, float] = {}
     for size in sizes:
         model = setting.models.path(size)
-        stepping = StepTask(model, setting.threads, max(numbers))
+        stepping = ProgramLoop(model, setting.threads, max(numbers))
         with serving(daemon("--model", str(model))) as server:
             for sessions in numbers:
                 setting.say(f"served: {size}, {sessions} sessions")
@@ -44,7 +44,7 @@ def run(
     return figures
 
 
-def _figures(setting: Setting, stepping: StepTask, address: str, at: str) -> dict[str, float]:
+def _figures(setting: Setting, stepping: ProgramLoop, address: str, at: str) -> dict[str, float]:
     effort, sessions = setting.effort, int(at.rpartition(".")[2])
     raw: list[float] = []
     loads: list[Load] = []

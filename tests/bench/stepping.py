@@ -26,7 +26,7 @@ from cellwire.server.runtime.step_runner import StepRunner
 _SEED = 7
 
 
-class StepTask:
+class ProgramLoop:
     """Runs a model's program on its own states."""
 
     def __init__(self, model: Path, threads: int, max_rows: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 
 import pytest
@@ -52,6 +53,10 @@ async def test_numbers_that_cannot_be_sent_are_refused_here(daemon: Client) -> N
         daemon.generate("a", max_tokens=-1)
     with pytest.raises(ValueError, match="-2"):
         daemon.session(seed=-2)
+    with pytest.raises(ValueError, match="inf"):
+        daemon.session(idle_timeout_s=math.inf)
+    with pytest.raises(ValueError, match="range"):
+        daemon.session(idle_timeout_s=1e30)
 
 
 async def test_cancel_ends_a_call(daemon: Client) -> None:

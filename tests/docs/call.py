@@ -1,4 +1,4 @@
-"""One call to a daemon, whatever its kind, with its messages as JSON."""
+"""One call to a daemon, of any kind, with its messages as JSON."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Call:
     """A call; on the wire, a unary one is a stream of one message each way."""
 
     def __init__(self, channel: aio.Channel, name: str) -> None:
-        """Begin a call of `name`: service and method, of cellwire.v1 unless it says otherwise."""
+        """Begin a call of `name`: service and method, of cellwire.v1 unless a package is given."""
         name = name if "." in name else f"cellwire.v1.{name}"
         pool: Any = descriptor_pool.Default()
         method = pool.FindMethodByName(name.replace("/", "."))
@@ -38,11 +38,11 @@ class Call:
             await self.half_close()
 
     async def half_close(self) -> None:
-        """Say that nothing more is sent."""
+        """Half-close the call."""
         await self._call.done_writing()
 
     def abort_stream(self) -> None:
-        """Go away, as a client does whose machine or connection fails."""
+        """Break the call, as a client whose machine or connection fails."""
         self._call.cancel()
 
     async def receive(self, *, joined: bool) -> str | dict[str, Any]:

@@ -38,13 +38,13 @@ STEP = re.compile(r"^[<>].*(?:\n .*)*|^[^<>\n].*|^$", re.MULTILINE)
 
 _ADDRESS = "127.0.0.1:50051"  # the page's
 _HEADING = re.compile(r'(?:(\w+):)? ?(?:([\w.]+/\w+)(?:, after (".*"))?)?')
-_NAMES = re.compile(r'"(?:sessionId|snapshot)": "([^"]+)"')  # other ones every time
+_NAMES = re.compile(r'"(?:sessionId|snapshot)": "([^"]+)"')  # different in each run
 _COMMAND = re.compile(r"\$ (?:.*\\\n)*.*\n")
 _GUARD_S = 60
 
 
 class Player:
-    """Plays one block, and keeps the page's names for sessions."""
+    """Plays one block, and maps the page's session ids to the daemon's."""
 
     def __init__(self, channel: aio.Channel) -> None:
         self._channel = channel
@@ -53,7 +53,7 @@ class Player:
         self._names: dict[str, str] = {}  # the daemon's, by the page's
 
     async def play(self, text: str) -> str:
-        """Return a block with the answers of today."""
+        """Return a block with the present answers."""
         steps = STEP.findall(text.removesuffix("\n"))
         played = [await self._step(*pair) for pair in pairwise([*steps, ""])]
         for call in self._calls.values():
@@ -71,7 +71,7 @@ class Player:
         return step
 
     async def _turn_to(self, heading: str) -> None:
-        """Go on with another call, which may be a new one, or a session that has a text."""
+        """Turn to another call: begin it if it is new, and append the text of its heading."""
         match = _HEADING.fullmatch(heading)
         assert match, heading
         self._label, name, text = match[1] or "", match[2], match[3]
@@ -113,7 +113,7 @@ class Player:
 
 
 async def run(text: str, address: str) -> str:
-    """Return a block that is a command with what it says today."""
+    """Return a block that is a command, with its present output."""
     command = _COMMAND.match(text)
     assert command, text
     words = shlex.split(command[0][1:].replace("\\\n", "").replace(_ADDRESS, address))
@@ -129,7 +129,7 @@ async def run(text: str, address: str) -> str:
 
 @asynccontextmanager
 async def daemon() -> AsyncIterator[tuple[str, aio.Channel]]:
-    """Run a daemon as the page wants it; yield its address, and a channel to it."""
+    """Run the page's daemon; yield its address, and a channel to it."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         models = BUILT_IN_MODEL, write_cell(folder / "judge.onnx", labelled_cell())
@@ -141,7 +141,7 @@ async def daemon() -> AsyncIterator[tuple[str, aio.Channel]]:
 
 
 async def play(page: str) -> str:
-    """Return a page with the answers of today."""
+    """Return a page with the present answers."""
     parts, end = [], 0
     async with daemon() as (address, channel), asyncio.timeout(_GUARD_S):
         for block in BLOCK.finditer(page):

@@ -156,7 +156,9 @@ _CLIENT = (
 )
 
 _PROTOCOL = (
-    _states(PROTOCOL, "or a message of more than {} MiB. Then", _MESSAGE_MIB),
+    _states(
+        PROTOCOL, "bytes that are not a message or a message of more than {} MiB", _MESSAGE_MIB
+    ),
     _states(PROTOCOL, "at most {} tokens ahead", _QUEUES.read_ahead_tokens),
     _states(
         PROTOCOL,
@@ -184,7 +186,7 @@ _PROTOCOL = (
     ),
     _states(
         PROTOCOL,
-        "| `append.text`, `score.text` | 1 to {} characters,",
+        "| `append.text`, `score.text` | 1 to {} characters, and as many tokens |",
         limits.MAX_APPEND_TOKENS,
     ),
     _states(PROTOCOL, "| `generate.max_tokens` | 1 to {} |", limits.MAX_GENERATE_TOKENS),
@@ -228,6 +230,12 @@ _PROTOCOL = (
         "| `list_models.page_size` | 1 to {}; more means {} | 0: {} |",
         *(limits.MAX_PAGE_SIZE,) * 2,
         limits.DEFAULT_PAGE_SIZE,
+    ),
+    _states(
+        PROTOCOL,
+        "{} by default and {} at most. If",
+        limits.DEFAULT_PAGE_SIZE,
+        limits.MAX_PAGE_SIZE,
     ),
     _states(
         PROTOCOL,

@@ -1,4 +1,4 @@
-"""Small cells with random weights, written by hand: what tests of the server run on."""
+"""Small cells with random weights, for tests of the server."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def manifest(vocabulary: dict[str, Any], labels: tuple[str, ...] = ()) -> str:
 
 
 class CellWriter:
-    """Collects the parts of a cell's graph."""
+    """Builds a cell's graph node by node."""
 
     def __init__(
         self,
@@ -110,7 +110,7 @@ def lstm_cell(
 
 
 def previous_token_cell(symbols: tuple[str, ...] = SYMBOLS) -> CellWriter:
-    """The likeliest symbol is the token before: the next state does not depend on this one."""
+    """The likeliest token is the previous one: the next state does not depend on the state."""
     cell = CellWriter(symbols)
     cell.state("previous", len(symbols))
     cell.constants.append(numpy_helper.from_array(np.array([0, 1], np.float32), "off_on"))
@@ -122,7 +122,7 @@ def previous_token_cell(symbols: tuple[str, ...] = SYMBOLS) -> CellWriter:
 
 
 def counting_cell(shape: tuple[int, ...]) -> CellWriter:
-    """Has a state of any shape, all of it the number of steps so far; draws from the token read."""
+    """A state of any shape, filled with the number of steps so far; logits depend on the token."""
     cell = CellWriter()
     row: list[str | int | None] = ["batch", *shape]
     float32 = TensorProto.FLOAT
@@ -135,7 +135,7 @@ def counting_cell(shape: tuple[int, ...]) -> CellWriter:
 
 
 def vast_cell(width: int) -> CellWriter:
-    """Has a state of so many numbers, and no use for them."""
+    """A state of `width` numbers that are never used."""
     cell = CellWriter()
     cell.node("Identity", [cell.state("vast", width)], "next_state.vast")
     cell.node("Gather", [cell.weights("table", cell.size, cell.size), "token"], "logits")
@@ -143,7 +143,7 @@ def vast_cell(width: int) -> CellWriter:
 
 
 def labelled_cell() -> CellWriter:
-    """Counts symbols; scores how many of ten are still to come, and how many there were."""
+    """Counts tokens; scores the number left of ten, and the number so far."""
     cell = CellWriter(labels=("few", "many"))
     count = cell.state("count", 1)
     cell.constants += [

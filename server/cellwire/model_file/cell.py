@@ -56,7 +56,7 @@ class Cell:
     sha256: str  # of the file, in hexadecimal
     graph: onnx.ModelProto
     states: tuple[StateTensor, ...]
-    writes: bool  # whether it has logits
+    generates: bool  # whether it has logits
     manifest: Manifest
 
     @property

@@ -31,7 +31,7 @@ def _with_flags(command: Callable[..., None]) -> Callable[..., None]:
         Parameter(setting.name, Parameter.KEYWORD_ONLY, default=None, annotation=_flag_of(setting))
         for setting in settings()
     ]
-    file = typer.Option(help="A TOML file of settings, under their flags' names: max_batch = 64.")
+    file = typer.Option(help="A TOML file of settings, named as their flags: max_batch = 64.")
     parameters.append(
         Parameter(
             "config", Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[Path | None, file]
@@ -79,10 +79,10 @@ def serve(*, config: Path | None, **flags: object) -> None:
 
 
 async def _serve(config: Config) -> BaseException | None:
-    """Run a daemon until it is told to stop, or an engine crashes; return the crash."""
+    """Run a daemon until a signal, or until an engine fails; return that failure."""
     from cellwire.server.rpc.daemon import Daemon
 
-    # An engine that has made a stride must not wait long for the event loop to let Python go on.
+    # After each run an engine waits for the interpreter lock, which the event loop may hold.
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -106,7 +106,7 @@ async def _serve(config: Config) -> BaseException | None:
 
 def _on_signal(stop: asyncio.Event) -> None:
     if stop.is_set():
-        os._exit(130)  # asked for twice: no draining
+        os._exit(130)  # the second signal: stop without draining
     stop.set()
 
 

@@ -220,6 +220,7 @@ class FakeSession:
             if number == self._daemon.pause_search_at:
                 self._daemon.paused.set()
                 await self._daemon.go_on.wait()
+            await asyncio.sleep(0)  # a search takes time, in which it can be superseded
             if message.partial_results:
                 await self._answer(
                     StreamSessionResponse(operation_id=request.operation_id, completing=found)

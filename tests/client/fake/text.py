@@ -153,13 +153,16 @@ class FakeText:
         if self._found is None:
             raise Refused(
                 grpc.StatusCode.FAILED_PRECONDITION,
-                "there are no completions of the text as it is now; complete it first",
+                "the text as it is now has no completions; complete it first",
             )
         if message.index >= len(self._found):
             raise Refused(grpc.StatusCode.NOT_FOUND, f"there is no completion {message.index}")
         text = self._found[message.index].text
         if message.tokens > len(text):
-            raise Refused(grpc.StatusCode.OUT_OF_RANGE, f"the completion has {len(text)} tokens")
+            raise Refused(
+                grpc.StatusCode.OUT_OF_RANGE,
+                f"the completion has {len(text)} tokens, not {message.tokens}",
+            )
         return self.append(Append(text=text[: message.tokens or None]))
 
     def rewind(self, message: Rewind) -> Rewound:
@@ -252,7 +255,7 @@ class FakeText:
         if not self.data:
             raise Refused(
                 grpc.StatusCode.FAILED_PRECONDITION,
-                "the session has no text to go on from; append some first",
+                "the session has no text yet; append some first",
             )
 
     def _must_generate(self) -> None:

@@ -72,3 +72,17 @@ def test_rows_of_several_steps_have_every_second_turn_at_least() -> None:
         events = [*engine.step(), *engine.step()]
         assert engine.steps >= before + MAX_STEPS // 4
         assert any(event.session_id == "7" for event in events)
+
+
+def test_rows_with_adjusted_logits_run_apart_from_plain_ones() -> None:
+    stepper = PlainStepper()
+    engine = engine_with(stepper, 6)
+    for number in range(4):
+        engine.handle(SubmitOperation(str(number), Generate(2, 1_000, Sampling())))
+    for number in (4, 5):
+        engine.handle(SubmitOperation(str(number), Generate(3, 1_000, Sampling(top_p=0.5))))
+    steps = engine.stats().steps
+    for _ in range(10):
+        engine.step()
+    assert stepper.batches[-10:] in ([4, 2] * 5, [2, 4] * 5)
+    assert engine.stats().steps > steps + 10 * MAX_STEPS // 2

@@ -1,4 +1,4 @@
-"""What waits for a session's call, and how much of it."""
+"""The events that wait for a session's call, and how many they are."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def results(number: int, operation_id: int = 0, *, partial: bool) -> Completed:
     return Completed("s", operation_id, 0, found, partial=partial)
 
 
-def test_of_unfinished_results_only_the_newest_waits() -> None:
+def test_only_the_newest_partial_results_wait() -> None:
     outbox = Outbox()
     for number in range(100):
         outbox.put(results(number, partial=True))
@@ -41,7 +41,7 @@ def test_of_unfinished_results_only_the_newest_waits() -> None:
     ]
 
 
-def test_last_results_replace_unfinished_ones_but_no_others() -> None:
+def test_final_results_replace_partial_ones_but_no_others() -> None:
     outbox = Outbox()
     first, second = results(1, partial=False), results(3, partial=False)
     for event in (results(0, partial=True), first, results(2, partial=True), second, second):
@@ -51,7 +51,7 @@ def test_last_results_replace_unfinished_ones_but_no_others() -> None:
     assert list(coalesced(outbox.take())) == [first, second, second, other]
 
 
-def test_nothing_unfinished_waits_while_nobody_reads() -> None:
+def test_no_partial_results_wait_while_no_call_is_attached() -> None:
     outbox = Outbox()
     outbox.drop_text()
     outbox.put(results(0, partial=True))

@@ -1,4 +1,4 @@
-"""A daemon on a real socket, and raw streams to it."""
+"""A daemon on a real socket, and streams without the Python client."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NARROW = [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 4096)]
 
 
 class Stream:
-    """One Session call, message by message."""
+    """One StreamSession call, message by message."""
 
     def __init__(self, call: Any) -> None:  # noqa: ANN401  # grpc.aio's calls have no public type
         self.call = call
@@ -46,7 +46,7 @@ class Stream:
         return response
 
     async def end(self) -> tuple[grpc.StatusCode, str]:
-        """Read to the end; a status comes only after everything before it has been read."""
+        """Read to the end; the status follows the last message."""
         with suppress(aio.AioRpcError):
             while await self.call.read() is not aio.EOF:
                 pass
@@ -60,7 +60,7 @@ class Stream:
         return responses
 
     async def ask(self, **operation: object) -> StreamSessionResponse:
-        """Send an operation and return its answer, the only one it has."""
+        """Send an operation that has one answer, and return the answer."""
         await self.send(1, **operation)
         return await self.receive()
 
@@ -87,7 +87,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @asynccontextmanager
 async def running(config: Config) -> AsyncIterator[Daemon]:
-    """A daemon that leaves nothing behind, whatever was done to it."""
+    """Run a daemon, and check that it leaves nothing behind."""
     async with Daemon(config) as daemon:
         yield daemon
         assert not daemon.crashed.done()
@@ -102,7 +102,7 @@ async def running(config: Config) -> AsyncIterator[Daemon]:
 
 
 async def answer_of(model: ServedModel, question: Callable[[Engine], Any]) -> Any:  # noqa: ANN401
-    """Ask a model's engine, in its own thread."""
+    """Call a function in the thread of a model's engine; return its result."""
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[Any] = loop.create_future()
 
@@ -114,7 +114,7 @@ async def answer_of(model: ServedModel, question: Callable[[Engine], Any]) -> An
 
 
 def timers_of_sessions() -> list[asyncio.TimerHandle]:
-    """What is still to happen to sessions, and keeps them and their models until then."""
+    """Return the timers of sessions, which keep them and their models in memory."""
     timers: list[asyncio.TimerHandle] = asyncio.get_running_loop()._scheduled  # type: ignore[attr-defined]
     owners = ((t, getattr(t._callback, "__self__", None)) for t in timers if not t.cancelled())  # type: ignore[attr-defined]
     return [timer for timer, owner in owners if isinstance(owner, SessionHandle)]
@@ -135,7 +135,7 @@ async def is_there(channel: aio.Channel, session_id: str) -> bool:
 
 
 async def detach(channel: aio.Channel, session_id: str) -> None:
-    """Wait until the daemon knows that nobody is attached."""
+    """Wait until the daemon has no stream attached to the session."""
     async with asyncio.timeout(GUARD_S):
         while (await described(channel, session_id)).attached:
             pass
@@ -149,7 +149,7 @@ async def idle(daemon: Daemon) -> None:
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    """Let the event loop turn until something holds that nobody tells of."""
+    """Let the event loop run until a condition holds that no event reports."""
     async with asyncio.timeout(GUARD_S):
         while not holds():  # noqa: ASYNC110
             await asyncio.sleep(0)
@@ -157,7 +157,7 @@ async def until(holds: Callable[[], bool]) -> None:
 
 @contextmanager
 def holding_up(model: ServedModel) -> Iterator[None]:
-    """Let a model's engine do nothing meanwhile."""
+    """Hold the thread of a model's engine meanwhile."""
     go_on = threading.Event()
 
     def wait(_: Engine) -> None:
@@ -192,7 +192,7 @@ async def channel(daemon: Daemon) -> AsyncIterator[aio.Channel]:
 
 @pytest.fixture
 async def narrow_stream(daemon: Daemon) -> AsyncIterator[OpenStream]:
-    """Streams whose daemon soon waits in a write, if they are not read."""
+    """Streams whose daemon soon waits in a write if the client does not read."""
     async with aio.insecure_channel(daemon.address, options=NARROW) as channel:
         stub = GenerationServiceStub(channel)
         yield lambda: Stream(stub.StreamSession())

@@ -1,4 +1,4 @@
-"""Streams that break, and sessions that live on."""
+"""Streams that break, and sessions that are kept."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from tests.server.rpc.conftest import (
     detach,
     is_there,
     text_of,
+    until,
 )
 
 from cellwire.server.rpc.daemon import Daemon
@@ -24,7 +25,7 @@ from cellwire.v1 import operations_pb2
 from cellwire.v1.sessions_pb2 import DeleteSessionRequest
 from cellwire.v1.sessions_pb2_grpc import SessionsServiceStub
 
-STOP = operations_pb2.ON_DISCONNECT_CANCEL
+CANCEL = operations_pb2.ON_DISCONNECT_CANCEL
 PAUSE = operations_pb2.ON_DISCONNECT_PAUSE
 CONTINUE = operations_pb2.ON_DISCONNECT_CONTINUE
 LENGTH = 2_000
@@ -37,7 +38,7 @@ async def whole_text(stream: Stream) -> str:
 
 
 async def begin(stream: Stream, on_disconnect: int) -> str:
-    """Open a session that generates the same; return its id."""
+    """Open a session that generates that text; return its id."""
     opened = await stream.open(seed=3, on_disconnect=on_disconnect)
     await stream.ask(append={"text": "hello "})
     await stream.send(2, generate={"max_tokens": LENGTH})
@@ -45,7 +46,7 @@ async def begin(stream: Stream, on_disconnect: int) -> str:
 
 
 @pytest.mark.parametrize("on_disconnect", [PAUSE, CONTINUE])
-async def test_what_was_missed_follows_and_then_the_rest(
+async def test_missed_text_comes_first_and_then_the_rest(
     open_stream: OpenStream, channel: aio.Channel, on_disconnect: int
 ) -> None:
     whole = await whole_text(open_stream())
@@ -74,12 +75,12 @@ async def test_what_was_missed_follows_and_then_the_rest(
     assert text == whole
 
 
-async def test_stop_ends_what_runs_and_keeps_the_session(
+async def test_cancel_ends_the_operations_and_keeps_the_session(
     open_stream: OpenStream, channel: aio.Channel
 ) -> None:
     whole = await whole_text(open_stream())
     first = open_stream()
-    session_id = await begin(first, STOP)
+    session_id = await begin(first, CANCEL)
     await first.until("chunk")
     first.call.cancel()
     await detach(channel, session_id)
@@ -90,12 +91,14 @@ async def test_stop_ends_what_runs_and_keeps_the_session(
     attached = (await stream.receive()).attached
     written = attached.offset - 6
     assert attached.missed.text == whole[:written]
-    finished = (await stream.receive()).finished  # of the generate that was stopped
+    finished = (await stream.receive()).finished  # of the generate that was cancelled
     assert finished.reason == operations_pb2.FINISH_REASON_CANCELLED
     assert await stream.generated(8, 100) == whole[written : written + 100]
 
 
-async def test_going_on_alone_writes_it_all(open_stream: OpenStream, channel: aio.Channel) -> None:
+async def test_continue_generates_it_all_without_a_stream(
+    open_stream: OpenStream, channel: aio.Channel
+) -> None:
     whole = await whole_text(open_stream())
     first = open_stream()
     session_id = await begin(first, CONTINUE)
@@ -111,7 +114,7 @@ async def test_going_on_alone_writes_it_all(open_stream: OpenStream, channel: ai
     assert answers[-1].operation_id == 2
 
 
-async def test_a_session_that_nobody_asked_to_keep_is_gone(
+async def test_a_session_is_deleted_by_default(
     open_stream: OpenStream, channel: aio.Channel
 ) -> None:
     first = open_stream()
@@ -138,7 +141,7 @@ async def test_a_session_has_one_stream_unless_another_takes_it(open_stream: Ope
     assert await third.generated(2, 50) == (await whole_text(open_stream()))[:50]
 
 
-async def test_an_offset_the_session_has_not_is_refused(open_stream: OpenStream) -> None:
+async def test_an_offset_beyond_the_text_is_refused(open_stream: OpenStream) -> None:
     first, second, third = open_stream(), open_stream(), open_stream()
     session_id = (await first.open()).opened.session_id
     await first.ask(append={"text": "hello "})
@@ -156,9 +159,9 @@ async def test_an_idle_session_ends(open_stream: OpenStream, daemon: Daemon) -> 
     await first.ask(close={"keep": True})
     await first.end()
     live = daemon.sessions.find(session_id)
-    assert live.expiry._timer is not None
-    live.expiry._timer._run()  # now, and not in a second
-    assert len(daemon.sessions) == 0
+    assert live.expiry.running
+    live.expiry.start(0.001)  # in place of a second
+    await until(lambda: len(daemon.sessions) == 0)
     stream = open_stream()
     await stream.send(attach={"session_id": session_id})
     assert await stream.call.code() is grpc.StatusCode.NOT_FOUND
@@ -174,7 +177,7 @@ async def test_a_deleted_session_tells_its_stream(
     assert await stream.end() == (grpc.StatusCode.ABORTED, "the session was deleted")
 
 
-async def test_forks_that_nobody_attaches_to_fill_the_daemon_and_no_more(
+async def test_forks_without_a_stream_count_as_sessions(
     open_stream: OpenStream,
 ) -> None:
     stream = open_stream()

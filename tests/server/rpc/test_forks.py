@@ -1,4 +1,4 @@
-"""Forks that wait for their turn, and what becomes of them."""
+"""Forks that wait for other operations, and forks whose caller has gone."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def engine_has(daemon: Daemon, sessions: int) -> None:
         ((0, {}), (0, {"cancel": {"operation_id": 999}})),
     ],
 )
-async def test_a_fork_outlives_what_is_rejected_under_its_id(
+async def test_a_fork_survives_a_rejection_under_its_id(
     open_stream: OpenStream, fork: tuple[int, Any], rejected: tuple[int, Any]
 ) -> None:
     stream, child = open_stream(), open_stream()
@@ -55,7 +55,7 @@ async def test_a_fork_outlives_what_is_rejected_under_its_id(
 
 
 async def test_a_fork_that_waits_is_no_session_yet(open_stream: OpenStream, daemon: Daemon) -> None:
-    """So it cannot expire before it is one, and costs nothing if it never is."""
+    """It cannot expire before it exists, and costs nothing if it never does."""
     stream = open_stream()
     await busy(stream)
     for number in range(10, 30, 2):
@@ -87,7 +87,7 @@ async def test_a_fork_whose_parent_is_deleted_meanwhile_is_closed(
     assert made == [True]
 
 
-async def test_a_fork_from_outside_is_closed_if_whoever_asked_is_gone(
+async def test_a_fork_from_outside_is_closed_if_its_caller_has_gone(
     open_stream: OpenStream, channel: aio.Channel, daemon: Daemon
 ) -> None:
     session_id = (await open_stream().open(seed=1)).opened.session_id

@@ -1,4 +1,4 @@
-"""Models that come and go while others are served; bytes, words and labels."""
+"""Models loaded and unloaded while others are served; bytes, words and labels."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ async def open_on(stream: Stream, model: str, **arguments: object) -> Stream:
     return stream
 
 
-async def test_a_model_comes_and_goes_while_others_serve(
+async def test_a_model_is_loaded_and_unloaded_while_another_is_served(
     models: ModelsServiceAsyncStub, open_stream: OpenStream
 ) -> None:
     steady = await open_on(open_stream(), "tiny")
@@ -94,7 +94,7 @@ async def test_a_model_comes_and_goes_while_others_serve(
     await load(models, "bytes")
 
 
-async def test_an_unloaded_model_is_freed_and_asked_in_vain(
+async def test_an_unloaded_model_is_freed_and_cannot_be_called(
     models: ModelsServiceAsyncStub, open_stream: OpenStream, daemon: Daemon
 ) -> None:
     await load(models, "bytes")
@@ -187,10 +187,10 @@ async def test_a_character_that_is_not_whole_is_known_after_attaching(
     assert chunk.offset == 1  # where the character begins that was not whole yet
 
 
-async def test_what_was_rewound_does_not_come_back(
+async def test_rewound_text_is_not_written_again(
     models: ModelsServiceAsyncStub, open_stream: OpenStream
 ) -> None:
-    """Not even bytes that waited for the rest of their character."""
+    """Nor are bytes that waited for the rest of their character."""
     await load(models, "bytes")
     stream = await open_on(open_stream(), "bytes")
     await stream.ask(append={"text": "hello"})
@@ -236,7 +236,7 @@ async def test_a_long_unknown_word_is_named_in_short(
     assert "does not know the symbol '世世世" in (caught.value.details() or "")
 
 
-async def test_labels_get_scores_as_the_text_comes(
+async def test_labels_have_scores_after_each_append(
     models: ModelsServiceAsyncStub, open_stream: OpenStream, channel: aio.Channel
 ) -> None:
     model = await load(models, "judge")

@@ -1,6 +1,6 @@
-"""Random clients over a real socket, some of which vanish, against what their text alone gives.
+"""Random clients over a real socket, some of which vanish.
 
-Whatever a session went through, it must go on exactly like a fresh one that was given its text.
+After any operations, a session must continue exactly like a fresh one with the same text.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from cellwire.server.session.operation_queue import Limits
 
 
 async def run(model: Path, scripts: list[list[Step]]) -> None:
-    """Run the scripts at once, each by a client, on a daemon of their own."""
+    """Run the scripts at once, each with its client, on one daemon."""
     config = Config(
         listen="127.0.0.1:0",
         models=(model,),

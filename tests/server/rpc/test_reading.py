@@ -1,4 +1,4 @@
-"""Messages that would take long to read: refused unread, or read where nobody waits for it."""
+"""Messages that would take long to read: refused before, or read in another thread."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class ShortTexts(Bytes):
 @pytest.fixture
 def reader() -> Reader:
     vocabulary = ShortTexts(VocabularyFacts("bytes"))
-    model = SimpleNamespace(vocabulary=vocabulary, cell=SimpleNamespace(writes=True))
+    model = SimpleNamespace(vocabulary=vocabulary, cell=SimpleNamespace(generates=True))
     return Reader(cast("ServedModel", model), Settings())
 
 
@@ -54,14 +54,14 @@ def bias(symbol: str) -> operations_pb2.LogitBias:
         ({"sampling": {"logit_bias": [bias("a"), bias("a")]}}, "a symbol twice"),
     ],
 )
-def test_what_is_too_much_is_refused_unread(
+def test_messages_beyond_a_limit_are_refused_before_they_are_read(
     reader: Reader, generate: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(InvalidArgument, match=words):
         reader.generate(1, operations_pb2.Generate(max_tokens=1, **generate))
 
 
-def test_as_much_as_there_may_be_is_read(reader: Reader) -> None:
+def test_a_message_at_its_limits_is_read(reader: Reader) -> None:
     biases = [bias(chr(code)) for code in range(128)]
     message = operations_pb2.Generate(
         max_tokens=1,
@@ -72,9 +72,9 @@ def test_as_much_as_there_may_be_is_read(reader: Reader) -> None:
     assert (len(generate.stop_strings), len(generate.sampling.logit_bias)) == (16, 128)
 
 
-def test_what_becomes_too_long_is_refused() -> None:
+def test_a_text_of_too_many_tokens_is_refused() -> None:
     vocabulary = Bytes(VocabularyFacts("bytes"))
-    model = SimpleNamespace(vocabulary=vocabulary, cell=SimpleNamespace(writes=True))
+    model = SimpleNamespace(vocabulary=vocabulary, cell=SimpleNamespace(generates=True))
     settings = Settings()
     with pytest.raises(InvalidArgument, match="has 1,200,000 tokens"):
         Reader(cast("ServedModel", model), settings).append(

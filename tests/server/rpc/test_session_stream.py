@@ -1,4 +1,4 @@
-"""The Session call over a real socket: what a client sees, and what its neighbours never notice."""
+"""StreamSession over a real socket: one client, and clients beside it."""
 
 from __future__ import annotations
 
@@ -67,7 +67,9 @@ async def test_open_append_generate_close(open_stream: OpenStream) -> None:
     assert await stream.call.code() is grpc.StatusCode.OK
 
 
-async def test_one_session_in_pieces_is_one_in_a_single_go(open_stream: OpenStream) -> None:
+async def test_a_session_in_pieces_writes_what_one_in_one_go_writes(
+    open_stream: OpenStream,
+) -> None:
     whole, pieces = open_stream(), open_stream()
     expected = await text_alone(whole, 3, 60)
     await pieces.open(seed=3)
@@ -79,7 +81,7 @@ async def test_one_session_in_pieces_is_one_in_a_single_go(open_stream: OpenStre
     assert text == expected
 
 
-async def test_fifty_at_once_are_the_same_fifty_one_after_another(open_stream: OpenStream) -> None:
+async def test_sessions_write_the_same_alone_and_together(open_stream: OpenStream) -> None:
     alone = [await text_alone(open_stream(), seed, 120) for seed in range(50)]
     together = await asyncio.gather(*(text_alone(open_stream(), s, 120) for s in range(50)))
     assert together == alone
@@ -104,7 +106,7 @@ async def test_generate_call_writes_what_a_session_writes(
     assert (usage.appended_tokens, usage.generated_tokens) == (11, 50)
 
 
-async def test_what_a_generate_call_has_written_may_be_written_ahead_again(
+async def test_a_generate_call_grants_the_tokens_it_has_written(
     open_stream: OpenStream, channel: aio.Channel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     granted: dict[str, int] = {}  # by session
@@ -300,7 +302,7 @@ async def test_cancel_overtakes_and_the_session_lives(open_stream: OpenStream) -
 async def test_a_reader_that_stops_pauses_only_itself(
     open_stream: OpenStream, narrow_stream: OpenStream, daemon: Daemon
 ) -> None:
-    """A session whose client reads nothing stalls; the one beside it goes on to the end."""
+    """A session whose client does not read stalls; the one beside it runs to its end."""
     slow = narrow_stream()
     await slow.open(seed=1)
     await slow.send(1, append={"text": "a"})

@@ -1,7 +1,8 @@
-"""Sessions from outside their streams: looked at, copied, taken out and put back."""
+"""Sessions from outside their streams: described, copied, exported and imported."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,7 +45,7 @@ async def attached(stream: Stream, session_id: str) -> Stream:
     return stream
 
 
-async def test_what_a_session_is_and_does(
+async def test_a_session_is_described(
     open_stream: OpenStream, sessions: SessionsServiceAsyncStub
 ) -> None:
     stream = open_stream()
@@ -54,7 +55,7 @@ async def test_what_a_session_is_and_does(
     assert response.model == "tiny"
 
 
-async def test_an_imported_session_goes_on_bit_for_bit(
+async def test_an_imported_session_continues_bit_for_bit(
     open_stream: OpenStream, sessions: SessionsServiceAsyncStub
 ) -> None:
     stream = open_stream()
@@ -104,9 +105,28 @@ async def test_an_imported_session_has_one_rewind_window(
     )
     imported = await sessions.ImportSession(ImportSessionRequest(snapshot=to_bytes(lie)))
     copy = await attached(open_stream(), imported.session.session_id)
-    # With a window of its own for stop strings, this would take back what cannot be taken back.
+    # A stop string is taken back by a rewind, so a second window would let it fail.
     answer = await copy.ask(generate={"max_tokens": 200, "stop_strings": list("abcdefgh")})
     assert "a rewind_window of 0" in answer.rejected.status.message
+
+
+async def test_a_snapshot_of_unknown_symbols_is_refused(
+    open_stream: OpenStream, sessions: SessionsServiceAsyncStub
+) -> None:
+    session_id = await open_text(open_stream())
+    exported = await sessions.ExportSession(ExportSessionRequest(session_id=session_id))
+    snapshot = from_bytes(exported.snapshot, max_state_bytes=1_000)
+    beyond = len(snapshot.session.token_bytes) // 4 * (255).to_bytes(4, "little")
+    lie = SnapshotFile(
+        VERSION,
+        snapshot.model_sha256,
+        snapshot.settings,
+        replace(snapshot.session, token_bytes=beyond),
+    )
+    with pytest.raises(aio.AioRpcError) as caught:
+        await sessions.ImportSession(ImportSessionRequest(snapshot=to_bytes(lie)))
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "symbols that the model does not know" in (caught.value.details() or "")
 
 
 @pytest.mark.parametrize("change", ["cut", "flip", "other"])

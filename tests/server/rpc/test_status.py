@@ -107,3 +107,10 @@ async def test_bytes_that_are_no_message_are_invalid(channel: aio.Channel, metho
     with pytest.raises(aio.AioRpcError) as caught:
         await call(b"\xff")
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_a_method_that_does_not_exist_is_unimplemented(channel: aio.Channel) -> None:
+    call: Any = channel.unary_unary("/cellwire.v1.GenerationService/Translate")
+    with pytest.raises(aio.AioRpcError) as caught:
+        await call(b"")
+    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED

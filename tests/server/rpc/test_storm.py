@@ -1,7 +1,6 @@
 """Operations cancelled and clients gone at random moments leave nothing behind.
 
-What must be gone afterwards (slots, sessions, outboxes) is checked again when the daemon stops; see
-`running` in conftest.py.
+Slots, sessions and outboxes are checked again when the daemon stops; see `running` in conftest.py.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ def long_operation(dice: random.Random) -> dict[str, Any]:
 
 
 async def cancel_at_random(stream: Stream, seed: int, operations: int) -> int:
-    """Begin operations, and cancel each after some answers; return how many were cancelled."""
+    """Start operations, and cancel each after some answers; return how many were cancelled."""
     dice = random.Random(seed)
     await stream.open(seed=seed)
     await stream.ask(append={"text": "hello"})

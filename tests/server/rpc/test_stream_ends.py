@@ -1,4 +1,4 @@
-"""Streams that end because of what their client does, or does not do."""
+"""Streams whose client breaks them, is silent, or has gone."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TOO_LONG = StreamSessionRequest(
         (TOO_LONG, grpc.StatusCode.RESOURCE_EXHAUSTED),
     ],
 )
-async def test_what_cannot_be_read_breaks_the_stream_and_no_more(
+async def test_an_unreadable_message_breaks_its_stream_only(
     channel: aio.Channel,
     daemon: Daemon,
     message: bytes,
@@ -50,13 +50,13 @@ async def test_what_cannot_be_read_breaks_the_stream_and_no_more(
 
 
 class Gone:
-    """The context of a call whose client has gone: a write may be the first to find out."""
+    """The context of a call whose client has gone, which the next write finds out."""
 
     async def write(self, _: StreamSessionResponse) -> None:
         raise aio.InternalError('Failed "execute_batch"')
 
 
-async def test_a_client_that_goes_while_it_is_written_to_is_no_news(
+async def test_a_client_that_goes_during_a_write_is_not_logged(
     open_stream: OpenStream, daemon: Daemon, caplog: pytest.LogCaptureFixture
 ) -> None:
     stream = open_stream()
@@ -70,7 +70,7 @@ async def test_a_client_that_goes_while_it_is_written_to_is_no_news(
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-async def test_a_stream_that_has_not_begun_does_not_delay_the_end(
+async def test_a_stream_without_a_message_does_not_delay_the_end(
     open_stream: OpenStream, daemon: Daemon
 ) -> None:
     silent = open_stream()

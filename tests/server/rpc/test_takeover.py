@@ -1,4 +1,4 @@
-"""Sessions that go from one stream to another, and streams that lose them."""
+"""Sessions taken over by another stream, and the streams that lose them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def take(stream: Stream, session_id: str, operation_id: int = 1, **argumen
 
 
 async def passed_on(stream: Stream) -> None:
-    """Wait until what was sent is in the engine's inbox: the stream itself rejects an empty one."""
+    """Wait until the stream has read what was sent: it rejects an empty message itself."""
     await stream.send(99)
     await stream.until("rejected")
 

@@ -1,4 +1,4 @@
-"""The operations of a session over the socket, checked against sessions that have only its text."""
+"""The operations of a session over a socket, compared with fresh sessions of the same text."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def writes(stream: Stream, max_tokens: int = 40, **sampling: object) -> st
     return await stream.generated(next(ids), max_tokens, sampling=sampling)
 
 
-async def test_a_rewound_session_is_one_that_was_never_longer(fresh: Fresh) -> None:
+async def test_a_rewound_session_continues_like_a_shorter_one(fresh: Fresh) -> None:
     stream = await fresh("hello world")
     text = "hello world" + await writes(stream, 60)
     for back in (1, 3, 20, 30):  # 54 of a window of 64
@@ -110,7 +110,7 @@ async def test_completions_end_with_words_and_lines(fresh: Fresh) -> None:
     assert all("\n" not in c.text[:-1] for c in completions)
 
 
-async def test_typing_on_supersedes_a_complete_at_once(fresh: Fresh) -> None:
+async def test_an_append_supersedes_a_complete_at_once(fresh: Fresh) -> None:
     stream = await fresh("hello wor")
     long = {"beam_width": 64, "max_tokens": 1024, "partial_results": True}
     await stream.send(1, complete=long)
@@ -123,7 +123,7 @@ async def test_typing_on_supersedes_a_complete_at_once(fresh: Fresh) -> None:
     assert await writes(stream) == await writes(await fresh("hello worl"))
 
 
-async def test_a_fork_goes_its_own_way(fresh: Fresh, open_stream: OpenStream) -> None:
+async def test_a_fork_is_independent(fresh: Fresh, open_stream: OpenStream) -> None:
     stream = await fresh("hello world")
     forked = (await stream.ask(fork={"seed": 9})).forked
     assert (forked.offset, forked.seed) == (11, 9)
@@ -198,7 +198,7 @@ async def test_stop_strings_end_a_text_before_them(fresh: Fresh) -> None:
     assert await writes(stream) == await writes(await fresh("hello " + before))
 
 
-async def test_what_never_stops_comes_whole(fresh: Fresh) -> None:
+async def test_text_without_its_stop_strings_is_whole(fresh: Fresh) -> None:
     whole = await writes(await fresh("hello "), 200)
     stream = await fresh("hello ")
     almost = [whole[i : i + 3] + "世世" for i in (3, 40, 197)]
@@ -206,7 +206,7 @@ async def test_what_never_stops_comes_whole(fresh: Fresh) -> None:
     assert answers_text == whole
 
 
-async def test_a_seed_of_its_own_writes_the_same_wherever_it_starts(fresh: Fresh) -> None:
+async def test_an_operation_with_a_seed_does_not_depend_on_its_position(fresh: Fresh) -> None:
     stream = await fresh("hello ")
     first = await writes(stream, 20, seed=77)
     await stream.ask(rewind={"offset": 6})

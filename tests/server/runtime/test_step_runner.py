@@ -7,11 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from cachetools import LRUCache
-from tests.server.program_runs import SLOTS, adjustments_of, batch_of, rows_of
+from tests.server.program_runs import SLOTS, STATES, adjustments_of, batch_of, rows_of
 from tests.server.tiny_cell import SYMBOLS, lstm_cell, write_cell
 
 from cellwire.model_file.cell import Cell, read_cell
 from cellwire.server.batch.step import StepBatch
+from cellwire.server.errors import NotCompiled
+from cellwire.server.runtime.device import Execution
 from cellwire.server.runtime.runtime import Runtime
 from cellwire.server.runtime.step_runner import StepRunner
 
@@ -75,3 +77,27 @@ def test_the_binding_that_was_used_last_is_kept_longest(runtime: Runtime) -> Non
     runner.binding(three)
     assert runner.binding(one) is kept
     assert two not in runner._bindings
+
+
+@pytest.mark.parametrize("fixed_shape", [False, True])
+def test_a_size_without_room_leaves_all_states_and_other_sizes_alone(
+    cell: Cell,
+    fixed_shape: bool,  # noqa: FBT001
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    runtime = Runtime(cell, SLOTS, ROWS, Execution(fixed_shape=fixed_shape))
+    small = replace(draws(1), write_slot=np.array([5]))
+    before = runtime.step(small)
+    states = [runtime.state(name).copy() for name in STATES]
+
+    def allocate(*_: object) -> None:
+        raise MemoryError("no more")
+
+    with monkeypatch.context() as full:
+        full.setattr(runtime._step_runner, "_allocate", allocate)
+        with pytest.raises(NotCompiled, match="no room for 8 rows: no more"):
+            runtime.step(replace(draws(8), write_slot=np.arange(8) + 2))
+    for name, state in zip(STATES, states, strict=True):
+        assert (runtime.state(name) == state).all()
+    assert (runtime.step(small).chosen == before.chosen).all()
+    assert runtime.step(draws(8)).chosen.shape == (1, 8)

@@ -71,9 +71,9 @@ class Sampling:
         check_biases(len(self.logit_bias))
         for bias in self.logit_bias:
             allowed = f"from -{MAX_BIAS:g} to {MAX_BIAS:g}"
-            _check("a logit's bias", bias.bias, allowed, holds=abs(bias.bias) <= MAX_BIAS)
+            _check("logit_bias", bias.bias, allowed, holds=abs(bias.bias) <= MAX_BIAS)
         if len({bias.token for bias in self.logit_bias}) < len(self.logit_bias):
-            raise InvalidArgument("logit_bias has a symbol twice")
+            raise InvalidArgument("logit_bias has a symbol twice", field="sampling.logit_bias")
 
     @property
     def plain(self) -> bool:
@@ -104,12 +104,15 @@ class Sampling:
 def check_biases(symbols: int) -> None:
     """Raise InvalidArgument for more than MAX_BIASES."""
     if symbols > MAX_BIASES:
-        raise InvalidArgument(f"logit_bias has {symbols:,} symbols, and {MAX_BIASES} are the most")
+        raise InvalidArgument(
+            f"logit_bias has {symbols:,} symbols, and {MAX_BIASES} are the most",
+            field="sampling.logit_bias",
+        )
 
 
 def _check(name: str, value: float, wanted: str, *, holds: bool) -> None:
     if not holds:
-        raise InvalidArgument(f"{name} is {value}; it must be {wanted}")
+        raise InvalidArgument(f"{name} is {value}; it must be {wanted}", field=f"sampling.{name}")
 
 
 def generator_key(seed: int) -> int:

@@ -11,9 +11,10 @@ from cellwire.server.session.task import MULTI_STEP, RunKind
 class Scheduler:
     """Rounds of runnable sessions: each has its turn before any has a second.
 
-    There is a round for each kind of run: rows of several steps, rows of single steps, and searches
-    of each width. A row that needs single steps therefore shortens nobody's run. Rows of several
-    steps have every second turn at least; the other rounds share the rest.
+    There is a round for each kind of run: plain rows of several steps, rows of several steps whose
+    logits are adjusted, rows of single steps, and searches of each width. So no plain session pays
+    for another's sampling but by a turn. Plain rows have every second turn at least; the other
+    rounds share the rest.
     """
 
     def __init__(self, max_batch: int) -> None:

@@ -1,4 +1,4 @@
-"""Calls into an engine, from the event loop."""
+"""Calls of an engine from the event loop."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ T = TypeVar("T")
 
 
 async def call_engine(model: ServedModel, function: Callable[[Engine], T]) -> T:
-    """Return what `function` returns in the engine's thread, between two steps.
+    """Call `function` in the engine's thread, between two runs, and return its result.
 
-    Raises its CellwireError, and Aborted if the model is being unloaded.
+    Raises the CellwireError of the call, and Aborted if the model was unloaded.
     """
     future = model.loop.call(function)
     if future.cancelled():

@@ -1,4 +1,4 @@
-"""Which device models run on, why, and how many states it has room for."""
+"""The device that models run on, and the number of states it has room for."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from cellwire.server.runtime.device import CPU, Device, Provider
 from cellwire.server.state.rewind_window import slots_for
 
 _GIB = 2**30
-# Of a card's free memory. The rest is for weights, CUDA graphs, and ONNX Runtime's way to ask for
-# twice as much memory as the last time.
+# Of a card's free memory. The rest is for weights, CUDA graphs, and ONNX Runtime's allocator, which
+# doubles each allocation.
 _STATES_SHARE = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """A device, and what is to be said of it."""
+    """A device, and why it was chosen."""
 
     device: Device
     why: str
     card: Card | None = None
 
     def slots(self, wanted: int, state_bytes: int, models: int) -> int:
-        """Return for how many states each of so many models has room, at most as many as wanted."""
+        """Return how many states each of `models` models gets: `wanted`, or fewer on a card."""
         if self.card is None:
             return wanted
         room = int(self.card.free_bytes * _STATES_SHARE / models)
@@ -33,7 +33,7 @@ class Placement:
 
 
 def place(provider: Provider, number: int) -> Placement:
-    """Choose a device; NoCuda if a card is asked for and there is none that can be used."""
+    """Choose a device; NoCuda if `provider` is "cuda" and no card can be used."""
     if provider == "cpu":
         return Placement(CPU, "on the CPU, as asked for")
     try:

@@ -1,4 +1,4 @@
-"""The models a daemon serves, each with an engine and a thread of its own."""
+"""The models that a daemon serves, each with its engine and the engine's thread."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from cellwire.server.runtime.runtime import Runtime
 from cellwire.server.session.events import Event
 from cellwire.server.state.arena import Arena
 
-_ENDING = ".onnx"
+_SUFFIX = ".onnx"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ServedModel:
-    """A model, and the thread that runs it."""
+    """A model with the thread that runs it."""
 
     cell: Cell
     provider: str
-    note: str  # why it is not where the others are
+    note: str  # why it does not run on the daemon's device; empty if it does
     vocabulary: Vocabulary
     loop: EngineLoop
 
@@ -46,7 +46,7 @@ class ServedModel:
 
 
 class Registry:
-    """Models by name; the first is the default, and stays."""
+    """Models by name. The first is the default, and is never unloaded."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class Registry:
         self._deliver = deliver
         self._on_crash = on_crash
         self._models: dict[str, ServedModel] = {}
-        self.edition = _new_edition()  # of the list of models: another one after each change
+        self.edition = _new_edition()  # changes with the list of models
         for path in config.models:
             if path.stem in self._models:
                 raise BadModel(
@@ -75,7 +75,7 @@ class Registry:
         return iter(list(self._models.values()))
 
     def find(self, name: str) -> ServedModel:
-        """Return the model of that name, or the default for an empty one; NotFound if none is."""
+        """Return the model of that name, or the default for an empty name; NotFound."""
         if not name:
             return next(iter(self))
         if name not in self._models:
@@ -94,24 +94,25 @@ class Registry:
             model.loop.stop()
 
     def load(self, name: str) -> ServedModel:
-        """Compile a model of the model folder, in whatever thread this is called; see `add`.
+        """Compile a model of the model folder, in the calling thread; `add` then serves it.
 
-        Forbidden without such a folder, Exists, NotFound, InvalidRequest if it cannot be served.
+        PermissionDenied without a model folder, AlreadyExists, NotFound; InvalidArgument if the
+        file cannot be served.
         """
         folder = self._folder()
         if name in self._models:
             raise AlreadyExists(f"a model named {name!r} is being served; unload it first")
-        # Only what lies in the folder itself, whatever the name tries.
-        paths = {path.stem: path for path in folder.glob(f"*{_ENDING}")}
+        # A name with slashes or dots finds nothing outside the folder.
+        paths = {path.stem: path for path in folder.glob(f"*{_SUFFIX}")}
         if name not in paths:
-            raise NotFound(f"there is no {name}{_ENDING} in the daemon's model folder")
+            raise NotFound(f"there is no {name}{_SUFFIX} in the daemon's model folder")
         try:
             return self._serve(paths[name])
         except BadModel as error:
             raise InvalidArgument(str(error)) from error
 
     def add(self, model: ServedModel) -> None:
-        """Begin to serve a model that was loaded; Exists if another of its name came first."""
+        """Serve a loaded model; AlreadyExists if another of its name was added meanwhile."""
         if model.name in self._models:
             raise AlreadyExists(f"a model named {model.name!r} is being served; unload it first")
         model.loop.start()
@@ -119,9 +120,9 @@ class Registry:
         self.edition = _new_edition()
 
     def remove(self, name: str) -> ServedModel:
-        """Serve a model no longer; whoever calls ends its sessions, and stops its thread.
+        """Serve a model no longer; the caller must end its sessions and stop its thread.
 
-        Forbidden without a model folder, NotFound, WrongState for the default.
+        PermissionDenied without a model folder, NotFound; FailedPrecondition for the default.
         """
         self._folder()
         model = self.find(name)
@@ -166,7 +167,7 @@ class Registry:
         )
 
     def _runtime(self, cell: Cell, slots: int, device: Device) -> Runtime:
-        """Return what runs a cell; BadModel if nothing can."""
+        """Compile a cell for a device; BadModel if that is impossible."""
         config = self._config
         execution = Execution.on(device, config.threads, fixed_batch=config.fixed_batch)
         return Runtime(cell, slots, config.max_batch, execution)

@@ -58,7 +58,7 @@ async def restore(sessions: SessionDirectory, data: bytes) -> tuple[SessionHandl
 async def _make(new: SessionHandle, make: Callable[[Engine], object]) -> Description:
     """Let the engine create a session that waits for a call to attach; return its description.
 
-    The session ends if that fails, or if the caller has gone: nobody would know its id.
+    The session ends if that fails, or if the caller has gone, who alone would know its id.
     """
 
     def make_and_describe(engine: Engine) -> Description:

@@ -62,9 +62,10 @@ class SessionDirectory:
     def add(
         self, session_id: str, model: ServedModel, seed: int, settings: Settings
     ) -> SessionHandle:
-        """Add a session that its engine has, or is asked for next; Unavailable while draining.
+        """Add the handle of a session; Unavailable while draining.
 
-        The engine must be asked after this: then ending the handle always closes the session.
+        Add the handle before the engine creates the session, so that ending it always closes the
+        session. Forks are the exception: the engine reports them when they exist.
         """
         if self.draining:
             raise Unavailable(_SHUTTING_DOWN)

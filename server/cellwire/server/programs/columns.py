@@ -106,6 +106,6 @@ COLUMNS = (
 
 def columns_of(cell: Cell, variant: SamplerVariant) -> tuple[Column, ...]:
     """Return the columns that a cell's program takes, in the table's order."""
-    if not cell.writes:  # without logits, all tokens are forced
+    if not cell.generates:  # without logits, all tokens are forced
         variant = SamplerVariant.FORCED
     return tuple(column for column in COLUMNS if variant in column.variants)

@@ -58,12 +58,12 @@ class ProgramShape:
 
 def takes_limit(cell: Cell, variant: SamplerVariant) -> bool:
     """Whether a cell's program ranks top tokens."""
-    return cell.writes and variant.ranks_tokens
+    return cell.generates and variant.ranks_tokens
 
 
 def gives_top_tokens(cell: Cell, variant: SamplerVariant) -> bool:
     """Whether a cell's program outputs top tokens."""
-    return cell.writes and variant.reports_top_tokens
+    return cell.generates and variant.reports_top_tokens
 
 
 def compose_step_program(
@@ -74,7 +74,7 @@ def compose_step_program(
     Without a `shape`, the program takes batches of any number of steps, and any limit.
     """
     step, outer = cell_step(cell), Graph("outer")
-    if cell.writes:
+    if cell.generates:
         sampler.add_sampler(step, variant, STEP_NUMBER, cell.manifest.vocabulary.size)
     else:
         sampler.add_forced_tokens(step, STEP_NUMBER)

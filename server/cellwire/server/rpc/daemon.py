@@ -1,4 +1,4 @@
-"""The daemon: models, services and the port, from start to drained."""
+"""The daemon: models, services and the port, from its start until it is drained."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ _PORTS = range(65_536)
 class Daemon:
     """A running daemon; leaving its context drains it.
 
-    `address` is where it listens, with the port it really got. `crashed` holds the error if an
-    engine's thread ended of itself, which it never should.
+    `address` is where it listens, with the port that was assigned. `crashed` holds the error if an
+    engine's thread failed, which is a fault of the daemon.
     """
 
     def __init__(self, config: Config) -> None:
-        """Choose the device to run on; NoCuda if one is asked for that cannot be used."""
+        """Choose the device to run on; NoCuda if it is configured and cannot be used."""
         self.placement = place(config.provider, config.device)
         self.address = config.listen
         self.crashed: asyncio.Future[BaseException]
@@ -55,7 +55,7 @@ class Daemon:
         self._stopped = False
 
     async def __aenter__(self) -> Self:
-        """Load the models and listen; BadModel or CannotListen if that is impossible."""
+        """Load the models and listen; BadModel, CannotListen."""
         self._loop = asyncio.get_running_loop()
         self.crashed = self._loop.create_future()
         self.registry = Registry(self._config, self.placement, self._deliver, self._on_crash)
@@ -71,7 +71,7 @@ class Daemon:
         return self
 
     def _deliver(self, source: EngineLoop, events: list[Event]) -> None:
-        """Wake the event loop once a stride, however many sessions have news."""
+        """Wake the event loop once for the events of all sessions."""
         self._loop.call_soon_threadsafe(self.sessions.deliver, source, events)
 
     def _on_crash(self, error: BaseException) -> None:
@@ -86,9 +86,9 @@ class Daemon:
             interceptors=[StatusInterceptor()],
             options=[
                 ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-                # Two daemons on one port would share its clients at random.
+                # Otherwise a second daemon could listen on the same port.
                 ("grpc.so_reuseport", 0),
-                # A client whose machine is gone says no goodbye; ask, so that its slot comes back.
+                # A client whose machine fails does not close its connection; pings find out.
                 ("grpc.keepalive_time_ms", 60_000),
                 ("grpc.keepalive_timeout_ms", 20_000),
             ],
@@ -110,36 +110,36 @@ class Daemon:
         await self.stop()
 
     async def stop(self) -> None:
-        """Let running operations finish, as long as the drain timeout allows, then stop."""
+        """Finish the running operations within the drain timeout, then stop."""
         if self._stopped:
             return
         self._stopped = True
         await self._health.enter_graceful_shutdown()
         self.generation.drain()
         try:
-            # A crashed engine finishes nothing.
+            # A failed engine finishes no operation.
             timeout_s = 0 if self.crashed.done() else self._config.drain_timeout_s
             async with asyncio.timeout(timeout_s):
                 await self.sessions.drained()
         except TimeoutError:
             self.sessions.cut()
-        # What is left now are calls whose clients do not read.
+        # The calls that are left now have clients that do not read.
         await self._server.stop(_LAST_WRITES_S)
         self.registry.stop()
 
 
 def _bind(server: aio.Server, listen: str) -> str:
-    """Take the port; return the address with the port taken."""
+    """Listen; return the address with the port that was assigned."""
     host, colon, port = listen.rpartition(":")
     if not (colon and host and port.isdigit() and int(port) in _PORTS):
         raise CannotListen(
             f"cannot listen on {listen!r}: give HOST:PORT, for example 127.0.0.1:50051"
         )
     try:
-        taken = server.add_insecure_port(listen)
+        assigned = server.add_insecure_port(listen)
     except RuntimeError as error:
         raise CannotListen(
             f"cannot listen on {listen}: the port is taken, or the address is not this machine's; "
             "choose another with --listen HOST:PORT"
         ) from error
-    return f"{host}:{taken}"
+    return f"{host}:{assigned}"

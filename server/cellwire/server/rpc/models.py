@@ -20,7 +20,7 @@ def model_message(model: ServedModel, *, full: bool = False) -> Model:
         state_bytes=model.cell.state_bytes,
         provider=model.provider,
         labels=manifest.labels,
-        generates=model.cell.writes,
+        generates=model.cell.generates,
     )
     if training := manifest.training:
         message.training.CopyFrom(

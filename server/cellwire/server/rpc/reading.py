@@ -210,7 +210,7 @@ class Reader:
         return Classify(operation_id)
 
     def _check_generates(self) -> None:
-        if not self._model.cell.writes:
+        if not self._model.cell.generates:
             raise FailedPrecondition(
                 f"the model {self._model.name!r} only classifies; it cannot write"
             )

@@ -24,7 +24,9 @@ from cellwire.server.programs.beam_program import (
     WIDTH,
 )
 from cellwire.server.programs.program import FIRST_TOKEN, READ_SLOT, STEPS, WRITE_SLOT
-from cellwire.server.runtime.compiled import Array, Binding, Buffer, Compiled
+from cellwire.server.runtime.binding import Binding
+from cellwire.server.runtime.buffer import Buffer
+from cellwire.server.runtime.compiled import Array, Compiled
 
 
 class BeamSize(NamedTuple):

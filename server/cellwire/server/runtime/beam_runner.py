@@ -12,7 +12,8 @@ from cellwire.server.batch.beam_step import BeamBatch, BeamBatchResult, Bools
 from cellwire.server.batch.completion_end import CompletionEnd
 from cellwire.server.errors import NotCompiled, StepFailed
 from cellwire.server.runtime.beam_binding import BeamBinding, BeamSize
-from cellwire.server.runtime.compiled import Buffer, Compiled
+from cellwire.server.runtime.buffer import Buffer
+from cellwire.server.runtime.compiled import Compiled
 
 _MAX_BINDINGS = 64
 _MAX_ENDS = 64

@@ -1,15 +1,12 @@
-"""Programs compiled by ONNX Runtime, and arrays bound to their inputs and outputs.
-
-The only file that imports onnxruntime.
-"""
+"""Programs compiled by ONNX Runtime. The only file that imports onnxruntime."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import threading
-from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +14,6 @@ import onnxruntime as ort
 from onnx import TensorProto, helper
 
 from cellwire.server.errors import StepFailed
-from cellwire.server.programs import program
 from cellwire.server.runtime.device import CPU, Device
 
 VERSION: str = ort.__version__
@@ -34,7 +30,7 @@ _CARD = threading.RLock()
 
 
 @contextlib.contextmanager
-def _on(device: Device) -> Iterator[None]:
+def on_device(device: Device) -> Iterator[None]:
     """Lock a card, and turn every error of onnxruntime into StepFailed. The CPU needs no lock."""
     with contextlib.nullcontext() if device.is_host else _CARD:
         try:
@@ -91,7 +87,7 @@ class Compiled:
         if captured:
             options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         try:
-            with _on(device):
+            with on_device(device):
                 self.session = ort.InferenceSession(
                     serialized,
                     options,
@@ -111,10 +107,13 @@ class Compiled:
         """The execution provider in use."""
         return str(self.session.get_providers()[0])
 
-    def next_graph(self) -> int:
-        """Return the number of a new binding's CUDA graph."""
+    def run_options(self) -> Any:  # noqa: ANN401  # onnxruntime has no types
+        """Return the options of a new binding's runs: each binding has a CUDA graph of its own."""
         self._bindings += 1
-        return self._bindings if self._captured else _NO_CAPTURE
+        graph = self._bindings if self._captured else _NO_CAPTURE
+        options = ort.RunOptions()
+        options.add_run_config_entry("gpu_graph_id", str(graph))
+        return options
 
 
 def _provider(device: Device, *, captured: bool) -> object:
@@ -129,120 +128,7 @@ def _provider(device: Device, *, captured: bool) -> object:
     return _CUDA, settings
 
 
-class Buffer:
-    """An array at a fixed address in a device's memory; on the CPU, `host` is that array."""
-
-    def __init__(self, host: Array, device: Device = CPU) -> None:
-        """Copy `host` to the device; MemoryError if it has no room."""
-        self.host = host
-        self.device = device
-        self.shape, self.element = host.shape, host.dtype.type
-        self._value = None
-        if not device.is_host:
-            try:
-                with _on(device):
-                    self._value = ort.OrtValue.ortvalue_from_numpy(host, device.kind, device.number)
-            except StepFailed as error:
-                raise MemoryError(str(error.__cause__)) from error
-
-    @property
-    def address(self) -> int:
-        """The address in the device's memory."""
-        return int(self._value.data_ptr()) if self._value is not None else self.host.ctypes.data
-
-    def upload(self) -> None:
-        """Copy `host` to the device; StepFailed if that fails."""
-        if self._value is not None:
-            with _on(self.device):
-                self._value.update_inplace(self.host)
-
-    def download(self) -> Array:
-        """Copy the array to `host` and return that; StepFailed if that fails."""
-        if self._value is not None:
-            with _on(self.device):
-                self.host = self._value.numpy()
-        return self.host
-
-    def leave_host(self) -> None:
-        """Drop the host's copy, of an array that is never copied as a whole."""
-        if self._value is not None:
-            self.host = np.empty((0, *self.shape[1:]), self.element)
-
-
-class Binding:
-    """Arrays that a program reads and writes in place.
-
-    The binding keeps its arrays alive; their addresses must not change. A captured program becomes
-    a CUDA graph in a binding's first run, for the sizes of its arrays. Capturing executes the
-    program several times, so a captured binding's first run may write only the trash slot.
-
-    All methods raise StepFailed if the runtime fails.
-    """
-
-    def __init__(self, compiled: Compiled) -> None:
-        self._device = compiled.device
-        self._session = compiled.session
-        self._binding = compiled.session.io_binding()
-        self._bound: list[Buffer | Array] = []
-        self._host_inputs: list[tuple[str, Array]] = []
-        self._options = ort.RunOptions()
-        self._options.add_run_config_entry("gpu_graph_id", str(compiled.next_graph()))
-
-    def bind_arenas(self, arenas: Mapping[str, Buffer]) -> None:
-        """Bind each state's arena as input and as output, so that it is updated in place."""
-        for name, arena in arenas.items():
-            self.read(program.ARENA + name, arena)
-            self.write(program.NEXT_ARENA + name, arena)
-
-    def read(self, name: str, buffer: Buffer) -> None:
-        """Bind an input to a buffer."""
-        self._bound.append(buffer)
-        with _on(self._device):
-            _bind(self._binding.bind_input, name, buffer)
-
-    def write(self, name: str, buffer: Buffer) -> None:
-        """Bind an output to a buffer."""
-        self._bound.append(buffer)
-        with _on(self._device):
-            _bind(self._binding.bind_output, name, buffer)
-
-    def input(self, name: str, array: Array) -> None:
-        """Bind an input to an array of the host."""
-        self._bound.append(array)
-        if self._device.is_host:
-            _bind_host(self._binding.bind_input, name, array)
-        else:  # binding copies the array to the card, so it is bound again for every run
-            self._host_inputs.append((name, array))
-
-    def output(self, name: str, array: Array) -> None:
-        """Bind an output to an array of the host."""
-        self._bound.append(array)
-        _bind_host(self._binding.bind_output, name, array)
-
-    def run(self) -> None:
-        """Run the program."""
-        with _on(self._device):
-            for name, array in self._host_inputs:
-                _bind_host(self._binding.bind_input, name, array)
-            self._session.run_with_iobinding(self._binding, self._options)
-
-
-class _Binder(Protocol):
-    def __call__(
-        self,
-        name: str,
-        device_type: str,
-        device_id: int,
-        element_type: object,
-        shape: tuple[int, ...],
-        buffer_ptr: int,
-    ) -> None: ...
-
-
-def _bind(binder: _Binder, name: str, buffer: Buffer) -> None:
-    device = buffer.device
-    binder(name, device.kind, device.number, buffer.element, buffer.shape, buffer.address)
-
-
-def _bind_host(binder: _Binder, name: str, array: Array) -> None:
-    binder(name, CPU.kind, CPU.number, array.dtype.type, array.shape, array.ctypes.data)
+def device_array(host: Array, device: Device) -> Any:  # noqa: ANN401  # onnxruntime has no types
+    """Return a copy of `host` in a device's memory; StepFailed if it has no room."""
+    with on_device(device):
+        return ort.OrtValue.ortvalue_from_numpy(host, device.kind, device.number)

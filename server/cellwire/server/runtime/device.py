@@ -38,6 +38,10 @@ class Execution:
     fixed_batch: bool = False
     captured: bool = False  # as CUDA graphs
 
+    def __post_init__(self) -> None:
+        if not self.device.is_host and not self.fixed_shape:
+            raise ValueError("a card runs batches of fixed shapes only")
+
     @classmethod
     def on(cls, device: Device, threads: int, *, fixed_batch: bool = False) -> Execution:
         """Return the usual way on a device: fixed shapes and CUDA graphs on a card."""

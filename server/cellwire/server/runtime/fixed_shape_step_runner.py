@@ -19,7 +19,8 @@ from cellwire.server.batch.step import StepBatch, StepResult
 from cellwire.server.errors import NotCompiled, StepFailed
 from cellwire.server.programs.sampler_variant import SamplerVariant
 from cellwire.server.programs.step_program import ProgramShape
-from cellwire.server.runtime.compiled import Buffer, Compiled
+from cellwire.server.runtime.buffer import Buffer
+from cellwire.server.runtime.compiled import Compiled
 from cellwire.server.runtime.device import Execution
 from cellwire.server.runtime.required_sampler import power_of_two, required_sampler
 from cellwire.server.runtime.step_binding import StepBinding, StepSize

@@ -12,7 +12,7 @@ def required_sampler(batch: StepBatch, cell: Cell) -> tuple[SamplerVariant, int]
 
     That number is a power of two or the vocabulary's size, so that there are few.
     """
-    if not cell.writes:
+    if not cell.generates:
         return SamplerVariant.PLAIN, 0
     vocabulary = cell.manifest.vocabulary.size
     ranked = max(min(int(batch.top_k.max()), vocabulary), batch.top_token_count)

@@ -73,7 +73,7 @@ class Runtime:
         Each program holds a copy of the weights, so the others are compiled on first use.
         """
         shape = ProgramShape(max(SUPPORTED_STEPS), 0) if self._execution.fixed_shape else None
-        variants = [SamplerVariant.FORCED] if self._cell.writes else []
+        variants = [SamplerVariant.FORCED] if self._cell.generates else []
         try:
             for variant in (*variants, SamplerVariant.PLAIN):
                 self._step_program(variant, shape)

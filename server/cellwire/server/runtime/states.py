@@ -9,7 +9,9 @@ from cellwire.model_file.errors import BadModel
 from cellwire.server.batch.stepper import State
 from cellwire.server.programs.program import ARENA
 from cellwire.server.programs.transfer_program import ROW, SLOT, compose_read, compose_write
-from cellwire.server.runtime.compiled import Array, Binding, Buffer, Compiled
+from cellwire.server.runtime.binding import Binding
+from cellwire.server.runtime.buffer import Buffer
+from cellwire.server.runtime.compiled import Array, Compiled
 from cellwire.server.runtime.device import Device
 
 

@@ -23,7 +23,9 @@ from cellwire.server.programs.step_program import (
     gives_top_tokens,
     takes_limit,
 )
-from cellwire.server.runtime.compiled import Array, Binding, Buffer, Compiled
+from cellwire.server.runtime.binding import Binding
+from cellwire.server.runtime.buffer import Buffer
+from cellwire.server.runtime.compiled import Array, Compiled
 
 Allocate = Callable[[str, tuple[int, ...], type[np.generic]], Buffer]
 """Returns a buffer for an input or output, by its name, shape and type."""

@@ -15,7 +15,8 @@ from cellwire.model_file.cell import Cell
 from cellwire.server.batch.step import StepBatch, StepResult
 from cellwire.server.errors import NotCompiled, StepFailed
 from cellwire.server.programs.sampler_variant import SamplerVariant
-from cellwire.server.runtime.compiled import Array, Buffer, Compiled
+from cellwire.server.runtime.buffer import Buffer
+from cellwire.server.runtime.compiled import Array, Compiled
 from cellwire.server.runtime.required_sampler import power_of_two, required_sampler
 from cellwire.server.runtime.step_binding import StepBinding, StepSize
 

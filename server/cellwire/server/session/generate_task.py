@@ -11,7 +11,14 @@ from cellwire.server.batch.step import MAX_STEPS
 from cellwire.server.session.events import Finished, FinishReason, TopTokens, Written
 from cellwire.server.session.operations import Generate
 from cellwire.server.session.stops import Stop, Stops
-from cellwire.server.session.task import MULTI_STEP, SINGLE_STEP, Emit, OperationTask, StepTask
+from cellwire.server.session.task import (
+    ADJUSTED,
+    MULTI_STEP,
+    SINGLE_STEP,
+    Emit,
+    OperationTask,
+    StepTask,
+)
 from cellwire.server.state.state_history import StateHistory
 
 
@@ -55,7 +62,8 @@ class GenerateTask(OperationTask, StepTask):
         self._penalised = sampling.repetition_penalty != 1
         # These need the host between steps: the penalty's window, and the report of top tokens.
         single_step = self._penalised or generate.alternatives > 0
-        self.run_kind = SINGLE_STEP if single_step else MULTI_STEP
+        several = MULTI_STEP if sampling.plain else ADJUSTED
+        self.run_kind = SINGLE_STEP if single_step else several
         self.max_steps = 1 if single_step else MAX_STEPS
 
     @property

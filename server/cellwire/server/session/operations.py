@@ -24,7 +24,9 @@ from cellwire.server.errors import InvalidArgument
 
 def _check_range(name: str, value: float, least: float, most: float) -> None:
     if not least <= value <= most:  # false for NaN, too
-        raise InvalidArgument(f"{name} is {value}; it must be from {least:g} to {most:,}")
+        raise InvalidArgument(
+            f"{name} is {value}; it must be from {least:g} to {most:,}", field=name
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,10 +58,13 @@ def check_stop_strings(stop_strings: Sequence[Sized]) -> None:
     """Raise InvalidArgument for too many stop strings, or an empty one."""
     if len(stop_strings) > MAX_STOP_STRINGS:
         raise InvalidArgument(
-            f"stop_strings has {len(stop_strings)} strings; {MAX_STOP_STRINGS} are the most"
+            f"stop_strings has {len(stop_strings)} strings; {MAX_STOP_STRINGS} are the most",
+            field="stop_strings",
         )
     if not all(stop_strings):
-        raise InvalidArgument("stop_strings has an empty string; leave it out")
+        raise InvalidArgument(
+            "stop_strings has an empty string; leave it out", field="stop_strings"
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -36,10 +36,12 @@ class RunKind(NamedTuple):
 
     beam_width: int = 0  # of its search; 0 if it takes a row instead
     single_step: bool = False  # whether its row depends on the host after every step
+    adjusted: bool = False  # whether its row needs the program that adjusts logits
 
 
 MULTI_STEP = RunKind()
 SINGLE_STEP = RunKind(single_step=True)
+ADJUSTED = RunKind(adjusted=True)
 
 
 class StepTask:

@@ -6,6 +6,7 @@ argument that does not exist.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
@@ -176,6 +177,8 @@ def score_message(text: str | bytes, *, log_probabilities: bool) -> Score:
 
 
 def _duration(seconds: float) -> Duration:
+    if not math.isfinite(seconds):
+        raise ValueError(f"{seconds} is not a number of seconds")
     duration = Duration()
     duration.FromNanoseconds(round(seconds * 1e9))
     return duration

@@ -1,0 +1,89 @@
+"""Arrays bound to a program's inputs and outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from cellwire.server.programs.program import ARENA, NEXT_ARENA
+from cellwire.server.runtime.buffer import Buffer
+from cellwire.server.runtime.compiled import Array, Compiled, on_device
+from cellwire.server.runtime.device import CPU
+
+
+class Binding:
+    """Arrays that a program reads and writes in place.
+
+    The binding keeps its arrays alive; their addresses must not change. A captured program becomes
+    a CUDA graph in a binding's first run, for the sizes of its arrays. Capturing executes the
+    program several times, so a captured binding's first run may write only the trash slot.
+
+    All methods raise StepFailed if the runtime fails.
+    """
+
+    def __init__(self, compiled: Compiled) -> None:
+        self._device = compiled.device
+        self._session = compiled.session
+        self._binding = compiled.session.io_binding()
+        self._bound: list[Buffer | Array] = []
+        self._host_inputs: list[tuple[str, Array]] = []
+        self._options = compiled.run_options()
+
+    def bind_arenas(self, arenas: Mapping[str, Buffer]) -> None:
+        """Bind each state's arena as input and as output, so that it is updated in place."""
+        for name, arena in arenas.items():
+            self.read(ARENA + name, arena)
+            self.write(NEXT_ARENA + name, arena)
+
+    def read(self, name: str, buffer: Buffer) -> None:
+        """Bind an input to a buffer."""
+        self._bound.append(buffer)
+        with on_device(self._device):
+            _bind(self._binding.bind_input, name, buffer)
+
+    def write(self, name: str, buffer: Buffer) -> None:
+        """Bind an output to a buffer."""
+        self._bound.append(buffer)
+        with on_device(self._device):
+            _bind(self._binding.bind_output, name, buffer)
+
+    def input(self, name: str, array: Array) -> None:
+        """Bind an input to an array of the host."""
+        self._bound.append(array)
+        if self._device.is_host:
+            _bind_host(self._binding.bind_input, name, array)
+        else:  # binding copies the array to the card, so it is bound again for every run
+            self._host_inputs.append((name, array))
+
+    def output(self, name: str, array: Array) -> None:
+        """Bind an output to an array of the host."""
+        self._bound.append(array)
+        _bind_host(self._binding.bind_output, name, array)
+
+    def run(self) -> None:
+        """Run the program."""
+        with on_device(self._device):
+            for name, array in self._host_inputs:
+                _bind_host(self._binding.bind_input, name, array)
+            self._session.run_with_iobinding(self._binding, self._options)
+
+
+class _Binder(Protocol):
+    def __call__(
+        self,
+        name: str,
+        device_type: str,
+        device_id: int,
+        element_type: object,
+        shape: tuple[int, ...],
+        buffer_ptr: int,
+    ) -> None: ...
+
+
+def _bind(binder: _Binder, name: str, buffer: Buffer) -> None:
+    device = buffer.device
+    binder(name, device.kind, device.number, buffer.element, buffer.shape, buffer.address)
+
+
+def _bind_host(binder: _Binder, name: str, array: Array) -> None:
+    binder(name, CPU.kind, CPU.number, array.dtype.type, array.shape, array.ctypes.data)

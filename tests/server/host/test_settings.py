@@ -1,0 +1,85 @@
+"""The settings of a session: their ranges, and their form in a snapshot."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import pytest
+
+from cellwire.model_file.manifest import VocabularyFacts
+from cellwire.model_file.vocabulary import Unknown, Vocabulary
+from cellwire.server.errors import InvalidArgument
+from cellwire.server.host.settings import OnDisconnect, Settings, new_seed, new_session_id
+
+
+@pytest.mark.parametrize(
+    ("unknown_symbols", "on_disconnect"), list(itertools.product(Unknown, OnDisconnect))
+)
+def test_settings_are_restored_as_they_were_stored(
+    unknown_symbols: Unknown, on_disconnect: OnDisconnect
+) -> None:
+    settings = Settings(7, unknown_symbols, on_disconnect, 1.5)
+    assert Settings.restored(settings.stored(), rewind_window=7) == settings
+
+
+def test_settings_are_stored_under_names() -> None:
+    assert Settings().stored() == {
+        "unknown_symbols": "reject",
+        "on_disconnect": "delete",
+        "idle_timeout_s": 600,
+    }
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"on_disconnect": "stop"},
+        {"unknown_symbols": 1},
+        {"idle_timeout_s": "soon"},
+        {"idle_timeout_s": 0},
+        {"idle_timeout_s": math.nan},
+    ],
+)
+def test_stored_settings_that_are_wrong_are_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(InvalidArgument):
+        Settings.restored({**Settings().stored(), **change}, rewind_window=64)
+
+
+@pytest.mark.parametrize("name", ["unknown_symbols", "on_disconnect", "idle_timeout_s"])
+def test_stored_settings_that_lack_one_are_refused(name: str) -> None:
+    stored = Settings().stored()
+    del stored[name]
+    with pytest.raises(InvalidArgument, match=name):
+        Settings.restored(stored, rewind_window=64)
+
+
+@pytest.mark.parametrize(
+    ("field", "values"),
+    [
+        ("rewind_window", {"rewind_window": -1}),
+        ("rewind_window", {"rewind_window": 1_025}),
+        ("idle_timeout", {"idle_timeout_s": 0.999}),
+        ("idle_timeout", {"idle_timeout_s": 604_800.5}),
+    ],
+)
+def test_a_setting_out_of_its_range_is_named(field: str, values: dict[str, Any]) -> None:
+    with pytest.raises(InvalidArgument, match=f"{field} is") as refused:
+        Settings(**values)
+    assert refused.value.field == field
+
+
+def test_replacing_needs_a_symbol_to_replace_with() -> None:
+    settings = Settings(unknown_symbols=Unknown.REPLACE)
+    with_unknown = VocabularyFacts("words", ("a", "<?>"), unknown="<?>")
+    settings.check_vocabulary(Vocabulary.of(with_unknown))
+    with pytest.raises(InvalidArgument, match="no symbol to put"):
+        settings.check_vocabulary(Vocabulary.of(VocabularyFacts("bytes")))
+
+
+def test_drawn_seeds_fit_a_double_and_ids_differ() -> None:
+    seeds = [new_seed() for _ in range(1_000)]
+    assert max(seeds) < 2**53
+    assert all(int(float(seed)) == seed for seed in seeds)
+    assert len(set(seeds)) == len({new_session_id() for _ in seeds}) == len(seeds)
