@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import importlib
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from tests.bench import cli, gpu, mixed, raw, trainer
+from tests.bench.child import ROOT
 from tests.bench.cli import NAMES, Result
 from tests.bench.figures import BOUNDS, Bound, names
 from tests.bench.machine import described
@@ -116,6 +119,21 @@ def test_the_table_tells_what_is_missed(capsys: pytest.CaptureFixture[str]) -> N
 def test_a_strange_name_is_refused() -> None:
     with pytest.raises(ValueError, match="no benchmark 'fast'; there are: raw, served"):
         cli.bench(["fast"], quick=True, as_json=True, out=None)
+
+
+@pytest.mark.slow
+def test_the_command_says_in_one_line_what_is_wrong() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.bench", "fast"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("tests.bench: there is no benchmark 'fast'; there are: raw, ")
+    assert done.stderr.count("\n") == 1
 
 
 def test_what_is_missing_is_said_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -108,6 +108,7 @@ async def test_an_open_that_fails_raises_on_entering(daemon: Client) -> None:
     assert (await daemon.models())[0].name == "alphabet"
 
 
+@pytest.mark.slow
 async def test_a_slow_reader_pauses_the_daemon(daemon: Client, fake: FakeDaemon) -> None:
     """The text is more than gRPC's windows hold; a second session shows that time passes."""
     fake.chunk_tokens = 2**18

@@ -22,6 +22,13 @@ if importlib.util.find_spec("torch") is None:
     collect_ignore = ["test_every_cell.py", "test_cuda_cells.py"]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test of this folder as slow: each waits for processes to start."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.slow)
+
+
 @dataclass(frozen=True, slots=True)
 class Served:
     """A daemon that is ready, and the two lines it printed before."""

@@ -11,7 +11,6 @@ ENGLISH = "The cat sat on the mat; the dog did not.\r\n" * 60
 CHINESE = "東風夜放花千樹\u3000更吹落星如雨。寶馬雕車香滿路。\n" * 60
 
 
-@pytest.mark.slow
 def test_two_texts_become_two_models_of_one_daemon(tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="training needs the train extra")
     models = []

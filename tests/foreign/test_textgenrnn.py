@@ -114,6 +114,7 @@ def tokens_of(texts: list[str], ids: dict[str, int]) -> Array:
     return np.array([[tokens[symbol] for symbol in text] for text in texts]).T
 
 
+@pytest.mark.slow
 def test_it_computes_what_keras_does(pretrained: Pretrained, model: Path) -> None:
     ids = pretrained.ids()
     texts = [TEXT[start:][:STEPS] for start in (0, 8, 16)]

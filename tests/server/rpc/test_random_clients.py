@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
 from grpc import aio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -46,6 +47,7 @@ async def run(model: Path, scripts: list[list[Step]]) -> None:
         assert await answer_of(served, lambda engine: engine.stats().reserved_slots) == 0
 
 
+@pytest.mark.slow
 @settings(
     max_examples=60,
     deadline=None,
