@@ -198,3 +198,12 @@ def test_a_command_for_an_unknown_session_has_no_effect() -> None:
     engine.handle(GrantTokens("unknown", 1))
     engine.handle(CloseSession("unknown"))
     assert run(engine) == []
+
+
+def test_a_run_has_no_more_steps_than_its_longest_row() -> None:
+    engine = engine_with(PlainStepper(), 2)
+    before = engine.stats().steps
+    engine.handle(SubmitOperation("0", generate(3)))
+    engine.handle(SubmitOperation("1", generate(6)))
+    run(engine)
+    assert engine.stats().steps == before + 6

@@ -163,7 +163,7 @@ def test_a_slow_search_is_cut_shorter() -> None:
     engine = engine_with((1, 2), stepper=stepper)
     engine.handle(SubmitOperation("s", Complete(2, 2, 1, 9)))
     while not engine.idle:
-        engine.step(max_beam_steps=4)
+        engine.step(4)
     assert stepper.searches == [(1, 4), (1, 4), (1, 1)]
     assert engine.beam_steps == 9
 

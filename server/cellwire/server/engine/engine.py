@@ -7,12 +7,16 @@ thread: `handle()` for each command, `step()` as long as it is not idle; events 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from cellwire.server.batch import beam_step
+from cellwire.server.batch.beam_step import BeamInput, BeamResult
 from cellwire.server.batch.limits import TAIL_TOKENS
-from cellwire.server.batch.row import batch_of, row_results
+from cellwire.server.batch.row import Row, RowResult, batch_of, row_results
 from cellwire.server.batch.step import MAX_STEPS
 from cellwire.server.batch.stepper import Stepper
 from cellwire.server.engine import commands
+from cellwire.server.engine.dispatch import dispatch
 from cellwire.server.engine.scheduler import Scheduler
 from cellwire.server.engine.session_table import SessionTable
 from cellwire.server.engine.stats import Description, Stats
@@ -29,12 +33,11 @@ from cellwire.server.session.new_task import slots_needed
 from cellwire.server.session.operation_queue import Limits
 from cellwire.server.session.operations import Close, Fork, Operation
 from cellwire.server.session.session import Session
+from cellwire.server.session.task import RunKind
 from cellwire.server.state.arena import Arena
 from cellwire.server.state.rewind_window import slots_for
 from cellwire.server.state.snapshot import SessionSnapshot
 from cellwire.server.state.state_history import StateHistory
-
-_NOT_A_NUMBER = "the model's output is not a number"
 
 
 class Engine:
@@ -65,20 +68,22 @@ class Engine:
         """Whether a step would do nothing."""
         return self._scheduler.idle
 
-    def step(self, max_steps: int = MAX_STEPS, max_beam_steps: int = MAX_STEPS) -> list[Event]:
+    @property
+    def next_kind(self) -> RunKind:
+        """The kind of the next run, unless it is idle."""
+        return self._scheduler.next_kind
+
+    def step(self, max_steps: int = MAX_STEPS) -> list[Event]:
         """Advance the sessions whose turn it is by one run; return all events since the last call.
 
         The run's steps are capped by the given maximum, and by the session that needs the fewest,
         so that no answer waits for another session.
         """
-        kind, sessions = self._scheduler.next_batch()
-        if sessions:
-            steps = min(session.active.max_steps for session in sessions)
+        kind = self.next_kind
+        if sessions := self._scheduler.next_batch():
+            steps = min(max_steps, *(session.active.max_steps for session in sessions))
             try:
-                if kind.beam_width:
-                    self._run_beams(sessions, min(steps, max_beam_steps))
-                else:
-                    self._run_rows(sessions, self._stepper.supported_steps(min(steps, max_steps)))
+                results = self._run(kind, sessions, steps)
             except NotCompiled as error:
                 for session in sessions:
                     session.fail(error)
@@ -86,35 +91,39 @@ class Engine:
                 # The states of these sessions may be spoiled, and no others.
                 for session in sessions:
                     session.close(None, error)
+            else:
+                for session, result in zip(sessions, results, strict=True):
+                    if result.broken:
+                        session.close(None, StepFailed("the model's output is not a number"))
+                    else:
+                        session.active.commit(result)
             for session in sessions:
                 self._update(session)
         return self.take_events()
 
-    def _run_rows(self, sessions: list[Session], steps: int) -> None:
-        """Run the next `steps` steps of each session's row."""
-        self.steps += steps
-        rows = [session.active.row(steps) for session in sessions]
-        results = row_results(rows, self._stepper.step(batch_of(rows, steps)))
-        for session, result in zip(sessions, results, strict=True):
-            if result.broken:
-                session.close(None, StepFailed(_NOT_A_NUMBER))
-            else:
-                session.active.commit(result)
+    def _run(
+        self, kind: RunKind, sessions: list[Session], steps: int
+    ) -> Sequence[RowResult | BeamResult]:
+        """Run the sessions' rows, or their searches, for up to `steps` steps."""
+        if kind.beam_width:
+            return self._run_beams([session.active.beam_input() for session in sessions], steps)
+        steps = self._stepper.supported_steps(steps)
+        return self._run_rows([session.active.row(steps) for session in sessions], steps)
 
-    def _run_beams(self, sessions: list[Session], steps: int) -> None:
-        """Run the next steps of each session's search; all have one width."""
-        inputs = [session.active.beam_input() for session in sessions]
+    def _run_rows(self, rows: list[Row], steps: int) -> list[RowResult]:
+        longest = max(row.steps for row in rows)
+        if self._stepper.supported_steps(longest) == longest:
+            steps = longest
+        self.steps += steps
+        return row_results(rows, self._stepper.step(batch_of(rows, steps)))
+
+    def _run_beams(self, inputs: list[BeamInput], steps: int) -> list[BeamResult]:
         rows = len(inputs) * len(inputs[0].token)
         batch = beam_step.batch_of(inputs, min(steps, beam_step.beam_steps_for(rows)))
         self.beam_steps += batch.steps
-        results = beam_step.beam_results(self._stepper.step_beams(batch))
-        for session, result in zip(sessions, results, strict=True):
-            if result.broken:
-                session.close(None, StepFailed(_NOT_A_NUMBER))
-            else:
-                session.active.commit_beam(result)
+        return beam_step.beam_results(self._stepper.step_beams(batch))
 
-    def handle(self, command: commands.Command) -> None:  # noqa: C901  # one case a command
+    def handle(self, command: commands.Command) -> None:
         """Carry out a command, and start the operations that can start."""
         if isinstance(command, commands.OpenSession):
             self._open(command)
@@ -125,23 +134,7 @@ class Engine:
                 error = NotFound(f"there is no session {command.session_id!r}")
                 self._report(AttachFailed(command.session_id, command.operation_id, error))
             return
-        match command:
-            case commands.SubmitOperation():
-                session.submit(command.operation)
-            case commands.FinishSession():
-                session.finish(keep=command.keep)
-            case commands.CancelOperation():
-                session.cancel(command.operation_id, command.target)
-            case commands.CancelAll():
-                session.cancel_all()
-            case commands.GrantTokens():
-                session.grant(command.tokens)
-            case commands.HoldSession():
-                session.hold()
-            case commands.AttachReader():
-                session.attach(command.operation_id, command.offset)
-            case commands.CloseSession():
-                session.close(None, command.error)
+        dispatch(command, session)
         self._update(session)
 
     def _update(self, session: Session) -> None:

@@ -50,11 +50,18 @@ class Scheduler:
             self._kinds[session] = kind
             self._rounds.setdefault(kind, {})[session] = None
 
-    def next_batch(self) -> tuple[RunKind, list[Session]]:
-        """Return the kind and the sessions of the next run: as many as fit, longest wait first."""
+    @property
+    def next_kind(self) -> RunKind:
+        """The kind of the next run; without meaning if no session is runnable."""
+        if self._last != MULTI_STEP and MULTI_STEP in self._rounds:
+            return MULTI_STEP
+        return next((kind for kind in self._rounds if kind != self._last), self._last)
+
+    def next_batch(self) -> list[Session]:
+        """Return the sessions of the next run: as many as fit, longest wait first."""
         if not self._rounds:
-            return MULTI_STEP, []
-        kind = self._last = self._next_kind()
+            return []
+        kind = self._last = self.next_kind
         sessions = self._rounds[kind] = self._rounds.pop(kind)
         count = max(1, self._max_batch // (kind.beam_width or 1))
         batch = list(islice(sessions, count))
@@ -62,9 +69,4 @@ class Scheduler:
             for session in batch:
                 del sessions[session]
                 sessions[session] = None
-        return kind, batch
-
-    def _next_kind(self) -> RunKind:
-        if self._last != MULTI_STEP and MULTI_STEP in self._rounds:
-            return MULTI_STEP
-        return next((kind for kind in self._rounds if kind != self._last), self._last)
+        return batch

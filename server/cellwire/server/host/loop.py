@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import Future
 from queue import Empty, SimpleQueue
@@ -22,6 +23,7 @@ from cellwire.server.engine.event_batcher import EventBatcher
 from cellwire.server.engine.step_budget import StepBudget
 from cellwire.server.errors import CellwireError
 from cellwire.server.session.events import Event
+from cellwire.server.session.task import RunKind
 
 T = TypeVar("T")
 
@@ -41,7 +43,7 @@ class EngineLoop:
         self._deliver = deliver
         self._on_crash = on_crash
         self._inbox: SimpleQueue[Command | Callable[[Engine], None] | None] = SimpleQueue()
-        self._step_budget, self._beam_budget = StepBudget(), StepBudget()
+        self._budgets = defaultdict[RunKind, StepBudget](StepBudget)
         self._batcher = EventBatcher()
         self._stopping = False
         self._lock = threading.Lock()  # nothing enters the inbox after the order to stop
@@ -104,12 +106,12 @@ class EngineLoop:
             self._on_crash(error)
 
     def _step(self) -> list[Event]:
-        engine = self._engine
-        steps, beam_steps, start_s = engine.steps, engine.beam_steps, time.perf_counter()
-        events = engine.step(self._step_budget.steps, self._beam_budget.steps)
+        # Each kind of run has its budget: a quick one must not lengthen a slow one.
+        engine, budget = self._engine, self._budgets[self._engine.next_kind]
+        steps, start_s = engine.steps + engine.beam_steps, time.perf_counter()
+        events = engine.step(budget.steps)
         elapsed_s = time.perf_counter() - start_s
-        self._step_budget.record(engine.steps - steps, elapsed_s)
-        self._beam_budget.record(engine.beam_steps - beam_steps, elapsed_s)
+        budget.record(engine.steps + engine.beam_steps - steps, elapsed_s)
         return events
 
     def _send_due(self, *, idle: bool) -> None:

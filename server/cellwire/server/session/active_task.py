@@ -44,8 +44,12 @@ class ActiveTask:
         """Return its row of a run of at most `steps` steps."""
         return self._step_task.row(steps)
 
-    def commit(self, result: RowResult) -> None:
-        """Record the result of its row."""
+    def commit(self, result: RowResult | BeamResult) -> None:
+        """Record the result of its row, or of its search."""
+        if isinstance(result, BeamResult):
+            assert isinstance(self.task, CompleteTask)
+            self.task.commit(result)
+            return
         self._step_task.commit(result)
         if self._replay is not None and self._replay.ended:
             self._replay = None
@@ -60,8 +64,3 @@ class ActiveTask:
         """Return the hypotheses of its search."""
         assert isinstance(self.task, CompleteTask)
         return self.task.beam_input()
-
-    def commit_beam(self, result: BeamResult) -> None:
-        """Record the result of a run of its search."""
-        assert isinstance(self.task, CompleteTask)
-        self.task.commit(result)

@@ -1,0 +1,27 @@
+"""Commands as calls of their session."""
+
+from __future__ import annotations
+
+from cellwire.server.engine import commands
+from cellwire.server.session.session import Session
+
+
+def dispatch(command: commands.Command, session: Session) -> None:
+    """Let a session carry out a command; `OpenSession`, which has none, is the engine's."""
+    match command:
+        case commands.SubmitOperation():
+            session.submit(command.operation)
+        case commands.FinishSession():
+            session.finish(keep=command.keep)
+        case commands.CancelOperation():
+            session.cancel(command.operation_id, command.target)
+        case commands.CancelAll():
+            session.cancel_all()
+        case commands.GrantTokens():
+            session.grant(command.tokens)
+        case commands.HoldSession():
+            session.hold()
+        case commands.AttachReader():
+            session.attach(command.operation_id, command.offset)
+        case commands.CloseSession():
+            session.close(None, command.error)
