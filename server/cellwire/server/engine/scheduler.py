@@ -7,14 +7,17 @@ from itertools import islice
 from cellwire.server.session.session import Session
 from cellwire.server.session.task import MULTI_STEP, RunKind
 
+# A run costs something beside its steps, and most for a run of one step.
+_PLAIN_RUNS_PER_SINGLE_STEP = 2
+
 
 class Scheduler:
     """Rounds of runnable sessions: each has its turn before any has a second.
 
     There is a round for each kind of run: plain rows of several steps, rows of several steps whose
-    logits are adjusted, rows of single steps, and searches of each width. So no plain session pays
-    for another's sampling but by a turn. Plain rows have every second turn at least; the other
-    rounds share the rest.
+    logits are adjusted, rows of single steps, and searches of each width. Another session's
+    sampling therefore costs a plain one no more than a turn. Plain rows have every second turn at
+    least, and two turns before each run of a single step; the other rounds share the rest.
     """
 
     def __init__(self, max_batch: int) -> None:
@@ -24,6 +27,7 @@ class Scheduler:
         self._rounds: dict[RunKind, dict[Session, None]] = {}
         self._kinds: dict[Session, RunKind] = {}  # of the round that each session is in
         self._last = MULTI_STEP  # the kind of the last run
+        self._plain_runs = 0  # since the last run of a single step
 
     @property
     def idle(self) -> bool:
@@ -53,15 +57,27 @@ class Scheduler:
     @property
     def next_kind(self) -> RunKind:
         """The kind of the next run; without meaning if no session is runnable."""
-        if self._last != MULTI_STEP and MULTI_STEP in self._rounds:
+        if MULTI_STEP not in self._rounds:
+            return next(iter(self._rounds), MULTI_STEP)
+        if self._last != MULTI_STEP:
             return MULTI_STEP
-        return next((kind for kind in self._rounds if kind != self._last), self._last)
+        return next(filter(self._has_turn, self._rounds), MULTI_STEP)
+
+    def _has_turn(self, kind: RunKind) -> bool:
+        """Whether a round may run after plain rows."""
+        if kind.single_step:
+            return self._plain_runs >= _PLAIN_RUNS_PER_SINGLE_STEP
+        return kind != MULTI_STEP
 
     def next_batch(self) -> list[Session]:
         """Return the sessions of the next run: as many as fit, longest wait first."""
         if not self._rounds:
             return []
         kind = self._last = self.next_kind
+        if kind == MULTI_STEP:
+            self._plain_runs += 1
+        elif kind.single_step:
+            self._plain_runs = 0
         sessions = self._rounds[kind] = self._rounds.pop(kind)
         count = max(1, self._max_batch // (kind.beam_width or 1))
         batch = list(islice(sessions, count))
