@@ -18,7 +18,15 @@ from cellwire.server.engine.engine import Engine
 from cellwire.server.errors import NotCompiled, NotFound, ResourceExhausted, StepFailed
 from cellwire.server.session.events import Closed, Event, Rejected, Written
 from cellwire.server.session.operation_queue import Limits
-from cellwire.server.session.operations import Append, Close, Complete, Generate, Rewind
+from cellwire.server.session.operations import (
+    Accept,
+    Append,
+    Close,
+    Complete,
+    Generate,
+    Operation,
+    Rewind,
+)
 from cellwire.server.state.arena import Arena
 from cellwire.server.state.rewind_window import slots_for
 
@@ -249,3 +257,22 @@ def test_a_failed_operation_reports_the_tokens_it_has_added() -> None:
     events = run(engine)
     assert [type(event) for event in events] == [Written, Rejected]
     assert engine.describe("0").offset == length + 1
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        Complete(2, 64, 1, 4),
+        Generate(2, 4, Sampling()),
+        Accept(2, 0, 0),
+        Rewind(2, tokens=1),
+    ],
+)
+def test_a_request_that_is_refused_parks_no_session(operation: Operation) -> None:
+    engine = engine_with(9, 10 * SLOTS_EACH)
+    engine.handle(OpenSession("empty", 0, 1, WINDOW))
+    engine.handle(SubmitOperation("empty", operation))
+    events = run(engine)
+    assert isinstance(events[-1], Rejected)
+    assert not isinstance(events[-1].error, ResourceExhausted)
+    assert parked(engine) == []

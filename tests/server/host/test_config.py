@@ -105,6 +105,19 @@ def test_a_file_has_values_of_toml(tmp_path: Path) -> None:
     assert (config.fixed_batch, config.drain_timeout_s, config.sessions) == (True, 3.0, 9)
 
 
+def test_an_empty_variable_counts_as_unset() -> None:
+    environment = {setting.variable: "" for setting in SETTINGS.values()}
+    assert read_config({}, environment, None) == read_config({}, {}, None)
+    model = {"CELLWIRE_MODEL": os.pathsep.join(["a.onnx", ""])}
+    assert read_config({}, model, None).models == (Path("a.onnx"),)
+
+
+def test_a_long_bad_value_is_shown_in_part() -> None:
+    with pytest.raises(BadConfig) as refused:
+        read_config({}, {"CELLWIRE_SESSIONS": "x" * 5_000}, None)
+    assert len(str(refused.value)) < 200
+
+
 @pytest.mark.parametrize(("name", "value"), BAD_PAIRS)
 def test_a_bad_value_is_named_with_its_source(name: str, value: str, tmp_path: Path) -> None:
     setting = SETTINGS[name]
@@ -114,6 +127,8 @@ def test_a_bad_value_is_named_with_its_source(name: str, value: str, tmp_path: P
         ({}, {setting.variable: value}, None, setting.variable),
         ({}, {}, stored, f"{stored}: {name}"),
     ]
+    if not value:  # an empty variable counts as unset: see below
+        del sources[1]
     for flags, environment, file, source in sources:
         with pytest.raises(BadConfig) as refused:
             read_config(flags, environment, file)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cellwire.server.batch.sampling import Sampling
-from cellwire.server.errors import Aborted, NotFound
+from cellwire.server.errors import Aborted, NotCompiled, NotFound, StepFailed
 from cellwire.server.host.outbox import Outbox
 from cellwire.server.rpc.chunks import coalesced
 from cellwire.server.session.events import (
@@ -15,6 +15,8 @@ from cellwire.server.session.events import (
     Completion,
     Detached,
     Event,
+    Finished,
+    FinishReason,
     Opened,
     Rejected,
     Written,
@@ -63,7 +65,7 @@ def test_no_partial_results_wait_while_no_call_is_attached() -> None:
 
 
 def appended(operation_id: int) -> Appended:
-    return Appended("s", operation_id, 5, -1.0, (0,) * 5)
+    return Appended("s", operation_id, 5, -1.0, ())
 
 
 def attached(number: int) -> Attached:
@@ -132,3 +134,28 @@ def test_a_session_that_was_closed_needs_no_answer_to_an_attach() -> None:
         if not closed_first:
             outbox.put(CLOSED)
         assert outbox.take() == [CLOSED]
+
+
+def test_the_tokens_of_appends_are_not_kept() -> None:
+    outbox = Outbox()
+    tokens = (1, 2, 3)
+    outbox.put(Appended("s", 1, 3, -1.0, tokens))
+    outbox.put(Finished("s", 2, FinishReason.CANCELLED, 6, appended_tokens=3, appended=tokens))
+    outbox.put(Rejected("s", 3, NotCompiled("no memory"), tokens))
+    appended, finished, rejected = outbox.take()
+    assert appended == Appended("s", 1, 3, -1.0, ())
+    assert finished == Finished("s", 2, FinishReason.CANCELLED, 6, appended_tokens=3)
+    assert isinstance(rejected, Rejected)
+    assert rejected.appended == ()
+
+
+def test_the_end_of_a_session_outlives_an_attach_that_is_answered_after_it() -> None:
+    end = Closed("s", None, StepFailed("the model could not be run"))
+    failed = AttachFailed("s", 1, NotFound("there is no session 's'"))
+    attached = Attached("s", 1, 0, (), (), ())
+    for answer, expected in ((failed, [end]), (attached, [attached, end])):
+        outbox = Outbox()
+        outbox.await_attach(1)
+        outbox.put(end)
+        outbox.put(answer)
+        assert outbox.take() == expected

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -131,7 +133,7 @@ async def test_an_expired_session_is_closed_and_forgotten(
     session, call = open_session(sessions, loop, idle_timeout_s=1), Call()
     session.attach(call)
     session.detach(call, broken=False)
-    session.expiry.start(0.001)  # in place of a second
+    session.expiry.start(0.001, session.end)  # in place of a second
     async with asyncio.timeout(10):
         while len(sessions):  # noqa: ASYNC110  # nothing else tells of it
             await asyncio.sleep(0.001)
@@ -196,3 +198,17 @@ async def test_a_fork_whose_parent_is_gone_is_closed(
     assert loop.commands[-1] == CloseSession("orphan")
     assert [session.id for session in sessions] == ["child"]
     sessions.find("child").end()
+
+
+def test_a_session_that_has_ended_stays_in_no_cycle(sessions: SessionDirectory, loop: Loop) -> None:
+    gc.disable()
+    try:
+        session, call = open_session(sessions, loop), Call()
+        session.attach(call)
+        session.end()
+        gone = weakref.ref(session)
+        del session
+        loop.commands.clear()
+        assert gone() is None
+    finally:
+        gc.enable()

@@ -160,7 +160,7 @@ async def test_an_idle_session_ends(open_stream: OpenStream, daemon: Daemon) -> 
     await first.end()
     live = daemon.sessions.find(session_id)
     assert live.expiry.running
-    live.expiry.start(0.001)  # in place of a second
+    live.expiry.start(0.001, live.end)  # in place of a second
     await until(lambda: len(daemon.sessions) == 0)
     stream = open_stream()
     await stream.send(attach={"session_id": session_id})

@@ -29,7 +29,7 @@ from cellwire.server.errors import (
     StepFailed,
 )
 from cellwire.server.session.events import AttachFailed, Closed, Event, Forked, Opened, Restored
-from cellwire.server.session.new_task import slots_needed
+from cellwire.server.session.new_task import check_possible, slots_needed
 from cellwire.server.session.operation_queue import Limits
 from cellwire.server.session.operations import Close, Fork, Operation
 from cellwire.server.session.session import Session
@@ -151,6 +151,8 @@ class Engine:
         if isinstance(operation, Fork):
             self.fork(session.id, operation.session_id, operation.seed, operation.id)
             return
+        # A request that is refused must not park other sessions.
+        check_possible(operation, session.state_history, session.completions)
         if not isinstance(operation, Close):
             self._make_ready(session, slots_needed(operation))
         session.start(operation)

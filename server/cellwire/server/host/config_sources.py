@@ -11,6 +11,7 @@ from typing import Any
 
 from cellwire.server.host.config import Config, Setting, settings
 
+_SHOWN_CHARS = 80
 _SWITCHES = {"1": True, "true": True, "0": False, "false": False}
 _WANTED = {
     "text": "a text",
@@ -37,7 +38,7 @@ def read_config(
     for setting in settings():
         if flags.get(setting.name) is not None:
             values[setting.field] = _parse(setting, flags[setting.name], setting.flag)
-        elif setting.variable in environment:
+        elif environment.get(setting.variable):  # an empty one counts as unset
             value = _from_variable(setting, environment[setting.variable])
             values[setting.field] = _parse(setting, value, setting.variable)
         elif setting.name in stored:
@@ -64,7 +65,7 @@ def _read_file(file: Path) -> dict[str, Any]:
 
 def _from_variable(setting: Setting, text: str) -> str | list[str]:
     """Return a variable's value; several are separated as in PATH."""
-    return text.split(os.pathsep) if setting.repeated else text
+    return [part for part in text.split(os.pathsep) if part] if setting.repeated else text
 
 
 def _parse(setting: Setting, value: Any, source: str, folder: Path = Path()) -> Any:  # noqa: ANN401
@@ -82,12 +83,17 @@ def _parse_one(setting: Setting, value: Any, source: str, folder: Path) -> Any: 
         parsed = _converted(setting, value, folder)
     except (ValueError, OverflowError):
         wanted = " or ".join(setting.choices) or _WANTED[setting.kind]
-        raise BadConfig(f"{source} is {value!r}; it must be {wanted}") from None
+        raise BadConfig(f"{source} is {_shown(value)}; it must be {wanted}") from None
     if setting.minimum is not None and not setting.minimum <= parsed:
         raise BadConfig(f"{source} is {value}; it must be at least {setting.minimum:g}")
     if setting.name == "model_folder" and not parsed.is_dir():
         raise BadConfig(f"{source} is {value!r}; there is no such folder")
     return parsed
+
+
+def _shown(value: Any) -> str:  # noqa: ANN401
+    shown = repr(value)
+    return shown if len(shown) <= _SHOWN_CHARS else shown[:_SHOWN_CHARS] + "..."
 
 
 def _converted(setting: Setting, value: Any, folder: Path) -> Any:  # noqa: ANN401

@@ -7,13 +7,9 @@ from collections.abc import Callable
 
 
 class Expiry:
-    """A timer that calls `expire` once, in the event loop, unless it is stopped before.
+    """A timer that runs exactly while a session waits for a call to attach (see SessionHandle)."""
 
-    It runs exactly while a session waits for a call to attach (see SessionHandle).
-    """
-
-    def __init__(self, expire: Callable[[], None]) -> None:
-        self._expire = expire
+    def __init__(self) -> None:
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -21,13 +17,13 @@ class Expiry:
         """Whether the session waits for a call to attach."""
         return self._timer is not None
 
-    def start(self, timeout_s: float) -> None:
-        """Expire in so many seconds."""
+    def start(self, timeout_s: float, expire: Callable[[], None]) -> None:
+        """Call `expire` once, in the event loop, in `timeout_s` seconds, unless stopped before."""
         self.stop()
-        self._timer = asyncio.get_running_loop().call_later(timeout_s, self._expire)
+        self._timer = asyncio.get_running_loop().call_later(timeout_s, expire)
 
     def stop(self) -> None:
-        """Do not expire; a stopped timer keeps nothing alive."""
+        """Do not expire. A stopped timer keeps nothing alive."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

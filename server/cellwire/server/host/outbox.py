@@ -14,6 +14,7 @@ from cellwire.server.session.events import (
     Detached,
     Event,
     Written,
+    without_appended,
 )
 
 
@@ -66,7 +67,11 @@ class Outbox:
         self._keeps_text = True
 
     def put(self, event: Event) -> None:
-        """Add an event, and cut what was there at the answer to an awaited attach."""
+        """Add an event, and cut what was there at the answer to an awaited attach.
+
+        The tokens of appends are dropped: the client has sent them, and they may be many.
+        """
+        event = without_appended(event)
         if self._awaited is not None:
             self._put_before_attach(event, self._awaited)
         elif self._keeps_text or not (isinstance(event, Written) or _is_partial(event)):
@@ -88,10 +93,10 @@ class Outbox:
     def _put_before_attach(self, event: Event, number: int) -> None:
         match event:
             case Attached(operation_id=answered) if answered == number:
-                self._unread = [event, *self._earlier]
+                self._unread = [event, *self._earlier, *self._unread]  # the end of it, if any
                 self._earlier, self._awaited = [], None
             case AttachFailed(operation_id=answered) if answered == number:
-                self._unread = [event]
+                self._unread = self._unread or [event]
             case Closed(error=Exception()):
                 self._unread = self._unread or [event]
             case _ if isinstance(event, Answer) and not isinstance(event, Detached):

@@ -47,8 +47,11 @@ async def restore(sessions: SessionDirectory, data: bytes) -> tuple[SessionHandl
     snapshot = await asyncio.to_thread(from_bytes, data, max_state_bytes)
     model = _model_of(snapshot, sessions.registry)
     restored = snapshot.session
-    settings = Settings.restored(snapshot.settings, restored.rewind_window)
-    settings.check_vocabulary(model.vocabulary)
+    try:
+        settings = Settings.restored(snapshot.settings, restored.rewind_window)
+        settings.check_vocabulary(model.vocabulary)
+    except InvalidArgument as error:
+        raise InvalidArgument(f"the snapshot's settings: {error}", field="snapshot") from error
     if restored.tokens.max(initial=0) >= len(model.vocabulary):
         raise InvalidArgument("the snapshot holds symbols that the model does not know")
     new = sessions.add(new_session_id(), model, restored.seed, settings)

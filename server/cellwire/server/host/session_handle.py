@@ -55,7 +55,7 @@ class SessionHandle:
         self.settings = settings
         self.attachment: Attachment | None = None
         self.outbox = Outbox()
-        self.expiry = Expiry(self.end)
+        self.expiry = Expiry()
         self._directory = directory
         self._closed = False
 
@@ -144,7 +144,7 @@ class SessionHandle:
         if self.draining:
             self.end()
         else:
-            self.expiry.start(self.settings.idle_timeout_s)
+            self.expiry.start(self.settings.idle_timeout_s, self.end)
 
     def end(self, error: CellwireError | None = None) -> None:
         """Close the session at once, whatever it is doing; an attached call ends with `error`."""
@@ -156,5 +156,6 @@ class SessionHandle:
     def mark_closed(self) -> None:
         """Forget the session: its engine has closed it, or is about to."""
         self._closed = True
+        self.attachment = None  # the call and its handle would keep each other in memory
         self.expiry.stop()
         self._directory.forget(self)

@@ -67,10 +67,9 @@ class ModelsService(ModelsServiceServicer):
         if not page_token:
             return 0
         edition, _, start = page_token.partition("-")
-        if edition == self._registry.edition and start.isdecimal() and start.isascii():
-            place = int(start[:10])
-            if place < models:
-                return place
+        places = map(str, range(1, models))
+        if edition == self._registry.edition and start in places:
+            return int(start)
         raise InvalidArgument(
             "the page_token is none of this daemon's, or models were loaded or unloaded since; "
             "begin again with the first page",

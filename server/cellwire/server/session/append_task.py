@@ -70,6 +70,7 @@ class AppendTask(OperationTask, StepTask):
                 self.operation.id,
                 reason,
                 len(self.state_history),
+                appended_tokens=self._done,
                 appended=self.appended,
             )
         )

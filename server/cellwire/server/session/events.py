@@ -8,7 +8,7 @@ where it was cut.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import NamedTuple
 
@@ -108,14 +108,10 @@ class Finished:
     operation_id: int
     reason: FinishReason
     offset: int  # of the end of the text
-    appended: Sequence[int] = ()  # the tokens that a cancelled append has added
+    appended_tokens: int = 0  # by an append that was cancelled
     generated_tokens: int = 0
     stop_string: tuple[int, ...] | None = None  # that ended it
-
-    @property
-    def appended_tokens(self) -> int:
-        """The number of tokens that a cancelled append has added."""
-        return len(self.appended)
+    appended: Sequence[int] = ()  # the tokens that the append has added
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,3 +225,14 @@ Answer = (
     | Detached
 )
 Event = Opened | Restored | Attached | AttachFailed | Written | Answer
+
+
+def without_appended(event: Event) -> Event:
+    """Return an event without the tokens that its client has sent itself."""
+    match event:
+        case Appended():
+            return replace(event, tokens=())
+        case Finished() | Rejected() | Forked() if event.appended:
+            return replace(event, appended=())
+        case _:
+            return event

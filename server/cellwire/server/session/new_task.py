@@ -20,6 +20,7 @@ from cellwire.server.session.operations import (
     Complete,
     Generate,
     Operation,
+    Rewind,
     Score,
 )
 from cellwire.server.session.score_task import ScoreTask
@@ -43,8 +44,23 @@ class TaskContext:
     completions: tuple[Completion, ...] | None  # of the text as it is
 
 
+def check_possible(
+    operation: Operation,
+    state_history: StateHistory,
+    completions: tuple[Completion, ...] | None,
+) -> None:
+    """Raise CellwireError if an operation is not possible, whatever room there is."""
+    match operation:
+        case Accept():
+            _accepted(operation, completions)
+        case Rewind():
+            state_history.check_rewind(operation.target(len(state_history)))
+        case Generate() | Complete() | Classify() if len(state_history) == 0:
+            raise FailedPrecondition("the session has no text yet; append some first")
+
+
 def new_task(operation: TaskOperation, context: TaskContext) -> OperationTask:
-    """Return the task of an operation; CellwireError if the operation is not possible."""
+    """Return the task of an operation that is possible; ResourceExhausted without its slots."""
     common = context.session_id, context.state_history, context.emit
     match operation:
         case Append():
@@ -54,9 +70,6 @@ def new_task(operation: TaskOperation, context: TaskContext) -> OperationTask:
             return AppendTask(*common, Append(operation.id, tokens))
         case Score():
             return ScoreTask(*common, operation, context.arena)
-    if len(context.state_history) == 0:
-        raise FailedPrecondition("the session has no text yet; append some first")
-    match operation:
         case Generate():
             return GenerateTask(*common, operation, context.generator_key, context.credit)
         case Complete():

@@ -39,13 +39,13 @@ class Session:
     __slots__ = (
         "_active",
         "_arena",
-        "_completions",
         "_credit",
         "_emit",
         "_held",
         "_limits",
         "_queue",
         "closed",
+        "completions",
         "id",
         "seed",
         "state_history",
@@ -69,7 +69,7 @@ class Session:
         self._credit = Credit(limits.read_ahead_tokens)
         self._queue = OperationQueue(limits)
         self._active: ActiveTask | None = None
-        self._completions: tuple[events.Completion, ...] | None = None  # of the text as it is
+        self.completions: tuple[events.Completion, ...] | None = None  # of the text as it is
         self._arena = arena
         self._emit = emit
 
@@ -167,7 +167,7 @@ class Session:
         """Remove and return the operation to start now, if the one before it has ended."""
         if self._active is not None and self._active.task.ended:
             if isinstance(self._active.task, CompleteTask):
-                self._completions = self._active.task.results
+                self.completions = self._active.task.results
             self._drop_active()
         if self._active is not None or self.closed or not self._queue:
             return None
@@ -192,13 +192,11 @@ class Session:
             case _:
                 self._active = ActiveTask(new_task(operation, self._context()))
         if isinstance(operation, TEXT_CHANGING):
-            self._completions = None
+            self.completions = None
 
     def _context(self) -> TaskContext:
         history, key, emit = self.state_history, generator_key(self.seed), self._emit
-        return TaskContext(
-            self.id, history, emit, self._arena, key, self._credit, self._completions
-        )
+        return TaskContext(self.id, history, emit, self._arena, key, self._credit, self.completions)
 
     def fail(self, error: CellwireError) -> None:
         """End the operation in progress, whose run could not begin."""

@@ -162,19 +162,22 @@ class StateHistory:
     def _drop_unneeded(self) -> None:
         """Free the checkpoints before the last one that serves the rewind floor."""
         checkpoints = self._checkpoints
-        needed = max(0, self.rewind_floor - 1)
-        while len(checkpoints) > 1 and checkpoints[1].tokens_read <= needed:
+        while len(checkpoints) > 1 and checkpoints[1].tokens_read <= _read_at(self.rewind_floor):
             self._arena.release(checkpoints.pop(0).slot)
 
-    def rewind(self, offset: int) -> None:
-        """Go back to an earlier length; OutOfRange if it is later, or before the rewind floor."""
+    def check_rewind(self, offset: int) -> None:
+        """Raise OutOfRange if an offset is beyond the text, or before the rewind floor."""
         if not self.rewind_floor <= offset <= len(self):
             raise OutOfRange(
                 f"the session is at offset {len(self)} and can be rewound to {self.rewind_floor} "
                 f"at the earliest, not to {offset}"
             )
+
+    def rewind(self, offset: int) -> None:
+        """Go back to an earlier length; OutOfRange as `check_rewind`."""
+        self.check_rewind(offset)
         self.text.truncate(offset)
-        while self.head.tokens_read > max(0, offset - 1):
+        while self.head.tokens_read > _read_at(offset):
             self._arena.release(self._checkpoints.pop().slot)
 
     def fork(self) -> StateHistory:
@@ -245,10 +248,15 @@ class StateHistory:
         else:
             reads = [checkpoint.tokens_read for checkpoint in self._checkpoints]
         assert reads == sorted(set(reads)), "checkpoints out of order"
-        assert reads[0] <= max(0, self.rewind_floor - 1), "the rewind floor cannot be reached"
-        assert reads[-1] <= max(0, len(self) - 1), "a state has read beyond the text"
+        assert reads[0] <= _read_at(self.rewind_floor), "the rewind floor cannot be reached"
+        assert reads[-1] <= _read_at(len(self)), "a state has read beyond the text"
         assert len(self.held_slots()) <= slots_for(self.window), "more slots held than reserved"
         gaps = [later - earlier for earlier, later in pairwise(reads[1:])]
         assert all(gap <= max(1, self._interval) for gap in gaps), "a replay would be long"
         assert self.rewind_floor >= len(self) - self.window
         assert self.text.start <= reads[0], "tokens to replay are forgotten"
+
+
+def _read_at(offset: int) -> int:
+    """Return the most tokens that a state may have read in a text of `offset` tokens."""
+    return max(0, offset - 1)
