@@ -13,7 +13,7 @@ CellwireError
     Unavailable          the daemon is shutting down
     Internal             a fault of the daemon
         StepFailed       the model could not be run
-    NotCompiled          a program could not be compiled; no state has changed
+    NotCompiled          a program could not be compiled; no state is spoiled
 NoCuda                   no CUDA device can be used (start only)
 CannotListen             the address cannot be listened on (start only)
 
@@ -78,6 +78,9 @@ class Aborted(CellwireError):
 class Unavailable(CellwireError):
     """The daemon is shutting down."""
 
+    def __init__(self) -> None:
+        super().__init__("the daemon is shutting down")
+
 
 class Internal(CellwireError):
     """A fault of the daemon; its log holds the traceback."""
@@ -88,7 +91,7 @@ class StepFailed(Internal):
 
 
 class NotCompiled(CellwireError):
-    """A program could not be compiled, for want of memory say. No state has changed."""
+    """A program could not be compiled, for want of memory for example. No state is spoiled."""
 
 
 class NoCuda(Exception):

@@ -1,4 +1,4 @@
-"""What an engine can be told about its sessions; `Engine.handle` carries a command out.
+"""The commands to an engine, which `Engine.handle` carries out.
 
 A command about a session that does not exist has no effect, except `AttachReader`, whose answer
 says so.
@@ -77,7 +77,7 @@ class AttachReader:
     """
 
     session_id: str
-    operation_id: int
+    operation_id: int  # the host's number of the attach: two clients may use one operation id
     offset: int | None
 
 

@@ -1,4 +1,4 @@
-"""What an engine tells about its load and its sessions."""
+"""The load of an engine, and the condition of its sessions."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ class EngineLoop:
             self._deliver(self, events)
 
     def _handle_commands(self) -> bool:
-        """Handle what is in the inbox, waiting for it when idle; False when told to stop."""
+        """Handle what is in the inbox, waiting for it when idle; False at the order to stop."""
         try:
             command = self._inbox.get(block=self._engine.idle)
             while command is not None:

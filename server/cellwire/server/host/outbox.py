@@ -14,6 +14,7 @@ from cellwire.server.session.events import (
     Detached,
     Event,
     Written,
+    is_partial,
     without_appended,
 )
 
@@ -74,7 +75,7 @@ class Outbox:
         event = without_appended(event)
         if self._awaited is not None:
             self._put_before_attach(event, self._awaited)
-        elif self._keeps_text or not (isinstance(event, Written) or _is_partial(event)):
+        elif self._keeps_text or not (isinstance(event, Written) or is_partial(event)):
             _add(self._unread, event)
             self._news.set()
 
@@ -105,10 +106,6 @@ class Outbox:
             case _:
                 return
         self._news.set()
-
-
-def _is_partial(event: Event) -> bool:
-    return isinstance(event, Completed) and event.partial
 
 
 def _add(events: list[Event], event: Event) -> None:

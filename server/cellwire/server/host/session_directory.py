@@ -14,8 +14,6 @@ from cellwire.server.host.session_handle import SessionHandle
 from cellwire.server.host.settings import Settings, new_session_id
 from cellwire.server.session.events import Event, Forked, Restored
 
-_SHUTTING_DOWN = "the daemon is shutting down"
-
 
 class SessionDirectory:
     """Creates, finds and ends sessions, and delivers the engines' events to them.
@@ -68,7 +66,7 @@ class SessionDirectory:
         session. Forks are the exception: the engine reports them when they exist.
         """
         if self.draining:
-            raise Unavailable(_SHUTTING_DOWN)
+            raise Unavailable
         session = SessionHandle(session_id, model, seed, settings, self)
         self._sessions[session_id] = session
         return session
@@ -76,7 +74,7 @@ class SessionDirectory:
     def find(self, session_id: str) -> SessionHandle:
         """Return a session; NotFound, or Unavailable while draining."""
         if self.draining:
-            raise Unavailable(_SHUTTING_DOWN)
+            raise Unavailable
         if session_id not in self._sessions:
             raise NotFound(f"there is no session {session_id!r}; it may have ended meanwhile")
         return self._sessions[session_id]
@@ -127,7 +125,7 @@ class SessionDirectory:
     def cut(self) -> None:
         """End every session that is left, with UNAVAILABLE."""
         for session in self:
-            session.end(Unavailable(_SHUTTING_DOWN))
+            session.end(Unavailable())
 
     def _note_drained(self) -> None:
         if self.draining and not self._sessions:

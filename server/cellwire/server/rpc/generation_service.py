@@ -110,7 +110,7 @@ class GenerationService(GenerationServiceServicer):
                 request = await anext(requests, None)
         except TimeoutError:
             if self._sessions.draining:
-                raise Unavailable("the daemon is shutting down") from None
+                raise Unavailable from None
             raise FailedPrecondition(
                 f"neither open nor attach came within {FIRST_MESSAGE_TIMEOUT_S} s"
             ) from None

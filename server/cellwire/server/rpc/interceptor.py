@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -67,6 +68,8 @@ def _with_status(behavior: Behavior, read: Callable[[Any], Any]) -> Behavior:
             return await behavior(read(request), context)
         except aio.AbortError:
             raise
+        except aio.InternalError as gone:  # a write after the client has gone
+            raise asyncio.CancelledError from gone
         except Exception as error:  # noqa: BLE001  # the call must end with a status
             status = _status_of(error)
         # The abort raises, too. Inside the except block, or with the request in a variable, both
@@ -86,6 +89,8 @@ def _with_status_of_generator(behavior: Behavior, read: Callable[[Any], Any]) ->
                 yield response
         except aio.AbortError:
             raise
+        except aio.InternalError as gone:  # a write after the client has gone
+            raise asyncio.CancelledError from gone
         except Exception as error:  # noqa: BLE001  # the call must end with a status
             status = _status_of(error)
         else:

@@ -22,13 +22,13 @@ from cellwire.server.session.events import (
     Attached,
     AttachFailed,
     Closed,
-    Completed,
     Detached,
     Event,
     Opened,
     Rejected,
     Restored,
     Written,
+    is_partial,
 )
 from cellwire.v1.generation_pb2 import StreamSessionRequest, StreamSessionResponse
 from cellwire.v1.operations_pb2 import Attach
@@ -184,7 +184,7 @@ class SessionStream:
                 pass  # the one is in a list, see coalesced; the other is for no stream
             case _:
                 await self._respond(answer_message(event, self._session.model))
-                if not (isinstance(event, Completed) and event.partial):
+                if not is_partial(event):
                     self.window.leave()
 
     async def _respond(self, response: StreamSessionResponse) -> None:
@@ -195,7 +195,7 @@ class SessionStream:
         if chunk is not None:
             operation_id = written[0].operation_id
             await self._respond(StreamSessionResponse(operation_id=operation_id, chunk=chunk))
-        if self._end is None:  # otherwise another stream may be attached, with a grant of its own
+        if self._end is None:  # otherwise another stream may be attached, with another grant
             self._session.grant_again(written)
 
     def _end_unattached(self, event: AttachFailed) -> None:
@@ -210,7 +210,7 @@ class SessionStream:
             self._session.mark_closed()
             error = event.error
             if error is None and event.operation_id is None and self._session.draining:
-                error = Unavailable("the daemon is shutting down")
+                error = Unavailable()
         self._set_end(StreamEnd(error))
         if error is None and event.operation_id is not None:
             await self._respond(answer_message(event, self._session.model))

@@ -108,7 +108,7 @@ class Compiled:
         return str(self.session.get_providers()[0])
 
     def run_options(self) -> Any:  # noqa: ANN401  # onnxruntime has no types
-        """Return the options of a new binding's runs: each binding has a CUDA graph of its own."""
+        """Return the options of a new binding's runs: each has another CUDA graph."""
         self._bindings += 1
         graph = self._bindings if self._captured else _NO_CAPTURE
         options = ort.RunOptions()

@@ -53,7 +53,7 @@ class Attached:
     """A reader attached: the text from `offset` on, and the operations running or waiting."""
 
     session_id: str
-    operation_id: int
+    operation_id: int  # the number of the attach
     offset: int
     before: tuple[int, ...]  # the last tokens before `offset`
     tokens: tuple[int, ...]
@@ -65,7 +65,7 @@ class AttachFailed:
     """A reader could not attach; the session is unchanged."""
 
     session_id: str
-    operation_id: int
+    operation_id: int  # the number of the attach
     error: CellwireError
 
 
@@ -196,7 +196,7 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """The session has ended. `error` says why, unless a close asked for it."""
+    """The session has ended. `error` gives the reason, unless its client closed it."""
 
     session_id: str
     operation_id: int | None  # of the close, or of the open that failed
@@ -225,6 +225,11 @@ Answer = (
     | Detached
 )
 Event = Opened | Restored | Attached | AttachFailed | Written | Answer
+
+
+def is_partial(event: Event) -> bool:
+    """Whether an event holds results of a complete that goes on."""
+    return isinstance(event, Completed) and event.partial
 
 
 def without_appended(event: Event) -> Event:
