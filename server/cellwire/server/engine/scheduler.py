@@ -7,8 +7,10 @@ from itertools import islice
 from cellwire.server.session.session import Session
 from cellwire.server.session.task import MULTI_STEP, RunKind
 
-# A run costs something beside its steps, and most for a run of one step.
-_PLAIN_RUNS_PER_SINGLE_STEP = 2
+# Single steps come in pairs: the first brings another program's weights into the processor's cache,
+# and the run after them must bring its own weights back.
+_SINGLE_STEPS = 2
+_PLAIN_RUNS = 4  # before them
 
 
 class Scheduler:
@@ -16,8 +18,8 @@ class Scheduler:
 
     There is a round for each kind of run: plain rows of several steps, rows of several steps whose
     logits are adjusted, rows of single steps, and searches of each width. Another session's
-    sampling therefore costs a plain one no more than a turn. Plain rows have every second turn at
-    least, and two turns before each run of a single step; the other rounds share the rest.
+    sampling therefore costs a plain one no more than a turn. Plain rows have four turns for two of
+    single steps, and otherwise every second turn at least; the other rounds share the rest.
     """
 
     def __init__(self, max_batch: int) -> None:
@@ -27,7 +29,8 @@ class Scheduler:
         self._rounds: dict[RunKind, dict[Session, None]] = {}
         self._kinds: dict[Session, RunKind] = {}  # of the round that each session is in
         self._last = MULTI_STEP  # the kind of the last run
-        self._plain_runs = 0  # since the last run of a single step
+        self._plain_runs = 0  # since the last single step
+        self._single_steps = 0  # since the last plain run
 
     @property
     def idle(self) -> bool:
@@ -59,14 +62,20 @@ class Scheduler:
         """The kind of the next run; without meaning if no session is runnable."""
         if MULTI_STEP not in self._rounds:
             return next(iter(self._rounds), MULTI_STEP)
+        if self._last.single_step and self._last in self._rounds and self._in_pair:
+            return self._last
         if self._last != MULTI_STEP:
             return MULTI_STEP
         return next(filter(self._has_turn, self._rounds), MULTI_STEP)
 
+    @property
+    def _in_pair(self) -> bool:
+        return 0 < self._single_steps < _SINGLE_STEPS
+
     def _has_turn(self, kind: RunKind) -> bool:
         """Whether a round may run after plain rows."""
         if kind.single_step:
-            return self._plain_runs >= _PLAIN_RUNS_PER_SINGLE_STEP
+            return self._plain_runs >= _PLAIN_RUNS
         return kind != MULTI_STEP
 
     def next_batch(self) -> list[Session]:
@@ -75,9 +84,9 @@ class Scheduler:
             return []
         kind = self._last = self.next_kind
         if kind == MULTI_STEP:
-            self._plain_runs += 1
+            self._plain_runs, self._single_steps = self._plain_runs + 1, 0
         elif kind.single_step:
-            self._plain_runs = 0
+            self._plain_runs, self._single_steps = 0, self._single_steps + 1
         sessions = self._rounds[kind] = self._rounds.pop(kind)
         count = max(1, self._max_batch // (kind.beam_width or 1))
         batch = list(islice(sessions, count))
