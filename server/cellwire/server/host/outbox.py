@@ -72,7 +72,8 @@ class Outbox:
 
         The tokens of appends are dropped: the client has sent them, and they may be many.
         """
-        event = without_appended(event)
+        if not isinstance(event, Written):
+            event = without_appended(event)
         if self._awaited is not None:
             self._put_before_attach(event, self._awaited)
         elif self._keeps_text or not (isinstance(event, Written) or is_partial(event)):

@@ -88,10 +88,11 @@ class SessionDirectory:
         """Put each event into its session's outbox; add the sessions that were forked."""
         for event in events:
             session = self._sessions.get(event.session_id)
-            if isinstance(event, Restored) or _is_outside_fork(event):
-                continue  # the call that created the session has its answer already
-            if isinstance(event, Forked):
-                self._add_fork(event, session, source)
+            if isinstance(event, Forked | Restored):
+                if event.operation_id is None:
+                    continue  # the call that created the session has its answer already
+                if isinstance(event, Forked):
+                    self._add_fork(event, session, source)
             if session is not None:
                 session.outbox.put(event)
 
@@ -130,8 +131,3 @@ class SessionDirectory:
     def _note_drained(self) -> None:
         if self.draining and not self._sessions:
             self._drained.set()
-
-
-def _is_outside_fork(event: Event) -> bool:
-    """Whether a session was forked by a call that is not attached to it."""
-    return isinstance(event, Forked) and event.operation_id is None

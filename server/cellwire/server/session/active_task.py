@@ -18,12 +18,14 @@ from cellwire.server.session.task import (
 class ActiveTask:
     """A task that the engine runs, after a replay if tokens of the text are missing in the head."""
 
-    __slots__ = ("_replay", "task")
+    __slots__ = ("_replay", "_step_task", "task")
 
     def __init__(self, task: OperationTask) -> None:
         self.task = task
         behind = not task.ended and task.state_history.replay_left > 0
         self._replay = ReplayTask(task.state_history) if behind else None
+        own = task if isinstance(task, StepTask) else None  # None: it searches
+        self._step_task: StepTask | None = self._replay or own
 
     @property
     def operation(self) -> Operation:
@@ -42,6 +44,7 @@ class ActiveTask:
 
     def row(self, steps: int) -> Row:
         """Return its row of a run of at most `steps` steps."""
+        assert self._step_task is not None
         return self._step_task.row(steps)
 
     def commit(self, result: RowResult | BeamResult) -> None:
@@ -50,15 +53,11 @@ class ActiveTask:
             assert isinstance(self.task, CompleteTask)
             self.task.commit(result)
             return
+        assert self._step_task is not None
         self._step_task.commit(result)
         if self._replay is not None and self._replay.ended:
             self._replay = None
-
-    @property
-    def _step_task(self) -> StepTask:
-        task = self._replay or self.task
-        assert isinstance(task, StepTask)
-        return task
+            self._step_task = self.task if isinstance(self.task, StepTask) else None
 
     def beam_input(self) -> BeamInput:
         """Return the hypotheses of its search."""

@@ -79,20 +79,27 @@ class GenerateTask(OperationTask, StepTask):
     def row(self, steps: int) -> Row:
         """Return the row that samples the next tokens."""
         history, sampling = self.state_history, self.operation.sampling
-        left = self.operation.max_tokens - self._generated
+        length = history.text.length
+        left = self.operation.max_tokens - (length - self._start)
         count = min(steps, left, history.steps_to_checkpoint, self._credit.tokens)
         # A stop string may end before the last of several steps: the run has then read too far.
         keep_head = count > 1 and self._stops is not None
+        token, read_slot = history.unread_token, history.head.slot
+        write_slot = history.reserve_write_slot(count, keep_head=keep_head)
+        recent = history.text.last(sampling.repetition_window) if self._penalised else ()
+        position, top_tokens = length - self._key_start, self.operation.alternatives
+        # By position, which takes half the time: there is a row for every session in every run.
         return Row(
-            token=history.unread_token,
-            read_slot=history.head.slot,
-            write_slot=history.reserve_write_slot(count, keep_head=keep_head),
-            steps=count,
-            sampling=sampling,
-            key=self._key,
-            position=history.text.length - self._key_start,
-            recent=history.text.last(sampling.repetition_window) if self._penalised else (),
-            top_token_count=self.operation.alternatives,
+            token,
+            read_slot,
+            write_slot,
+            count,
+            (),
+            sampling,
+            self._key,
+            position,
+            recent,
+            top_tokens,
         )
 
     def commit(self, result: RowResult) -> None:

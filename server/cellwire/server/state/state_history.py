@@ -161,8 +161,8 @@ class StateHistory:
 
     def _drop_unneeded(self) -> None:
         """Free the checkpoints before the last one that serves the rewind floor."""
-        checkpoints = self._checkpoints
-        while len(checkpoints) > 1 and checkpoints[1].tokens_read <= _read_at(self.rewind_floor):
+        checkpoints, needed = self._checkpoints, _read_at(self.rewind_floor)
+        while len(checkpoints) > 1 and checkpoints[1].tokens_read <= needed:
             self._arena.release(checkpoints.pop(0).slot)
 
     def check_rewind(self, offset: int) -> None:
