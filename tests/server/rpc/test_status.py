@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import grpc
@@ -14,7 +15,13 @@ from tests.server.rpc.conftest import OpenStream
 
 from cellwire.model_file import errors as model_file
 from cellwire.server import errors
-from cellwire.server.errors import CellwireError, InvalidArgument, ResourceExhausted, UnknownSymbol
+from cellwire.server.errors import (
+    CellwireError,
+    InvalidArgument,
+    ResourceExhausted,
+    Unavailable,
+    UnknownSymbol,
+)
 from cellwire.server.rpc.status import status_of
 from cellwire.v1.generation_pb2 import ScoreRequest
 from cellwire.v1.operations_pb2 import Score
@@ -47,8 +54,11 @@ def every_error() -> list[type[CellwireError]]:
 
 @pytest.mark.parametrize("kind", every_error())
 def test_every_error_has_a_status_with_a_reason(kind: type[CellwireError]) -> None:
-    unknown = UnknownSymbol(model_file.UnknownSymbol("ï", 2))
-    status = status_of(unknown if kind is UnknownSymbol else kind("what was wrong"))
+    made: dict[type[CellwireError], Callable[[], CellwireError]] = {
+        UnknownSymbol: lambda: UnknownSymbol(model_file.UnknownSymbol("ï", 2)),
+        Unavailable: Unavailable,
+    }
+    status = status_of(made[kind]() if kind in made else kind("what was wrong"))
     info = details_of(status)["ErrorInfo"]
     assert status.code != grpc.StatusCode.UNKNOWN.value[0]
     assert info.domain == "cellwire"
