@@ -28,7 +28,4 @@ class StepBudget:
             last_step_s, self._last_step_s = self._last_step_s, max(elapsed_s, 1e-9) / steps
             step_s = min(last_step_s, self._last_step_s)
             few, many = int(_RUN_S / step_s), int(_MANY_STEPS_S / step_s)
-            steps = max(_MIN_STEPS, min(_MANY_STEPS, few), min(MAX_STEPS, many))
-            # A power of two divides the distance between checkpoints: rows that end a run there
-            # then end all of their runs together.
-            self.steps = 1 << (steps.bit_length() - 1)
+            self.steps = max(_MIN_STEPS, min(_MANY_STEPS, few), min(MAX_STEPS, many))
