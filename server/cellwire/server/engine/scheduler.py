@@ -62,15 +62,12 @@ class Scheduler:
         """The kind of the next run; without meaning if no session is runnable."""
         if MULTI_STEP not in self._rounds:
             return next(iter(self._rounds), MULTI_STEP)
-        if self._last.single_step and self._last in self._rounds and self._in_pair:
+        in_pair = self._last.single_step and self._single_steps < _SINGLE_STEPS
+        if in_pair and self._last in self._rounds:
             return self._last
         if self._last != MULTI_STEP:
             return MULTI_STEP
         return next(filter(self._has_turn, self._rounds), MULTI_STEP)
-
-    @property
-    def _in_pair(self) -> bool:
-        return 0 < self._single_steps < _SINGLE_STEPS
 
     def _has_turn(self, kind: RunKind) -> bool:
         """Whether a round may run after plain rows."""

@@ -66,10 +66,6 @@ def _with_status(behavior: Behavior, read: Callable[[Any], Any]) -> Behavior:
     async def handle(request: object, context: Abortable) -> object:
         try:
             return await behavior(read(request), context)
-        except aio.AbortError:
-            raise
-        except aio.InternalError as gone:  # a write after the client has gone
-            raise asyncio.CancelledError from gone
         except Exception as error:  # noqa: BLE001  # the call must end with a status
             status = _status_of(error)
         # The abort raises, too. Inside the except block, or with the request in a variable, both
@@ -87,10 +83,6 @@ def _with_status_of_generator(behavior: Behavior, read: Callable[[Any], Any]) ->
         try:
             async for response in behavior(read(request), context):
                 yield response
-        except aio.AbortError:
-            raise
-        except aio.InternalError as gone:  # a write after the client has gone
-            raise asyncio.CancelledError from gone
         except Exception as error:  # noqa: BLE001  # the call must end with a status
             status = _status_of(error)
         else:
@@ -102,6 +94,11 @@ def _with_status_of_generator(behavior: Behavior, read: Callable[[Any], Any]) ->
 
 
 def _status_of(error: Exception) -> Status:
+    """Return an error's status; raise again what has ended its call already."""
+    if isinstance(error, aio.AbortError):
+        raise error
+    if isinstance(error, aio.InternalError):  # a write after the client has gone
+        raise asyncio.CancelledError from error
     if isinstance(error, CellwireError):
         # An error may be in a variable of a frame in its own traceback: a cycle, too.
         error.__traceback__ = None
