@@ -9,6 +9,7 @@ import codecs
 import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
 
@@ -194,3 +195,18 @@ class Words(Vocabulary):
         words = (t for t in range(len(self)) if in_word(self.symbol(t)[:1]))
         unknown = () if self.unknown_token is None else (self.unknown_token,)
         return frozenset((*words, *unknown))
+
+
+@dataclass(frozen=True, slots=True)
+class TextEnd:
+    """The end of a text that is read again with what follows it."""
+
+    text: str = ""
+    tokens: tuple[int, ...] = ()
+    beginning: bool = False
+
+
+BEGINNING = TextEnd(beginning=True)
+SETTLED = TextEnd()
+MAX_REREAD_TOKENS = 64
+MAX_REREAD_CHARS = 1_024

@@ -1,19 +1,20 @@
 """What an engine reports of its sessions, in the order in which it happened.
 
 A session's text can be rebuilt from its events alone. `Opened`, `Forked` and `Restored` begin one;
-`Appended`, `Written`, `Finished` and `Rejected` carry the tokens that were added; `Rewound` says
-where it was cut.
+`Appended`, `Written`, `Finished` and `Rejected` carry the tokens that were added, and how many at
+the end of the text they replace; `Rewound` says where it was cut.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import NamedTuple
 
+from cellwire.model_file.vocabulary import SETTLED, TextEnd
 from cellwire.server.errors import CellwireError
-from cellwire.server.session.operations import Generate
+from cellwire.server.session.operations import Generate, Operation
 from cellwire.server.state.snapshot import SessionSnapshot
 
 TopTokens = tuple[tuple[int, float], ...]
@@ -27,6 +28,16 @@ class FinishReason(Enum):
     CANCELLED = "cancelled"
     STOP = "stop"
     SUPERSEDED = "superseded"
+
+
+class TextEndAfter(NamedTuple):
+    """How the text ends after an operation that may not have done what it was to do.
+
+    For whoever has read more text on the assumption that it does.
+    """
+
+    operation: Operation
+    text_end: TextEnd
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +87,9 @@ class Appended:
     session_id: str
     operation_id: int
     offset: int  # of the end of the text
-    log_probability: float
+    log_probability: float  # of the tokens
     tokens: Sequence[int]
+    replaced: int = 0  # tokens at the end of the text before, whose place they take
 
 
 class Written(NamedTuple):
@@ -112,6 +124,8 @@ class Finished:
     generated_tokens: int = 0
     stop_string: tuple[int, ...] | None = None  # that ended it
     appended: Sequence[int] = ()  # the tokens that the append has added
+    replaced: int = 0  # tokens at the end of the text before, whose place they take
+    after: TextEndAfter | None = field(default=None, compare=False)  # if it may change the text
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +155,7 @@ class Rewound:
     session_id: str
     operation_id: int
     offset: int
+    after: TextEndAfter | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +168,8 @@ class Forked:
     seed: int
     offset: int
     appended: Sequence[int] = ()  # the end of that text, if a running append has added it so far
+    replaced: int = 0  # tokens at the end of the text before, which that append replaces
+    text_end: TextEnd = SETTLED  # of that text
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +209,8 @@ class Rejected:
     operation_id: int
     error: CellwireError
     appended: Sequence[int] = ()  # the tokens that an append has added before it failed
+    replaced: int = 0  # tokens at the end of the text before, whose place they take
+    after: TextEndAfter | None = field(default=None, compare=False)  # if it may change the text
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,13 @@ from cellwire.model_file.vocabulary import MOST_INCOMPLETE
 from cellwire.server.batch.row import Row, RowResult
 from cellwire.server.batch.sampling import generator_key
 from cellwire.server.batch.step import MAX_STEPS
-from cellwire.server.session.events import Finished, FinishReason, TopTokens, Written
+from cellwire.server.session.events import (
+    Finished,
+    FinishReason,
+    TextEndAfter,
+    TopTokens,
+    Written,
+)
 from cellwire.server.session.operations import Generate
 from cellwire.server.session.stops import Stop, Stops
 from cellwire.server.session.task import (
@@ -151,6 +157,7 @@ class GenerateTask(OperationTask, StepTask):
                 len(self.state_history),
                 generated_tokens=self._generated,
                 stop_string=stop,
+                after=TextEndAfter(self.operation, self.state_history.text.end),
             )
         )
         self.ended = True

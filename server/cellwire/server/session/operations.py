@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence, Sized
 from dataclasses import dataclass
+from itertools import takewhile
 
-from cellwire.model_file.vocabulary import Tokens
+from cellwire.model_file.vocabulary import SETTLED, TextEnd, Tokens
 from cellwire.server.batch.completion_end import MAX_LENGTH_ONLY, CompletionEnd
 from cellwire.server.batch.limits import (
     MAX_ALTERNATIVES,
@@ -29,12 +30,25 @@ def _check_range(name: str, value: float, least: float, most: float) -> None:
         )
 
 
+def common_prefix(reread: Sequence[int], tokens: Tokens) -> int:
+    """Return how many tokens at the beginning are the same."""
+    pairs = zip(reread, tokens.tolist() if reread else (), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Append:
-    """Add tokens to the text."""
+    """Add tokens to the text. They take the place of its last `reread` tokens, read again."""
 
     id: int
-    tokens: Tokens  # [n], n >= 1
+    tokens: Tokens  # [n]
+    reread: tuple[int, ...] = ()
+    text_end: TextEnd = SETTLED  # after the append
+
+    @property
+    def kept(self) -> int:
+        """How many of `reread` stay as they are."""
+        return common_prefix(self.reread, self.tokens)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,11 +133,20 @@ class Fork:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Score:
-    """Report the likelihood of tokens as the continuation; the text stays as it is."""
+    """Report the likelihood of tokens as the continuation; the text stays as it is.
+
+    As for an append, they take the place of the text's last `reread` tokens.
+    """
 
     id: int
-    tokens: Tokens  # [n], n >= 1
+    tokens: Tokens  # [n]
     log_probabilities: bool = False  # whether to report that of each token
+    reread: tuple[int, ...] = ()
+
+    @property
+    def kept(self) -> int:
+        """How many of `reread` stay as they are; they are not scored."""
+        return common_prefix(self.reread, self.tokens)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
