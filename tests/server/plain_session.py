@@ -73,7 +73,7 @@ def beam_search(
         going_on.sort(key=lambda e: (not e[2], -e[0], e[1]))
         alive = [(s, tokens, index == 0) for index, (s, tokens, _) in enumerate(going_on)]
         del alive[complete.beam_width :]
-    ended += [Completion(t, score, ended=not complete.end.tokens) for score, t, _ in alive]
+    ended += [Completion(t, score, ended=complete.end.tokens is None) for score, t, _ in alive]
     ended.sort(key=lambda c: (-rank(c), c.tokens))
     return tuple(ended[: complete.completion_count])
 

@@ -105,6 +105,7 @@ class Written(NamedTuple):
     log_probabilities: Sequence[float]  # one for each token
     before: tuple[int, ...] = ()  # the last tokens of the text at the start of the operation
     alternatives: tuple[TopTokens, ...] = ()  # one for each token, if they were requested
+    after_blank: bool = False  # whether the client has the blank that the text begins with
 
     @property
     def operation_id(self) -> int:
@@ -123,6 +124,7 @@ class Finished:
     appended_tokens: int = 0  # by an append that was cancelled
     generated_tokens: int = 0
     stop_string: tuple[int, ...] | None = None  # that ended it
+    stop_text: str = ""  # the same, as the client has sent it
     appended: Sequence[int] = ()  # the tokens that the append has added
     replaced: int = 0  # tokens at the end of the text before, whose place they take
     after: TextEndAfter | None = field(default=None, compare=False)  # if it may change the text
@@ -146,6 +148,7 @@ class Completed:
     offset: int
     completions: tuple[Completion, ...]  # the best first
     partial: bool = False
+    after_blank: bool = False  # whether the client has the blank that they begin with
 
 
 @dataclass(frozen=True, slots=True)

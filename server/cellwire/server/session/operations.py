@@ -60,12 +60,14 @@ class Generate:
     sampling: Sampling
     log_probabilities: bool = False  # whether to report them
     alternatives: int = 0  # how many of the likeliest tokens to report at each position
-    stop_strings: tuple[tuple[int, ...], ...] = ()  # as tokens
+    stop_strings: tuple[tuple[int, ...], ...] = ()  # as tokens; one string may be several of them
+    stop_texts: tuple[str, ...] = ()  # each of them as the client has sent it
+    after_blank: bool = False  # whether the client's text ends with a blank that has no token yet
 
     def __post_init__(self) -> None:
         _check_range("max_tokens", self.max_tokens, 1, MAX_GENERATE_TOKENS)
         _check_range("top_alternatives", self.alternatives, 0, MAX_ALTERNATIVES)
-        check_stop_strings(self.stop_strings)
+        assert all(self.stop_strings)
 
 
 def check_stop_strings(stop_strings: Sequence[Sized]) -> None:
@@ -92,6 +94,7 @@ class Complete:
     length_penalty: float = 0.0
     end: CompletionEnd = MAX_LENGTH_ONLY
     partial_results: bool = False
+    after_blank: bool = False  # as in Generate
 
     def __post_init__(self) -> None:
         _check_range("beam_width", self.beam_width, 1, MAX_BEAM_WIDTH)
