@@ -99,9 +99,7 @@ class ChunkWriter:
             text = text.removeprefix(_BLANK)
         return Chunk(offset=start, text=text, end_offset=self._end - incomplete)
 
-    def _add_details(
-        self, chunk: Chunk, operation: Generate, details: Sequence[_Details]
-    ) -> None:
+    def _add_details(self, chunk: Chunk, operation: Generate, details: Sequence[_Details]) -> None:
         """Add what is requested of each of the chunk's tokens."""
         for log_probability, top_tokens in details:
             if operation.log_probabilities:

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
 from cellwire.model_file import errors as model_file
-from cellwire.model_file.vocabulary import SETTLED, Reading, TextEnd, Unknown
+from cellwire.model_file.vocabulary import SETTLED, Reading, TextEnd
 from cellwire.server.batch.completion_end import CompletionEnd
 from cellwire.server.batch.limits import (
     DEFAULT_BEAM_WIDTH,
     DEFAULT_COMPLETE_TOKENS,
     DEFAULT_REPETITION_WINDOW,
     MAX_APPEND_TOKENS,
-    MAX_REWIND_WINDOW,
 )
-from cellwire.server.batch.sampling import Bias, Sampling, check_biases
+from cellwire.server.batch.sampling import Sampling, check_biases
 from cellwire.server.errors import FailedPrecondition, InvalidArgument, UnknownSymbol
 from cellwire.server.host.registry import ServedModel
 from cellwire.server.host.settings import Settings, new_session_id
 from cellwire.server.host.text_ends import TextEnds
 from cellwire.server.rpc.reading_settings import read_seed
+from cellwire.server.rpc.reading_symbols import read_bias, read_stops
 from cellwire.server.session.operations import (
     Accept,
     Append,
@@ -35,17 +35,9 @@ from cellwire.server.session.operations import (
     Operation,
     Rewind,
     Score,
-    check_stop_strings,
 )
 from cellwire.v1 import operations_pb2
 from cellwire.v1.generation_pb2 import StreamSessionRequest
-
-# Longer ones are refused before they are encoded. A symbol, and a stop string that fits into a
-# rewind window, may have many characters: symbols can be words.
-_MAX_SYMBOL_CHARS = 1_024
-_MAX_STOP_CHARS = 16 * MAX_REWIND_WINDOW
-
-_SHOWN_CHARS = 40
 
 _LONG_MESSAGE_BYTES = 10_000
 
@@ -144,7 +136,7 @@ class Reader:
     def generate(self, operation_id: int, message: operations_pb2.Generate) -> Generate:
         """Return a generate."""
         self._check_generates()
-        stops = self._stops(message.stop_strings)
+        stops = read_stops(message.stop_strings, self._vocabulary, self._settings)
         return Generate(
             operation_id,
             message.max_tokens,
@@ -160,42 +152,6 @@ class Reader:
     def _after_blank(self) -> bool:
         return self._vocabulary.waiting_blank(self._ends.text_end)
 
-    def _stops(self, texts: Sequence[str]) -> dict[tuple[int, ...], str]:
-        """Return the sequences of tokens that spell stop strings, each with the first of them."""
-        check_stop_strings(texts)
-        stops: dict[tuple[int, ...], str] = {}
-        for text in texts:
-            for tokens in self._spellings(text):
-                stops.setdefault(tokens, text)
-        return stops
-
-    def _spellings(self, text: str) -> Sequence[tuple[int, ...]]:
-        """Return how a stop string may be spelled: not at all, if unknown symbols are left out."""
-        if len(text) > _MAX_STOP_CHARS:
-            raise self._long_stop(text, f"{len(text):,} characters")
-        try:
-            spellings = self._vocabulary.stops(text)
-        except model_file.UnknownSymbol as error:
-            if self._settings.unknown_symbols is not Unknown.REJECT:
-                return ()
-            where = f"stop string {_shown(text)}: "
-            raise UnknownSymbol(error, field="stop_strings", where=where) from error
-        except model_file.TextError as error:
-            raise InvalidArgument(
-                f"stop string {_shown(text)}: {error}", field="stop_strings"
-            ) from error
-        fitting = [tokens for tokens in spellings if len(tokens) <= self._settings.rewind_window]
-        if not fitting:
-            raise self._long_stop(text, f"{min(map(len, spellings)):,} tokens")
-        return fitting
-
-    def _long_stop(self, text: str, length: str) -> InvalidArgument:
-        return InvalidArgument(
-            f"the stop string {_shown(text)} has {length}, and the session was opened with a "
-            f"rewind_window of {self._settings.rewind_window}; open it with a greater one",
-            field="stop_strings",
-        )
-
     def _sampling(self, message: operations_pb2.Sampling) -> Sampling:
         check_biases(len(message.logit_bias))
         penalised = message.HasField("repetition_penalty")
@@ -206,27 +162,9 @@ class Reader:
             min_p=message.min_p,
             repetition_penalty=message.repetition_penalty if penalised else 1.0,
             repetition_window=message.repetition_window or DEFAULT_REPETITION_WINDOW,
-            logit_bias=tuple(self._bias(bias) for bias in message.logit_bias),
+            logit_bias=tuple(read_bias(bias, self._vocabulary) for bias in message.logit_bias),
             seed=message.seed if message.HasField("seed") else None,
         )
-
-    def _bias(self, message: operations_pb2.LogitBias) -> Bias:
-        token = self._vocabulary.token_of(message.symbol)
-        if token is None:
-            token = self._token_of_text(message.symbol)
-        return Bias(token, message.bias)
-
-    def _token_of_text(self, text: str) -> int:
-        """Return the only token of a text that is no symbol's name; InvalidArgument."""
-        try:
-            tokens = self._vocabulary.encode(text) if len(text) <= _MAX_SYMBOL_CHARS else ()
-        except model_file.UnknownSymbol as error:
-            raise UnknownSymbol(error, field="logit_bias") from error
-        if len(tokens) != 1:
-            raise InvalidArgument(
-                f"logit_bias takes single symbols; {_shown(text)} is not one", field="logit_bias"
-            )
-        return int(tokens[0])
 
     def complete(self, operation_id: int, message: operations_pb2.Complete) -> Complete:
         """Return a complete."""
@@ -267,10 +205,6 @@ class Reader:
             raise FailedPrecondition(
                 f"the model {self._model.name!r} only classifies; it cannot write"
             )
-
-
-def _shown(text: str) -> str:
-    return repr(text if len(text) <= _SHOWN_CHARS else text[:_SHOWN_CHARS] + "...")
 
 
 def _rewind(operation_id: int, message: operations_pb2.Rewind) -> Rewind:

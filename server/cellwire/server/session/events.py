@@ -69,6 +69,7 @@ class Attached:
     before: tuple[int, ...]  # the last tokens before `offset`
     tokens: tuple[int, ...]
     operation_ids: tuple[int, ...]
+    after_blank: bool = False  # whether the client has the blank that the tokens begin with
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,8 @@ class GenerateTask(OperationTask, StepTask):
         self._key = session_key if sampling.seed is None else generator_key(sampling.seed)
         self._key_start = len(state_history) if sampling.seed is not None else 0
         self._start = len(state_history)
-        self._blank_offset = self._start if generate.after_blank else None
+        if generate.after_blank:
+            state_history.text.blank_offset = self._start
         self._before = tuple(state_history.text.last(MOST_INCOMPLETE))
         self._stops = Stops(generate.stop_strings) if generate.stop_strings else None
         # The last tokens of the text, with the log-probability and the alternatives of each.
@@ -203,7 +204,7 @@ class GenerateTask(OperationTask, StepTask):
                 log_probabilities,
                 self._before,
                 alternatives,
-                offset == self._blank_offset,
+                offset == self.state_history.text.blank_offset,
             )
         )
         self._credit.tokens -= len(tokens)

@@ -15,12 +15,7 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from cellwire.model_file.vocabulary import (
-    MAX_REREAD_CHARS,
-    MAX_REREAD_TOKENS,
-    TextEnd,
-    Tokens,
-)
+from cellwire.model_file.text_end import MAX_REREAD_CHARS, MAX_REREAD_TOKENS, TextEnd, Tokens
 from cellwire.server.batch.limits import MAX_REWIND_WINDOW
 from cellwire.server.batch.stepper import State
 from cellwire.server.errors import FailedPrecondition, InvalidArgument

@@ -19,10 +19,11 @@ class TextHistory:
     """The last tokens of a text, addressed by their offset in the whole text.
 
     `end` is the end of the text that is read again with what follows: nothing of it, after any
-    change, until the change's author sets it.
+    change, until the change's author sets it. At `blank_offset`, generated text begins with a blank
+    that the client has already: its own text ends with one, which has no token.
     """
 
-    __slots__ = ("_tokens", "end", "length", "start")
+    __slots__ = ("_tokens", "blank_offset", "end", "length", "start")
 
     def __init__(self, start: int = 0, tokens: Iterable[int] = ()) -> None:
         """Begin with `tokens`, the first of which is at offset `start`."""
@@ -30,6 +31,7 @@ class TextHistory:
         self._tokens = array("I", tokens)
         self.length = start + len(self._tokens)  # of the whole text
         self.end = SETTLED if self.length else BEGINNING
+        self.blank_offset = -1  # nowhere
 
     def __len__(self) -> int:
         """Return the length of the whole text."""
@@ -59,6 +61,8 @@ class TextHistory:
     def truncate(self, length: int) -> None:
         """Forget everything from offset `length` on."""
         self.end = SETTLED if length else BEGINNING
+        if length <= self.blank_offset:
+            self.blank_offset = -1
         del self._tokens[length - self.start :]
         self.length = length
 
@@ -66,4 +70,5 @@ class TextHistory:
         """Return an independent copy."""
         copy = TextHistory(self.start)
         copy._tokens, copy.length, copy.end = self._tokens[:], self.length, self.end
+        copy.blank_offset = self.blank_offset
         return copy
