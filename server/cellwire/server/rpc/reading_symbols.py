@@ -18,6 +18,7 @@ from cellwire.v1 import operations_pb2
 _MAX_SYMBOL_CHARS = 1_024
 _MAX_STOP_CHARS = 16 * MAX_REWIND_WINDOW
 
+_NAMED = 1e-30  # too little to change a logit
 _SHOWN_CHARS = 40
 
 
@@ -68,7 +69,10 @@ def read_bias(message: operations_pb2.LogitBias, vocabulary: Vocabulary) -> Bias
     token = vocabulary.token_of(message.symbol)
     if token is None:
         token = _token_of_text(message.symbol, vocabulary)
-    return Bias(token, message.bias)
+    bias = message.bias
+    if token == vocabulary.unknown_token and bias == 0:
+        bias = _NAMED  # a symbol that is not written is, if a bias other than 0 names it
+    return Bias(token, bias)
 
 
 def _token_of_text(text: str, vocabulary: Vocabulary) -> int:
