@@ -64,7 +64,7 @@ class Characters(Vocabulary):
 
     def _codes_of(self, text: str) -> Codes:
         """Return the codes of characters and names, uint32 `[n]`."""
-        if not self._names:
+        if not self._names.appear_in(text):
             return _code_points(text)
         parts = [
             np.array([self._name_codes[part]], np.uint32) if named else _code_points(part)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from itertools import accumulate
+from itertools import chain
 
 import numpy as np
 
@@ -17,7 +17,6 @@ from cellwire.model_file.words import (
     all_pieces,
     closes,
     in_word,
-    offsets_of_pieces,
     pieces,
     pieces_with_blanks,
     settled_places,
@@ -56,15 +55,22 @@ class Words(Vocabulary):
         return self._joins_blanks and self.clean(end.text, beginning=end.beginning).endswith(_BLANK)
 
     def _tokens_of(self, text: str, unknown: Unknown) -> Tokens:
-        found: Sequence[str] = self._cut(text)
-        named = self._names.appear_in(text)
-        if named:
+        found = self._cut(text)
+        if self._names.appear_in(text):
             found = self._with_names(found)
         tokens = list(map(self._tokens.get, found))
-        if None in tokens:
-            offsets = self._offsets(text, named=named)
-            return self._with_unknown(found, offsets, unknown)
-        return np.array(tokens, np.uint32)
+        if None not in tokens:
+            return np.array(tokens, np.uint32)
+        missing = {piece for piece, token in zip(found, tokens, strict=True) if token is None}
+        parts = {piece: self._parts(piece, unknown) for piece in missing}
+        if unknown is Unknown.REJECT and None in parts.values():
+            strange = {piece for piece, known in parts.items() if known is None}
+            raise unknown_symbol(list(self._strange(text, found, strange)))
+        known = [
+            (token,) if token is not None else parts[piece] or ()
+            for piece, token in zip(found, tokens, strict=True)
+        ]
+        return np.fromiter(chain.from_iterable(known), np.uint32)
 
     def _cut(self, text: str) -> list[str]:
         """Cut a text into what can be symbols; a blank at its end is left out."""
@@ -75,43 +81,20 @@ class Words(Vocabulary):
             found.pop()
         return found
 
-    def _offsets(self, text: str, *, named: bool) -> Iterator[int]:
-        """Yield the offsets of the pieces of a text, with names as one piece."""
-        if self._has_spaces:
-            found = self._cut(text)
-            offsets = list(accumulate(map(len, found), initial=0))
-        else:
-            pairs = list(offsets_of_pieces(text))
-            found, offsets = [piece for _, piece in pairs], [start for start, _ in pairs]
-        if not named:
-            yield from offsets
-            return
-        for start, _ in self._groups(found):
-            yield offsets[start]
-
-    def _with_unknown(
-        self, found: Sequence[str], offsets: Iterator[int], unknown: Unknown
-    ) -> Tokens:
-        """Return the tokens of pieces, some of which are no symbols."""
-        parts: dict[str, tuple[int, ...] | None] = {}
-        strange: list[tuple[int, str]] = []
-        tokens: list[int] = []
-        for piece, offset in zip(found, offsets, strict=False):
-            token = self._tokens.get(piece)
-            if token is not None:
-                tokens.append(token)
-                continue
-            if piece not in parts:
-                parts[piece] = self._parts(piece, unknown)
-            known = parts[piece]
-            if known is not None:
-                tokens.extend(known)
-            else:
+    def _strange(
+        self, text: str, found: Sequence[str], strange: set[str]
+    ) -> Iterator[tuple[int, str]]:
+        """Yield the first offset of each unknown piece of a text that was cut into `found`."""
+        left, end = set(strange), 0
+        for piece in found:
+            start = text.index(piece, end)
+            end = start + len(piece)
+            if piece in left:
+                left.remove(piece)
                 word = piece.removeprefix(_BLANK) or piece
-                strange.append((offset + len(piece) - len(word), word))
-        if strange and unknown is Unknown.REJECT:
-            raise unknown_symbol(strange)
-        return np.array(tokens, np.uint32)
+                yield end - len(word), word
+            if not left:
+                return
 
     def _parts(self, piece: str, unknown: Unknown) -> tuple[int, ...] | None:
         """Return what a piece that is no symbol is read as; None if it is unknown."""
@@ -152,11 +135,11 @@ class Words(Vocabulary):
     def _by_pieces(self) -> dict[str, list[tuple[str, ...]]]:
         """Return the symbols that are cut into several pieces, by their first, longest first."""
         names: dict[str, list[tuple[str, ...]]] = {}
-        for symbol in self._tokens:
-            for name in [symbol, _BLANK + symbol] if self._joins_blanks else [symbol]:
-                cut = tuple(self._cut(name))
-                if len(cut) > 1 and "".join(cut) == name:
-                    names.setdefault(cut[0], []).append(cut)
+        several = [symbol for symbol in self._tokens if len(self._cut(symbol)) > 1]
+        for name in (*several, *(_BLANK + symbol for symbol in several if self._joins_blanks)):
+            cut = tuple(self._cut(name))
+            if "".join(cut) == name:
+                names.setdefault(cut[0], []).append(cut)
         for found in names.values():
             found.sort(key=len, reverse=True)
         return names
@@ -179,14 +162,9 @@ class Words(Vocabulary):
 
     def _settled_places(self, text: str) -> Sequence[int]:
         places = settled_places(text)
-        if not self._names:
-            return places
         last = min(self._names.unfinished(text), default=len(text))
-        inside = {
-            place
-            for start, end in self._names.spans(text, overlapped=True)
-            for place in range(start + 1, end)
-        }
+        named = self._names.spans(text, overlapped=True) if self._names.appear_in(text) else ()
+        inside = {place for start, end in named for place in range(start + 1, end)}
         return [place for place in places if place <= last and place not in inside]
 
     def _spellings(self, text: str) -> list[Tokens]:

@@ -6,7 +6,6 @@ at the beginning of a text, and half a flag, for parts of what follows them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cache
 
 import regex
@@ -96,11 +95,6 @@ def pieces_with_blanks(text: str) -> list[str]:
     Other white space is cut into single characters. The pieces join to the text.
     """
     return _pattern("with_blanks").findall(text)
-
-
-def offsets_of_pieces(text: str) -> Iterator[tuple[int, str]]:
-    """Yield what `pieces` returns, with the offsets."""
-    return ((match.start(), match[0]) for match in _pattern("visible").finditer(text))
 
 
 def settled_places(text: str) -> list[int]:
