@@ -111,10 +111,6 @@ class Reader:
         reading = self._reading(content, end)
         added = len(reading.tokens) - len(end.tokens)
         _check_length(added, "tokens", name)  # a character may be several of them
-        if not len(reading.tokens) and self._has_symbols(content, end):
-            raise InvalidArgument(
-                f"the text to {name} has no symbol that the model knows", field="text"
-            )
         return reading, end.tokens
 
     def _reading(self, content: str | bytes, end: TextEnd) -> Reading:
@@ -126,12 +122,6 @@ class Reader:
             raise UnknownSymbol(error) from error
         except model_file.TextError as error:
             raise InvalidArgument(str(error), field="text") from error
-
-    def _has_symbols(self, content: str | bytes, end: TextEnd) -> bool:
-        """Whether a text without tokens has symbols: unknown ones, which were skipped."""
-        if isinstance(content, bytes):
-            return True
-        return bool(self._vocabulary.clean(content, beginning=end.beginning).strip())
 
     def generate(self, operation_id: int, message: operations_pb2.Generate) -> Generate:
         """Return a generate."""
