@@ -8,10 +8,10 @@ _SHOWN_CODE_POINTS = 8
 # By the field of a request: where the symbol stands, and what to do about it.
 _PLACES = {"stop_strings": "the stop string", "logit_bias": "the biased symbol"}
 _REMEDIES = {
-    "stop_strings": "the model never writes it: leave this stop string out",
+    "stop_strings": "the model never writes it: give another stop string, or none",
     "logit_bias": "name one of the model's symbols",
 }
-_REMEDY = "change or remove what it does not know, or have unknown symbols skipped"
+_REMEDY = "leave it out, or open the session with unknown_symbols = skip"
 
 
 class BadModel(Exception):

@@ -33,7 +33,7 @@ def cut(text: str, places: Sequence[int]) -> list[str]:
 
 def read_in_parts(
     vocabulary: Vocabulary, parts: Sequence[str], unknown: Unknown = Unknown.REJECT
-) -> tuple[list[int], TextEnd]:
+) -> list[int]:
     """Read parts one after the other, each with the end before it, as a session does."""
     tokens: list[int] = []
     end = BEGINNING
@@ -45,22 +45,20 @@ def read_in_parts(
             assert reading.tokens.tolist()[: len(expected)] == expected
         tokens[len(tokens) - len(expected) :] = reading.tokens.tolist()
         end = reading.end
-    return tokens, end
+    return tokens
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(vocabularies(), TEXT, CUTS)
 def test_a_text_cut_anywhere_reads_as_the_whole(
     vocabulary: Vocabulary, text: str, places: list[int]
 ) -> None:
     for unknown in (Unknown.SKIP, Unknown.REPLACE):
         whole = vocabulary.read(text, unknown)
-        tokens, end = read_in_parts(vocabulary, cut(text, places), unknown)
-        assert tokens == whole.tokens.tolist()
-        assert end == whole.end
+        assert read_in_parts(vocabulary, cut(text, places), unknown) == whole.tokens.tolist()
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(vocabularies(), TEXT, CUTS)
 def test_an_unknown_symbol_is_where_it_was_sent(
     vocabulary: Vocabulary, text: str, places: list[int]
@@ -89,7 +87,7 @@ def check_place(vocabulary: Vocabulary, text: str, sent: int, error: UnknownSymb
     assert error.symbol in from_there[: len(error.symbol) + 3] or vocabulary.facts.trim
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(vocabularies(), TEXT)
 def test_a_text_without_unknown_symbols_comes_back_as_it_was_read(
     vocabulary: Vocabulary, text: str
@@ -115,7 +113,7 @@ def in_form(vocabulary: Vocabulary, text: str) -> str:
     return text.lower() if vocabulary.facts.lower_case else text
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(vocabularies(foreign=False), st.data())
 def test_what_a_model_writes_can_be_read(vocabulary: Vocabulary, data: st.DataObject) -> None:
     writable = [t for t in range(len(vocabulary)) if t != vocabulary.unknown_token]
