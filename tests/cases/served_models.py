@@ -83,6 +83,15 @@ class Served:
         return stream
 
 
+async def answered(stream: Stream) -> list[StreamSessionResponse]:
+    """Read up to the end of a generation; fail if it is rejected."""
+    responses = [await stream.receive()]
+    while not responses[-1].HasField("finished"):
+        assert not responses[-1].HasField("rejected"), responses[-1].rejected.status.message
+        responses.append(await stream.receive())
+    return responses
+
+
 async def close(stream: Stream) -> None:
     await stream.send(99, close={})
     await stream.end()
