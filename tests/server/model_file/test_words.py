@@ -1,14 +1,20 @@
 from __future__ import annotations
 
 import unicodedata
-from itertools import groupby
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cellwire.model_file.manifest import VocabularyFacts
 from cellwire.model_file.vocabulary import Unknown, Vocabulary
-from cellwire.model_file.words import in_word, pieces, pieces_with_offsets
+from cellwire.model_file.words import (
+    all_pieces,
+    graphemes,
+    in_word,
+    offsets_of_pieces,
+    pieces,
+    pieces_with_blanks,
+)
 
 # Words, marks above U+FFFF, white space and other characters next to each other.
 texts = st.text() | st.text("aé3_'\u2019\u0301\U00011001\U00020000 \n\x85!-歌")
@@ -20,9 +26,9 @@ def is_word_character(character: str) -> bool:
 
 def test_words_are_cut_as_people_would() -> None:
     text = "It's 3.5 o'clock\u2014isn\u2019t it, L\u00e9a?\n(snake_case)"
-    cut = ["It's", "3", ".", "5", "o'clock", "\u2014", "isn\u2019t", "it", ",", "L\u00e9a", "?"]
+    cut = ["It's", "3.5", "o'clock", "\u2014", "isn\u2019t", "it", ",", "L\u00e9a", "?"]
     assert pieces(text) == [*cut, "(", "snake_case", ")"]
-    assert pieces("\U00020000\U00020001c 歌") == ["\U00020000\U00020001c", "歌"]
+    assert pieces("\U00020000\U00020001c 歌") == ["\U00020000", "\U00020001", "c", "歌"]
 
 
 @given(st.characters(codec="utf-8"))
@@ -33,14 +39,12 @@ def test_words_are_of_letters_marks_numbers_underscores_and_apostrophes(characte
 
 
 @given(texts)
-def test_runs_of_word_characters_are_words_and_all_else_is_single(text: str) -> None:
-    expected, offset = [], 0
-    for word, characters in groupby(text, is_word_character):
-        run = "".join(characters)
-        expected += [(offset, run)] if word else list(enumerate(run, offset))
-        offset += len(run)
-    assert list(pieces_with_offsets(text)) == expected
-    assert pieces(text) == [piece for _, piece in expected if not piece.isspace()]
+def test_pieces_join_to_the_text_and_know_their_offsets(text: str) -> None:
+    assert "".join(all_pieces(text)) == text
+    assert "".join(pieces_with_blanks(text)) == text
+    assert "".join(graphemes(text)) == text
+    assert pieces(text) == [piece for _, piece in offsets_of_pieces(text)]
+    assert all(text.startswith(piece, offset) for offset, piece in offsets_of_pieces(text))
 
 
 @given(texts, st.sampled_from([Unknown.SKIP, Unknown.REPLACE]))

@@ -10,8 +10,9 @@ import pytest
 from grpc import aio
 from tests.server.rpc.conftest import OpenStream
 
+from cellwire.model_file.byte_vocabulary import Bytes
 from cellwire.model_file.manifest import VocabularyFacts
-from cellwire.model_file.vocabulary import Bytes, Tokens, Unknown
+from cellwire.model_file.vocabulary import Tokens, Unknown
 from cellwire.server.errors import InvalidArgument
 from cellwire.server.host.registry import ServedModel
 from cellwire.server.host.settings import Settings
