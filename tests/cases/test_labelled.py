@@ -25,7 +25,7 @@ from cellwire.exporter.recipe.recipe_file import read_recipe
 
 LABELLED = Data(kind="labelled", validation_fraction=0.2)
 REVIEWS = [
-    LabelledText(f"review {i} is {'good' if i % 2 else 'bad'}", "neg pos".split()[i % 2])
+    LabelledText(f"review {i} is {'good' if i % 2 else 'bad'}", ["neg", "pos"][i % 2])
     for i in range(60)
 ]
 
@@ -104,7 +104,7 @@ def test_quotation_marks_are_doubled_or_behind_a_backslash(form: str, said: str)
 
 
 def test_quotation_marks_between_tabs_may_be_plain_characters() -> None:
-    rows = ['"Good" film\tpos', '"never closed\tneg', 'bad\tneg', 'never opened" here\tpos']
+    rows = ['"Good" film\tpos', '"never closed\tneg', "bad\tneg", 'never opened" here\tpos']
     found = texts(table(rows, "text\tlabel"))
     assert [f"{row.text}\t{row.label}" for row in found] == rows
 
@@ -124,9 +124,7 @@ cell = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1
     st.sampled_from(",;\t|"),
     st.sampled_from(["\n", "\r\n"]),
 )
-def test_what_csv_writes_is_read(
-    rows: list[tuple[str, str]], delimiter: str, end: str
-) -> None:
+def test_what_csv_writes_is_read(rows: list[tuple[str, str]], delimiter: str, end: str) -> None:
     # With line feeds only, csv does not quote a carriage return, which it then reads as a line end.
     quoting = csv.QUOTE_ALL if end == "\n" else csv.QUOTE_MINIMAL
     file = io.StringIO(newline="")
@@ -215,6 +213,7 @@ def test_what_is_left_out_is_counted_with_its_first_line() -> None:
     rows = ["good,pos", "bad,neg", "none,", "odd,nan", "even,N/A", '"a\nb",', "good,pos"]
     rows += ["bad,pos", ",pos", '"  ",neg', "<br />,neg", "g&#111;od,pos", "", ",", "third,pos"]
     found = read(table(rows))
+    first = "the first label of a text counts"
     assert [row.text for row in found.rows] == ["good", "bad", "third"]
     assert found.notes == (
         "Texts of each label: pos (2), neg (1).",
@@ -222,8 +221,7 @@ def test_what_is_left_out_is_counted_with_its_first_line() -> None:
         "Left out: 1 row with the label 'nan', which stands for none (first in line 5).",
         "Left out: 1 row with the label 'N/A', which stands for none (first in line 6).",
         "Left out: 2 rows repeated (first in line 9).",
-        "Left out: 1 row repeated with another label; the first label of a text counts "
-        "(first in line 10).",
+        f"Left out: 1 row repeated with another label; {first} (first in line 10).",
         "Left out: 3 rows without a text (first in line 11).",
     )
 

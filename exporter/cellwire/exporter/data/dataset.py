@@ -16,6 +16,8 @@ from cellwire.exporter.data.vocabulary import Tokens, count_tokens
 from cellwire.exporter.recipe.data import Data
 from cellwire.model_file.vocabulary import Vocabulary
 
+_TOP_BITS, _CONTINUATION = 0xC0, 0x80  # of a byte of UTF-8 that continues a character
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dataset:
@@ -39,9 +41,9 @@ class Dataset:
             notes += labelled.notes
             parts = labelled.train, labelled.validation
             return cls(labelled.vocabulary, labelled.labels, *parts, notes)
-        reader = Reader(data)
-        vocabulary = known.vocabulary if known else reader.text_vocabulary(corpus)
-        tokens = reader.encode(corpus, vocabulary)
+        reader = Reader(corpus, data)
+        vocabulary = known.vocabulary if known else reader.text_vocabulary()
+        tokens = reader.encode(vocabulary)
         split = Split.of(tokens, data.validation_fraction, data.last_tokens)
         notes += (*reader.notes(), *unknown_notes(vocabulary, split.train, split.validation))
         return cls(vocabulary, (), split.train, split.validation, notes)
@@ -66,4 +68,4 @@ class Dataset:
         tokens = self.validation if len(self.validation) else self.train
         if self.vocabulary.facts.kind == "characters" or isinstance(tokens, Examples):
             return 1.0
-        return float(((tokens & 0xC0) != 0x80).mean())  # bytes that begin a character
+        return 1 - float(((tokens & _TOP_BITS) == _CONTINUATION).mean())

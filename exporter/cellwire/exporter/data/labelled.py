@@ -56,7 +56,7 @@ class LabelledSplit:
         CorpusError if it is no table of labelled texts, has too few texts or labels, or labels or
         symbols that are not `known`.
         """
-        reader = Reader(data)
+        reader = Reader(corpus, data)
         read = LabelledRows.read(corpus, data, reader.clean)
         labels = tuple(sorted({row.label for row in read.rows}))
         if known:
@@ -64,15 +64,18 @@ class LabelledSplit:
         train, held_out = _split(read.rows, data.validation_fraction)
         if len(labels) < _LEAST_LABELS or not held_out:
             raise _too_few(corpus, read, labels)
-        vocabulary = known.vocabulary if known else reader.labelled_vocabulary(_texts(train), _texts(read.rows))
-        parts = [_examples(part, vocabulary, labels, data) for part in (train, held_out)]
+        if known:
+            vocabulary = known.vocabulary
+        else:
+            vocabulary = reader.labelled_vocabulary(_texts(train), _texts(read.rows))
+        examples = [_examples(part, vocabulary, labels, data) for part in (train, held_out)]
         notes = (
             *read.notes,
             *_unmeasured(labels, held_out),
             *reader.notes(),
-            *unknown_notes(vocabulary, *(_join(part) for part in parts)),
+            *unknown_notes(vocabulary, *map(_join, examples)),
         )
-        return cls(vocabulary, labels, *parts, notes)
+        return cls(vocabulary, labels, examples[0], examples[1], notes)
 
 
 def _too_few(corpus: Corpus, read: LabelledRows, labels: Sequence[str]) -> CorpusError:

@@ -31,9 +31,10 @@ _LEAST_SYMBOLS = 2
 
 
 class Reader:
-    """Reads texts as a recipe says."""
+    """Reads the text or the texts of a file, as a recipe says."""
 
-    def __init__(self, data: Data) -> None:
+    def __init__(self, corpus: Corpus, data: Data) -> None:
+        self._corpus = corpus
         self._data = data
         self._symbolless = Vocabulary.of(facts_for(data))
         self._cut = pieces if data.kind == "labelled" else pieces_with_blanks
@@ -50,9 +51,9 @@ class Reader:
         """Return what a user should know about the texts that were cleaned."""
         return self._normal_form.notes()
 
-    def text_vocabulary(self, corpus: Corpus) -> Vocabulary:
+    def text_vocabulary(self) -> Vocabulary:
         """Return the vocabulary of a text: of its words, only those that are trained on."""
-        cleaned = self._cleaned_blocks(corpus)
+        cleaned = self._cleaned_blocks()
         if self._data.symbols != "words":
             return self._character_vocabulary(cleaned)
         words = WordList()
@@ -70,16 +71,16 @@ class Reader:
             tally.update(self._cut(self.clean(text)))
         return self._word_vocabulary(tally)
 
-    def encode(self, corpus: Corpus, vocabulary: Vocabulary) -> Tokens:
+    def encode(self, vocabulary: Vocabulary) -> Tokens:
         """Return a text as tokens `[n]`; CorpusError names symbols that are not known."""
         treatment, dtype = unknown_treatment(vocabulary), smallest_type(vocabulary)
         tokens, offset = bytearray(), 0
-        for text, settled in self._blocks(corpus):
+        for text, settled in self._blocks():
             after = SETTLED if offset else BEGINNING
             try:
                 read = vocabulary.read(text, treatment, after).tokens
             except UnknownSymbol as error:
-                raise _new_symbols(corpus, error, offset) from error
+                raise _new_symbols(self._corpus, error, offset) from error
             if settled < len(text):
                 # What is not settled is read again, together with the next block.
                 rest = vocabulary.read(text[settled:], treatment, SETTLED if settled else after)
@@ -88,17 +89,17 @@ class Reader:
             offset += settled
         return np.frombuffer(tokens, dtype)
 
-    def _cleaned_blocks(self, corpus: Corpus) -> Iterator[str]:
+    def _cleaned_blocks(self) -> Iterator[str]:
         beginning = True
-        for text, settled in self._blocks(corpus):
+        for text, settled in self._blocks():
             if settled:
                 yield self.clean(text[:settled], beginning=beginning)
                 beginning = False
 
-    def _blocks(self, corpus: Corpus) -> Iterator[tuple[str, int]]:
+    def _blocks(self) -> Iterator[tuple[str, int]]:
         """Yield blocks, and how much of each is settled: the next block begins there."""
         rest, beginning = "", True
-        for block in corpus.blocks(self._data):
+        for block in self._corpus.blocks(self._data):
             text = rest + block
             settled = self._symbolless.settled_length(text, beginning=beginning)
             yield text, settled
@@ -114,7 +115,8 @@ class Reader:
         if len(symbols) < _LEAST_SYMBOLS:
             there = f"only {symbols.pop()!r} in it" if symbols else "none: it is empty"
             raise CorpusError(
-                f"training needs at least two different symbols, and the text has {there}"
+                f"{self._corpus.path}: training needs at least two different symbols, and the "
+                f"text has {there}"
             )
         names = () if self._data.symbols == "bytes" else sorted(symbols)
         return Vocabulary.of(facts_for(self._data, names))
@@ -123,8 +125,8 @@ class Reader:
         words = words_by_frequency(tally, self._data.vocabulary)
         if len(words) == 1:
             raise CorpusError(
-                "no word comes twice in the part to train on; give more text, or train on "
-                "characters with --set data.symbols=characters"
+                f"{self._corpus.path}: no word comes twice in the part to train on; give more "
+                "text, or train on characters with --set data.symbols=characters"
             )
         return Vocabulary.of(facts_for(self._data, words))
 
@@ -133,6 +135,6 @@ def _new_symbols(corpus: Corpus, error: UnknownSymbol, offset: int) -> CorpusErr
     symbols = ", ".join(map(repr, (error.symbol, *error.others)))
     return CorpusError(
         f"{corpus.path}: the run to start from does not know {symbols} (first at character "
-        f"{offset + error.offset:,}). Remove or replace what is new, or train without --start-from; "
-        "a run with data.symbols = bytes knows every symbol"
+        f"{offset + error.offset:,}). Remove or replace what is new, or train without "
+        "--start-from; a run with data.symbols = bytes knows every symbol"
     )

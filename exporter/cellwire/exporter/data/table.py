@@ -100,7 +100,7 @@ class Table:
         except csv.Error as error:
             raise CorpusError(
                 f"{self.corpus.path}, line {line:,}: {_explain(error)}; a text with quotation "
-                'marks, line breaks or the delimiter must be in quotation marks, and a quotation '
+                "marks, line breaks or the delimiter must be in quotation marks, and a quotation "
                 'mark in it be written twice ("") or after a backslash'
             ) from error
 

@@ -26,9 +26,14 @@ def unknown_notes(vocabulary: Vocabulary, train: Tokens, held_out: Tokens) -> tu
         return (note,)
     return (
         note,
-        "That is much: what is unknown is never learnt and never written. A larger "
-        "data.vocabulary or more text helps; data.symbols = characters or bytes know every word.",
+        _ADVICE,
     )
+
+
+_ADVICE = (
+    "That is much: what is unknown is never learnt and never written. A larger data.vocabulary or "
+    "more text helps; models of characters or bytes (data.symbols) know every word."
+)
 
 
 class NormalForm:
@@ -48,11 +53,12 @@ class NormalForm:
             return ()
         written, usual = self._first
         codes = " ".join(f"U+{ord(character):04X}" for character in written)
-        return (
+        warning = (
             f"Warning: the text holds {usual!r} as {codes}, and keyboards write it in the form "
             "NFC: to the model, the two are different. To read both alike, train with --set "
-            "data.unicode_form=NFC.",
+            "data.unicode_form=NFC."
         )
+        return (warning,)
 
 
 def _first_change(text: str) -> tuple[str, str]:

@@ -31,7 +31,7 @@ def _check_encoding(name: str) -> None:
 class Data(Settings, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The text, what is done to it first, and how it is cut into symbols.
 
-    The model file says what is done to a text, and the daemon does the same (see data/vocabulary.py).
+    The model file says what is done to a text, and the daemon does the same.
     """
 
     # labelled: a CSV file with a column of texts and one of labels; the network is a classifier
@@ -72,7 +72,7 @@ class Data(Settings, frozen=True, forbid_unknown_fields=True, kw_only=True):
     def delimiter_character(self) -> str | None:
         """The delimiter itself; None if it is to be found, or is none."""
         delimiter = DELIMITERS.get(self.delimiter or "", self.delimiter or "")
-        usable = len(delimiter) == 1 and delimiter not in "\"\\\r\n\0 "
+        usable = len(delimiter) == 1 and delimiter not in '"\\\r\n\0 '
         return delimiter if usable else None
 
     @property

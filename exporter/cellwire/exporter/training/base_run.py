@@ -36,7 +36,10 @@ def known_to(start_from: Path | None, recipe: Recipe) -> Known | None:
 def _different(recipe: Recipe, base: RunConfig) -> list[tuple[str, str, str]]:
     """Return the settings that must be alike and are not: name, value here, value of the base."""
     here, there = to_tables(recipe), to_tables(base.recipe)
-    here["data"]["html"], there["data"]["html"] = recipe.data.reads_html, base.recipe.data.reads_html
+    here["data"]["html"], there["data"]["html"] = (
+        recipe.data.reads_html,
+        base.recipe.data.reads_html,
+    )
     same = [(table, key) for table, keys in _SAME.items() for key in keys]
     if recipe.network.input == base.recipe.network.input == _WIDTH:
         same.append(("network", _WIDTH))
