@@ -21,7 +21,7 @@ from google.protobuf.message import DecodeError
 from cellwire.model_file.conversion import converted, drop_constant_inputs, first_line, inlined
 from cellwire.model_file.errors import BadModel
 from cellwire.model_file.external_data import embed_external_data
-from cellwire.model_file.interface import Interface, StateTensor, torch_mend
+from cellwire.model_file.interface import Interface, StateTensor
 from cellwire.model_file.manifest import METADATA_KEY, Manifest, parse_manifest
 from cellwire.model_file.stored_file import read_file
 
@@ -80,8 +80,7 @@ def read_cell(path: Path) -> Cell:
     if not faults:
         model = _converted(model, faults)
     if faults or manifest is None:
-        names = [state.name for state in interface.states]
-        raise BadModel(path, faults, torch_mend(names) if interface.names_differ else "")
+        raise BadModel(path, faults, interface.mend)
     return Cell(
         path,
         digest.hexdigest(),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import onnx
 import onnx.inliner
-from google.protobuf.message import DecodeError
 
 MIN_OPSET = 18  # ReduceMax takes its axes as an input since then, and the programs pass them so
 OLDEST_OPSET = 7
@@ -16,7 +15,6 @@ _ONNX = {"", "ai.onnx"}
 _ERRORS = (
     RuntimeError,
     ValueError,
-    DecodeError,
     onnx.checker.ValidationError,
     onnx.shape_inference.InferenceError,
 )

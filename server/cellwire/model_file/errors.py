@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from os import PathLike
 
 _SHOWN_SYMBOL_CHARS = 40  # a word may be as long as the text
 _SHOWN_CODE_POINTS = 8
@@ -12,7 +12,7 @@ _SHOWN_CODE_POINTS = 8
 class BadModel(Exception):
     """A model file cannot be served; the message names the file and all its faults."""
 
-    def __init__(self, path: Path, faults: Sequence[str], mend: str = "") -> None:
+    def __init__(self, path: PathLike[str], faults: Sequence[str], mend: str = "") -> None:
         """`mend` is what ends several of the faults at once, if anything does."""
         super().__init__(path, faults, mend)
         self.path = path

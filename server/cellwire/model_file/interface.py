@@ -12,7 +12,9 @@ from cellwire.model_file.manifest import Manifest
 from cellwire.model_file.required_tensor import (
     RequiredTensor,
     Values,
+    batch_is_fixed,
     describe,
+    is_float,
     row_shape,
     shape_fault,
     shown_names,
@@ -75,7 +77,7 @@ class Interface:
         yield from self._next_state_faults()
         for name in self._other_outputs:
             yield (
-                f"output {name!r} ({describe(self.outputs[name])}) is not in the contract; "
+                f"output {name!r} is not in the contract (it is {describe(self.outputs[name])}); "
                 f"remove it, or add its input '{STATE}<name>' if it is a state"
             )
         if own := sorted({name for name in _own_names(self._graph) if name.startswith(RESERVED)}):
@@ -85,16 +87,22 @@ class Interface:
             )
 
     @property
-    def names_differ(self) -> bool:
-        """Whether inputs or outputs have other names than the contract's, or are missing."""
+    def mend(self) -> str:
+        """What gives the graph the contract's names and batch at once; empty if it has them."""
         required = {TOKEN, *(STATE + state.name for state in self.states)}
-        required_out = {NEXT_STATE + state.name for state in self.states}
-        return (
-            not self.states
-            or bool(self._other_outputs)
-            or required != self.inputs.keys()
-            or not required_out <= self.outputs.keys()
-        )
+        next_states = {NEXT_STATE + state.name for state in self.states}
+        values = [*self.inputs.values(), *self.outputs.values()]
+        if (
+            self.states
+            and not self._other_outputs
+            and required == self.inputs.keys()
+            and next_states <= self.outputs.keys()
+            and not any(batch_is_fixed(value) for value in values)
+        ):
+            return ""
+        others = [n for n, value in self.inputs.items() if n not in required and is_float(value)]
+        head = SCORES if self._manifest and self._manifest.labels else LOGITS
+        return _torch_call([*(state.name for state in self.states), *others] or ["h"], head)
 
     def _token_faults(self) -> Iterator[str]:
         others = [name for name in self.inputs if not name.startswith(STATE)]
@@ -105,17 +113,17 @@ class Interface:
     def _state_faults(self) -> Iterator[str]:
         others = [n for n in self.inputs if n != TOKEN and not n.startswith(STATE)]
         if TOKEN not in self.inputs:  # the one that is said to be meant is not a state
-            integers = [n for n in others if not _is_float(self.inputs[n])]
+            integers = [n for n in others if not is_float(self.inputs[n])]
             others = [n for n in others if n not in integers[:1]]
         for name in others:
             value = self.inputs[name]
             yield (
-                f"input {name!r} ({describe(value)}) is not in the contract; "
+                f"input {name!r} is not in the contract (it is {describe(value)}); "
                 f"remove it, or rename it '{STATE}{name}' if it is a state"
             )
-            if _is_float(value) and (fault := shape_fault(value)):
+            if is_float(value) and (fault := shape_fault(value)):
                 yield f"input {fault}"
-        if not self.states and not any(_is_float(self.inputs[name]) for name in others):
+        if not self.states and not any(is_float(self.inputs[name]) for name in others):
             yield f"no input '{STATE}<name>'; a cell needs at least one state"
         for state in self.states:
             yield from self._faults_of_state(state)
@@ -163,21 +171,16 @@ class Interface:
         yield from required.faults(self.outputs, self._other_outputs)
 
 
-def torch_mend(states: Sequence[str]) -> str:
+def _torch_call(states: Sequence[str], head: str) -> str:
     """Return the call of torch's exporter that gives a cell the names of the contract."""
-    names = states or ("h",)
-    inputs = [TOKEN, *(STATE + name for name in names)]
-    outputs = [LOGITS, *(NEXT_STATE + name for name in names)]
+    inputs = [TOKEN, *(STATE + name for name in states)]
+    outputs = [head, *(NEXT_STATE + name for name in states)]
     batch = ", ".join(['{0: "batch"}'] * len(inputs))
     return (
-        f"torch.onnx.export(cell, ({', '.join([TOKEN, *names])}), PATH, input_names={inputs}, "
+        f"torch.onnx.export(cell, ({', '.join([TOKEN, *states])}), PATH, input_names={inputs}, "
         f"output_names={outputs}, dynamic_shapes=({batch}), external_data=False), with two "
         "texts in the example; or the same names and batch with onnx.helper"
     )
-
-
-def _is_float(value: onnx.ValueInfoProto) -> bool:
-    return value.type.tensor_type.elem_type in {_FLOAT32, onnx.TensorProto.FLOAT16}
 
 
 def _read_names(nodes: Sequence[onnx.NodeProto]) -> Iterator[str]:

@@ -12,6 +12,12 @@ Values = Mapping[str, onnx.ValueInfoProto]
 """A graph's inputs or outputs by their names."""
 
 _SHOWN_NAMES = 8
+_FLOATS = {
+    onnx.TensorProto.FLOAT,
+    onnx.TensorProto.FLOAT16,
+    onnx.TensorProto.BFLOAT16,
+    onnx.TensorProto.DOUBLE,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +98,11 @@ def batch_is_fixed(value: onnx.ValueInfoProto) -> bool:
     tensor = value.type.tensor_type
     dimensions = tensor.shape.dim
     return tensor.HasField("shape") and (not dimensions or dimensions[0].HasField("dim_value"))
+
+
+def is_float(value: onnx.ValueInfoProto) -> bool:
+    """Whether a value holds floats of some width."""
+    return value.type.tensor_type.elem_type in _FLOATS
 
 
 def shape_fault(value: onnx.ValueInfoProto) -> str:

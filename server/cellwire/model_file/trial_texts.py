@@ -15,8 +15,8 @@ _RANDOM = {
 }
 
 BAKED_BATCH = (
-    "a step with {rows} text(s) fails at {reason}; a step must take any number of texts, and one is "
-    "built in: export with the first dimension of every input dynamic, torch.onnx.export(..., "
+    "a step with {rows} text(s) fails at {reason}; a step must take any number of texts, and one "
+    "is built in: export with the first dimension of every input dynamic, torch.onnx.export(..., "
     'dynamic_shapes=({{0: "batch"}}, ...)), with two texts in the example, and without sizes of '
     "the example in reshape, view or expand"
 )
