@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _FAILED = 1
 _MISUSED = 2
 _KILLED = 130
+_LAST_MOMENTS_S = 0.5
 _SWITCH_INTERVAL_S = 0.0005
 
 
@@ -76,7 +77,7 @@ def serve(*, config: Path | None, **flags: object) -> None:
     except (BadModel, CannotListen, NoCuda) as error:
         _say(str(error))
         raise typer.Exit(_FAILED) from error
-    if left := threads_left():
+    if left := threads_left(_LAST_MOMENTS_S):
         # Nothing ends a thread that hangs in a file or a step; the interpreter would wait for it.
         _say(f"left behind: {', '.join(left)}")
         os._exit(_FAILED if crash is not None else 0)

@@ -23,9 +23,15 @@ class OwnThread(threading.Thread):
         super().__init__(name=name, target=run, daemon=True)
 
 
-def threads_left() -> list[str]:
-    """Return the names of the threads that have not ended."""
-    return sorted(t.name for t in threading.enumerate() if isinstance(t, OwnThread))
+def threads_left(wait_s: float = 0.0) -> list[str]:
+    """Return the names of the threads that have not ended, after a moment's wait for each.
+
+    A thread whose call has returned may still be there.
+    """
+    threads = [thread for thread in threading.enumerate() if isinstance(thread, OwnThread)]
+    for thread in threads:
+        thread.join(wait_s)
+    return sorted(thread.name for thread in threads if thread.is_alive())
 
 
 async def in_own_thread(name: str, function: Callable[[], T]) -> T:
