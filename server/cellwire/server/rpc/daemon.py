@@ -14,6 +14,7 @@ from cellwire.server.batch.limits import MAX_MESSAGE_BYTES
 from cellwire.server.errors import CannotListen
 from cellwire.server.host.config import Config
 from cellwire.server.host.loop import EngineLoop
+from cellwire.server.host.own_thread import in_own_thread
 from cellwire.server.host.placement import place
 from cellwire.server.host.registry import Registry
 from cellwire.server.host.session_directory import SessionDirectory
@@ -58,7 +59,8 @@ class Daemon:
         """Load the models and listen; BadModel, CannotListen."""
         self._loop = asyncio.get_running_loop()
         self.crashed = self._loop.create_future()
-        self.registry = Registry(self._config, self.placement, self._deliver, self._on_crash)
+        # A file may hang; signals are handled meanwhile.
+        self.registry = await in_own_thread("load the models", self._read_models)
         self.sessions = SessionDirectory(self.registry)
         self.generation = GenerationService(self.sessions, self._config.limits)
         self._health = health.aio.HealthServicer()
@@ -69,6 +71,9 @@ class Daemon:
         for service in _SERVICES:
             await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
         return self
+
+    def _read_models(self) -> Registry:
+        return Registry(self._config, self.placement, self._deliver, self._on_crash)
 
     def _deliver(self, source: EngineLoop, events: list[Event]) -> None:
         """Wake the event loop once for the events of all sessions."""
@@ -125,7 +130,7 @@ class Daemon:
             self.sessions.cut()
         # The calls that are left now have clients that do not read.
         await self._server.stop(_LAST_WRITES_S)
-        self.registry.stop()
+        await in_own_thread("stop the engines", self.registry.stop)
 
 
 def _bind(server: aio.Server, listen: str) -> str:
