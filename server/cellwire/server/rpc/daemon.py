@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from grpc import aio
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from cellwire.server.batch.limits import MAX_MESSAGE_BYTES
@@ -17,7 +17,9 @@ from cellwire.server.host.loop import EngineLoop
 from cellwire.server.host.placement import place
 from cellwire.server.host.registry import Registry
 from cellwire.server.host.session_directory import SessionDirectory
+from cellwire.server.rpc.calls import Calls
 from cellwire.server.rpc.generation_service import GenerationService
+from cellwire.server.rpc.health_service import HealthService
 from cellwire.server.rpc.interceptor import StatusInterceptor
 from cellwire.server.rpc.models_service import ModelsService
 from cellwire.server.rpc.sessions_service import SessionsService
@@ -34,7 +36,16 @@ _SERVICES = (
     sessions_pb2.DESCRIPTOR.services_by_name["SessionsService"].full_name,
 )
 
+_HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+
 _LAST_WRITES_S = 1.0
+_STATUSES_S = 0.5  # for the statuses of the calls that are cut
+# A client may open all sessions at once, on one connection, and take them over.
+_CALLS_FOR_A_SESSION = 2
+_OTHER_CALLS = 1_024
+# Clients may ping every 5 s, also without calls. More than two pings that come sooner after the one
+# before than this end the connection.
+_PINGS_APART_MS = 4_000
 _PORTS = range(65_536)
 
 
@@ -61,13 +72,12 @@ class Daemon:
         self.registry = Registry(self._config, self.placement, self._deliver, self._on_crash)
         self.sessions = SessionDirectory(self.registry)
         self.generation = GenerationService(self.sessions, self._config.limits)
-        self._health = health.aio.HealthServicer()
+        self._health = HealthService(_SERVICES)
+        self._calls = Calls(_CALLS_FOR_A_SESSION * self._config.sessions + _OTHER_CALLS)
         self._server = self._make_server()
         self.address = _bind(self._server, self._config.listen)
         self.registry.start()
         await self._server.start()
-        for service in _SERVICES:
-            await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
         return self
 
     def _deliver(self, source: EngineLoop, events: list[Event]) -> None:
@@ -83,21 +93,14 @@ class Daemon:
 
     def _make_server(self) -> aio.Server:
         server = aio.server(
-            interceptors=[StatusInterceptor()],
-            options=[
-                ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-                # Otherwise a second daemon could listen on the same port.
-                ("grpc.so_reuseport", 0),
-                # A client whose machine fails does not close its connection; pings find out.
-                ("grpc.keepalive_time_ms", 60_000),
-                ("grpc.keepalive_timeout_ms", 20_000),
-            ],
+            interceptors=[StatusInterceptor(self._calls)],
+            options=_options(self._config.sessions),
         )
         add_GenerationServiceServicer_to_server(self.generation, server)
         add_ModelsServiceServicer_to_server(ModelsService(self.sessions), server)
         add_SessionsServiceServicer_to_server(SessionsService(self.sessions), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        services = [*_SERVICES[1:], health.SERVICE_NAME, reflection.SERVICE_NAME]
+        services = [*_SERVICES[1:], _HEALTH, reflection.SERVICE_NAME]
         reflection.enable_server_reflection(services, server)
         return server
 
@@ -114,7 +117,7 @@ class Daemon:
         if self._stopped:
             return
         self._stopped = True
-        await self._health.enter_graceful_shutdown()
+        self._health.drain()
         self.generation.drain()
         try:
             # A failed engine finishes no operation.
@@ -124,8 +127,29 @@ class Daemon:
         except TimeoutError:
             self.sessions.cut()
         # The calls that are left now have clients that do not read.
-        await self._server.stop(_LAST_WRITES_S)
+        stopped = asyncio.ensure_future(self._server.stop(_LAST_WRITES_S + _STATUSES_S))
+        await self._calls.end(_LAST_WRITES_S)
+        await stopped
         self.registry.stop()
+
+
+def _options(sessions: int) -> list[tuple[str, int]]:
+    """Return gRPC's options for a daemon of `sessions` sessions a model."""
+    calls = _CALLS_FOR_A_SESSION * sessions + _OTHER_CALLS
+    return [
+        ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+        # Otherwise a second daemon could listen on the same port.
+        ("grpc.so_reuseport", 0),
+        # A client whose machine fails does not close its connection; pings find out.
+        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_ping_interval_without_data_ms", _PINGS_APART_MS),
+        # Without these, calls of a burst are refused with CANCELLED before any handler sees them.
+        ("grpc.server.max_pending_requests", calls),
+        ("grpc.server.max_pending_requests_hard_limit", calls),
+        ("grpc.max_concurrent_streams", calls),  # of one connection; Calls bounds their sum
+    ]
 
 
 def _bind(server: aio.Server, listen: str) -> str:
