@@ -19,7 +19,7 @@ from tests.server.tiny_cell import lstm_cell, write_cell
 
 from cellwire.server.host.config import Config
 from cellwire.server.rpc import daemon as daemon_module
-from cellwire.server.rpc import wire
+from cellwire.server.rpc import options, wire
 from cellwire.server.rpc.daemon import Daemon
 from cellwire.v1 import models_pb2, sessions_pb2
 from cellwire.v1.generation_pb2_grpc import GenerationServiceStub
@@ -57,15 +57,15 @@ async def channel(daemon: Daemon) -> AsyncIterator[aio.Channel]:
 
 
 def test_clients_may_ping_every_five_seconds() -> None:
-    options = dict(daemon_module._options(SESSIONS))
-    assert options["grpc.http2.min_ping_interval_without_data_ms"] < 5_000
-    assert options["grpc.keepalive_permit_without_calls"] == 1
+    found = dict(options.of_server(SESSIONS))
+    assert found["grpc.http2.min_ping_interval_without_data_ms"] < 5_000
+    assert found["grpc.keepalive_permit_without_calls"] == 1
 
 
 async def test_pings_are_let_live_without_calls(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(daemon_module, "_PINGS_APART_MS", 0)  # so that none comes too soon
+    monkeypatch.setattr(options, "PINGS_APART_MS", 0)  # so that none comes too soon
     async with running(config) as daemon, Connection.to(daemon.address) as connection:
         async with asyncio.timeout(GUARD_S):
             kinds = [(await connection.ping()).kind for _ in range(10)]
@@ -101,17 +101,17 @@ async def test_sessions_opened_at_once_are_all_opened(channel: aio.Channel) -> N
 
 def test_gRPC_refuses_nothing_that_the_daemon_would_take() -> None:  # noqa: N802  # its name
     sessions = 4_096
-    options = dict(daemon_module._options(sessions))
+    found = dict(options.of_server(sessions))
     for name in ("max_pending_requests", "max_pending_requests_hard_limit"):
-        assert options[f"grpc.server.{name}"] >= sessions
-    assert options["grpc.max_concurrent_streams"] >= sessions
+        assert found[f"grpc.server.{name}"] >= sessions
+    assert found["grpc.max_concurrent_streams"] >= sessions
 
 
 async def test_calls_beyond_the_bound_are_told_when_to_try_again(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(daemon_module, "_CALLS_FOR_A_SESSION", 0)
-    monkeypatch.setattr(daemon_module, "_OTHER_CALLS", 1)
+    monkeypatch.setattr(options, "CALLS_FOR_A_SESSION", 0)
+    monkeypatch.setattr(options, "OTHER_CALLS", 1)
     async with (
         running(config) as daemon,
         aio.insecure_channel(daemon.address) as first,
@@ -138,7 +138,7 @@ async def no_requests() -> AsyncIterator[bytes]:
 async def test_a_call_that_is_half_closed_without_a_message_is_answered(
     channel: aio.Channel,
 ) -> None:
-    call = channel.stream_unary("/cellwire.v1.ModelsService/ListModels")
+    call: Any = channel.stream_unary("/cellwire.v1.ModelsService/ListModels")
     with pytest.raises(aio.AioRpcError) as caught:
         async with asyncio.timeout(GUARD_S):
             await call(no_requests())
@@ -173,8 +173,9 @@ async def test_a_request_that_does_not_come_ends_the_call(
 async def test_bytes_that_are_no_request_are_invalid(
     channel: aio.Channel, method: str, data: bytes
 ) -> None:
+    call: Any = channel.unary_unary(f"/{method}")
     with pytest.raises(aio.AioRpcError) as caught:
-        await channel.unary_unary(f"/{method}")(data)
+        await call(data)
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
@@ -184,7 +185,7 @@ async def test_a_name_of_any_length_is_not_found(
     channel: aio.Channel, character: str, length: int
 ) -> None:
     name = character * length
-    calls = [
+    calls: list[Any] = [
         SessionsServiceStub(channel).GetSession(sessions_pb2.GetSessionRequest(session_id=name)),
         ModelsServiceStub(channel).GetModel(models_pb2.GetModelRequest(name=name)),
     ]
@@ -203,7 +204,7 @@ async def test_a_watch_hears_of_the_end_and_ends_without_a_traceback(
 ) -> None:
     caplog.set_level(logging.WARNING)
     async with running(config) as daemon, aio.insecure_channel(daemon.address) as channel:
-        stub = health_pb2_grpc.HealthStub(channel)
+        stub: Any = health_pb2_grpc.HealthStub(channel)
         watches = [
             stub.Watch(health_pb2.HealthCheckRequest(service=service))
             for service in ("", "cellwire.v1.ModelsService", "no.such.Service")
@@ -222,7 +223,7 @@ async def test_a_watch_hears_of_the_end_and_ends_without_a_traceback(
 
 
 async def test_health_is_checked(channel: aio.Channel) -> None:
-    stub = health_pb2_grpc.HealthStub(channel)
+    stub: Any = health_pb2_grpc.HealthStub(channel)
     check = await stub.Check(health_pb2.HealthCheckRequest(service="cellwire.v1.SessionsService"))
     assert check.status == health_pb2.HealthCheckResponse.SERVING
     with pytest.raises(aio.AioRpcError, match="no service 'x'"):
@@ -234,7 +235,7 @@ async def test_calls_that_are_left_at_the_end_are_cut_with_a_status(
 ) -> None:
     monkeypatch.setattr(daemon_module, "_LAST_WRITES_S", 0.01)
     async with running(config) as daemon, aio.insecure_channel(daemon.address) as channel:
-        silent = channel.stream_unary("/cellwire.v1.ModelsService/ListModels")()
+        silent: Any = channel.stream_unary("/cellwire.v1.ModelsService/ListModels")()
         await silent.wait_for_connection()
         while not len(daemon._calls):  # noqa: ASYNC110  # until it has come
             await asyncio.sleep(0)

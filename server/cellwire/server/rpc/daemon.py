@@ -10,13 +10,13 @@ from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from cellwire.server.batch.limits import MAX_MESSAGE_BYTES
 from cellwire.server.errors import CannotListen
 from cellwire.server.host.config import Config
 from cellwire.server.host.loop import EngineLoop
 from cellwire.server.host.placement import place
 from cellwire.server.host.registry import Registry
 from cellwire.server.host.session_directory import SessionDirectory
+from cellwire.server.rpc import options
 from cellwire.server.rpc.calls import Calls
 from cellwire.server.rpc.generation_service import GenerationService
 from cellwire.server.rpc.health_service import HealthService
@@ -40,12 +40,6 @@ _HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 
 _LAST_WRITES_S = 1.0
 _STATUSES_S = 0.5  # for the statuses of the calls that are cut
-# A client may open all sessions at once, on one connection, and take them over.
-_CALLS_FOR_A_SESSION = 2
-_OTHER_CALLS = 1_024
-# Clients may ping every 5 s, also without calls. More than two pings that come sooner after the one
-# before than this end the connection.
-_PINGS_APART_MS = 4_000
 _PORTS = range(65_536)
 
 
@@ -73,7 +67,7 @@ class Daemon:
         self.sessions = SessionDirectory(self.registry)
         self.generation = GenerationService(self.sessions, self._config.limits)
         self._health = HealthService(_SERVICES)
-        self._calls = Calls(_CALLS_FOR_A_SESSION * self._config.sessions + _OTHER_CALLS)
+        self._calls = Calls(options.max_calls(self._config.sessions))
         self._server = self._make_server()
         self.address = _bind(self._server, self._config.listen)
         self.registry.start()
@@ -94,7 +88,7 @@ class Daemon:
     def _make_server(self) -> aio.Server:
         server = aio.server(
             interceptors=[StatusInterceptor(self._calls)],
-            options=_options(self._config.sessions),
+            options=options.of_server(self._config.sessions),
         )
         add_GenerationServiceServicer_to_server(self.generation, server)
         add_ModelsServiceServicer_to_server(ModelsService(self.sessions), server)
@@ -131,25 +125,6 @@ class Daemon:
         await self._calls.end(_LAST_WRITES_S)
         await stopped
         self.registry.stop()
-
-
-def _options(sessions: int) -> list[tuple[str, int]]:
-    """Return gRPC's options for a daemon of `sessions` sessions a model."""
-    calls = _CALLS_FOR_A_SESSION * sessions + _OTHER_CALLS
-    return [
-        ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-        # Otherwise a second daemon could listen on the same port.
-        ("grpc.so_reuseport", 0),
-        # A client whose machine fails does not close its connection; pings find out.
-        ("grpc.keepalive_time_ms", 60_000),
-        ("grpc.keepalive_timeout_ms", 20_000),
-        ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.http2.min_ping_interval_without_data_ms", _PINGS_APART_MS),
-        # Without these, calls of a burst are refused with CANCELLED before any handler sees them.
-        ("grpc.server.max_pending_requests", calls),
-        ("grpc.server.max_pending_requests_hard_limit", calls),
-        ("grpc.max_concurrent_streams", calls),  # of one connection; Calls bounds their sum
-    ]
 
 
 def _bind(server: aio.Server, listen: str) -> str:
