@@ -15,8 +15,9 @@ from msgspec import Meta, Struct
 
 from cellwire.exporter.network.kinds import Kind
 
-PositiveInt = Annotated[int, Meta(ge=1)]
-NonNegativeInt = Annotated[int, Meta(ge=0)]
+_MOST = 10**12  # more than any machine computes, and few enough for all arithmetic
+PositiveInt = Annotated[int, Meta(ge=1, le=_MOST)]
+NonNegativeInt = Annotated[int, Meta(ge=0, le=_MOST)]
 NonNegativeFloat = Annotated[float, Meta(ge=0)]
 PositiveFloat = Annotated[float, Meta(gt=0)]
 Probability = Annotated[float, Meta(ge=0, lt=1)]
@@ -48,7 +49,7 @@ class Data(Settings, frozen=True, forbid_unknown_fields=True, kw_only=True):
     lower_case: bool = False
     newlines: Literal["kept", "spaces"] = "kept"
     first_characters: PositiveInt | None = None  # of the file; None: all
-    last_tokens: Annotated[int, Meta(ge=2)] | None = None  # of the training part; None: all
+    last_tokens: Annotated[int, Meta(ge=2, le=_MOST)] | None = None  # of the training part; None: all
     # Held out for validation: the end of a text, or some of the labelled texts.
     validation_fraction: Annotated[float, Meta(ge=0, le=0.5)] = 0.05
     vocabulary: PositiveInt = 10_000  # of words: the most frequent ones
@@ -80,6 +81,8 @@ class NetworkSettings(Settings, frozen=True, forbid_unknown_fields=True, kw_only
         super().__post_init__()
         if (self.input == "vectors") != (self.vectors is not None):
             raise ValueError('input = "vectors" and a file of vectors go together')
+        if "\0" in (self.vectors or ""):
+            raise ValueError("vectors holds a zero byte, which no file name has")
 
 
 class Batches(Settings, frozen=True, forbid_unknown_fields=True, kw_only=True):

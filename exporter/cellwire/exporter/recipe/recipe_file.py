@@ -55,11 +55,12 @@ def _read(path: Path) -> Tables:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise RecipeError(f"{path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # not TOML or UTF-8; a number of 5,000 digits
         raise RecipeError(f"{path}: not TOML: {error}") from error
     network = tables.get("network")
-    if isinstance(network, dict) and isinstance(network.get("vectors"), str):
-        network["vectors"] = str((path.parent / network["vectors"]).resolve())
+    if isinstance(network, dict) and isinstance(vectors := network.get("vectors"), str):
+        if "\0" not in vectors:  # see recipe.py, which refuses it
+            network["vectors"] = str((path.parent / vectors).resolve())
     return tables
 
 
@@ -73,7 +74,7 @@ def _parse_setting(setting: str) -> Tables:
         )
     try:
         parsed = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         parsed = value.strip()
     return {table: {key: parsed}}
 
