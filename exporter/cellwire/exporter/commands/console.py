@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import NoReturn
@@ -35,6 +36,12 @@ _MEMORY_ADVICE = (
 def print_prose(text: str) -> None:
     """Print sentences; a terminal gets them wrapped between words."""
     console.print(printable_line(text), soft_wrap=not console.is_terminal)
+
+
+def print_result(line: str) -> None:
+    """Print a line to stdout, whatever characters it has and stdout can encode."""
+    encoding = sys.stdout.encoding or "utf-8"
+    typer.echo(printable_line(line).encode(encoding, "backslashreplace").decode(encoding))
 
 
 @contextmanager

@@ -57,6 +57,11 @@ def export(
         console.print(f"Next: {shell_line(['cellwire', 'serve', '--model', path_word(model)])}")
 
 
+def is_at_terminal() -> bool:
+    """Whether somebody can be asked."""
+    return sys.stdin.isatty() and console.is_terminal
+
+
 def _ask_to_replace(path: Path) -> None:
     """Ask before a file is lost that no export wrote; FileError if that is refused."""
     from cellwire.exporter.errors import FileError
@@ -65,7 +70,7 @@ def _ask_to_replace(path: Path) -> None:
     if may_be_replaced(path):
         return
     found = f"{path} is there already, and no model that cellwire export wrote"
-    if not (sys.stdin.isatty() and console.is_terminal):
+    if not is_at_terminal():
         raise FileError(f"{found}; add --force to replace it, or name another file")
     try:
         replace = typer.confirm(f"{printable_line(found)}. Replace it?", err=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from cellwire.exporter.commands.console import stdout_console
+from cellwire.exporter.commands.console import print_result, stdout_console
 from cellwire.exporter.recipe.packaged import packaged_recipes
 
 
@@ -17,5 +17,5 @@ def print_recipes(asked: bool) -> None:  # noqa: FBT001  # as typer calls it
     for recipe in recipes:
         line = f"{recipe.name.ljust(name_columns)}  {recipe.description}"
         columns = stdout_console.width if stdout_console.is_terminal else len(line)
-        typer.echo(line if len(line) <= columns else f"{line[: columns - 3]}...")
+        print_result(line if len(line) <= columns else f"{line[: columns - 3]}...")
     raise typer.Exit

@@ -47,25 +47,29 @@ def find_recipe(given: str) -> Path:
 
     RecipeError names the recipes there are, those of similar names first.
     """
-    try:
-        if (path := Path(given)).is_file():
-            return path
-    except (OSError, ValueError) as error:
-        raise RecipeError(f"{given}: {error}") from error
+    if _is_file(path := Path(given)):
+        return path
     by_name = {recipe.name: recipe.path for recipe in packaged_recipes()}
     name = given.removesuffix(_SUFFIX)
     if name in by_name:
         return by_name[name]
     raise RecipeError(
-        f"there is no file and no recipe {given!r}; there are the recipes "
-        f"{', '.join(nearest_first(Path(name).name, by_name))}"
+        f"there is no file and no recipe {given!r}; there are the recipes: "
+        f"{', '.join(nearest_first(Path(name).name, by_name)) or 'none'}"
     )
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # longer than any name can be; a zero byte
+        return False
 
 
 def nearest_first(name: str, names: Iterable[str]) -> list[str]:
     """Return `names`, those that are spelt like `name` first."""
 
     def difference(known: str) -> float:
-        return -difflib.SequenceMatcher(None, name, known).ratio()
+        return -difflib.SequenceMatcher(None, name.lower(), known).ratio()
 
     return sorted(names, key=difference)

@@ -49,7 +49,8 @@ class Data(Settings, frozen=True, forbid_unknown_fields=True, kw_only=True):
     lower_case: bool = False
     newlines: Literal["kept", "spaces"] = "kept"
     first_characters: PositiveInt | None = None  # of the file; None: all
-    last_tokens: Annotated[int, Meta(ge=2, le=_MOST)] | None = None  # of the training part; None: all
+    # Of the training part; None: all.
+    last_tokens: Annotated[int, Meta(ge=2, le=_MOST)] | None = None
     # Held out for validation: the end of a text, or some of the labelled texts.
     validation_fraction: Annotated[float, Meta(ge=0, le=0.5)] = 0.05
     vocabulary: PositiveInt = 10_000  # of words: the most frequent ones

@@ -58,14 +58,18 @@ def _read(path: Path) -> Tables:
     except (ValueError, RecursionError) as error:  # not TOML or UTF-8; a number of 5,000 digits
         raise RecipeError(f"{path}: not TOML: {error}") from error
     network = tables.get("network")
-    if isinstance(network, dict) and isinstance(vectors := network.get("vectors"), str):
-        if "\0" not in vectors:  # see recipe.py, which refuses it
-            network["vectors"] = str((path.parent / vectors).resolve())
+    vectors = network.get("vectors") if isinstance(network, dict) else None
+    if isinstance(network, dict) and isinstance(vectors, str) and "\0" not in vectors:
+        network["vectors"] = str((path.parent / vectors).resolve())
     return tables
 
 
 def _parse_setting(setting: str) -> Tables:
     """Return "table.key=value" as tables; the value may be a string without quotes."""
+    try:
+        setting.encode()
+    except UnicodeEncodeError as error:
+        raise RecipeError(f"--set {setting}: not UTF-8") from error
     name, equals, value = setting.partition("=")
     table, dot, key = name.strip().partition(".")
     if not (equals and dot and table and key):

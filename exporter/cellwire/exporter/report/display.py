@@ -55,7 +55,7 @@ class TrainingDisplay:
     def show_progress(self, progress: Progress) -> None:
         """Update the line of progress; print another if the progress is of a checkpoint."""
         if self._live is not None:
-            self._live.update(self._line(progress), refresh=not progress.checkpoint)
+            self._live.update(self._line(progress), refresh=True)
         if progress.checkpoint:
             self._console.print(CheckpointLine(progress, self._unit))
 

@@ -55,7 +55,7 @@ class ProgressLine:
             (20, _join(f" step {step} of {steps}", per_unit, words_left)),
             (10, _join(f" {step} of {steps}", slash_unit, words_left)),
             (8, _join(f" {step}/{steps}", slash_unit, left)),
-            (5, _join(f" {step}/{steps}", loss, left)),
+            (4, _join(f" {step}/{steps}", loss, left)),
             (5, _join(f" {step}/{steps}", left)),
         )
 

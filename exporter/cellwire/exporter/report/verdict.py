@@ -26,7 +26,7 @@ from cellwire.exporter.report.trend import Trend
 
 _MIN_VALIDATIONS = 4
 _UNSTEADY = 0.02  # of the baseline
-_NOTHING = 0.95  # of the baseline
+_NOTHING, _ABOVE_GUESSING = 0.95, 1.05  # of the baseline
 _SOLVED, _RIGHT = 0.02, 0.99  # of the baseline; of the labels
 _MEMORIZED = 0.02  # rise from the best to the end
 _AT_ITS_BEST = 0.002  # rise to the end that is noise
@@ -43,7 +43,8 @@ class Advice(StrEnum):
     DROPOUT = "dropout (network.dropout between layers, network.dropout_outputs after the last)"
     LESS_DROPOUT = "less dropout"
     LOWER_RATE = "a lower learning rate (--learning-rate), a half or a tenth of this"
-    HIGHER_RATE = "a higher learning rate (--learning-rate)"
+    HIGHER_RATE = "a higher learning rate (--learning-rate), ten times this"
+    OTHER_RATE = "another learning rate (--learning-rate), a tenth of this or ten times"
     CHECK_TEXT = "a look at the text: is there something in it to learn?"
     HOLD_OUT_MORE = "more held-out texts (data.validation_fraction)"
 
@@ -102,7 +103,8 @@ def _too_short(trend: Trend) -> Verdict | None:
     count = len(trend.held_out)
     if count >= _MIN_VALIDATIONS:
         return None
-    return Verdict(f"Too short to judge: {count} validations show no trend.", (Advice.LONGER,))
+    validations = "validation shows" if count == 1 else "validations show"
+    return Verdict(f"Too short to judge: {count} {validations} no trend.", (Advice.LONGER,))
 
 
 def _unsteady(trend: Trend) -> Verdict | None:
@@ -118,12 +120,17 @@ def _nothing_learnt(trend: Trend) -> Verdict | None:
     baseline = trend.setting.baseline_nats
     if trend.best <= _NOTHING * baseline:
         return None
-    slow = trend.train[0] > trend.train[-1] and trend.best_step == trend.steps[-1]
-    advice = (Advice.HIGHER_RATE, Advice.LONGER) if slow else (Advice.LOWER_RATE,)
+    steady = trend.largest_rises[0] <= _UNSTEADY and trend.rise_since_best <= _AT_ITS_BEST
+    if not steady:
+        advice = Advice.LOWER_RATE
+    elif trend.best > _ABOVE_GUESSING * baseline:  # on its way from chance to frequencies
+        advice = Advice.HIGHER_RATE
+    else:
+        advice = Advice.OTHER_RATE
     return Verdict(
         "The network has learnt almost nothing: guessing by how often each answer occurs would "
         "do as well.",
-        (*advice, Advice.CHECK_TEXT),
+        (advice, Advice.LONGER, Advice.CHECK_TEXT),
     )
 
 
