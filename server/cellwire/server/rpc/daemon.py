@@ -11,12 +11,12 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from cellwire.server.batch.limits import MAX_MESSAGE_BYTES
-from cellwire.server.errors import CannotListen
 from cellwire.server.host.config import Config
 from cellwire.server.host.loop import EngineLoop
 from cellwire.server.host.placement import place
 from cellwire.server.host.registry import Registry
 from cellwire.server.host.session_directory import SessionDirectory
+from cellwire.server.rpc.address import bind
 from cellwire.server.rpc.generation_service import GenerationService
 from cellwire.server.rpc.interceptor import StatusInterceptor
 from cellwire.server.rpc.models_service import ModelsService
@@ -35,7 +35,6 @@ _SERVICES = (
 )
 
 _LAST_WRITES_S = 1.0
-_PORTS = range(65_536)
 
 
 class Daemon:
@@ -63,7 +62,7 @@ class Daemon:
         self.generation = GenerationService(self.sessions, self._config.limits)
         self._health = health.aio.HealthServicer()
         self._server = self._make_server()
-        self.address = _bind(self._server, self._config.listen)
+        self.address = bind(self._server, self._config.listen)
         self.registry.start()
         await self._server.start()
         for service in _SERVICES:
@@ -126,20 +125,3 @@ class Daemon:
         # The calls that are left now have clients that do not read.
         await self._server.stop(_LAST_WRITES_S)
         self.registry.stop()
-
-
-def _bind(server: aio.Server, listen: str) -> str:
-    """Listen; return the address with the port that was assigned."""
-    host, colon, port = listen.rpartition(":")
-    if not (colon and host and port.isdigit() and int(port) in _PORTS):
-        raise CannotListen(
-            f"cannot listen on {listen!r}: give HOST:PORT, for example 127.0.0.1:50051"
-        )
-    try:
-        assigned = server.add_insecure_port(listen)
-    except RuntimeError as error:
-        raise CannotListen(
-            f"cannot listen on {listen}: the port is taken, or the address is not this machine's; "
-            "choose another with --listen HOST:PORT"
-        ) from error
-    return f"{host}:{assigned}"
