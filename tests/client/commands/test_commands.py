@@ -15,10 +15,7 @@ from cellwire.v1 import operations_pb2
 
 GUARD_S = 60
 UNKNOWN_B = "the model does not know the symbol 'B' (U+0042) at offset {} of the text"
-HINT = (
-    "--unknown skip leaves out what the model does not know, --unknown replace puts its own symbol "
-    "for that in its place, if it has one"
-)
+HINT = "--unknown skip leaves out what the model does not know"
 SCRIPT = "from cellwire.client.commands.cli import main; main()"
 
 

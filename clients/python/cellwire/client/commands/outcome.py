@@ -63,7 +63,7 @@ def _status_of_system_error(error: OSError) -> int:
     # A reader such as `head` closes the pipe when it has enough.
     quiet = isinstance(error, BrokenPipeError) or error.errno in (errno.EPIPE, errno.ESHUTDOWN)
     if not quiet:
-        what = f"{error.filename}: " if error.filename else ""
+        what = f"{error.filename}: " if error.filename else "cannot read or write: "
         say(f"{what}{error.strerror or error}")
     stop_writing()
     return 0 if quiet else FAILED

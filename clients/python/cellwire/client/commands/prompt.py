@@ -51,9 +51,11 @@ def stop_strings_of(arguments: Sequence[str] | None, *, escapes: bool) -> list[s
 
 
 def stdin_text() -> str:
-    """Return the text on stdin, without the line end at its end; Misused if it is no text."""
-    text = decoded(sys.stdin.buffer.read())
-    return text.removesuffix("\n").removesuffix("\r")
+    """Return the text on stdin, without the line end at its end; Misused if there is none."""
+    text = decoded(sys.stdin.buffer.read()).removesuffix("\n").removesuffix("\r")
+    if not text:
+        raise Misused("stdin holds no text; pipe one into it, or give one instead of -")
+    return text
 
 
 def decoded(data: bytes) -> str:
@@ -157,18 +159,19 @@ async def append(session: Session, text: str) -> float:
         try:
             log_probability += (await session.append(piece)).log_probability
         except InvalidArgument as error:
-            _refuse(error, piece, begin)
+            _refuse(error, piece, begin, session.model)
         begin += len(piece)
     return log_probability
 
 
-def _refuse(error: InvalidArgument, piece: str, begin: int) -> NoReturn:
+def _refuse(error: InvalidArgument, piece: str, begin: int, model: Model) -> NoReturn:
     """Say what cannot be read, where, and how to have it read even so."""
     where = f" (after the first {begin:,} characters)" if begin else ""
     if error.reason != _UNKNOWN_SYMBOL:
-        raise error
+        raise Failed(f"{error}{where}") from error
     hint = "--unknown skip leaves out what the model does not know"
-    hint += ", --unknown replace puts its own symbol for that in its place, if it has one"
+    if model.vocabulary.unknown_symbol is not None:
+        hint += ", --unknown replace puts its symbol for that in its place"
     if "\\" in error.metadata.get("symbol", "") and _ESCAPE.search(piece):
         hint = f"--escapes reads \\n as a line feed, and \\t as a tab; {hint}"
-    raise Failed(f"{error}{where}; {hint}")
+    raise Failed(f"{error}{where}; {hint}") from error
