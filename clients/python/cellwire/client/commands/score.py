@@ -58,7 +58,7 @@ def score(
 def _described(log_probability: float, count: int) -> str:
     if count < 1:
         return "no symbol is scored: the first one is given"
-    nats = -log_probability / count
+    nats = max(0.0, -log_probability / count)
     perplexity = math.exp(nats) if nats < _GREATEST_NATS else math.inf
     return (
         f"{nats / math.log(2):.4f} bits a symbol, perplexity {perplexity:.4g}, {count:,} symbols, "
