@@ -507,26 +507,3 @@ def test_two_builds_of_onnx_runtime_are_refused_with_how_to_mend_it() -> None:
     check_one_build(only("onnxruntime-gpu"))
     with pytest.raises(TwoRuntimes, match="pip uninstall -y onnxruntime onnxruntime-gpu"):
         check_one_build(only("onnxruntime", "onnxruntime-gpu"))
-
-
-async def test_a_platform_whose_loop_has_no_signals_stops_on_them_even_so(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    import signal
-
-    from cellwire.server.cli import _handle_signals
-
-    loop, stop = asyncio.get_running_loop(), asyncio.Event()
-    before = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}
-
-    def missing(*_: object) -> None:
-        raise NotImplementedError
-
-    monkeypatch.setattr(loop, "add_signal_handler", missing)
-    try:
-        _handle_signals(loop, stop)
-        signal.raise_signal(signal.SIGTERM)
-        await asyncio.wait_for(stop.wait(), GUARD_S)
-    finally:
-        for name, handler in before.items():
-            signal.signal(name, handler)

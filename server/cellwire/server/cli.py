@@ -99,7 +99,9 @@ async def _serve(config: Config) -> BaseException | None:
     # After each run an engine waits for the interpreter lock, which the event loop may hold.
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     stop = asyncio.Event()
-    _handle_signals(asyncio.get_running_loop(), stop)
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(name, _on_signal, stop)
     check(config.listen)  # before the models take their time
     daemon = Daemon(config)
     _say(daemon.placement.why)
@@ -117,15 +119,6 @@ async def _serve(config: Config) -> BaseException | None:
         _say(f"draining, at most {config.drain_timeout_s:g} s; once more ends at once")
     _say("stopped")
     return daemon.crashed.result() if daemon.crashed.done() else None
-
-
-def _handle_signals(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
-    """Stop the daemon on the first signal, on any platform."""
-    for name in (signal.SIGINT, signal.SIGTERM):
-        try:
-            loop.add_signal_handler(name, _on_signal, stop)
-        except NotImplementedError:  # on Windows, where handlers run in the main thread as well
-            signal.signal(name, lambda *_: loop.call_soon_threadsafe(_on_signal, stop))
 
 
 def _on_signal(stop: asyncio.Event) -> None:

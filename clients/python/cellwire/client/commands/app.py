@@ -23,7 +23,10 @@ GROUP = "cellwire.commands"
 
 # The extra that installs a package's dependencies, and what to install.
 _EXTRAS = {"cellwire.server": "server", "cellwire.exporter": "train", "cellwire.client": "cli"}
-_ALTERNATIVES = {"server": ", or 'cellwire[cpu]', which is smaller and knows no GPU"}
+_ALTERNATIVES = {
+    "server": ", or 'cellwire[cpu]', which is smaller and knows no GPU",
+    "train": ", or 'cellwire[cpu,training]' where 'cellwire[cpu]' is installed",
+}
 
 # The groups of the help, in its order.
 _PANELS = {
