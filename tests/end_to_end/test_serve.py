@@ -117,8 +117,8 @@ def test_a_taken_port_is_named(model: Path) -> None:
         result = run("serve", "--model", str(model), "--listen", address)
     assert result.returncode == 1
     assert result.stderr == (
-        f"cellwire: cannot listen on '{address}': the port is taken by another program; stop it, or "
-        "choose another port; --listen HOST:PORT, port 0 takes a free one\n"
+        f"cellwire: cannot listen on '{address}': the port is taken by another program; stop it, "
+        "or choose another port; --listen HOST:PORT, port 0 takes a free one\n"
     )
 
 

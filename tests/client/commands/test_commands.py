@@ -141,8 +141,8 @@ async def test_no_daemon_is_said_plainly(fake: FakeDaemon) -> None:
         assert ended == Ended(
             1,
             "",
-            f"cellwire: cannot reach a daemon at {fake.target}: nothing listens there; start one with: "
-            "cellwire serve\n",
+            f"cellwire: cannot reach a daemon at {fake.target}: nothing listens there; start one "
+            "with: cellwire serve\n",
         )
 
 

@@ -70,7 +70,7 @@ def test_a_resumed_training_equals_one_never_stopped(tmp_path: Path, feature: st
     text = TEXT
     settings = (*BASE, *FEATURES[feature])
     if feature == "labelled":
-        text = Corpus.read(reviews(tmp_path / "reviews.csv")).text
+        text = Corpus.read(reviews(tmp_path / "reviews.csv")).raw.decode()
     whole = trained_run(tmp_path / "whole", *settings, text=text)
     with pytest.raises(Stopped):
         new_training(tmp_path / "parts", *settings, text=text).run(stop_at(15))

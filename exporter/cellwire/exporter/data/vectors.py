@@ -42,6 +42,8 @@ class Vectors:
             lines = path.read_bytes().removesuffix(b"\n").split(b"\n")
         except OSError as error:
             raise VectorsError(f"{path}: {error.strerror}") from error
+        except ValueError as error:
+            raise VectorsError(f"{str(path)!r}: {error}") from error
         width = lines[0].count(b" ")
         rows: dict[str, int] = {}
         values = np.empty((len(lines), width), np.float32)

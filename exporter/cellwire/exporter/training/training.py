@@ -66,14 +66,6 @@ class Training:
 
         The optimizer is not loaded. RunError if the weights do not fit.
         """
-        config = run.config
-        if (config.vocabulary.facts, config.labels) != (
-            self.config.vocabulary.facts,
-            self.config.labels,
-        ):
-            raise RunError(f"{run.path} was trained on other symbols or labels than this text has")
-        if config.recipe.network.cell != self.config.recipe.network.cell:
-            raise RunError(f"{run.path} holds another kind of cell: {config.recipe.network.cell}")
         network, _ = run.load_network()
         try:
             self.network.load_state_dict(network.state_dict())

@@ -75,7 +75,7 @@ def compose_step_program(
     """
     step, outer = cell_step(cell), Graph("outer")
     if cell.generates:
-        sampler.add_sampler(step, variant, STEP_NUMBER, cell.manifest.vocabulary.size)
+        sampler.add_sampler(step, variant, STEP_NUMBER, cell)
     else:
         sampler.add_forced_tokens(step, STEP_NUMBER)
     step.add("Squeeze", sampler.STEP_CHOSEN, step.axes(1), name=NEXT_TOKEN)
