@@ -1,0 +1,77 @@
+"""Which characters of a text a model knows."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+from functools import cached_property
+from typing import Literal, cast
+
+from cellwire.client.commands.chat.graphemes import graphemes
+from cellwire.client.model import Model, Vocabulary
+
+_Form = Literal["NFC", "NFD", "NFKC", "NFKD"]
+_LEAST_SURPRISING_STARTS = ("\n", " ")
+
+
+class Known:
+    """The characters that a model of characters knows; other models are taken to know all.
+
+    What it does not know is left out when it reads a text, and stays in the text.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._answers: dict[str, bool] = {}
+
+    def knows(self, grapheme: str) -> bool:
+        """Whether the model reads all of a user-perceived character."""
+        if not self._symbols:
+            return True
+        if grapheme not in self._answers:
+            normalised = _normalised(grapheme, self._model.vocabulary)
+            self._answers[grapheme] = self._symbols.issuperset(normalised)
+        return self._answers[grapheme]
+
+    def unknown_in(self, text: str) -> list[str]:
+        """Return the distinct characters of a text that the model does not know."""
+        return [one for one in dict.fromkeys(graphemes(text)) if not self.knows(one)]
+
+    @property
+    def start(self) -> str | None:
+        """What an empty text begins with, so that the model can write; None if there is nothing."""
+        if self._model.vocabulary.kind == "bytes":
+            return "\n"
+        symbols = self._model.vocabulary.symbols
+        likely = (one for one in _LEAST_SURPRISING_STARTS if one in symbols)
+        letters = (one for one in symbols if one.strip().isalpha())
+        return next(likely, next(letters, None))
+
+    @cached_property
+    def _symbols(self) -> frozenset[str]:
+        vocabulary = self._model.vocabulary
+        return frozenset(vocabulary.symbols if vocabulary.kind == "characters" else ())
+
+
+def notice_of_unknown(unknown: Iterable[str]) -> str:
+    """Return what is said about characters that a model does not know."""
+    names = [_name(one) for one in unknown]
+    most = 4
+    more = f" and {len(names) - most} others" if len(names) > most else ""
+    return (
+        f"the model does not know {' '.join(names[:most])}{more}; this stays in the text "
+        "(underlined), and the model reads past it"
+    )
+
+
+def _name(grapheme: str) -> str:
+    code = f"U+{ord(grapheme[0]):04X}"
+    return f"'{grapheme}' ({code})" if grapheme.isprintable() else code
+
+
+def _normalised(grapheme: str, vocabulary: Vocabulary) -> str:
+    if vocabulary.lower_case:
+        grapheme = grapheme.lower()
+    if vocabulary.unicode_form:
+        return unicodedata.normalize(cast("_Form", vocabulary.unicode_form), grapheme)
+    return grapheme
