@@ -4,30 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import os
+import unicodedata
 from collections.abc import Callable
 from typing import ClassVar
 
+from rich.text import Text
 from textual import events, on
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, VerticalScroll
 from textual.widgets import Input, Static
 
 from cellwire.client.commands.chat import files, status
 from cellwire.client.commands.chat.editor import Editor
-from cellwire.client.commands.chat.view import TextView
+from cellwire.client.commands.chat.layout import LEVELS
+from cellwire.client.commands.chat.surprise import LEVEL_BITS
+from cellwire.client.commands.chat.view import STYLES, TextView
 from cellwire.client.commands.chat.worker import Worker
 
-_OWN_COLOURS = "ansi_default"
+_SCROLLING = {"up", "down", "pageup", "pagedown"}
 _CSS = """
 Screen { background: ansi_default; color: ansi_default; layout: vertical; }
 TextView { height: 1fr; background: ansi_default; color: ansi_default; }
+Horizontal { height: 1; }
+#asked { width: auto; }
 Static { height: auto; background: ansi_default; color: ansi_default; }
-#help { height: 1fr; }
+#help { height: 1fr; background: ansi_default; }
 #notice { color: ansi_yellow; text-style: bold; }
 #state, #keys { color: ansi_bright_black; height: 1; }
 #keys { text-style: reverse; color: ansi_default; }
 Input, Input:focus {
-    height: 1; border: none; padding: 0; background: ansi_default; color: ansi_default;
+    width: 1fr; height: 1; border: none; padding: 0; background: ansi_default; color: ansi_default;
 }
 """
 
@@ -59,14 +66,20 @@ class ChatApp(App[None]):
     def compose(self) -> ComposeResult:
         """Lay out the screen: the text, and the lines below it."""
         yield self._view
-        for name in ("help", "list", "labels", "notice", "state", "keys"):
+        with VerticalScroll(id="help", can_focus=True):
+            yield Static(status.HELP, markup=False)
+        for name in ("list", "labels", "notice"):
             yield Static(id=name, markup=False)
-        yield Input(compact=True, select_on_focus=False)
+        with Horizontal(id="question"):
+            yield Static(id="asked", markup=False)
+            yield Input(compact=True, select_on_focus=False)
+        for name in ("state", "keys"):
+            yield Static(id=name, markup=False)
 
     def on_mount(self) -> None:
         """Begin to work and to draw."""
         self.query_one("#help").display = False
-        self.query_one(Input).display = False
+        self.query_one("#question").display = False
         self._editor.changed = self._show
         self._view.focus()
         self._show()
@@ -81,16 +94,17 @@ class ChatApp(App[None]):
             if event.key == "escape":
                 self._end_question()
             return
+        if self.query_one("#help").display:
+            if event.key not in _SCROLLING:
+                self._toggle_help()
+            return
         event.stop()
         event.prevent_default()
-        if self.query_one("#help").display:
-            self._toggle_help()
-            return
-        if event.key not in {"up", "down", "pageup", "pagedown"}:
+        if event.key not in _SCROLLING:
             self._goal_column = None
         if act := self._keys.get(event.key):
             act()
-        elif event.is_printable and event.character:
+        elif event.character and unicodedata.category(event.character) != "Cc":
             self._editor.type(event.character)
 
     def on_paste(self, event: events.Paste) -> None:
@@ -208,40 +222,37 @@ class ChatApp(App[None]):
         self._editor.move_to(layout.rows[layout.cursor_row].cells[-1].place)
 
     def _toggle_help(self) -> None:
-        help_lines = self.query_one("#help", Static)
-        help_lines.update(status.HELP)
-        help_lines.display = not help_lines.display
-        self._view.display = not help_lines.display
-        if self._view.display:
-            self._view.focus()
+        page = self.query_one("#help")
+        page.display = not page.display
+        self._view.display = not page.display
+        (self._view if self._view.display else page).focus()
 
     def _ask_to_save(self) -> None:
-        self._question("save as: ", self._file_name, self._save)
+        self._question("save as ", self._file_name, self._save)
 
     def _ask_to_load(self) -> None:
-        self._question("open: ", "", self._load)
+        self._question("open ", "", self._load)
 
     def _question(self, question: str, answer: str, ask: Callable[[str], None]) -> None:
         self._ask = ask
+        self.query_one("#asked", Static).update(question)
+        self.query_one("#question").display = True
         field = self.query_one(Input)
-        field.placeholder = f"{question}a file's name; Esc: back"
-        field.border_title = question
         field.value = answer
         field.cursor_position = len(answer)
-        field.display = True
         field.focus()
         self._show()
 
     def _end_question(self) -> None:
         self._ask = None
-        self.query_one(Input).display = False
+        self.query_one("#question").display = False
         self._view.focus()
         self._show()
 
     def _save(self, name: str) -> None:
         if files.exists(name) and name not in {self._file_name, self._to_overwrite}:
             self._to_overwrite = name
-            self._question("save as: ", name, self._save)
+            self._question("save as ", name, self._save)
             self._editor.say(f"{name} exists; Enter overwrites it, Esc keeps it")
             return
         files.save(name, self._editor.buffer.text)
@@ -263,7 +274,6 @@ class ChatApp(App[None]):
             "list": status.completion_rows(editor.completions, columns - 2),
             "labels": status.label_rows(editor.labels, columns),
             "notice": status.notice_rows(editor, columns),
-            "state": [status.state_row(editor, self._worker, columns)],
             "keys": [status.key_row(editor, self._worker, columns)],
         }
         marked = min(editor.chosen, len(lines["list"]) - 1)
@@ -272,10 +282,20 @@ class ChatApp(App[None]):
         ]
         if not editor.listing:
             lines["list"] = []
+        self.query_one("#state", Static).update(self._state(columns))
         for name, rows in lines.items():
             field = self.query_one(f"#{name}", Static)
             field.update("\n".join(rows))
             field.display = bool(rows)
+
+    def _state(self, columns: int) -> Text:
+        """Return the state, with the legend of the colours if there is room."""
+        state = Text(status.state_row(self._editor, self._worker, columns))
+        legend = Text("  bits")
+        for bits, look in zip((0, *LEVEL_BITS), LEVELS, strict=True):
+            legend.append(" ").append(f"{bits}+", STYLES[look])
+        shown = self._editor.colours and state.cell_len + legend.cell_len <= columns
+        return state + legend if shown else state
 
 
 async def run_app(editor: Editor, worker: Worker) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Literal, cast
 
@@ -11,6 +11,7 @@ from cellwire.client.commands.chat.graphemes import graphemes
 from cellwire.client.model import Model, Vocabulary
 
 _Form = Literal["NFC", "NFD", "NFKC", "NFKD"]
+_MOST_NAMED = 8
 _LEAST_SURPRISING_STARTS = ("\n", " ")
 
 
@@ -33,6 +34,11 @@ class Known:
             self._answers[grapheme] = self._symbols.issuperset(normalised)
         return self._answers[grapheme]
 
+    @property
+    def is_open(self) -> bool:
+        """Whether only the daemon can say what the model knows."""
+        return not self._symbols
+
     def unknown_in(self, text: str) -> list[str]:
         """Return the distinct characters of a text that the model does not know."""
         return [one for one in dict.fromkeys(graphemes(text)) if not self.knows(one)]
@@ -53,20 +59,15 @@ class Known:
         return frozenset(vocabulary.symbols if vocabulary.kind == "characters" else ())
 
 
-def notice_of_unknown(unknown: Iterable[str]) -> str:
+def notice_of_unknown(unknown: Sequence[str]) -> str:
     """Return what is said about characters that a model does not know."""
-    names = [_name(one) for one in unknown]
-    most = 4
-    more = f" and {len(names) - most} others" if len(names) > most else ""
-    return (
-        f"the model does not know {' '.join(names[:most])}{more}; this stays in the text "
-        "(underlined), and the model reads past it"
-    )
+    names = [_name(one) for one in unknown[:_MOST_NAMED]]
+    more = f" and {len(unknown) - _MOST_NAMED} more" if len(unknown) > _MOST_NAMED else ""
+    return f"unknown to the model, which reads past it: {' '.join(names)}{more}"
 
 
 def _name(grapheme: str) -> str:
-    code = f"U+{ord(grapheme[0]):04X}"
-    return f"'{grapheme}' ({code})" if grapheme.isprintable() else code
+    return grapheme if grapheme.isprintable() else f"U+{ord(grapheme[0]):04X}"
 
 
 def _normalised(grapheme: str, vocabulary: Vocabulary) -> str:

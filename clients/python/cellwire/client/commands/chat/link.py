@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, suppress
 from cellwire.client.client import connect
 from cellwire.client.commands.chat.mirror import Mirror
 from cellwire.client.commands.chat.reading import reading_of
-from cellwire.client.errors import CellwireError, OutOfRange
+from cellwire.client.errors import CellwireError, InvalidArgument, OutOfRange
 from cellwire.client.model import Model
 from cellwire.client.options import UnknownSymbols
 from cellwire.client.session import Session
@@ -24,6 +24,8 @@ class Link:
         self.target = target
         self.completed: Completed | None = None
         """The completions of the session's text, if they have been searched for."""
+        self.unread = ""
+        """The last text of which the model has read nothing."""
         self._model_name = model
         self._seed = seed
         self._stack: AsyncExitStack | None = None
@@ -103,5 +105,10 @@ class Link:
         return True
 
     async def _append(self, piece: str) -> None:
-        appended = await self.session.append(piece)
-        self.mirror.added(piece, appended.offset)
+        try:
+            offset = (await self.session.append(piece)).offset
+        except InvalidArgument:
+            # Unknown symbols are left out; this piece has no others. White space may be none, too.
+            offset = self.mirror.offset
+            self.unread = piece.strip()
+        self.mirror.added(piece, offset)

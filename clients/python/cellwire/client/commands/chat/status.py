@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Sequence
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len, chop_cells, set_cell_size
 
 from cellwire.client.commands.chat.editor import Editor
 from cellwire.client.commands.chat.graphemes import graphemes, shown
@@ -23,15 +22,17 @@ HELP = """\
 Enter            the model continues
 Esc              stop it
 Tab              take the suggestion
-F2               all suggestions: ↑ ↓, Tab
-Ctrl-R           again, other seed
+F2               others: ↑ ↓, Tab
+Ctrl-R           again, another seed
 Ctrl-Z, Ctrl-Y   undo, redo
 Ctrl-J           new line
 F7, F8           temperature -, +
 F3, Ctrl-T       colours by surprise
 Ctrl-S, Ctrl-O   save, open a file
-← → ↑ ↓ Home End PgUp PgDn, Ctrl-← Ctrl-→
-Ctrl-W, Ctrl-U, Ctrl-K  erase word, line
+←→↑↓ Home End    move; Ctrl: by words
+PgUp, PgDn       move by screens
+Ctrl-W           erase a word
+Ctrl-U, Ctrl-K   erase to the line's ends
 Ctrl-C           stop; leave at rest
 Ctrl-D, Ctrl-Q   leave
 
@@ -47,9 +48,18 @@ def printable(text: str) -> str:
 
 def notice_rows(editor: Editor, columns: int) -> list[str]:
     """Return the notice, in a few rows."""
-    return textwrap.wrap(
-        printable(editor.notice), columns, max_lines=_MAX_NOTICE_ROWS, placeholder=" ..."
-    )
+    rows = [""]
+    for word in printable(editor.notice).split(" "):
+        longer = f"{rows[-1]} {word}" if rows[-1] else word
+        if cell_len(longer) > columns:
+            rows += chop_cells(word, columns)
+        else:
+            rows[-1] = longer
+    rows = [row for row in rows if row]
+    if len(rows) > _MAX_NOTICE_ROWS:
+        last = set_cell_size(rows[_MAX_NOTICE_ROWS - 1], max(columns - 4, 0)).rstrip()
+        rows[_MAX_NOTICE_ROWS - 1 :] = [f"{last} ..."]
+    return rows
 
 
 def label_rows(labels: Sequence[LabelScore], columns: int) -> list[str]:
@@ -66,10 +76,12 @@ def label_rows(labels: Sequence[LabelScore], columns: int) -> list[str]:
 def completion_rows(completions: Sequence[Completion], columns: int) -> list[str]:
     """Return the completions with their probabilities, each in a row."""
     probabilities = [_percent(completion.log_probability) for completion in completions]
-    room = max(columns - max(map(len, probabilities), default=0) - 1, 1)
+    widest = max(map(len, probabilities), default=0)
+    texts = [printable(one.text).replace(" ", "·") for one in completions]
+    room = max(min(columns - widest - 2, max(map(cell_len, texts), default=0)), 1)
     return [
-        f"{set_cell_size(printable(one.text).replace(' ', '·'), room)} {probability}"
-        for one, probability in zip(completions, probabilities, strict=True)
+        f"{set_cell_size(text, room)}  {probability:>{widest}}"
+        for text, probability in zip(texts, probabilities, strict=True)
     ]
 
 
@@ -87,8 +99,6 @@ def state_row(editor: Editor, worker: Worker, columns: int) -> str:
     if speed:
         long.insert(2, f"{speed} tokens/s")
         short.insert(2, f"{speed}/s")
-    if editor.colours:
-        long.append("bits 0 1 3 6 10")
     row = _GAP.join(long)
     return row if cell_len(row) <= columns else set_cell_size(_GAP.join(short), columns).rstrip()
 

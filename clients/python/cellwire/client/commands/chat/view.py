@@ -12,7 +12,7 @@ from cellwire.client.commands.chat.editor import Editor
 from cellwire.client.commands.chat.layout import Cell, Layout, Look, Writing, lay_out
 from cellwire.client.commands.chat.worker import Worker
 
-_STYLES = {
+STYLES = {
     Look.PLAIN: Style(),
     Look.SUGGESTED: Style(color="bright_black", italic=True),
     Look.UNKNOWN: Style(color="red", underline=True),
@@ -68,7 +68,7 @@ class TextView(Widget, can_focus=True):
                 continue
             while used + cell.width > self.size.width and segments:
                 used -= segments.pop().cell_length  # the cursor is on a space beyond the edge
-            style = _STYLES[cell.look]
+            style = STYLES[cell.look]
             segments.append(Segment(cell.sign, style + _CURSOR if index == cursor else style))
             used += cell.width
         return Strip(segments).adjust_cell_length(self.size.width)

@@ -72,6 +72,8 @@ class Worker:
             await self.link.open()
         self._notice_unknown(text)
         if await self.link.step(text):
+            self._notice_unread()
+            self._editor.changed()  # the offset
             return True
         if self._editor.request is None:
             return False
@@ -110,8 +112,7 @@ class Worker:
             self._editor.say("the model has read nothing yet; write something that it knows")
             return False
         self._editor.write(start)
-        while await self.link.step(self._editor.buffer.before):
-            pass
+        await self.link.step(start)
         return True
 
     def _write(self, piece: Piece) -> None:
@@ -142,7 +143,8 @@ class Worker:
                 classified = await self.link.session.classify()
                 self._editor.show_labels(text, classified.scores)
             if self.link.model.generates:
-                await self._complete(text)
+                if self.link.completed is None:
+                    await self._complete(text)
                 if self._editor.colours:
                     await self._score(text)
         except _LOSSES:
@@ -183,21 +185,21 @@ class Worker:
         editor.stop()
         text = editor.buffer.before
         await self.link.close(error)
-        lost = f"lost the session: {error.message}; your text is kept"
+        lost = f"the session is lost: {error.message}; your text is kept"
         delays_s = iter(self._retry_delays_s)
         delay_s = 0.0
         while not editor.leaving:
-            editor.say(f"{lost}. Trying to reach {self.link.target} ...")
+            editor.say(lost)
             try:
                 await self.link.open()
             except CellwireError as failure:
-                lost = f"no session: {failure.message}; your text is kept"
+                lost = f"{failure.message}; your text is kept, and I keep trying"
                 delay_s = next(delays_s, delay_s)
                 await self._pause(delay_s)
             else:
                 self.known = Known(self.link.model)
                 self._refused = text if isinstance(error, Internal) else None
-                editor.say(f"{lost}. A new session reads it.")
+                editor.say(f"the session was lost ({error.message}); a new one has your text")
                 return
 
     async def _pause(self, delay_s: float) -> None:
@@ -224,6 +226,12 @@ class Worker:
         if not self._noticed.issuperset(unknown):
             self._noticed.update(unknown)
             self._editor.say(notice_of_unknown(unknown))
+
+    def _notice_unread(self) -> None:
+        unread, self.link.unread = self.link.unread, ""
+        if unread and unread not in self._noticed and self.known.is_open:
+            self._noticed.add(unread)
+            self._editor.say(notice_of_unknown([unread]))
 
 
 def _speed(tokens: int, seconds: float) -> float:
