@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 from cellwire.client.commands.chat.editor import Editor, Request
@@ -223,15 +223,19 @@ class Worker:
         self._checked = text
         missing = self.link.mirror.missing(text)
         unknown = self.known.unknown_in(missing) if missing else []
-        if not self._noticed.issuperset(unknown):
-            self._noticed.update(unknown)
-            self._editor.say(notice_of_unknown(unknown))
+        self._name(one for one in unknown if one not in self._noticed)
 
     def _notice_unread(self) -> None:
         unread, self.link.unread = self.link.unread, ""
-        if unread and unread not in self._noticed and self.known.is_open:
-            self._noticed.add(unread)
-            self._editor.say(notice_of_unknown([unread]))
+        if self.known.is_open:
+            self._name(one for one in [unread] if one not in self._noticed | {""})
+
+    def _name(self, unknown: Iterable[str]) -> None:
+        """Name what the model does not know."""
+        names = list(unknown)
+        if names:
+            self._noticed.update(names)
+            self._editor.say(notice_of_unknown(names))
 
 
 def _speed(tokens: int, seconds: float) -> float:
