@@ -107,12 +107,6 @@ class ChatApp(App[None]):
         elif event.character and unicodedata.category(event.character) != "Cc":
             self._editor.type(event.character)
 
-    def on_paste(self, event: events.Paste) -> None:
-        """Add what is pasted, as one step."""
-        if self._ask is None:
-            event.stop()
-            self._editor.type(files.with_line_feeds(event.text))
-
     def action_interrupt(self) -> None:
         """Stop the model, or a question; leave if there is neither."""
         if self._ask is not None:

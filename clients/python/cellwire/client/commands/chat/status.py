@@ -32,7 +32,7 @@ Ctrl-S, Ctrl-O   save, open a file
 ←→↑↓ Home End    move; Ctrl: by words
 PgUp, PgDn       move by screens
 Ctrl-W           erase a word
-Ctrl-U, Ctrl-K   erase to the line's ends
+Ctrl-U, Ctrl-K   erase line to its ends
 Ctrl-C           stop; leave at rest
 Ctrl-D, Ctrl-Q   leave
 

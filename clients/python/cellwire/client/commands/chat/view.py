@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from rich.segment import Segment
 from rich.style import Style
+from textual import events
 from textual.geometry import Offset
 from textual.strip import Strip
 from textual.widget import Widget
 
 from cellwire.client.commands.chat.editor import Editor
+from cellwire.client.commands.chat.files import with_line_feeds
 from cellwire.client.commands.chat.layout import Cell, Layout, Look, Writing, lay_out
 from cellwire.client.commands.chat.worker import Worker
 
@@ -46,6 +48,11 @@ class TextView(Widget, can_focus=True):
         if self._laid_out is None or self._laid_out[0] != key_now or editor.colours:
             self._laid_out = (key_now, self._lay_out())
         return self._laid_out[1]
+
+    def on_paste(self, event: events.Paste) -> None:
+        """Add what is pasted, as one step."""
+        event.stop()
+        self._editor.type(with_line_feeds(event.text))
 
     def render_line(self, y: int) -> Strip:
         """Draw a row."""
