@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-import unicodedata
 from collections.abc import Coroutine
 from typing import NoReturn
 
@@ -15,9 +14,6 @@ from cellwire.client.errors import CellwireError, Unavailable, Unreachable
 
 INTERRUPTED = 130
 """The exit code after Ctrl-C, as in shells: 128 + SIGINT."""
-
-_ALLOWED = {"\n", "\t", "\u200c", "\u200d"}
-_CONTROL_PICTURES = 0x2400
 
 
 def run(command: Coroutine[None, None, None], target: str) -> None:
@@ -38,24 +34,9 @@ def run(command: Coroutine[None, None, None], target: str) -> None:
 
 
 def show(text: str) -> None:
-    """Write text to stdout at once: to a terminal harmlessly, elsewhere as it is."""
-    sys.stdout.write(harmless(text) if sys.stdout.isatty() else text)
+    """Write text to stdout at once."""
+    sys.stdout.write(text)
     sys.stdout.flush()
-
-
-def harmless(text: str) -> str:
-    """Return text with signs for the characters by which a terminal can be controlled."""
-    return "".join(
-        character
-        if unicodedata.category(character) not in {"Cc", "Cf"} or character in _ALLOWED
-        else _sign(character)
-        for character in text
-    )
-
-
-def _sign(character: str) -> str:
-    code = ord(character)
-    return chr(_CONTROL_PICTURES + code) if code < ord(" ") else "\N{REPLACEMENT CHARACTER}"
 
 
 def on_one_line(text: str) -> str:
