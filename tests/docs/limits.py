@@ -14,7 +14,7 @@ from cellwire.server.batch import limits
 from cellwire.server.engine import event_batcher, step_budget
 from cellwire.server.host.config import Config
 from cellwire.server.host.settings import _SEED_BITS
-from cellwire.server.rpc.reading import _MAX_STOP_CHARS
+from cellwire.server.rpc.reading_symbols import _MAX_STOP_CHARS
 from cellwire.server.session.operation_queue import Limits
 
 GENERATION = "protos/cellwire/v1/generation.proto"

@@ -41,8 +41,11 @@ class InvalidArgument(CellwireError):
 class UnknownSymbol(InvalidArgument):
     """A text holds a symbol that the model does not know."""
 
-    def __init__(self, error: model_file.UnknownSymbol, *, field: str = "text") -> None:
-        super().__init__(str(error), field=field)
+    def __init__(
+        self, error: model_file.UnknownSymbol, *, field: str = "text", where: str = ""
+    ) -> None:
+        """`where` begins the message, to say which of several texts it is."""
+        super().__init__(where + error.message(field), field=field)
         self.symbol = error.symbol
         self.offset = error.offset
 

@@ -13,11 +13,11 @@ from cellwire.client.model import Vocabulary
 CHARACTERS, WORDS = Reading(by_words=False), Reading(by_words=True)
 
 
-def mirror(reading: Reading, *pieces: tuple[str, int]) -> Mirror:
-    """A session that was given these texts, and answered with these offsets."""
+def mirror(reading: Reading, *pieces: tuple[str, int] | tuple[str, int, int]) -> Mirror:
+    """A session that was given these texts, and its answers: offsets, replaced tokens."""
     mirror = Mirror(reading)
-    for text, offset in pieces:
-        mirror.added(text, offset)
+    for piece in pieces:
+        mirror.added(*piece)
     return mirror
 
 
@@ -53,7 +53,7 @@ def test_a_place_within_a_character_is_none() -> None:
 
 def test_words_go_back_to_before_the_blank() -> None:
     # " re" is another word than " red": its offset is the same, and its place none any more.
-    session = mirror(WORDS, ("the", 1), (" r", 2), ("e", 2), ("d", 2), (" x", 3))
+    session = mirror(WORDS, ("the", 1), (" r", 2), ("e", 2, 1), ("d", 2, 1), (" x", 3))
     assert session.place_before("the red") == Place(7, 2)
     assert session.place_before("the re") == Place(3, 1)
     assert session.place_before("the") == Place(3, 1)
@@ -61,8 +61,8 @@ def test_words_go_back_to_before_the_blank() -> None:
 
 
 def test_places_that_were_read_again_are_forgotten() -> None:
-    session = mirror(CHARACTERS, ("&", 1), ("am", 3), ("p;", 1))
-    assert session.place_before("&am") == Place(1, 1)
+    session = mirror(CHARACTERS, ("&", 1), ("am", 3), ("p;", 1, 3))
+    assert session.place_before("&am") == START
 
 
 def test_scripts_without_blanks_are_cut_between_ideographs() -> None:
@@ -82,7 +82,7 @@ def test_old_places_are_forgotten() -> None:
         (Vocabulary("characters", 9), False),
         (Vocabulary("bytes", 9), False),
         (Vocabulary("words", 9), True),
-        (Vocabulary("characters", 9, lower_case=True), True),
+        (Vocabulary("characters", 9, rereads=True), True),
     ],
 )
 def test_which_models_read_by_words(vocabulary: Vocabulary, *, by_words: bool) -> None:

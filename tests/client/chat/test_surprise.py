@@ -38,6 +38,7 @@ def test_tokens_are_told_apart_by_their_number(
 
 
 def test_levels_are_bits() -> None:
+    assert level_of(math.nan) == 0
     assert [level_of(-bits * math.log(2)) for bits in (0, 0.9, 1.1, 3.1, 6.1, 10.1)] == [
         0,
         0,
@@ -72,18 +73,9 @@ def test_what_a_model_knows_is_what_it_reads() -> None:
         ),
     )
     assert Known(nfd).unknown_in("äb") == ["b"]
+    html = replace(model, vocabulary=replace(model.vocabulary, reads_html=True))
+    assert Known(html).unknown_in("a &amp; b!") == ["!"]
+    spaces = replace(model, vocabulary=replace(model.vocabulary, line_ends="spaces"))
+    assert Known(spaces).unknown_in("a\nb") == []
     assert LETTERS.unknown_in("aÄbÄ\t") == ["Ä", "\t"]
     assert BYTES.unknown_in("Ä") == OF_WORDS.unknown_in("Ä") == []
-
-
-def test_how_an_empty_text_begins() -> None:
-    model = model_of(ALPHABET)
-
-    def start(*symbols: str) -> str | None:
-        return Known(replace(model, vocabulary=replace(model.vocabulary, symbols=symbols))).start
-
-    assert start("a", "\n", " ") == "\n"
-    assert start("a", " ") == " "
-    assert start("<unk>", ",", "b") == "b"
-    assert start("1") is None
-    assert BYTES.start == "\n"

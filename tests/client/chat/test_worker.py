@@ -288,7 +288,7 @@ async def test_unknown_words_are_named(target: str) -> None:
 async def test_the_model_can_begin(target: str) -> None:
     async with desk(target) as at:
         at.editor.go_on()
-        await at.sees(" abc")  # the alphabet knows no line feed
+        await at.sees("abcd")  # the alphabet knows no line feed
 
 
 async def test_a_classifier_shows_its_labels_and_does_not_write(target: str) -> None:

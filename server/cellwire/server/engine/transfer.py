@@ -24,12 +24,16 @@ def to_snapshot(session: Session, stepper: Stepper) -> SessionSnapshot:
         token_bytes=to_token_bytes(tokens),
         tokens_read=tokens_read,
         state=state,
+        end_text=history.text.end.text,
+        end_tokens=len(history.text.end.tokens),
+        at_beginning=history.text.end.beginning,
     )
 
 
 def from_snapshot(snapshot: SessionSnapshot, arena: Arena, stepper: Stepper) -> StateHistory:
     """Return the text and the state of a snapshot. ResourceExhausted, InvalidArgument."""
     text = TextHistory(snapshot.text_start, snapshot.tokens.tolist())
+    text.end = snapshot.text_end
     history = StateHistory.from_snapshot(
         arena, snapshot.rewind_window, text, snapshot.rewind_floor, snapshot.tokens_read
     )

@@ -24,6 +24,7 @@ from cellwire.client.values import (
 from cellwire.client.wire.answers import answer_of
 from cellwire.client.wire.call_status import CallStatus
 from cellwire.client.wire.inbox import Inbox
+from cellwire.client.wire.own_process import OwnProcess
 from cellwire.client.wire.requests import Operation, request_of
 from cellwire.v1.generation_pb2 import StreamSessionRequest, StreamSessionResponse
 from cellwire.v1.operations_pb2 import Cancel, Close
@@ -41,8 +42,8 @@ class Stream:
     A separate task writes, because grpc.aio ends the whole call when a task that is writing is
     cancelled. So a caller may be cancelled at any time, and only its operation ends.
 
-    The reading task waits while an inbox is full. The session's other operations then wait too,
-    which costs nothing: they run after the operation that is not being read.
+    The reading task waits while an inbox is full, and the generation that fills it pauses. An
+    operation behind it would wait for ever if nobody reads the text: from then on, it is all taken.
     """
 
     def __init__(self, call: _Call) -> None:
@@ -50,6 +51,7 @@ class Stream:
         """Where the text that has been read here ends."""
         self.resumable: dict[int, Inbox] = {}
         """The operations that were under way at attach and have no reader yet."""
+        self.process = OwnProcess()
         self._call = call
         self._status = CallStatus(call)
         # Not from 1: an attached session may still answer operations of another stream.
@@ -61,17 +63,25 @@ class Stream:
         self._writer = asyncio.create_task(self._write())
         self._reader = asyncio.create_task(self._read())
 
+    @property
+    def over(self) -> bool:
+        """Whether the stream has ended: no operation can be sent on it."""
+        return self._failure is not None
+
     def send(self, operation: Operation) -> Inbox:
         """Send an operation after those before it, and return the inbox for its answers.
 
         Text of resumable operations is dropped from now on: a new operation would wait for ever
         behind one that is not read. Raises the error that ended the stream if it has ended.
         """
+        self.process.check()
         if self._failure is not None:
             raise self._failure
         while self.resumable:
             self.resumable.popitem()[1].discard()
         self._closing = isinstance(operation, Close)
+        for earlier in self._inboxes.values():
+            earlier.take_rest()
         inbox = Inbox(next(self._ids))
         self._inboxes[inbox.operation_id] = inbox
         self._outbox.put_nowait(request_of(inbox.operation_id, operation))
@@ -79,6 +89,7 @@ class Stream:
 
     async def take(self, inbox: Inbox) -> PartialAnswer | FinalAnswer:
         """Return the next answer; raises the CellwireError that the operation ended with."""
+        self.process.check()
         answer = await inbox.take()
         if isinstance(answer, Piece):
             self.offset = answer.end_offset
@@ -89,6 +100,7 @@ class Stream:
     def cancel(self, inbox: Inbox) -> None:
         """Ask the daemon to end an operation; its answers until then still arrive."""
         if not inbox.ended:
+            inbox.take_rest()  # its end, and the answers behind that, may follow more text
             cancel = Cancel(operation_id=inbox.operation_id)
             self._outbox.put_nowait(request_of(_CANCEL_ID, cancel))
 
@@ -100,10 +112,13 @@ class Stream:
 
     async def ended(self) -> None:
         """Wait until the daemon has ended the stream."""
+        self.process.check()
         await asyncio.wait([self._reader])
 
     async def aclose(self) -> None:
         """End the stream now; operations that have not ended fail with Cancelled."""
+        if self.process.left:  # its tasks and its call are those of another process
+            return
         self._call.cancel()
         self._writer.cancel()
         self._reader.cancel()

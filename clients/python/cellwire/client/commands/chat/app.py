@@ -220,6 +220,7 @@ class ChatApp(App[None]):
         page.display = not page.display
         self._view.display = not page.display
         (self._view if self._view.display else page).focus()
+        self._show()
 
     def _ask_to_save(self) -> None:
         self._question("save as ", self._file_name, self._save)
@@ -274,7 +275,7 @@ class ChatApp(App[None]):
         lines["list"] = [
             f"{'▸ ' if index == marked else '  '}{row}" for index, row in enumerate(lines["list"])
         ]
-        if not editor.listing:
+        if not editor.listing or not self._view.display:
             lines["list"] = []
         self.query_one("#state", Static).update(self._state(columns))
         for name, rows in lines.items():

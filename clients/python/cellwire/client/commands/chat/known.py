@@ -12,7 +12,7 @@ from cellwire.client.model import Model, Vocabulary
 
 _Form = Literal["NFC", "NFD", "NFKC", "NFKD"]
 _MOST_NAMED = 8
-_LEAST_SURPRISING_STARTS = ("\n", " ")
+_HTML = frozenset("&#;<>/")
 
 
 class Known:
@@ -31,7 +31,7 @@ class Known:
             return True
         if grapheme not in self._answers:
             normalised = _normalised(grapheme, self._model.vocabulary)
-            self._answers[grapheme] = self._symbols.issuperset(normalised)
+            self._answers[grapheme] = self._read.issuperset(normalised)
         return self._answers[grapheme]
 
     @property
@@ -43,20 +43,15 @@ class Known:
         """Return the distinct characters of a text that the model does not know."""
         return [one for one in dict.fromkeys(graphemes(text)) if not self.knows(one)]
 
-    @property
-    def start(self) -> str | None:
-        """What an empty text begins with, so that the model can write; None if there is nothing."""
-        if self._model.vocabulary.kind == "bytes":
-            return "\n"
-        symbols = self._model.vocabulary.symbols
-        likely = (one for one in _LEAST_SURPRISING_STARTS if one in symbols)
-        letters = (one for one in symbols if one.strip().isalpha())
-        return next(likely, next(letters, None))
-
     @cached_property
     def _symbols(self) -> frozenset[str]:
         vocabulary = self._model.vocabulary
         return frozenset(vocabulary.symbols if vocabulary.kind == "characters" else ())
+
+    @cached_property
+    def _read(self) -> frozenset[str]:
+        # Whether an ampersand begins an entity is not for a client to say.
+        return self._symbols | _HTML if self._model.vocabulary.reads_html else self._symbols
 
 
 def notice_of_unknown(unknown: Sequence[str]) -> str:
@@ -71,6 +66,8 @@ def _name(grapheme: str) -> str:
 
 
 def _normalised(grapheme: str, vocabulary: Vocabulary) -> str:
+    if grapheme == "\n" and vocabulary.line_ends == "spaces":
+        return " "
     if vocabulary.lower_case:
         grapheme = grapheme.lower()
     if vocabulary.unicode_form:

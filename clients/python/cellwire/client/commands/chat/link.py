@@ -106,9 +106,10 @@ class Link:
 
     async def _append(self, piece: str) -> None:
         try:
-            offset = (await self.session.append(piece)).offset
+            appended = await self.session.append(piece)
         except InvalidArgument:
-            # Unknown symbols are left out; this piece has no others. White space may be none, too.
-            offset = self.mirror.offset
+            # Unknown symbols are left out, and this piece has no others.
             self.unread = piece.strip()
-        self.mirror.added(piece, offset)
+            self.mirror.added(piece, self.mirror.offset)
+        else:
+            self.mirror.added(piece, appended.offset, appended.replaced_tokens)

@@ -36,11 +36,13 @@ class Mirror:
         """How many tokens the text has."""
         return self._places[-1].offset
 
-    def added(self, text: str, offset: int) -> None:
-        """Note a text that was appended or generated, and the offset of its end."""
+    def added(self, text: str, offset: int, replaced: int = 0) -> None:
+        """Note a text that was appended or generated, and the offset of its end.
+
+        replaced tokens were read again with it: places among them are none any more.
+        """
         self.text += text
-        # The end of a text may have been read again: places beyond are none any more.
-        places = [place for place in self._places if place.offset <= offset]
+        places = [place for place in self._places if place.offset <= self.offset - replaced]
         self._places = [*places[-_MAX_PLACES:], Place(len(self.text), offset)]
 
     def rewound(self, place: Place) -> None:

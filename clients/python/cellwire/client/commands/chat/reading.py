@@ -20,8 +20,8 @@ _LARGE_PIECE = 16_384
 class Reading:
     """How a model reads a text.
 
-    A model of words, or one that changes letters by their neighbours, reads a word anew with each
-    character that is added. Its texts are cut before white space only.
+    Many models read the end of a text again with what is added: a word goes on, a letter gets its
+    accent. Their texts are cut before white space only.
     """
 
     by_words: bool
@@ -52,7 +52,7 @@ class Reading:
 
 def reading_of(vocabulary: Vocabulary) -> Reading:
     """Return how a model of a vocabulary reads."""
-    return Reading(vocabulary.kind not in {"characters", "bytes"} or vocabulary.lower_case)
+    return Reading(vocabulary.rereads or vocabulary.kind not in {"characters", "bytes"})
 
 
 def _between_words(text: str, place: int) -> bool:

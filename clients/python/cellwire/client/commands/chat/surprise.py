@@ -54,7 +54,7 @@ class Surprise:
 
 
 def level_of(log_probability: float) -> int:
-    """Return 0 for what was expected, to 4 for what was not at all."""
+    """Return 0 for what was expected, or is not known (NaN), to 4 for what was not at all."""
     bits = -log_probability / math.log(2)
     return sum(bits >= limit for limit in LEVEL_BITS)
 

@@ -106,8 +106,8 @@ class Worker:
 
     async def _begin_text(self) -> bool:
         """Give the model something to continue; it cannot write without any text."""
-        start = self.known.start
-        if start is None or self._editor.buffer.before:
+        start = self.link.model.vocabulary.beginning
+        if not start or self._editor.buffer.before:
             self._editor.stop()
             self._editor.say("the model has read nothing yet; write something that it knows")
             return False
