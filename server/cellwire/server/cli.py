@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -25,6 +26,10 @@ _MISUSED = 2
 _KILLED = 130
 _LAST_MOMENTS_S = 0.5
 _SWITCH_INTERVAL_S = 0.0005
+_OPEN = (
+    "warning: {} is open to other machines, without encryption or authentication: whoever reaches "
+    "it can use the daemon; put a proxy that has both in front, or listen on 127.0.0.1"
+)
 
 
 def _with_flags(command: Callable[..., None]) -> Callable[..., None]:
@@ -64,17 +69,25 @@ def serve(*, config: Path | None, **flags: object) -> None:
 
     Each setting can also come from the environment, as in CELLWIRE_MAX_BATCH=64, or from a file
     (--config). A flag overrides the environment, and the environment the file.
+
+    For example:
+
+        cellwire serve
+        cellwire serve --model mytext.onnx --model another.onnx --listen 127.0.0.1:50052
+        cellwire serve --model-folder models    # for `cellwire load`
     """
     from cellwire.model_file.errors import BadModel
-    from cellwire.server.errors import CannotListen, NoCuda
+    from cellwire.server.errors import CannotListen, NoCuda, TwoRuntimes
     from cellwire.server.host.own_thread import threads_left
+    from cellwire.server.runtime.builds import check_one_build
 
     try:
+        check_one_build()
         crash = asyncio.run(_serve(read_config(flags, os.environ, config)))
     except BadConfig as error:
         _say(str(error))
         raise typer.Exit(_MISUSED) from error
-    except (BadModel, CannotListen, NoCuda) as error:
+    except (BadModel, CannotListen, NoCuda, TwoRuntimes) as error:
         _say(str(error))
         raise typer.Exit(_FAILED) from error
     if left := threads_left(_LAST_MOMENTS_S):
@@ -87,11 +100,13 @@ def serve(*, config: Path | None, **flags: object) -> None:
 
 async def _serve(config: Config) -> BaseException | None:
     """Run a daemon until a signal, or until an engine fails; return that failure."""
+    from cellwire.server.rpc.address import check, is_open_to_others
     from cellwire.server.rpc.daemon import Daemon
 
     # After each run an engine waits for the interpreter lock, which the event loop may hold.
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     signals = _Signals(asyncio.get_running_loop())
+    check(config.listen)  # before the models take their time
     daemon = Daemon(config)
     _say(daemon.placement.why)
     async with daemon:
@@ -99,6 +114,8 @@ async def _serve(config: Config) -> BaseException | None:
             if model.note:
                 _say(model.note)
         signals.ready = True
+        if is_open_to_others(daemon.address):
+            _say(_OPEN.format(daemon.address))
         _say(_ready(daemon, config))
         daemon.crashed.add_done_callback(lambda _: signals.stop.set())
         await signals.stop.wait()
@@ -144,4 +161,6 @@ def _ready(daemon: Daemon, config: Config) -> str:
 
 
 def _say(text: str) -> None:
-    print(f"cellwire: {text}", file=sys.stderr, flush=True)  # noqa: T201  # its purpose
+    # A daemon goes on when whoever read its log has gone.
+    with contextlib.suppress(OSError, ValueError):
+        print(f"cellwire: {text}", file=sys.stderr, flush=True)  # noqa: T201  # its purpose

@@ -16,6 +16,7 @@ CellwireError
     NotCompiled          a program could not be compiled; no state is spoiled
 NoCuda                   no CUDA device can be used (start only)
 CannotListen             the address cannot be listened on (start only)
+TwoRuntimes              two builds of ONNX Runtime are installed (start only)
 
 Each message says what was wrong and, where it helps, what to do.
 """
@@ -103,3 +104,7 @@ class NoCuda(Exception):
 
 class CannotListen(Exception):
     """The address cannot be listened on."""
+
+
+class TwoRuntimes(Exception):
+    """Two builds of ONNX Runtime are installed, over each other."""
