@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from os import PathLike
+
 _SHOWN_SYMBOL_CHARS = 40  # a word may be as long as the text
 _SHOWN_CODE_POINTS = 8
 
@@ -15,7 +18,32 @@ _REMEDY = "leave it out, or open the session with unknown_symbols = skip"
 
 
 class BadModel(Exception):
-    """A model file cannot be served; the message names the file and the fault."""
+    """A model file cannot be served; the message names the file and all its faults."""
+
+    def __init__(self, path: PathLike[str], faults: Sequence[str], mend: str = "") -> None:
+        """`mend` is what ends several of the faults at once, if anything does."""
+        super().__init__(path, faults, mend)
+        self.path = path
+        self.faults = tuple(faults)
+        self.mend = mend
+
+    def __str__(self) -> str:
+        return self.named(str(self.path))
+
+    @property
+    def reason(self) -> str:
+        """The faults without the file."""
+        lines = list(self.faults)
+        if len(lines) > 1:
+            lines = ["", *(f"  - {fault}" for fault in lines)]
+        if self.mend:
+            lines.append(f"  to mend: {self.mend}")
+        return "\n".join(lines)
+
+    def named(self, name: str) -> str:
+        """Return the message with another name for the file: clients do not learn its folder."""
+        count = f" {len(self.faults)} faults:" if len(self.faults) > 1 else " "
+        return f"{name}:{count}{self.reason}"
 
 
 class TextError(ValueError):

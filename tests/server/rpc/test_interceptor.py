@@ -7,7 +7,7 @@ import gc
 import logging
 import traceback
 import weakref
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any, NoReturn
 
 import grpc
@@ -15,6 +15,7 @@ import pytest
 from grpc import aio
 
 from cellwire.server.errors import NotFound
+from cellwire.server.rpc.calls import Calls
 from cellwire.server.rpc.interceptor import StatusInterceptor
 
 Raise = Callable[[], Exception]
@@ -24,6 +25,12 @@ class Context:
     """The context of a call; notes its status."""
 
     status: grpc.Status | None = None
+
+    def peer(self) -> str:
+        return "a peer"
+
+    async def write(self, _: object) -> None:
+        pass
 
     async def abort_with_status(self, status: grpc.Status) -> NoReturn:
         self.status = status
@@ -43,10 +50,10 @@ async def wrapped(handler: Any) -> Any:  # noqa: ANN401  # gRPC's handlers diffe
     async def found(_: grpc.HandlerCallDetails) -> Any:  # noqa: ANN401
         return handler
 
-    return await StatusInterceptor().intercept_service(found, Details())
+    return await StatusInterceptor(Calls(most=1)).intercept_service(found, Details())
 
 
-async def requests(request: Request) -> AsyncIterator[Request]:
+async def requests(request: object) -> AsyncGenerator[object, None]:
     yield request
 
 
@@ -70,16 +77,13 @@ async def ended(kind: str, request: object, error: Raise) -> Context:
     context = Context()
     made = await wrapped(handler(kind, error))
     with pytest.raises(aio.AbortError):
-        await served(made, kind, request, context)
+        await served(made, request, context)
     return context
 
 
-async def served(made: Any, kind: str, request: object, context: Context) -> None:  # noqa: ANN401
-    if kind == "generator":
-        async for _ in made.unary_stream(request, context):
-            pass
-    else:
-        await getattr(made, kind)(request, context)
+async def served(made: Any, request: object, context: Context) -> None:  # noqa: ANN401
+    """Serve a call as gRPC does: as one of a stream of requests, whatever its kind."""
+    await (made.stream_unary or made.stream_stream)(requests(request), context)
 
 
 KINDS = ["unary_unary", "unary_stream", "stream_unary", "stream_stream", "generator"]
@@ -126,7 +130,7 @@ async def test_an_abort_knows_no_request(kind: str) -> None:
     """gRPC may keep the error that an abort raises, with the frames it went through."""
     made = await wrapped(handler(kind, lambda: NotFound("nothing")))
     with pytest.raises(aio.AbortError) as caught:
-        await served(made, kind, Request(), Context())
+        await served(made, Request(), Context())
     frames = [frame for frame, _ in traceback.walk_tb(caught.tb)]
     (handle,) = [frame for frame in frames if frame.f_code.co_name == "handle"]
     assert not [v for v in handle.f_locals.values() if isinstance(v, Request)]
@@ -144,7 +148,7 @@ async def test_a_client_that_has_gone_needs_no_status() -> None:
 
     made = await wrapped(handler("unary_unary", lambda: NotFound("nothing")))
     with pytest.raises(asyncio.CancelledError):
-        await made.unary_unary(Request(), Gone())
+        await served(made, Request(), Gone())
 
 
 async def test_an_unknown_method_stays_unknown() -> None:

@@ -10,6 +10,7 @@ Everything here runs in the caller's event loop; `cellwire.client.sync` is the s
 without one. All errors are CellwireError.
 """
 
+from cellwire.client._grpc_import import grpc as _grpc  # noqa: F401  # before all others
 from cellwire.client.client import DEFAULT_TARGET, Client, connect
 from cellwire.client.errors import (
     Aborted,

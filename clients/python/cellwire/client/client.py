@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self, Unpack
 
+from cellwire.client.errors import Cancelled, FailedPrecondition
 from cellwire.client.generation import Generation
 from cellwire.client.model import Model
 from cellwire.client.options import CompleteOptions, GenerateOptions, OpenOptions, UnknownSymbols
@@ -18,7 +19,7 @@ from cellwire.client.wire.answers import (
     session_of,
 )
 from cellwire.client.wire.call import CallSource, response_of
-from cellwire.client.wire.channel import open_channel
+from cellwire.client.wire.connection import Connection, open_connection
 from cellwire.client.wire.requests import (
     append_message,
     complete_message,
@@ -27,10 +28,7 @@ from cellwire.client.wire.requests import (
     score_message,
 )
 from cellwire.v1 import generation_pb2, models_pb2, sessions_pb2
-from cellwire.v1.generation_pb2_grpc import GenerationServiceStub
-from cellwire.v1.models_pb2_grpc import ModelsServiceStub
 from cellwire.v1.operations_pb2 import Attach
-from cellwire.v1.sessions_pb2_grpc import SessionsServiceStub
 
 DEFAULT_TARGET = "127.0.0.1:50051"
 """Where `cellwire serve` listens by default."""
@@ -57,12 +55,14 @@ class Client:
 
     def __init__(self, target: str) -> None:
         self.target = target
+        self._connection: Connection | None = None
+        self._closed = False
 
     async def __aenter__(self) -> Self:
-        self._channel = await open_channel(self.target)
-        self._generations = GenerationServiceStub(self._channel)
-        self._sessions = SessionsServiceStub(self._channel)
-        self._models = ModelsServiceStub(self._channel)
+        if self._connection is not None:
+            raise FailedPrecondition("the client is connected already; enter it once")
+        self._connection = await open_connection(self.target)
+        self._closed = False
         return self
 
     async def __aexit__(
@@ -72,7 +72,21 @@ class Client:
         trace: TracebackType | None,
     ) -> None:
         """Close the connection and cancel what still runs."""
-        await self._channel.close()
+        connection, self._connection, self._closed = self._connection, None, True
+        if connection is not None:
+            await connection.aclose()
+
+    @property
+    def _open(self) -> Connection:
+        """The connection; FailedPrecondition or Cancelled if there is none."""
+        if self._connection is not None:
+            self._connection.process.check()
+            return self._connection
+        if self._closed:
+            raise Cancelled("the client is closed")
+        raise FailedPrecondition(
+            "the client is not connected: enter it, as in `async with connect() as daemon:`"
+        )
 
     def session(self, **options: Unpack[OpenOptions]) -> Session:
         """Return a new session to enter with `async with`. See OpenOptions.
@@ -81,7 +95,7 @@ class Client:
         range, ResourceExhausted if the daemon is full.
         """
         message = open_message(**options)
-        return Session(self._generations, message)
+        return Session(self._open.generations, message)
 
     def attach(
         self,
@@ -107,7 +121,7 @@ class Client:
         """
         session_id = session if isinstance(session, str) else session.session_id
         message = Attach(session_id=session_id, offset=offset, takeover=takeover)
-        return Session(self._generations, message)
+        return Session(self._open.generations, message)
 
     def generate(
         self,
@@ -128,7 +142,7 @@ class Client:
             prompt=append_message(prompt),
             generate=generate_message(**options),
         )
-        return Generation(CallSource(self._generations, request))
+        return Generation(CallSource(self._open.generations, request))
 
     async def complete(
         self,
@@ -144,7 +158,7 @@ class Client:
             prompt=append_message(prompt),
             complete=complete_message(**options),
         )
-        response = await response_of(self._generations.Complete(request))
+        response = await response_of(self._open.generations.Complete(request))
         return completed_of(response.completed)
 
     async def score(
@@ -162,7 +176,7 @@ class Client:
             prompt=None if prompt is None else append_message(prompt),
             score=score_message(text, log_probabilities=log_probabilities),
         )
-        response = await response_of(self._generations.Score(request))
+        response = await response_of(self._open.generations.Score(request))
         return scored_of(response.scored)
 
     async def classify(
@@ -177,7 +191,7 @@ class Client:
             open=open_message(model=model, unknown_symbols=unknown_symbols),
             prompt=append_message(prompt),
         )
-        response = await response_of(self._generations.Classify(request))
+        response = await response_of(self._open.generations.Classify(request))
         return classified_of(response.classified)
 
     async def models(self) -> tuple[Model, ...]:
@@ -185,7 +199,7 @@ class Client:
         models: list[Model] = []
         request = models_pb2.ListModelsRequest()
         while True:
-            response = await response_of(self._models.ListModels(request))
+            response = await response_of(self._open.models.ListModels(request))
             models.extend(map(model_of, response.models))
             if not response.next_page_token:
                 return tuple(models)
@@ -197,7 +211,7 @@ class Client:
         Raises NotFound if there is no such model.
         """
         request = models_pb2.GetModelRequest(name=name or "", view=models_pb2.MODEL_VIEW_FULL)
-        response = await response_of(self._models.GetModel(request))
+        response = await response_of(self._open.models.GetModel(request))
         return model_of(response.model)
 
     async def load_model(self, name: str) -> Model:
@@ -208,7 +222,7 @@ class Client:
         cannot be served.
         """
         request = models_pb2.LoadModelRequest(name=name)
-        response = await response_of(self._models.LoadModel(request))
+        response = await response_of(self._open.models.LoadModel(request))
         return model_of(response.model)
 
     async def unload_model(self, name: str) -> int:
@@ -218,13 +232,13 @@ class Client:
         model, FailedPrecondition for the default model.
         """
         request = models_pb2.UnloadModelRequest(name=name)
-        response = await response_of(self._models.UnloadModel(request))
+        response = await response_of(self._open.models.UnloadModel(request))
         return response.ended_session_count
 
     async def get_session(self, session_id: str) -> SessionInfo:
         """Return a session's position and activity. Raises NotFound if there is no such session."""
         request = sessions_pb2.GetSessionRequest(session_id=session_id)
-        response = await response_of(self._sessions.GetSession(request))
+        response = await response_of(self._open.sessions.GetSession(request))
         return session_of(response.session)
 
     async def fork_session(self, session_id: str, *, seed: int | None = None) -> SessionInfo:
@@ -233,7 +247,7 @@ class Client:
         Raises NotFound if there is no such session, ResourceExhausted if there is no room.
         """
         request = sessions_pb2.ForkSessionRequest(session_id=session_id, seed=seed)
-        response = await response_of(self._sessions.ForkSession(request))
+        response = await response_of(self._open.sessions.ForkSession(request))
         return session_of(response.session)
 
     async def export_session(self, session_id: str) -> bytes:
@@ -242,7 +256,7 @@ class Client:
         Raises NotFound if there is no such session.
         """
         request = sessions_pb2.ExportSessionRequest(session_id=session_id)
-        response = await response_of(self._sessions.ExportSession(request))
+        response = await response_of(self._open.sessions.ExportSession(request))
         return response.snapshot
 
     async def import_session(self, snapshot: bytes) -> SessionInfo:
@@ -252,7 +266,7 @@ class Client:
         serve their model, ResourceExhausted if there is no room.
         """
         request = sessions_pb2.ImportSessionRequest(snapshot=snapshot)
-        response = await response_of(self._sessions.ImportSession(request))
+        response = await response_of(self._open.sessions.ImportSession(request))
         return session_of(response.session)
 
     async def delete_session(self, session_id: str) -> None:
@@ -261,4 +275,4 @@ class Client:
         Raises NotFound if there is no such session.
         """
         request = sessions_pb2.DeleteSessionRequest(session_id=session_id)
-        await response_of(self._sessions.DeleteSession(request))
+        await response_of(self._open.sessions.DeleteSession(request))

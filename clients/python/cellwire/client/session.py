@@ -7,7 +7,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar, Unpack
 
-from cellwire.client.errors import CellwireError, NotFound
+from cellwire.client.errors import CellwireError, FailedPrecondition, NotFound
 from cellwire.client.generation import Generation
 from cellwire.client.model import Model
 from cellwire.client.options import CompleteOptions, GenerateOptions
@@ -24,7 +24,9 @@ from cellwire.client.values import (
     Rewound,
     Scored,
 )
+from cellwire.client.wire.call import started
 from cellwire.client.wire.exchange import Exchange, ExchangeSource, expect
+from cellwire.client.wire.own_process import OwnProcess
 from cellwire.client.wire.requests import (
     Operation,
     append_message,
@@ -63,16 +65,23 @@ class Session:
         stub: GenerationServiceAsyncStub,
         message: Open | Attach,
     ) -> None:
+        self._process = OwnProcess()
         self._stub = stub
         self._message = message
+        self._stream_of: Stream | None = None
+        self._start_of: Opened | Attached | None = None
 
     async def __aenter__(self) -> Self:
-        self._stream = Stream(self._stub.StreamSession())
+        self._process.check()
+        if self._stream_of is not None and not self._stream_of.over:
+            raise FailedPrecondition("the session is open already; enter it once")
+        self._stream_of = Stream(started(self._stub.StreamSession))
         try:
             if isinstance(self._message, Open):
-                await self._open(self._message)
+                self._start_of = await self._answer(Opened, self._message)
             else:
-                await self._attach(self._message)
+                attached = self._start_of = await self._answer(Attached, self._message)
+                self._stream.offset = attached.offset
         except BaseException:
             await self._stream.aclose()
             raise
@@ -86,7 +95,7 @@ class Session:
     ) -> None:
         """Cancel what still runs and delete the session; after an error, break the connection."""
         try:
-            if error is None:
+            if error is None and not self._process.left:
                 self._stream.abandon_all()
                 # A session that is lost needs no close.
                 with suppress(CellwireError):
@@ -237,15 +246,26 @@ class Session:
         await self._answer(Closed, Close(keep=True))
         await self._stream.ended()
 
-    async def _open(self, message: Open) -> None:
-        self._start: Opened | Attached = await self._answer(Opened, message)
+    @property
+    def _stream(self) -> Stream:
+        if self._stream_of is None:
+            raise _not_entered()
+        return self._stream_of
 
-    async def _attach(self, message: Attach) -> None:
-        self._start = await self._answer(Attached, message)
-        self._stream.offset = self._start.offset
+    @property
+    def _start(self) -> Opened | Attached:
+        if self._start_of is None:
+            raise _not_entered()
+        return self._start_of
 
     def _exchange(self, operation: Operation) -> Exchange:
         return Exchange(self._stream, lambda: self._stream.send(operation))
 
     async def _answer(self, expected: type[_Answer], operation: Operation) -> _Answer:
         return await self._exchange(operation).answer(expected)
+
+
+def _not_entered() -> FailedPrecondition:
+    return FailedPrecondition(
+        "the session is not open: enter it, as in `async with daemon.session() as session:`"
+    )

@@ -13,8 +13,12 @@ from cellwire.exporter.errors import VectorsError
 
 Float32 = npt.NDArray[np.float32]
 
-COMMITTED = Path(__file__).parents[3] / "corpora" / "glove.6B.50d.top5000.txt"
-"""Of the source checkout: the 5,000 most frequent words of GloVe 6B, 50 numbers each."""
+_FILE = "corpora/glove.6B.50d.top5000.txt"
+# In the source checkout in exporter/corpora; in an installed package beside the exporter's rooms.
+_CHECKOUT, _INSTALLED = Path(__file__).parents[3] / _FILE, Path(__file__).parents[1] / _FILE
+
+COMMITTED = _INSTALLED if _INSTALLED.is_file() else _CHECKOUT
+"""The 5,000 most frequent words of GloVe 6B, 50 numbers each."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from cellwire.exporter.recipe.settings import NonNegativeInt, PositiveInt, Settings
+from cellwire.exporter.recipe.settings import MOST, NonNegativeInt, PositiveInt, Settings
 from cellwire.model_file.manifest import UnicodeForm
 
 DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|", "\\t": "\t"}
@@ -44,7 +44,8 @@ class Data(Settings, frozen=True, forbid_unknown_fields=True, kw_only=True):
     unicode_form: UnicodeForm = ""  # NFC: é as one character, as keyboards write it; "": as it is
     lower_case: bool = False
     first_characters: PositiveInt | None = None  # of the file; None: all
-    last_tokens: Annotated[int, Meta(ge=2)] | None = None  # of the training part; None: all
+    # Of the training part; None: all.
+    last_tokens: Annotated[int, Meta(ge=2, le=MOST)] | None = None
     # Held out for validation: the end of a text, or some of the labelled texts.
     validation_fraction: Annotated[float, Meta(ge=0, le=0.5)] = 0.05
     vocabulary: PositiveInt = 10_000  # of words: the most frequent ones that occur twice or more

@@ -53,6 +53,8 @@ class NetworkSettings(Settings, frozen=True, forbid_unknown_fields=True, kw_only
         super().__post_init__()
         if (self.input == "vectors") != (self.vectors is not None):
             raise ValueError('input = "vectors" and a file of vectors go together')
+        if "\0" in (self.vectors or ""):
+            raise ValueError("vectors holds a zero byte, which no file name has")
 
 
 class Batches(Settings, frozen=True, forbid_unknown_fields=True, kw_only=True):

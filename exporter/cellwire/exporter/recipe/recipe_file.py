@@ -55,11 +55,12 @@ def _read(path: Path) -> Tables:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise RecipeError(f"{path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # not TOML or UTF-8; a number of 5,000 digits
         raise RecipeError(f"{path}: not TOML: {error}") from error
     network = tables.get("network")
-    if isinstance(network, dict) and isinstance(network.get("vectors"), str):
-        network["vectors"] = str((path.parent / network["vectors"]).resolve())
+    vectors = network.get("vectors") if isinstance(network, dict) else None
+    if isinstance(network, dict) and isinstance(vectors, str) and "\0" not in vectors:
+        network["vectors"] = str((path.parent / vectors).resolve())
     return tables
 
 
@@ -68,6 +69,10 @@ def _parse_setting(setting: str) -> Tables:
 
     No value, or null, unsets a setting that has a default of none.
     """
+    try:
+        setting.encode()
+    except UnicodeEncodeError as error:
+        raise RecipeError(f"--set {setting}: not UTF-8") from error
     name, equals, value = setting.partition("=")
     table, dot, key = name.strip().partition(".")
     if not (equals and dot and table and key):
@@ -84,7 +89,7 @@ def _parse_value(value: str, type_info: inspect.Type | None) -> object:
         return None
     try:
         return tomllib.loads(f"value = {value}")["value"]
-    except (tomllib.TOMLDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return value
 
 

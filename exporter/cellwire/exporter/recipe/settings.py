@@ -7,8 +7,9 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-PositiveInt = Annotated[int, Meta(ge=1)]
-NonNegativeInt = Annotated[int, Meta(ge=0)]
+MOST = 10**12  # more than any machine computes, and few enough for all arithmetic
+PositiveInt = Annotated[int, Meta(ge=1, le=MOST)]
+NonNegativeInt = Annotated[int, Meta(ge=0, le=MOST)]
 NonNegativeFloat = Annotated[float, Meta(ge=0)]
 PositiveFloat = Annotated[float, Meta(gt=0)]
 Probability = Annotated[float, Meta(ge=0, lt=1)]

@@ -12,7 +12,7 @@ from cellwire.exporter.data.labelled import Examples
 from cellwire.exporter.data.plan import fit_to_examples, fit_to_text
 from cellwire.exporter.recipe.recipe import Recipe
 from cellwire.exporter.runs.run_config import RunConfig
-from cellwire.exporter.runs.run_folder import LAST, RunFolder
+from cellwire.exporter.runs.run_folder import RunFolder
 from cellwire.exporter.training.base_run import known_to
 from cellwire.exporter.training.compute import Compute
 from cellwire.exporter.training.pretrained import PretrainedEmbedding
@@ -26,6 +26,7 @@ def start_training(
 
     ExporterError names what is wrong with the arguments, before the folder is created.
     """
+    RunFolder.check_new(out)
     known = known_to(start_from, recipe)
     dataset = Dataset.of(corpus, recipe.data, known)
     pretrained = PretrainedEmbedding.for_recipe(recipe, dataset.vocabulary)
@@ -51,8 +52,7 @@ def resume_training(run: RunFolder, corpus: Corpus, compute: Compute) -> tuple[T
     config.check_corpus(corpus)
     dataset = Dataset.of(corpus, config.recipe.data, config.known)
     training = Training(run, config, dataset, compute)
-    if run.has(LAST):
-        training.resume()
+    if training.resume():
         return training, f"resuming after step {training.step:,} of {training.steps:,}"
     run.truncate_logs({})
     pretrained = PretrainedEmbedding.for_recipe(config.recipe, dataset.vocabulary)

@@ -10,6 +10,7 @@ from cellwire.server.session.events import Event, Written
 
 _TEXT_WAITS_S = 0.020  # about one frame of a screen
 _MESSAGE_S = 0.001  # between two deliveries, for each session that has text
+_MOST_S = 0.250  # between two deliveries, with however many sessions
 
 
 class EventBatcher:
@@ -33,7 +34,7 @@ class EventBatcher:
         Those of sessions with answers always are. Text is due after the delivery interval, and when
         the engine is idle.
         """
-        wait_s = max(_TEXT_WAITS_S, _MESSAGE_S * len(self._waiting))
+        wait_s = min(_MOST_S, max(_TEXT_WAITS_S, _MESSAGE_S * len(self._waiting)))
         if idle or now_s >= self._last_s + wait_s:
             due, self._waiting, self._last_s = self._waiting, {}, now_s
         else:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from cellwire.model_file.cell import LOGITS, Cell
+from cellwire.model_file.cell import Cell
+from cellwire.model_file.interface import LOGITS
 from cellwire.server.programs.columns import (
     CHANGE_BIAS,
     CHANGE_PENALTY,

@@ -42,7 +42,8 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import TensorProto
 
-from cellwire.model_file.cell import LOGITS, NEXT_STATE, Cell
+from cellwire.model_file.cell import Cell
+from cellwire.model_file.interface import LOGITS, NEXT_STATE
 from cellwire.server.programs.graph import OWN, Graph, LoopCarried, ScanOutput, Shape, Value
 from cellwire.server.programs.program import (
     CARRIED_STATE,
@@ -98,7 +99,7 @@ class _Sizes:
 
 
 def compose_beam_program(cell: Cell, *, may_end: bool) -> bytes:
-    """Return a serialized program for a cell with logits; ValueError if the cell uses our names."""
+    """Return a serialized program for a cell with logits."""
     step, outer = cell_step(cell), Graph("outer")
     sizes = _sizes(outer, cell)
     inputs = _inputs()

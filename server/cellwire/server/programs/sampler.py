@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 from onnx import TensorProto
 
-from cellwire.model_file.cell import LOGITS, Cell
+from cellwire.model_file.cell import Cell
+from cellwire.model_file.interface import LOGITS
 from cellwire.server.programs.adjusted_draw import draw_adjusted
 from cellwire.server.programs.columns import FORCED, INVERSE_TEMPERATURE, UNIFORM
 from cellwire.server.programs.draws import (

@@ -7,17 +7,20 @@ from types import TracebackType
 from typing import Self
 
 from grpc import aio
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from cellwire.server.batch.limits import MAX_MESSAGE_BYTES
 from cellwire.server.host.config import Config
 from cellwire.server.host.loop import EngineLoop
+from cellwire.server.host.own_thread import in_own_thread
 from cellwire.server.host.placement import place
 from cellwire.server.host.registry import Registry
 from cellwire.server.host.session_directory import SessionDirectory
+from cellwire.server.rpc import options
 from cellwire.server.rpc.address import bind
+from cellwire.server.rpc.calls import Calls
 from cellwire.server.rpc.generation_service import GenerationService
+from cellwire.server.rpc.health_service import HealthService
 from cellwire.server.rpc.interceptor import StatusInterceptor
 from cellwire.server.rpc.models_service import ModelsService
 from cellwire.server.rpc.sessions_service import SessionsService
@@ -34,7 +37,10 @@ _SERVICES = (
     sessions_pb2.DESCRIPTOR.services_by_name["SessionsService"].full_name,
 )
 
+_HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+
 _LAST_WRITES_S = 1.0
+_STATUSES_S = 0.5  # for the statuses of the calls that are cut
 
 
 class Daemon:
@@ -57,17 +63,20 @@ class Daemon:
         """Load the models and listen; BadModel, CannotListen."""
         self._loop = asyncio.get_running_loop()
         self.crashed = self._loop.create_future()
-        self.registry = Registry(self._config, self.placement, self._deliver, self._on_crash)
+        # A file may hang; signals are handled meanwhile.
+        self.registry = await in_own_thread("load the models", self._read_models)
         self.sessions = SessionDirectory(self.registry)
         self.generation = GenerationService(self.sessions, self._config.limits)
-        self._health = health.aio.HealthServicer()
+        self._health = HealthService(_SERVICES)
+        self._calls = Calls(options.max_calls(self._config.sessions))
         self._server = self._make_server()
         self.address = bind(self._server, self._config.listen)
         self.registry.start()
         await self._server.start()
-        for service in _SERVICES:
-            await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
         return self
+
+    def _read_models(self) -> Registry:
+        return Registry(self._config, self.placement, self._deliver, self._on_crash)
 
     def _deliver(self, source: EngineLoop, events: list[Event]) -> None:
         """Wake the event loop once for the events of all sessions."""
@@ -82,21 +91,14 @@ class Daemon:
 
     def _make_server(self) -> aio.Server:
         server = aio.server(
-            interceptors=[StatusInterceptor()],
-            options=[
-                ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-                # Otherwise a second daemon could listen on the same port.
-                ("grpc.so_reuseport", 0),
-                # A client whose machine fails does not close its connection; pings find out.
-                ("grpc.keepalive_time_ms", 60_000),
-                ("grpc.keepalive_timeout_ms", 20_000),
-            ],
+            interceptors=[StatusInterceptor(self._calls)],
+            options=options.of_server(self._config.sessions),
         )
         add_GenerationServiceServicer_to_server(self.generation, server)
         add_ModelsServiceServicer_to_server(ModelsService(self.sessions), server)
         add_SessionsServiceServicer_to_server(SessionsService(self.sessions), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        services = [*_SERVICES[1:], health.SERVICE_NAME, reflection.SERVICE_NAME]
+        services = [*_SERVICES[1:], _HEALTH, reflection.SERVICE_NAME]
         reflection.enable_server_reflection(services, server)
         return server
 
@@ -113,7 +115,7 @@ class Daemon:
         if self._stopped:
             return
         self._stopped = True
-        await self._health.enter_graceful_shutdown()
+        self._health.drain()
         self.generation.drain()
         try:
             # A failed engine finishes no operation.
@@ -123,5 +125,7 @@ class Daemon:
         except TimeoutError:
             self.sessions.cut()
         # The calls that are left now have clients that do not read.
-        await self._server.stop(_LAST_WRITES_S)
-        self.registry.stop()
+        stopped = asyncio.ensure_future(self._server.stop(_LAST_WRITES_S + _STATUSES_S))
+        await self._calls.end(_LAST_WRITES_S)
+        await stopped
+        await in_own_thread("stop the engines", self.registry.stop)

@@ -12,9 +12,10 @@ import grpc
 from google.rpc.status_pb2 import Status
 from grpc import aio
 
-from cellwire.server.errors import CellwireError, Internal
-from cellwire.server.rpc.status import Abortable, abort, status_of
-from cellwire.server.rpc.wire import decoded, decoded_stream, decoder
+from cellwire.server.errors import CellwireError, Internal, Unavailable
+from cellwire.server.rpc.calls import Calls
+from cellwire.server.rpc.status import abort, status_of
+from cellwire.server.rpc.wire import decoded_stream, only_request, write
 
 _log = logging.getLogger(__name__)
 
@@ -22,20 +23,21 @@ _log = logging.getLogger(__name__)
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Continuation: TypeAlias = "Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]]"
 Behavior = Callable[..., Any]
-
-_MAKERS: dict[tuple[bool, bool], tuple[str, Callable[..., Handler]]] = {
-    (False, False): ("unary_unary", grpc.unary_unary_rpc_method_handler),
-    (False, True): ("unary_stream", grpc.unary_stream_rpc_method_handler),
-    (True, False): ("stream_unary", grpc.stream_unary_rpc_method_handler),
-    (True, True): ("stream_stream", grpc.stream_stream_rpc_method_handler),
-}
+Requests = AsyncIterator[Any]
+Context: TypeAlias = "aio.ServicerContext[Any, Any]"
 
 
 class StatusInterceptor(aio.ServerInterceptor):
     """Ends each call whose handler raises with the error's status, and logs unexpected errors.
 
-    Requests that cannot be read end their call with INVALID_ARGUMENT.
+    Requests that cannot be read end their call with INVALID_ARGUMENT. On the wire, a call with one
+    request is a stream of one message, and is received as such: gRPC itself would wait without end
+    for a message that does not come.
     """
+
+    def __init__(self, calls: Calls) -> None:
+        """Count the calls in `calls`, which cuts those that are left when the daemon stops."""
+        self._calls = calls
 
     async def intercept_service(
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
@@ -44,53 +46,68 @@ class StatusInterceptor(aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None:  # there is no method of that name
             return None
-        streaming = bool(handler.request_streaming), bool(handler.response_streaming)
-        kind, make = _MAKERS[streaming]
-        behavior: Behavior = getattr(handler, kind)
-        decode: Any = handler.request_deserializer
-        read: Callable[[Any], Any] = decoded_stream
-        if not handler.request_streaming:
-            read, decode = decoded, decoder(decode)
+        requests = "stream" if handler.request_streaming else "unary"
+        responses = "stream" if handler.response_streaming else "unary"
+        behavior: Behavior = getattr(handler, f"{requests}_{responses}")
         if inspect.isasyncgenfunction(behavior):
-            wrapped = _with_status_of_generator(behavior, read)
-        elif inspect.iscoroutinefunction(behavior):
-            wrapped = _with_status(behavior, read)
-        else:  # only a library's, for a method that it has not implemented
-            return handler
-        return make(wrapped, decode, handler.response_serializer)
+            behavior = _writing(behavior)
+        elif not inspect.iscoroutinefunction(behavior):
+            return handler  # only a library's, for a method that it has not implemented
+        make: Callable[..., Handler] = (
+            grpc.stream_stream_rpc_method_handler
+            if handler.response_streaming
+            else grpc.stream_unary_rpc_method_handler
+        )
+        serve = self._streaming(behavior) if handler.request_streaming else self._unary(behavior)
+        return make(
+            self._with_status(serve), handler.request_deserializer, handler.response_serializer
+        )
+
+    def _streaming(self, behavior: Behavior) -> Behavior:
+        async def serve(requests: Requests, context: Context) -> object:
+            return await behavior(decoded_stream(requests), context)
+
+        return serve
+
+    def _unary(self, behavior: Behavior) -> Behavior:
+        async def receive(requests: Requests, context: Context) -> object:
+            async with self._calls.receiving(context.peer()):
+                return await only_request(requests)
+
+        async def serve(requests: Requests, context: Context) -> object:
+            return await behavior(await receive(requests, context), context)
+
+        return serve
+
+    def _with_status(self, serve: Behavior) -> Behavior:
+        """Wrap a handler that returns its answer, or writes its answers to the context."""
+
+        async def handle(requests: Requests, context: Context) -> object:
+            try:
+                with self._calls.entered():
+                    return await serve(requests, context)
+            except asyncio.CancelledError:
+                if not self._calls.were_cut:  # the client has gone
+                    raise
+                status = status_of(Unavailable())
+            except Exception as error:  # noqa: BLE001  # the call must end with a status
+                status = _status_of(error)
+            # The abort raises, too. Inside the except block, or with the request in a variable,
+            # both would stay in memory, in a cycle, until the garbage collector runs.
+            del requests
+            return await abort(context, status)
+
+        return handle
 
 
-def _with_status(behavior: Behavior, read: Callable[[Any], Any]) -> Behavior:
-    """Wrap a handler that returns its answer, or writes its answers to the context."""
+def _writing(behavior: Behavior) -> Behavior:
+    """Return a handler that writes what another yields."""
 
-    async def handle(request: object, context: Abortable) -> object:
-        try:
-            return await behavior(read(request), context)
-        except Exception as error:  # noqa: BLE001  # the call must end with a status
-            status = _status_of(error)
-        # The abort raises, too. Inside the except block, or with the request in a variable, both
-        # would stay in memory, in a cycle, until the garbage collector runs.
-        del request
-        return await abort(context, status)
+    async def write_all(request: object, context: Context) -> None:
+        async for response in behavior(request, context):
+            await write(context, response)
 
-    return handle
-
-
-def _with_status_of_generator(behavior: Behavior, read: Callable[[Any], Any]) -> Behavior:
-    """Wrap a handler that yields its answers."""
-
-    async def handle(request: object, context: Abortable) -> AsyncIterator[object]:
-        try:
-            async for response in behavior(read(request), context):
-                yield response
-        except Exception as error:  # noqa: BLE001  # the call must end with a status
-            status = _status_of(error)
-        else:
-            return
-        del request  # as above
-        await abort(context, status)
-
-    return handle
+    return write_all
 
 
 def _status_of(error: Exception) -> Status:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any, TypeVar
 
 from google.protobuf.message import DecodeError
 from grpc import aio
 
-from cellwire.server.errors import InvalidArgument
+from cellwire.server.batch.limits import FIRST_MESSAGE_TIMEOUT_S
+from cellwire.server.errors import FailedPrecondition, InvalidArgument
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -24,33 +24,27 @@ async def write(context: aio.ServicerContext[Any, Response], response: Response)
         raise asyncio.CancelledError from gone
 
 
-@dataclass(frozen=True, slots=True)
-class Undecodable:
-    """Stands for a unary call's request whose bytes cannot be read."""
+async def only_request(requests: AsyncIterator[Request]) -> Request:
+    """Return the request of a call that has one, and keep no hold on it.
 
-    reason: str
-
-
-def decoder(deserialize: Callable[[bytes], Request]) -> Callable[[bytes], Request | Undecodable]:
-    """Return a deserializer of unary requests that raises nothing.
-
-    gRPC ends a call whose deserializer raises with UNKNOWN, and its handler never runs.
+    InvalidArgument if its bytes cannot be read or the client half-closes without one;
+    FailedPrecondition if none comes in time.
     """
-
-    def decode(data: bytes) -> Request | Undecodable:
-        try:
-            return deserialize(data)
-        except DecodeError as error:
-            return Undecodable(str(error))
-
-    return decode
-
-
-def decoded(request: Request | Undecodable) -> Request:
-    """Return a unary call's request; InvalidArgument if its bytes cannot be read."""
-    if isinstance(request, Undecodable):
-        raise _unreadable(request.reason)
-    return request
+    generator = aiter(requests)
+    assert isinstance(generator, AsyncGenerator)
+    try:
+        async with asyncio.timeout(FIRST_MESSAGE_TIMEOUT_S):
+            return await anext(generator)  # gRPC decodes here
+    except StopAsyncIteration:
+        raise InvalidArgument(
+            "the call ended without a request; send one message, which may be empty"
+        ) from None
+    except TimeoutError:
+        raise FailedPrecondition(f"no request came within {FIRST_MESSAGE_TIMEOUT_S} s") from None
+    except DecodeError as error:
+        raise _unreadable(str(error)) from error
+    finally:
+        await generator.aclose()  # otherwise its frame would keep the request
 
 
 async def decoded_stream(requests: AsyncIterator[Request]) -> AsyncIterator[Request]:

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from cellwire.client.errors import Cancelled
+from cellwire.client.wire.own_process import OwnProcess, forked
 
 _Value = TypeVar("_Value")
 
@@ -19,6 +20,7 @@ class Background:
     """Runs coroutines for callers in other threads, until it is closed."""
 
     def __init__(self) -> None:
+        self._process = OwnProcess()
         self._open = threading.Event()
         # Reentrant, since a signal handler may run in between.
         self._lock = threading.RLock()
@@ -27,10 +29,21 @@ class Background:
         self._thread.start()
         self._open.wait()
 
+    @property
+    def open(self) -> bool:
+        """Whether it runs coroutines: it has not been closed."""
+        return self._open.is_set()
+
+    @property
+    def in_other_process(self) -> bool:
+        """Whether this process was forked from the one that runs the loop."""
+        return self._process.left
+
     def run(self, coroutine: Coroutine[Any, Any, _Value]) -> _Value:
         """Return what the coroutine returns, or raise what it raises.
 
-        An interrupted caller cancels it. Raises Cancelled if the loop is closed.
+        An interrupted caller cancels it. Raises Cancelled if the loop is closed, and
+        FailedPrecondition in a forked process.
         """
         # Created before the coroutine starts, so that an interruption at any point can cancel it;
         # asyncio.run_coroutine_threadsafe may be interrupted between the start and the return.
@@ -48,6 +61,9 @@ class Background:
         self, coroutine: Coroutine[Any, Any, _Value], future: concurrent.futures.Future[_Value]
     ) -> None:
         """Start the coroutine in the loop's thread; raises Cancelled if the loop is closed."""
+        if self._process.left:  # the loop's thread is not in a forked process, and nobody answers
+            coroutine.close()
+            raise forked()
         with self._lock:
             if not self._open.is_set():
                 coroutine.close()
@@ -76,18 +92,23 @@ class Background:
             try:
                 yield item
             except GeneratorExit:
-                with suppress(Cancelled):
-                    self.run(items.aclose())
+                if not self._process.left:
+                    with suppress(Cancelled):
+                        self.run(items.aclose())
                 raise
 
     def post(self, callback: Callable[[], object]) -> None:
-        """Schedule a callback in the loop, unless the loop is closed."""
+        """Schedule a callback in the loop, unless the loop is closed or in another process."""
+        if self._process.left:
+            return
         with self._lock:
             if self._open.is_set():
                 self._loop.call_soon_threadsafe(callback)
 
     def close(self) -> None:
-        """Cancel what still runs, and end the thread."""
+        """Cancel what still runs, and end the thread; nothing in a forked process."""
+        if self._process.left:
+            return
         with self._lock:
             self.post(self._closing.set)
             self._open.clear()

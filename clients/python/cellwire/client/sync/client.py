@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Self, Unpack
 
 from cellwire.client import client
+from cellwire.client.errors import FailedPrecondition
 from cellwire.client.model import Model
 from cellwire.client.options import CompleteOptions, GenerateOptions, OpenOptions, UnknownSymbols
 from cellwire.client.sync.background import Background
@@ -31,6 +32,7 @@ class Client:
 
     def __init__(self, target: str) -> None:
         self._source = client.Client(target)
+        self._entered: Background | None = None
 
     @property
     def target(self) -> str:
@@ -38,12 +40,15 @@ class Client:
         return self._source.target
 
     def __enter__(self) -> Self:
-        self._background = Background()
+        if self._entered is not None and self._entered.open:
+            raise FailedPrecondition("the client is connected already; enter it once")
+        background = Background()
         try:
-            self._background.run(self._source.__aenter__())
+            background.run(self._source.__aenter__())
         except BaseException:
-            self._background.close()
+            background.close()
             raise
+        self._entered = background
         return self
 
     def __exit__(
@@ -53,10 +58,21 @@ class Client:
         trace: TracebackType | None,
     ) -> None:
         """Close the connection and cancel what still runs."""
+        if self._entered is None or self._entered.in_other_process:
+            return
         try:
-            self._background.run(self._source.__aexit__(kind, error, trace))
+            self._entered.run(self._source.__aexit__(kind, error, trace))
         finally:
-            self._background.close()
+            self._entered.close()
+
+    @property
+    def _background(self) -> Background:
+        """The thread of its calls; FailedPrecondition if it has not been entered."""
+        if self._entered is None:
+            raise FailedPrecondition(
+                "the client is not connected: enter it, as in `with connect() as daemon:`"
+            )
+        return self._entered
 
     def session(self, **options: Unpack[OpenOptions]) -> Session:
         """Return a new session to enter with `with`."""

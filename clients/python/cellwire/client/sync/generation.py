@@ -55,6 +55,8 @@ class Generation:
 
     def close(self) -> None:
         """Cancel it if it is still running, and drop what has not been read."""
+        if self._background.in_other_process:
+            return
         with suppress(Cancelled):  # its client has been closed, and it with it
             self._background.run(self._source.aclose())
 

@@ -37,6 +37,8 @@ class Session:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if self._background.in_other_process:
+            return
         with suppress(Cancelled):  # its client has been closed, and it with it
             self._background.run(self._source.__aexit__(kind, error, trace))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
 import grpc.aio
@@ -11,6 +11,7 @@ import grpc.aio
 from cellwire.client.errors import Cancelled, Internal
 from cellwire.client.values import Finished, FinishReason, Piece, Usage
 from cellwire.client.wire.answers import finished_of, piece_of
+from cellwire.client.wire.own_process import OwnProcess
 from cellwire.client.wire.status import error_of_rpc
 from cellwire.v1.generation_pb2 import GenerateRequest, GenerateResponse
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from cellwire.v1.generation_pb2_grpc import GenerationServiceAsyncStub
 
 _Response = TypeVar("_Response")
+_Call = TypeVar("_Call")
 
 
 async def response_of(call: Awaitable[_Response]) -> _Response:
@@ -35,6 +37,14 @@ async def response_of(call: Awaitable[_Response]) -> _Response:
         raise Cancelled("the client is closed") from None
 
 
+def started(start: Callable[[], _Call]) -> _Call:
+    """Start a call; Cancelled if its client has been closed."""
+    try:
+        return start()
+    except grpc.aio.UsageError:
+        raise Cancelled("the client is closed") from None
+
+
 class CallSource:
     """The pieces of one Generate call. The first read starts the call.
 
@@ -42,6 +52,7 @@ class CallSource:
     """
 
     def __init__(self, stub: GenerationServiceAsyncStub, request: GenerateRequest) -> None:
+        self._process = OwnProcess()
         self._stub = stub
         self._request = request
         self._call: grpc.aio.UnaryStreamCall[GenerateRequest, GenerateResponse] | None = None
@@ -51,10 +62,11 @@ class CallSource:
 
     async def read(self) -> Piece | Finished:
         """Return the next piece, or the end."""
+        self._process.check()
         if self._cancelled:
             return self._finished_here()
         if self._call is None:
-            self._call = self._stub.Generate(self._request)
+            self._call = started(lambda: self._stub.Generate(self._request))
             self._responses = aiter(self._call)
         try:
             return self._receive(await response_of(anext(self._responses)))
@@ -68,7 +80,7 @@ class CallSource:
     def cancel(self) -> None:
         """End the call."""
         self._cancelled = True
-        if self._call is not None:
+        if self._call is not None and not self._process.left:
             self._call.cancel()
 
     abandon = cancel

@@ -19,6 +19,14 @@ _OPTIONS = (
     # By default channels to one target share their connection, and with it the back-off after a
     # failure. A pool for each client lets a program that waits for its daemon connect at once.
     ("grpc.use_local_subchannel_pool", 1),
+    # A daemon whose machine has frozen, or has gone, does not close its connections. Its calls end
+    # with UNAVAILABLE when a ping has no answer, and an attempt to connect again ends in time, too.
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.ping_timeout_ms", 10_000),  # of pings that measure the connection; else a minute
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.min_reconnect_backoff_ms", 5_000),
 )
 # A proxy cannot reach what listens on this machine's loopback address.
 _LOCAL_OPTIONS = (("grpc.enable_http_proxy", 0),)

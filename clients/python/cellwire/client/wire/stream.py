@@ -24,6 +24,7 @@ from cellwire.client.values import (
 from cellwire.client.wire.answers import answer_of
 from cellwire.client.wire.call_status import CallStatus
 from cellwire.client.wire.inbox import Inbox
+from cellwire.client.wire.own_process import OwnProcess
 from cellwire.client.wire.requests import Operation, request_of
 from cellwire.v1.generation_pb2 import StreamSessionRequest, StreamSessionResponse
 from cellwire.v1.operations_pb2 import Cancel, Close
@@ -50,6 +51,7 @@ class Stream:
         """Where the text that has been read here ends."""
         self.resumable: dict[int, Inbox] = {}
         """The operations that were under way at attach and have no reader yet."""
+        self.process = OwnProcess()
         self._call = call
         self._status = CallStatus(call)
         # Not from 1: an attached session may still answer operations of another stream.
@@ -61,12 +63,18 @@ class Stream:
         self._writer = asyncio.create_task(self._write())
         self._reader = asyncio.create_task(self._read())
 
+    @property
+    def over(self) -> bool:
+        """Whether the stream has ended: no operation can be sent on it."""
+        return self._failure is not None
+
     def send(self, operation: Operation) -> Inbox:
         """Send an operation after those before it, and return the inbox for its answers.
 
         Text of resumable operations is dropped from now on: a new operation would wait for ever
         behind one that is not read. Raises the error that ended the stream if it has ended.
         """
+        self.process.check()
         if self._failure is not None:
             raise self._failure
         while self.resumable:
@@ -81,6 +89,7 @@ class Stream:
 
     async def take(self, inbox: Inbox) -> PartialAnswer | FinalAnswer:
         """Return the next answer; raises the CellwireError that the operation ended with."""
+        self.process.check()
         answer = await inbox.take()
         if isinstance(answer, Piece):
             self.offset = answer.end_offset
@@ -103,10 +112,13 @@ class Stream:
 
     async def ended(self) -> None:
         """Wait until the daemon has ended the stream."""
+        self.process.check()
         await asyncio.wait([self._reader])
 
     async def aclose(self) -> None:
         """End the stream now; operations that have not ended fail with Cancelled."""
+        if self.process.left:  # its tasks and its call are those of another process
+            return
         self._call.cancel()
         self._writer.cancel()
         self._reader.cancel()
