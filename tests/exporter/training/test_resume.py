@@ -111,7 +111,7 @@ def test_a_stopped_training_goes_on_from_the_very_step(
     text = TEXT
     settings = (*BASE, *FEATURES[feature])
     if feature == "labelled":
-        text = Corpus.read(reviews(tmp_path / "reviews.csv")).text
+        text = reviews(tmp_path / "reviews.csv").read_text()
     whole = trained_run(tmp_path / "whole", *settings, text=text)
     last_step = whole.load("last.pt").step
     training = new_training(tmp_path / "parts", *settings, text=text)
