@@ -78,4 +78,7 @@ def test_what_a_model_knows_is_what_it_reads() -> None:
     spaces = replace(model, vocabulary=replace(model.vocabulary, line_ends="spaces"))
     assert Known(spaces).unknown_in("a\nb") == []
     assert LETTERS.unknown_in("aÄbÄ\t") == ["Ä", "\t"]
-    assert BYTES.unknown_in("Ä") == OF_WORDS.unknown_in("Ä") == []
+    assert BYTES.unknown_in("Ä") == []
+    assert OF_WORDS.unknown_in("a don't 12, red red. x re") == ["don't", "red"]
+    assert OF_WORDS.unknown_in("a red", 4) == []
+    assert OF_WORDS.unknown_in("a red ", 4) == ["red"]

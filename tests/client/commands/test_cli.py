@@ -115,6 +115,6 @@ def test_a_command_loads_nothing_of_the_others() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
     )
     loaded = set(done.stdout.split())
-    heavy = {"numpy", "torch", "prompt_toolkit", "onnxruntime"}
+    heavy = {"numpy", "torch", "textual", "onnxruntime"}
     assert loaded & (heavy | {"cellwire.server.cli", "cellwire.exporter.commands.train"}) == set()
     assert "cellwire.client.commands.generate" in loaded

@@ -27,6 +27,7 @@ def write_models(folder: Path) -> tuple[Path, ...]:
     """Write the models, and `spare`, a copy of the first that is not served at the start."""
     logits = np.array([[log_probability(a, b) for b in SYMBOLS] for a in SYMBOLS], np.float32)
     scores = np.tile(np.array(SCORES, np.float32), (256, 1))
+    scores[0xFF] = 0  # a byte of no text; a model that heeds no token is refused
     characters: dict[str, object] = {"kind": "characters", "symbols": list(SYMBOLS)}
     _write(folder / "spare.onnx", ALPHABET, characters, "logits", logits)
     return (

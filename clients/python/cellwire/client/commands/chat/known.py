@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Literal, cast
 
-from cellwire.client.commands.chat.graphemes import graphemes
+import regex
+
+from cellwire.client.commands.chat.graphemes import graphemes, word_start
 from cellwire.client.model import Model, Vocabulary
 
 _Form = Literal["NFC", "NFD", "NFKC", "NFKD"]
+_WORD = regex.compile(r"(?w)\b\p{Alphabetic}.*?\b")
 _MOST_NAMED = 8
 _HTML = frozenset("&#;<>/")
 
 
 class Known:
-    """The characters that a model of characters knows; other models are taken to know all.
+    """The characters or words that a model knows. A model of bytes knows all.
 
     What it does not know is left out when it reads a text, and stays in the text.
     """
@@ -28,20 +31,35 @@ class Known:
     def knows(self, grapheme: str) -> bool:
         """Whether the model reads all of a user-perceived character."""
         if not self._symbols:
-            return True
+            return True  # a model of bytes, or one of words, which knows no characters
         if grapheme not in self._answers:
             normalised = _normalised(grapheme, self._model.vocabulary)
             self._answers[grapheme] = self._read.issuperset(normalised)
         return self._answers[grapheme]
 
-    @property
-    def is_open(self) -> bool:
-        """Whether only the daemon can say what the model knows."""
-        return not self._symbols
+    def unknown_in(self, text: str, start: int = 0) -> list[str]:
+        """Return the distinct characters or words after a place that the model does not know.
 
-    def unknown_in(self, text: str) -> list[str]:
-        """Return the distinct characters of a text that the model does not know."""
-        return [one for one in dict.fromkeys(graphemes(text)) if not self.knows(one)]
+        The last word of a text may still go on, so nothing is said about it.
+        """
+        if self._words:
+            found = dict.fromkeys(self._words_of(text, start))
+            return [word for word in found if not self._has_word(word)]
+        return [one for one in dict.fromkeys(graphemes(text[start:])) if not self.knows(one)]
+
+    def _words_of(self, text: str, start: int) -> Iterator[str]:
+        for word in _WORD.finditer(text, word_start(text, start)):
+            if word.end() < len(text):
+                yield word[0]
+
+    def _has_word(self, word: str) -> bool:
+        return _normalised(word, self._model.vocabulary) in self._words
+
+    @cached_property
+    def _words(self) -> frozenset[str]:
+        vocabulary = self._model.vocabulary
+        symbols = vocabulary.symbols if vocabulary.kind == "words" else ()
+        return frozenset(symbol.strip() for symbol in symbols)
 
     @cached_property
     def _symbols(self) -> frozenset[str]:

@@ -24,8 +24,6 @@ class Link:
         self.target = target
         self.completed: Completed | None = None
         """The completions of the session's text, if they have been searched for."""
-        self.unread = ""
-        """The last text of which the model has read nothing."""
         self._model_name = model
         self._seed = seed
         self._stack: AsyncExitStack | None = None
@@ -108,8 +106,7 @@ class Link:
         try:
             appended = await self.session.append(piece)
         except InvalidArgument:
-            # Unknown symbols are left out, and this piece has no others.
-            self.unread = piece.strip()
+            # Unknown symbols are left out; daemons may refuse a text that has no others.
             self.mirror.added(piece, self.mirror.offset)
         else:
             self.mirror.added(piece, appended.offset, appended.replaced_tokens)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from cellwire.client.commands.terminal import say, show
+from cellwire.client.commands.output import say, show
 from cellwire.client.errors import Aborted, CellwireError, Unavailable
 from cellwire.client.generation import Generation
 from cellwire.client.options import GenerateOptions

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from cellwire.client.commands.chat.editor import Editor, Request
@@ -72,7 +72,6 @@ class Worker:
             await self.link.open()
         self._notice_unknown(text)
         if await self.link.step(text):
-            self._notice_unread()
             self._editor.changed()  # the offset
             return True
         if self._editor.request is None:
@@ -217,25 +216,17 @@ class Worker:
         self._editor.say(error.message)
 
     def _notice_unknown(self, text: str) -> None:
-        """Name the characters that the model does not know, each once."""
+        """Name the characters or words that the model does not know, each once."""
         if text == self._checked:
             return
         self._checked = text
-        missing = self.link.mirror.missing(text)
-        unknown = self.known.unknown_in(missing) if missing else []
-        self._name(one for one in unknown if one not in self._noticed)
-
-    def _notice_unread(self) -> None:
-        unread, self.link.unread = self.link.unread, ""
-        if self.known.is_open:
-            self._name(one for one in [unread] if one not in self._noticed | {""})
-
-    def _name(self, unknown: Iterable[str]) -> None:
-        """Name what the model does not know."""
-        names = list(unknown)
-        if names:
-            self._noticed.update(names)
-            self._editor.say(notice_of_unknown(names))
+        start = len(self.link.mirror.text)
+        if self.link.mirror.missing(text):
+            unknown = self.known.unknown_in(text, start)
+            names = [one for one in unknown if one not in self._noticed]
+            if names:
+                self._noticed.update(names)
+                self._editor.say(notice_of_unknown(names))
 
 
 def _speed(tokens: int, seconds: float) -> float:
