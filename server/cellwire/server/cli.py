@@ -78,9 +78,10 @@ def serve(*, config: Path | None, **flags: object) -> None:
     """
     from cellwire.model_file.errors import BadModel
     from cellwire.server.errors import CannotListen, NoCuda, TwoRuntimes
-    from cellwire.server.host.own_thread import threads_left
+    from cellwire.server.host.own_thread import own_threads, threads_left
     from cellwire.server.runtime.builds import check_one_build
 
+    earlier = own_threads()
     try:
         check_one_build()
         crash = asyncio.run(_serve(read_config(flags, os.environ, config)))
@@ -90,7 +91,7 @@ def serve(*, config: Path | None, **flags: object) -> None:
     except (BadModel, CannotListen, NoCuda, TwoRuntimes) as error:
         _say(str(error))
         raise typer.Exit(_FAILED) from error
-    if left := threads_left(_LAST_MOMENTS_S):
+    if left := threads_left(_LAST_MOMENTS_S, earlier=earlier):
         # Nothing ends a thread that hangs in a file or a step; the interpreter would wait for it.
         _say(f"left behind: {', '.join(left)}")
         os._exit(_FAILED if crash is not None else 0)

@@ -23,12 +23,19 @@ class OwnThread(threading.Thread):
         super().__init__(name=name, target=run, daemon=True)
 
 
-def threads_left(wait_s: float = 0.0) -> list[str]:
+def own_threads() -> frozenset[threading.Thread]:
+    """Return the threads of this kind that there are now."""
+    return frozenset(t for t in threading.enumerate() if isinstance(t, OwnThread))
+
+
+def threads_left(
+    wait_s: float = 0.0, *, earlier: frozenset[threading.Thread] = frozenset()
+) -> list[str]:
     """Return the names of the threads that have not ended, after a moment's wait for each.
 
-    A thread whose call has returned may still be there.
+    A thread whose call has returned may still be there. Those of `earlier` are somebody else's.
     """
-    threads = [thread for thread in threading.enumerate() if isinstance(thread, OwnThread)]
+    threads = own_threads() - earlier
     for thread in threads:
         thread.join(wait_s)
     return sorted(thread.name for thread in threads if thread.is_alive())
