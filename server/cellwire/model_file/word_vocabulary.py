@@ -135,7 +135,7 @@ class Words(Vocabulary):
     def _by_pieces(self) -> dict[str, list[tuple[str, ...]]]:
         """Return the symbols that are cut into several pieces, by their first, longest first."""
         names: dict[str, list[tuple[str, ...]]] = {}
-        several = [symbol for symbol in self._tokens if len(self._cut(symbol)) > 1]
+        several = [s for s in self._tokens if not _is_plain(s) and len(self._cut(s)) > 1]
         for name in (*several, *(_BLANK + symbol for symbol in several if self._joins_blanks)):
             cut = tuple(self._cut(name))
             if "".join(cut) == name:
@@ -216,3 +216,8 @@ class Words(Vocabulary):
 
 def _begins_with_blank(symbol: str) -> bool:
     return len(symbol) > 1 and symbol[0] == _BLANK and not symbol[1].isspace()
+
+
+def _is_plain(symbol: str) -> bool:
+    """Whether a symbol is a word of plain letters, with a blank before it or without."""
+    return symbol.isascii() and symbol.removeprefix(_BLANK).isalpha()
