@@ -23,7 +23,7 @@ PARTS = [  # those that look alike are meant to
     *(
         "Σ",
         "ΟΔΥΣ",
-        "σ",
+        "\u03c3",
         " ",
         "  ",
         "\n",

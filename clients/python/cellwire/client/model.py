@@ -52,8 +52,8 @@ class Vocabulary:
     def beginning(self) -> str:
         """A text to begin with where there is none: a model writes only after some text.
 
-        A line feed if that is a symbol which is read, otherwise the first symbol that begins a word, or else the
-        first of all. Empty if the symbols are not known; see `symbols`.
+        A line feed if that is a symbol which is read, otherwise the first symbol that begins a
+        word, or else the first of all. Empty if the symbols are not known; see `symbols`.
         """
         if self.kind == "bytes" or ("\n" in self.symbols and not self.trims):
             return "\n"
