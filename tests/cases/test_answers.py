@@ -151,6 +151,32 @@ def test_alternatives_join_to_the_text_and_can_be_biased(
     served.run(check())
 
 
+@pytest.mark.parametrize(
+    ("model", "symbol", "words"),
+    [
+        ("plain", "世", "does not know the symbol '世'"),
+        ("plain", "ab", "logit_bias takes single symbols; 'ab' is not one"),
+        ("greek", "\u0394", ""),  # read in lower case
+        ("composed", "e\u0301", ""),
+        ("spaced", "red", ""),
+    ],
+)
+def test_a_bias_takes_what_is_read_as_one_symbol(
+    served: Served, model: str, symbol: str, words: str
+) -> None:
+    async def check() -> None:
+        stream = await begun(served, model)
+        sampling = {"logit_bias": [{"symbol": symbol, "bias": 9}]}
+        if words:
+            answer = await stream.ask(generate={"max_tokens": 1, "sampling": sampling})
+            assert words in rejection(answer)
+        else:
+            await generated(stream, sampling=sampling)
+        await close(stream)
+
+    served.run(check())
+
+
 def test_bytes_can_be_told_apart(served: Served) -> None:
     async def check() -> None:
         stream = await begun(served, "bytes")

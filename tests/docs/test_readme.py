@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-GUARD_S = 110
+GUARD_S = 280
 
 # What would change this machine or needs another one, and not what is shown.
 _LEFT_OUT = ("git clone", "cd cellwire", "make ", "source ", "pip install")
@@ -66,6 +66,7 @@ def free_addresses(count: int) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(GUARD_S + 10)
 def test_every_block_can_be_pasted(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     text = script()
@@ -91,8 +92,8 @@ def test_every_block_can_be_pasted(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout
-    for expected in ("Emma ...", "the copy:", "bits a symbol", '"generated', "good 0.", "stopped"):
-        assert expected in done.stdout or expected == "stopped", (expected, done.stdout)
+    for expected in ("Emma ...", "the copy:", "bits a symbol", "finished", "good "):
+        assert expected in done.stdout, done.stdout
 
 
 def test_no_block_shows_a_prompt_that_a_shell_would_not_take() -> None:

@@ -6,6 +6,8 @@ import os
 import re
 import signal
 from contextlib import chdir
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from unittest import mock
 
@@ -26,6 +28,7 @@ from tests.exporter.trainings import (
 from typer.testing import CliRunner, Result
 
 from cellwire.exporter.commands.train import train
+from cellwire.exporter.data.dataset import Dataset
 from cellwire.exporter.errors import FileError
 from cellwire.exporter.recipe.recipe import Recipe, to_tables
 from cellwire.exporter.runs.progress import Progress
@@ -271,9 +274,9 @@ def test_when_memory_ends_in_training_it_is_one_line(
 def test_the_notes_of_a_dataset_are_printed(
     text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "cellwire.exporter.data.dataset.Dataset.notes", ("2 rows were left out.",), raising=False
-    )
+    noted = partial(replace, notes=("2 rows were left out.",))
+    prepare = Dataset.of
+    monkeypatch.setattr(Dataset, "of", lambda *given: noted(prepare(*given)))
     result = cellwire_train(text, "--out", tmp_path / "run", *sets(*SMALL, "run.steps=1"))
     assert "\n2 rows were left out.\n" in result.stderr
 

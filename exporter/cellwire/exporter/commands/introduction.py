@@ -21,7 +21,7 @@ def introduction(training: Training) -> Iterator[str]:
         f"{config.corpus}: {len(config.symbols):,} symbols, {amount} to train on, "
         f"{len(dataset.validation):,} held out{labels}"
     )
-    yield from getattr(dataset, "notes", ())
+    yield from dataset.notes
     size = f"{recipe.network.layers} x {recipe.network.hidden} {recipe.network.cell}"
     yield (
         f"{size}, {training.network.parameter_count:,} parameters for {train_part}: "

@@ -133,7 +133,7 @@ class Session:
             self._drop_active()
         else:
             self._queue.remove(operation)
-            offset, after = self.reported_length, self._text_end_after(operation)
+            offset, after = self.reported_length, self._after(operation)
             self._emit(events.Finished(self.id, operation.id or 0, reason, offset, after=after))
 
     def attach(self, operation_id: int, offset: int | None) -> None:
@@ -184,14 +184,13 @@ class Session:
             case Rewind():
                 offset = operation.target(len(self.state_history))
                 self.state_history.rewind(offset)
-                after = self._text_end_after(operation)
-                self._emit(events.Rewound(self.id, operation.id, offset, after))
+                self._emit(events.Rewound(self.id, operation.id, offset, self._after(operation)))
             case _:
                 self._active = ActiveTask(new_task(operation, self._context()))
         if isinstance(operation, TEXT_CHANGING):
             self.completions = None
 
-    def _text_end_after(self, operation: Operation) -> events.TextEndAfter | None:
+    def _after(self, operation: Operation) -> events.TextEndAfter | None:
         if not isinstance(operation, TEXT_CHANGING):
             return None
         return events.TextEndAfter(operation, self.state_history.text.end)
@@ -213,7 +212,7 @@ class Session:
     ) -> None:
         """Report that an operation failed, after its `task` has appended some tokens."""
         appended, replaced = (task.appended, task.replaced) if task else ((), 0)
-        after, operation_id = self._text_end_after(operation), operation.id or 0
+        after, operation_id = self._after(operation), operation.id or 0
         self._emit(events.Rejected(self.id, operation_id, error, appended, replaced, after))
 
     @property

@@ -33,6 +33,8 @@ _ESCAPE = re.compile(r"\\(?:x([0-9A-Fa-f]{2})|u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8}
 _SURROGATES = range(0xD800, 0xE000)
 _CONTROLS = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "\\": "\\", '"': '"', "'": "'"}
 _UNKNOWN_SYMBOL = "UNKNOWN_SYMBOL"
+_REMEDY = "; leave it out"
+"""How the daemon's advice begins: that for programs, in whose place comes that for people."""
 
 
 def text_of(argument: str, *, escapes: bool = False) -> str:
@@ -174,4 +176,5 @@ def _refuse(error: InvalidArgument, piece: str, begin: int, model: Model) -> NoR
         hint += ", --unknown replace puts its symbol for that in its place"
     if "\\" in error.metadata.get("symbol", "") and _ESCAPE.search(piece):
         hint = f"--escapes reads \\n as a line feed, and \\t as a tab; {hint}"
-    raise Failed(f"{error}{where}; {hint}") from error
+    found = str(error).partition(_REMEDY)[0]
+    raise Failed(f"{found}{where}; {hint}") from error
