@@ -357,7 +357,7 @@ async def test_the_text_is_kept_when_the_session_is_lost(fake: FakeDaemon, loss:
             address = fake.target
             await fake.stop()
             at.editor.type("c")
-            await at.is_told("I keep trying")
+            await at.is_told("trying again")
             at.editor.type("d")
             await fake.start(address)
         elif loss == "deleted":
@@ -396,7 +396,7 @@ async def test_one_can_leave_while_the_daemon_is_lost(fake: FakeDaemon) -> None:
         await at.sees("a", letters("a", 32))
         await fake.stop()
         at.editor.type("b")
-        await at.is_told("I keep trying")
+        await at.is_told("trying again")
 
 
 async def test_what_the_daemon_refuses_is_said_and_can_be_tried_again(fake: FakeDaemon) -> None:

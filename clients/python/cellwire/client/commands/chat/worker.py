@@ -184,7 +184,7 @@ class Worker:
         editor.stop()
         text = editor.buffer.before
         await self.link.close(error)
-        lost = f"the session is lost: {error.message}; your text is kept"
+        lost = f"the session is lost, your text is kept: {error.message}"
         delays_s = iter(self._retry_delays_s)
         delay_s = 0.0
         while not editor.leaving:
@@ -192,7 +192,7 @@ class Worker:
             try:
                 await self.link.open()
             except CellwireError as failure:
-                lost = f"{failure.message}; your text is kept, and I keep trying"
+                lost = f"your text is kept; trying again: {failure.message}"
                 delay_s = next(delays_s, delay_s)
                 await self._pause(delay_s)
             else:
