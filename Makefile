@@ -17,21 +17,25 @@ help:  ## list the targets
 .venv/bin/python:
 	$(PYTHON) -m venv .venv && .venv/bin/pip --version || { rm -rf .venv; exit 1; }
 
+# server: ONNX Runtime for GPUs and CPUs, which is large; cpu: the small one without GPUs.
+SERVER ?= server
+
 .venv/.server: .venv/bin/python pyproject.toml
-	$(BIN)/pip install -q --disable-pip-version-check -e '.[server]'
+	@echo "Installs the daemon: some 300 MB where there is ONNX Runtime for GPUs, 70 MB with SERVER=cpu."
+	$(BIN)/pip install --disable-pip-version-check -e '.[$(SERVER)]'
 	@touch $@
 
 .venv/.dev: .venv/.server
 	$(BIN)/pip install $(TORCH)
-	$(BIN)/pip install -q --disable-pip-version-check -e '.[server,train,dev]'
+	$(BIN)/pip install -q --disable-pip-version-check -e '.[$(SERVER),training,dev]'
 	@touch $@
 
 .venv/.bench: .venv/.dev
-	$(BIN)/pip install -q --disable-pip-version-check -e '.[server,train,dev,bench]'
+	$(BIN)/pip install -q --disable-pip-version-check -e '.[$(SERVER),training,dev,bench]'
 	@touch $@
 
 .venv/.gpu: .venv/.dev
-	$(BIN)/pip install -q --disable-pip-version-check -e '.[server,train,dev,gpu]'
+	$(BIN)/pip install -q --disable-pip-version-check -e '.[gpu,training,dev]'
 	@touch $@
 
 demo: .venv/.server  ## start the daemon on its built-in model and stream text from it

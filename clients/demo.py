@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shutil
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,8 +25,8 @@ _console = Console(highlight=False)
 
 
 @contextmanager
-def daemon() -> Iterator[str]:
-    """Run a daemon on a free port; the value is its address."""
+def daemon() -> Iterator[tuple[str, str]]:
+    """Run a daemon on a free port; the values are its address and what it has said."""
     command = [str(CELLWIRE), "serve", "--listen", "127.0.0.1:0"]
     started_s = time.perf_counter()
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603  # ours
@@ -40,7 +42,7 @@ def daemon() -> Iterator[str]:
         _console.print(f"[dim]$ {' '.join(['cellwire', *command[1:]])}\n{output.strip()}")
         _console.print(f"[dim](ready after {took_s:.1f} s)\n")
         try:
-            yield ready[1]
+            yield ready[1], output
         finally:
             process.terminate()
             process.communicate()
@@ -74,18 +76,31 @@ async def crowd(client: Client) -> None:
     texts = await asyncio.gather(*(line(seed) for seed in range(CROWD)))
     took_s = time.perf_counter() - started_s
     for seed, text in enumerate(texts[:4]):
-        _console.out(f"  seed {seed}: She was {' '.join(text.split())[:80]}...")
+        beginning = textwrap.shorten(f"She was {text}", 80, placeholder=" ...")
+        _console.out(f"  seed {seed}: {beginning}")
     characters = sum(map(len, texts))
     rate = characters / took_s
     _console.print(f"\n{characters:,} characters in {took_s:.2f} s: {rate:,.0f} per second\n")
 
 
+def gpu_hint(output: str) -> str:
+    """Return how to use a GPU that this machine has and the daemon does not; else ""."""
+    if " on CUDA" in output or shutil.which("nvidia-smi") is None:
+        return ""
+    return (
+        "This machine has an NVIDIA GPU. To use it:\n"
+        "      .venv/bin/pip install -e '.[gpu]' && .venv/bin/cellwire serve --provider cuda\n"
+    )
+
+
 async def main() -> None:
     """Run the demo."""
-    with daemon() as address:
+    with daemon() as (address, output):
         async with connect(address) as client:
             await one_stream(client)
             await crowd(client)
+    if hint := gpu_hint(output):
+        _console.print(hint, markup=False)
     _console.print("Next: [bold]make serve[/bold] here, and in another terminal")
     _console.print("      [bold].venv/bin/cellwire chat[/bold]")
 

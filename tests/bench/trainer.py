@@ -90,7 +90,7 @@ class Ours:
             f"batches.window={WINDOW}",
             f"run.steps={STEPS}",
         ]
-        corpus = Corpus("random.txt", text, "")
+        corpus = Corpus(Path("random.txt"), text.encode(), "")
         self._training, _ = start_training(corpus, read_recipe(None, settings), folder, None, CPU)
         self._batches = self._training._remaining_batches()
         self._span = CheckpointSpan(_SEED, 0)

@@ -58,6 +58,33 @@ async def test_cancel_before_the_first_read_still_ends_it(daemon: Client) -> Non
         assert generation.finished.reason is FinishReason.CANCELLED
 
 
+async def test_an_append_behind_a_generation_that_nobody_reads_is_answered(
+    daemon: Client,
+) -> None:
+    async with daemon.session() as session:
+        await session.append("a")
+        generation = session.generate(max_tokens=30_000)
+        pieces = aiter(generation)
+        text = await anext(pieces)
+        appended = await asyncio.wait_for(session.append("z"), GUARD_S)
+        assert appended.offset == 1 + 30_000 + 1
+        text += "".join([piece async for piece in pieces])
+        assert text == letters("a", 30_000)
+
+
+async def test_an_append_after_a_cancel_is_answered_though_nobody_reads(daemon: Client) -> None:
+    async with daemon.session() as session:
+        await session.append("a")
+        generation = session.generate(max_tokens=ENDLESS)
+        pieces = aiter(generation)
+        text = await anext(pieces)
+        generation.cancel()
+        appended = await asyncio.wait_for(session.append("z"), GUARD_S)
+        text += "".join([piece async for piece in pieces])
+        assert appended.offset == 1 + len(text) + 1
+        assert text == letters("a", len(text))
+
+
 async def test_leaving_the_loop_ends_the_generation(daemon: Client) -> None:
     async with daemon.session() as session:
         await session.append("a")

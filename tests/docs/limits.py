@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 from cellwire.exporter.export import parity
 from cellwire.model_file import manifest
+from cellwire.model_file.text_end import MAX_REREAD_CHARS, MAX_REREAD_TOKENS
 from cellwire.server.batch import limits
 from cellwire.server.engine import event_batcher, step_budget
 from cellwire.server.host.config import Config
 from cellwire.server.host.settings import _SEED_BITS
-from cellwire.server.rpc.reading import _MAX_STOP_CHARS
+from cellwire.server.rpc.reading_symbols import _MAX_STOP_CHARS
 from cellwire.server.session.operation_queue import Limits
 
 GENERATION = "protos/cellwire/v1/generation.proto"
@@ -77,6 +78,13 @@ _OPERATIONS = (
         _WEEK_S,
         limits.DEFAULT_IDLE_TIMEOUT_S,
     ),
+    _states(
+        OPERATIONS,
+        "At most the last {} tokens and {} characters that clients have appended are read again",
+        MAX_REREAD_TOKENS,
+        MAX_REREAD_CHARS,
+    ),
+    _states(OPERATIONS, "(Vocabulary.rereads), it is {} at least", MAX_REREAD_TOKENS),
     _states(OPERATIONS, "continue for {} tokens, which are kept", limits.REMEMBERED_TOKENS),
     _states(OPERATIONS, "at least the last {} tokens are", limits.REMEMBERED_TOKENS),
     _states(
@@ -198,6 +206,19 @@ _PROTOCOL = (
         limits.MAX_STOP_STRINGS,
         _MAX_STOP_CHARS,
     ),
+    _states(
+        PROTOCOL,
+        "| the end of a text that is read again | {} tokens, {} characters | |",
+        MAX_REREAD_TOKENS,
+        MAX_REREAD_CHARS,
+    ),
+    _states(PROTOCOL, "no stop strings; {} at least if the model rereads", MAX_REREAD_TOKENS),
+    _states(
+        PROTOCOL,
+        "At most the last {} tokens and {} characters of what clients",
+        MAX_REREAD_TOKENS,
+        MAX_REREAD_CHARS,
+    ),
     _states(PROTOCOL, "| `sampling.temperature` | 0 to {} |", limits.MAX_TEMPERATURE),
     _states(PROTOCOL, "| `sampling.repetition_penalty` | 1 to {} |", limits.MAX_PENALTY),
     _states(
@@ -298,6 +319,7 @@ STATEMENTS = (
 OTHER_NUMBERS = (
     "SHA-256",
     "UTF-8",
+    "UAX 29",
     "Keskar et al. 2019",
     "2 * sqrt(rewind_window)",
     "/ ln 2",

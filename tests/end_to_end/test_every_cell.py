@@ -84,7 +84,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
 
 def torch_answers(config: RunConfig, text: str) -> npt.NDArray[np.float64]:
     """Log-probabilities `[symbols of text, answers]` of the next symbol, or of the labels."""
-    tokens = torch.from_numpy(encode(config.vocabulary, text))
+    tokens = torch.from_numpy(encode(config.vocabulary, text)).long()
     with torch.no_grad():
         answers, _ = network_of(config)(tokens[None])
     logs: npt.NDArray[np.float64] = answers[0].double().log_softmax(dim=1).numpy()

@@ -15,8 +15,9 @@ _APP.command()(embed)
 _APP.command()(export)
 
 
-def cellwire(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(_APP, [str(argument) for argument in arguments])
+def cellwire(*arguments: str | Path, answer: str = "") -> Result:
+    """Run a command; `answer` is what the user types."""
+    return CliRunner().invoke(_APP, [str(argument) for argument in arguments], input=answer)
 
 
 def refusal(result: Result) -> str:

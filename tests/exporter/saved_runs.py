@@ -9,7 +9,8 @@ import torch
 from cellwire.exporter.data.vocabulary import UNKNOWN_SYMBOL
 from cellwire.exporter.network.kinds import Kind
 from cellwire.exporter.network.network import Network
-from cellwire.exporter.recipe.recipe import Data, NetworkSettings, Recipe
+from cellwire.exporter.recipe.data import Data
+from cellwire.exporter.recipe.recipe import NetworkSettings, Recipe
 from cellwire.exporter.runs.checkpoint import Checkpoint
 from cellwire.exporter.runs.run_config import RunConfig
 from cellwire.exporter.runs.run_folder import RunFolder

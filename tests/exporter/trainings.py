@@ -37,7 +37,7 @@ def recipe(*settings: str) -> Recipe:
 
 
 def corpus(text: str = TEXT) -> Corpus:
-    return Corpus("fox.txt", text, "0" * 64)
+    return Corpus(Path("fox.txt"), text.encode(), "0" * 64)
 
 
 def new_training(path: Path, *settings: str, text: str = TEXT) -> Training:

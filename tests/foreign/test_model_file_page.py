@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
@@ -13,10 +14,11 @@ from onnx import TensorProto, helper
 from tests.foreign import gru
 from tests.foreign.test_gru import HIDDEN, SYMBOLS, random_weights
 
+from cellwire.model_file import stored_file, trial, trial_texts
 from cellwire.model_file.cell import read_cell
 from cellwire.model_file.errors import BadModel
 from cellwire.model_file.manifest import parse_manifest
-from cellwire.server.runtime.runtime import Runtime
+from cellwire.server.runtime import cell_trial
 
 PAGE = (Path(__file__).parents[2] / "docs" / "model-file.md").read_text(encoding="utf-8")
 
@@ -109,5 +111,47 @@ def test_the_page_quotes_the_daemon(tmp_path: Path, spoil: Spoil) -> None:
     path = tmp_path / "model.onnx"
     onnx.save(model, path)
     with pytest.raises(BadModel) as caught:
-        Runtime(read_cell(path), slots=4, max_batch=1)
-    assert f"    {str(caught.value).replace(str(path), path.name)}\n" in PAGE
+        read_cell(path)
+    for fault in caught.value.faults:
+        assert f"    {fault}\n" in PAGE
+
+
+TRIAL: dict[
+    str, Any
+] = {  # the functions and constants of trial_texts.py, with what the page's example has
+    "token_fails": (28, 29, "node 'Gather of row' (Gather): ..."),
+    "wrong_shape": ("logits", (1, 29), (3, 29)),
+    "not_repeated": ({"RandomNormalLike"},),
+    "BAKED_BATCH": {"rows": 2, "reason": "node 'Reshape of folded' (Reshape): ..."},
+    "NOT_FINITE": {"name": "logits", "token": 7},
+    "HEARS_OTHERS": {"name": "logits"},
+    "CHANGES_NOTHING": {"name": "state.c"},
+    "PROBABILITIES": {},
+}
+
+
+@pytest.mark.parametrize("name", TRIAL)
+def test_the_page_quotes_the_trial(name: str) -> None:
+    text, values = getattr(trial_texts, name), TRIAL[name]
+    fault = text.format(**values) if isinstance(values, dict) else text(*values)
+    quoted = [line.strip() for line in PAGE.splitlines() if line.startswith("    ")]
+    assert any(_fits(line, fault) for line in quoted if line.endswith("..."))
+
+
+def _fits(line: str, fault: str) -> bool:
+    """Whether a line of the page is the beginning of a fault."""
+    return len(line) > 3 and fault.startswith(line.removesuffix("..."))
+
+
+def test_the_page_has_the_trials_numbers() -> None:
+    for number in (
+        f"at most {stored_file.MAX_MODEL_BYTES // 2**20:,} MiB",
+        f"more than {trial._ROUNDING:.0e} of its greatest".replace("e-0", "e-"),
+        f"may\ndiffer by {trial._CARD_ROUNDING:.0e}".replace("e-0", "e-"),
+        f"(within {trial._SUM_ERROR})",
+        f"reads {trial._MAX_TOKENS} tokens",
+        f"{trial._MANY} rows",
+        f"after {cell_trial.LIMIT_S:g} s",
+    ):
+        assert number in PAGE
+    assert (trial._TEXTS, trial._STEPS, max(trial._COUNTS)) == (3, 8, 7)

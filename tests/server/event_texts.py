@@ -32,19 +32,21 @@ class EventTexts:
                 start = [0] * event.snapshot.text_start  # forgotten before the snapshot
                 self.texts[event.session_id] = start + event.snapshot.tokens.tolist()
             case Forked():
-                text = [*self.texts[event.session_id], *event.appended]
-                assert len(text) == event.offset
-                self.texts[event.new_session_id] = text
+                self.texts[event.new_session_id] = list(self.texts[event.session_id])
+                self._extend(event.new_session_id, event.appended, event.replaced)
+                assert len(self.texts[event.new_session_id]) == event.offset
             case Written():
                 assert event.offset == len(self.texts[event.session_id])
                 self._extend(event.session_id, event.tokens)
             case Appended():
-                self._extend(event.session_id, event.tokens)
+                self._extend(event.session_id, event.tokens, event.replaced)
                 assert event.offset == len(self.texts[event.session_id])
             case Finished() | Rejected():
-                self._extend(event.session_id, event.appended)
+                self._extend(event.session_id, event.appended, event.replaced)
             case Rewound():
                 del self.texts[event.session_id][event.offset :]
 
-    def _extend(self, session_id: str, tokens: Sequence[int]) -> None:
-        self.texts.get(session_id, []).extend(tokens)  # the session may be unknown
+    def _extend(self, session_id: str, tokens: Sequence[int], replaced: int = 0) -> None:
+        text = self.texts.get(session_id, [])  # the session may be unknown
+        del text[len(text) - replaced :]
+        text.extend(tokens)

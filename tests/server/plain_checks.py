@@ -8,6 +8,7 @@ from typing import get_args
 from tests.server.plain_session import PlainSession, beam_search, log_probability
 from tests.server.plain_stepper import likeliest_after, log_probability_of
 
+from cellwire.model_file.vocabulary import BEGINNING, SETTLED
 from cellwire.server.engine.engine import Engine
 from cellwire.server.errors import FailedPrecondition, NotFound, OutOfRange, ResourceExhausted
 from cellwire.server.session.events import (
@@ -62,19 +63,13 @@ class PlainChecks:
                 self.check_completed(plain, event)
             case Attached():
                 end = event.offset + len(event.tokens)
-                assert end >= len(plain.text)
-                whole = (*plain.text, *self.half_done(plain))
-                assert event.tokens == whole[event.offset : end]
+                ends = [text[event.offset :] for text in plain.possible_texts() if len(text) == end]
+                assert event.tokens in ends
                 assert event.operation_ids == tuple(o.id for o in plain.operations)
                 plain.held = False
                 plain.granted = plain.written + LIMITS.read_ahead_tokens
             case Rewound():
-                rewind = plain.take(event.operation_id)
-                assert isinstance(rewind, Rewind)
-                assert plain.may_rewind(rewind)
-                assert event.offset == plain.target(rewind)
-                del plain.text[event.offset :]
-                plain.completions = None
+                self.check_rewound(plain, event)
             case Forked():
                 if event.operation_id is None:
                     return
@@ -86,8 +81,9 @@ class PlainChecks:
                 score = plain.take(event.operation_id)
                 assert isinstance(score, Score)
                 assert event.log_probability == plain.score(score)
-                assert event.scored_tokens == len(score.tokens) - (not plain.text)
-                assert len(event.log_probabilities) == score.log_probabilities * len(score.tokens)
+                stays, scored = plain.read_again(score)
+                assert event.scored_tokens == max(0, len(scored) - (not stays))
+                assert len(event.log_probabilities) == score.log_probabilities * len(scored)
             case Classified():
                 self.check_classified(plain, event)
             case Rejected() if event.operation_id != CANCEL_ID:
@@ -102,6 +98,15 @@ class PlainChecks:
                 plain.operations.clear()
             case _:
                 pass
+
+    def check_rewound(self, plain: PlainSession, event: Rewound) -> None:
+        rewind = plain.take(event.operation_id)
+        assert isinstance(rewind, Rewind)
+        assert plain.may_rewind(rewind)
+        assert event.offset == plain.target(rewind)
+        plain.cut(event.offset)
+        plain.completions = None
+        plain.text_end = SETTLED if plain.text else BEGINNING
 
     def check_classified(self, plain: PlainSession, event: Classified) -> None:
         assert isinstance(plain.take(event.operation_id), Classify)
@@ -132,16 +137,21 @@ class PlainChecks:
         operation = plain.take(event.operation_id)
         assert isinstance(operation, Append | Accept)
         if isinstance(operation, Append):
-            tokens = tuple(int(token) for token in operation.tokens)
+            assert plain.may_read_again(operation)
+            stays, tokens = plain.read_again(operation)
         else:
             assert plain.completions is not None
+            stays = tuple(plain.text)
             tokens = plain.completions[operation.index].tokens[: operation.tokens or None]
         if isinstance(operation, Accept) and not operation.tokens:
             assert plain.completions is not None
             assert event.log_probability == plain.completions[operation.index].log_probability
-        assert event.log_probability == log_probability(tuple(plain.text), tokens)
+        assert event.log_probability == log_probability(stays, tokens)
+        assert event.replaced == len(plain.text) - len(stays)
+        plain.cut(len(stays))
         plain.grow(*tokens)
         plain.completions = None
+        plain.text_end = operation.text_end if isinstance(operation, Append) else SETTLED
         assert event.offset == len(plain.text)
 
     def check_finished(self, plain: PlainSession, event: Finished) -> None:
@@ -153,7 +163,11 @@ class PlainChecks:
         elif event.reason is FinishReason.CANCELLED:
             tokens: Sequence[int] = ()
             if isinstance(operation, Append):
-                tokens = operation.tokens.tolist()
+                stays, tokens = plain.read_again(operation)
+                if event.replaced or event.appended_tokens:
+                    assert plain.may_read_again(operation)
+                    assert event.replaced == len(plain.text) - len(stays)
+                    plain.cut(len(stays))
             elif isinstance(operation, Accept) and event.appended_tokens:
                 assert plain.completions is not None
                 tokens = plain.completions[operation.index].tokens
@@ -164,6 +178,7 @@ class PlainChecks:
             assert plain.generated(operation, start) == (tuple(plain.text), event.reason)
             if event.stop_string is not None:
                 plain.reach(len(plain.text) + len(event.stop_string))
+                plain.text_end = SETTLED if plain.text else BEGINNING
             assert event.generated_tokens == plain.written_by_head
         if running:
             if isinstance(operation, Generate):
@@ -172,9 +187,8 @@ class PlainChecks:
                 plain.completions = None
             plain.written_by_head = 0
         else:
-            # A running append may have added tokens that no event has carried.
-            most = len(plain.text) + len(self.half_done(plain))
-            assert len(plain.text) <= event.offset <= most
+            # A running append may have changed the text without an event.
+            assert event.offset in map(len, plain.possible_texts())
 
     def check_completed(self, plain: PlainSession, event: Completed) -> None:
         complete = plain.operations[0]
@@ -200,6 +214,8 @@ class PlainChecks:
         match operation:
             case Rewind() if isinstance(event.error, OutOfRange):
                 assert not plain.may_rewind(operation)
+            case Append() | Score() if isinstance(event.error, FailedPrecondition | OutOfRange):
+                assert not plain.may_read_again(operation)
             case Accept() if isinstance(event.error, FailedPrecondition):
                 assert plain.completions is None
             case Accept() if isinstance(event.error, NotFound):
@@ -218,23 +234,18 @@ class PlainChecks:
     def check_copy(self, session_id: str, new_id: str, seed: int) -> None:
         """Check that a copy has the original's text, and what a running append has added to it."""
         original, copy = self.plain[session_id], self.plain[new_id]
-        text = self.engine.describe(new_id).tail
-        reported_length = tuple(original.text)
-        assert text[: len(reported_length)] == reported_length
-        more = text[len(reported_length) :]
-        expected = self.half_done(original)
-        assert expected[: len(more)] == more
+        description = self.engine.describe(new_id)
+        text = description.tail
+        assert text in original.possible_texts()
         copy.seed, copy.floor, copy.closed = seed, original.floor, False
         copy.granted = LIMITS.read_ahead_tokens
         copy.text = []
         copy.grow(*text)
+        copy.text_end = description.text_end
+        if text == tuple(original.text):
+            assert copy.text_end in {original.text_end, SETTLED}
+        else:
+            assert copy.text_end == SETTLED
         # The rewind floor follows the original's length, tokens held back included.
         if original_session := self.engine._sessions.get(session_id):
             copy.reach(len(original_session.state_history))
-
-    @staticmethod
-    def half_done(plain: PlainSession) -> Sequence[int]:
-        head = plain.operations[0] if plain.operations else None
-        if isinstance(head, Accept) and plain.completions and head.index < len(plain.completions):
-            return plain.completions[head.index].tokens
-        return plain.half_done()

@@ -11,6 +11,7 @@ from tests.server.plain_checks import LIMITS, PlainChecks
 from tests.server.plain_session import PlainSession
 from tests.server.plain_stepper import PlainStepper
 
+from cellwire.server.batch.limits import TAIL_TOKENS
 from cellwire.server.batch.step import MAX_STEPS
 from cellwire.server.engine.commands import (
     AttachReader,
@@ -123,11 +124,11 @@ class PlainMachine(PlainChecks, RuleBasedStateMachine):
             if plain.closed:
                 continue
             description = self.engine.describe(session_id)
-            text = self.rebuilt.texts[session_id]
-            unreported = description.offset - len(text)
-            text = [*text, *self.half_done(plain)[:unreported]]
-            assert len(text) == description.offset
-            assert tuple(text[-len(description.tail) :] if text else ()) == description.tail
+            assert self.rebuilt.texts[session_id] == plain.text
+            texts = [t for t in plain.possible_texts() if len(t) == description.offset]
+            assert description.tail in [text[-TAIL_TOKENS:] for text in texts]
+            if not plain.operations:
+                assert description.text_end == plain.text_end
 
     def teardown(self) -> None:
         for session_id, plain in self.plain.items():

@@ -14,9 +14,18 @@ from tests.server.plain_stepper import (
     token_after,
 )
 
+from cellwire.model_file.vocabulary import BEGINNING, SETTLED, TextEnd
 from cellwire.server.batch.sampling import generator_key, uniforms
 from cellwire.server.session.events import Completion, FinishReason
-from cellwire.server.session.operations import Append, Complete, Generate, Operation, Rewind, Score
+from cellwire.server.session.operations import (
+    Accept,
+    Append,
+    Complete,
+    Generate,
+    Operation,
+    Rewind,
+    Score,
+)
 
 
 def log_probability(before: Text, tokens: Text) -> float:
@@ -64,7 +73,7 @@ def beam_search(
         going_on.sort(key=lambda e: (not e[2], -e[0], e[1]))
         alive = [(s, tokens, index == 0) for index, (s, tokens, _) in enumerate(going_on)]
         del alive[complete.beam_width :]
-    ended += [Completion(t, score, ended=not complete.end.tokens) for score, t, _ in alive]
+    ended += [Completion(t, score, ended=complete.end.tokens is None) for score, t, _ in alive]
     ended.sort(key=lambda c: (-rank(c), c.tokens))
     return tuple(ended[: complete.completion_count])
 
@@ -79,6 +88,7 @@ class PlainSession:
     floor: int = 0
     operations: list[Operation] = field(default_factory=list)
     completions: tuple[Completion, ...] | None = None
+    text_end: TextEnd = BEGINNING
     granted: int = 0
     written: int = 0
     held: bool = False
@@ -86,7 +96,14 @@ class PlainSession:
 
     def grow(self, *tokens: int) -> None:
         self.text += tokens
+        self.text_end = SETTLED if tokens else self.text_end
         self.reach(len(self.text))
+
+    def cut(self, length: int) -> None:
+        """Drop the end of the text."""
+        if length < len(self.text):
+            del self.text[length:]
+            self.text_end = SETTLED if length else BEGINNING
 
     def reach(self, length: int) -> None:
         """Raise the rewind floor: the text had this length at some time."""
@@ -114,18 +131,37 @@ class PlainSession:
                 return text[: len(text) - max(map(len, stops))], FinishReason.STOP
         return text, FinishReason.MAX_TOKENS
 
-    def half_done(self) -> Text:
-        """Return the tokens that the first operation may add before an event carries them."""
+    def read_again(self, operation: Append | Score) -> tuple[Text, Text]:
+        """Return what stays of the text, and the tokens that an operation adds to it."""
+        tokens, kept = tuple(operation.tokens.tolist()), len(operation.reread)
+        while operation.reread[:kept] != tokens[:kept]:
+            kept -= 1
+        end = len(self.text) - len(operation.reread) + kept
+        return tuple(self.text[:end]), tokens[kept:]
+
+    def may_read_again(self, operation: Append | Score) -> bool:
+        """Whether the text ends with what an operation continues, and can go back so far."""
+        reread = operation.reread
+        if tuple(self.text[len(self.text) - len(reread) :]) != reread:
+            return False
+        return len(self.read_again(operation)[0]) >= self.floor or not reread
+
+    def possible_texts(self) -> list[Text]:
+        """Return the text with all that its first operation may have done without an event."""
+        text = tuple(self.text)
         match self.operations[0] if self.operations else None:
-            case Append() as append:
-                return tuple(int(token) for token in append.tokens)
+            case Append() as append if self.may_read_again(append):
+                stays, added = self.read_again(append)
+            case Accept(index=index) if self.completions and index < len(self.completions):
+                stays, added = text, self.completions[index].tokens
             case _:
-                return ()
+                return [text]
+        return [text, *(stays + added[:done] for done in range(len(added) + 1))]
 
     written_by_head: int = 0  # tokens that the generate at the head has reported
 
     def score(self, score: Score) -> float:
-        return log_probability(tuple(self.text), tuple(int(t) for t in score.tokens))
+        return log_probability(*self.read_again(score))
 
     def scores(self) -> tuple[float, ...]:
         return scores_after(tuple(self.text))

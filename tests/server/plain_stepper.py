@@ -135,7 +135,7 @@ class PlainStepper:
                 for token in range(SYMBOLS)
                 if total > -np.inf
             )
-            ended = [e for e in extensions if may_end[e[1]] and e[2] in ending.tokens]
+            ended = [e for e in extensions if may_end[e[1]] and e[2] in (ending.tokens or ())]
             for index, (total, row, token) in enumerate(ended[:width]):
                 assert result.ended is not None
                 result.ended.parent[step, beam, index] = row

@@ -143,13 +143,16 @@ def vast_cell(width: int) -> CellWriter:
 
 
 def labelled_cell() -> CellWriter:
-    """Counts tokens; scores the number left of ten, and the number so far."""
+    """Counts tokens, and keeps a trace of them; scores the number left of ten, and that so far."""
     cell = CellWriter(labels=("few", "many"))
-    count = cell.state("count", 1)
+    count, trace = cell.state("count", 1), cell.state("trace", 1)
     cell.constants += [
         numpy_helper.from_array(np.array([1], np.float32), "one"),
         numpy_helper.from_array(np.array([10], np.float32), "ten"),
     ]
+    cell.node("Gather", [cell.weights("table", cell.size, 1), "token"], "row")
+    cell.node("Add", [trace, "row"], "sum")
+    cell.node("Tanh", ["sum"], "next_state.trace")
     cell.node("Add", [count, "one"], "next_state.count")
     cell.node("Sub", ["ten", "next_state.count"], "left")
     cell.node("Concat", ["left", "next_state.count"], "scores", axis=1)

@@ -1,7 +1,7 @@
 """The exporter's errors.
 
 ExporterError
-    CorpusError     a text that cannot be trained on (empty, not UTF-8, too short, one symbol)
+    CorpusError     a text that cannot be trained on (empty, of another encoding, too short)
     RecipeError     a recipe that is not TOML, or has an invalid setting
     VectorsError    a file of word vectors that is broken, or lacks a word
     RunError        a run folder that is missing, half written, or already taken

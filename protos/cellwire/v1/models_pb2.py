@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x63\x65llwire/v1/models.proto\x12\x0b\x63\x65llwire.v1\"E\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12$\n\x04view\x18\x02 \x01(\x0e\x32\x16.cellwire.v1.ModelView\"5\n\x10GetModelResponse\x12!\n\x05model\x18\x01 \x01(\x0b\x32\x12.cellwire.v1.Model\"`\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12$\n\x04view\x18\x03 \x01(\x0e\x32\x16.cellwire.v1.ModelView\"Q\n\x12ListModelsResponse\x12\"\n\x06models\x18\x01 \x03(\x0b\x32\x12.cellwire.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\" \n\x10LoadModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"6\n\x11LoadModelResponse\x12!\n\x05model\x18\x01 \x01(\x0b\x32\x12.cellwire.v1.Model\"\"\n\x12UnloadModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"2\n\x13UnloadModelResponse\x12\x1b\n\x13\x65nded_session_count\x18\x01 \x01(\x04\"\x82\x02\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\t\x12\x11\n\tcell_kind\x18\x03 \x01(\t\x12\x13\n\x0blayer_count\x18\x04 \x01(\r\x12\x13\n\x0bhidden_size\x18\x05 \x01(\r\x12+\n\nvocabulary\x18\x06 \x01(\x0b\x32\x17.cellwire.v1.Vocabulary\x12\x13\n\x0bstate_bytes\x18\x07 \x01(\x04\x12\'\n\x08training\x18\x08 \x01(\x0b\x32\x15.cellwire.v1.Training\x12\x10\n\x08provider\x18\t \x01(\t\x12\x0e\n\x06labels\x18\n \x03(\t\x12\x11\n\tgenerates\x18\x0b \x01(\x08\"\xf5\x01\n\nVocabulary\x12-\n\ncharacters\x18\x01 \x01(\x0b\x32\x17.cellwire.v1.CharactersH\x00\x12#\n\x05\x62ytes\x18\x02 \x01(\x0b\x32\x12.cellwire.v1.BytesH\x00\x12#\n\x05words\x18\x03 \x01(\x0b\x32\x12.cellwire.v1.WordsH\x00\x12\x0c\n\x04size\x18\x04 \x01(\r\x12\x1b\n\x0eunknown_symbol\x18\x05 \x01(\tH\x01\x88\x01\x01\x12\x12\n\nlower_case\x18\x06 \x01(\x08\x12\x14\n\x0cunicode_form\x18\x07 \x01(\tB\x06\n\x04kindB\x11\n\x0f_unknown_symbol\"\x1d\n\nCharacters\x12\x0f\n\x07symbols\x18\x01 \x03(\t\"\x07\n\x05\x42ytes\"+\n\x05Words\x12\x0f\n\x07symbols\x18\x01 \x03(\t\x12\x11\n\tseparator\x18\x02 \x01(\t\"k\n\x08Training\x12\x0e\n\x06\x63orpus\x18\x01 \x01(\t\x12\x12\n\nstep_count\x18\x02 \x01(\x04\x12%\n\x1dvalidation_bits_per_character\x18\x03 \x01(\x01\x12\x14\n\x0cparity_error\x18\x04 \x01(\x01*R\n\tModelView\x12\x1a\n\x16MODEL_VIEW_UNSPECIFIED\x10\x00\x12\x14\n\x10MODEL_VIEW_BASIC\x10\x01\x12\x13\n\x0fMODEL_VIEW_FULL\x10\x02\x32\xc5\x02\n\rModelsService\x12G\n\x08GetModel\x12\x1c.cellwire.v1.GetModelRequest\x1a\x1d.cellwire.v1.GetModelResponse\x12M\n\nListModels\x12\x1e.cellwire.v1.ListModelsRequest\x1a\x1f.cellwire.v1.ListModelsResponse\x12J\n\tLoadModel\x12\x1d.cellwire.v1.LoadModelRequest\x1a\x1e.cellwire.v1.LoadModelResponse\x12P\n\x0bUnloadModel\x12\x1f.cellwire.v1.UnloadModelRequest\x1a .cellwire.v1.UnloadModelResponseBl\n\x15io.github.cellwire.v1B\x0bModelsProtoP\x01Z6github.com/cellwire/cellwire-go/cellwire/v1;cellwirev1\xaa\x02\x0b\x43\x65llwire.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x63\x65llwire/v1/models.proto\x12\x0b\x63\x65llwire.v1\"E\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12$\n\x04view\x18\x02 \x01(\x0e\x32\x16.cellwire.v1.ModelView\"5\n\x10GetModelResponse\x12!\n\x05model\x18\x01 \x01(\x0b\x32\x12.cellwire.v1.Model\"`\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12$\n\x04view\x18\x03 \x01(\x0e\x32\x16.cellwire.v1.ModelView\"Q\n\x12ListModelsResponse\x12\"\n\x06models\x18\x01 \x03(\x0b\x32\x12.cellwire.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\" \n\x10LoadModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"6\n\x11LoadModelResponse\x12!\n\x05model\x18\x01 \x01(\x0b\x32\x12.cellwire.v1.Model\"\"\n\x12UnloadModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"2\n\x13UnloadModelResponse\x12\x1b\n\x13\x65nded_session_count\x18\x01 \x01(\x04\"\x82\x02\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\t\x12\x11\n\tcell_kind\x18\x03 \x01(\t\x12\x13\n\x0blayer_count\x18\x04 \x01(\r\x12\x13\n\x0bhidden_size\x18\x05 \x01(\r\x12+\n\nvocabulary\x18\x06 \x01(\x0b\x32\x17.cellwire.v1.Vocabulary\x12\x13\n\x0bstate_bytes\x18\x07 \x01(\x04\x12\'\n\x08training\x18\x08 \x01(\x0b\x32\x15.cellwire.v1.Training\x12\x10\n\x08provider\x18\t \x01(\t\x12\x0e\n\x06labels\x18\n \x03(\t\x12\x11\n\tgenerates\x18\x0b \x01(\x08\"\xdb\x02\n\nVocabulary\x12-\n\ncharacters\x18\x01 \x01(\x0b\x32\x17.cellwire.v1.CharactersH\x00\x12#\n\x05\x62ytes\x18\x02 \x01(\x0b\x32\x12.cellwire.v1.BytesH\x00\x12#\n\x05words\x18\x03 \x01(\x0b\x32\x12.cellwire.v1.WordsH\x00\x12\x0c\n\x04size\x18\x04 \x01(\r\x12\x1b\n\x0eunknown_symbol\x18\x05 \x01(\tH\x01\x88\x01\x01\x12\x12\n\nlower_case\x18\x06 \x01(\x08\x12\x14\n\x0cunicode_form\x18\x07 \x01(\t\x12\x1d\n\x15\x64rops_byte_order_mark\x18\x08 \x01(\x08\x12\x12\n\nreads_html\x18\t \x01(\x08\x12\x11\n\tline_ends\x18\n \x01(\t\x12\r\n\x05trims\x18\x0b \x01(\x08\x12\x0f\n\x07rereads\x18\x0c \x01(\x08\x42\x06\n\x04kindB\x11\n\x0f_unknown_symbol\"\x1d\n\nCharacters\x12\x0f\n\x07symbols\x18\x01 \x03(\t\"\x07\n\x05\x42ytes\"+\n\x05Words\x12\x0f\n\x07symbols\x18\x01 \x03(\t\x12\x11\n\tseparator\x18\x02 \x01(\t\"k\n\x08Training\x12\x0e\n\x06\x63orpus\x18\x01 \x01(\t\x12\x12\n\nstep_count\x18\x02 \x01(\x04\x12%\n\x1dvalidation_bits_per_character\x18\x03 \x01(\x01\x12\x14\n\x0cparity_error\x18\x04 \x01(\x01*R\n\tModelView\x12\x1a\n\x16MODEL_VIEW_UNSPECIFIED\x10\x00\x12\x14\n\x10MODEL_VIEW_BASIC\x10\x01\x12\x13\n\x0fMODEL_VIEW_FULL\x10\x02\x32\xc5\x02\n\rModelsService\x12G\n\x08GetModel\x12\x1c.cellwire.v1.GetModelRequest\x1a\x1d.cellwire.v1.GetModelResponse\x12M\n\nListModels\x12\x1e.cellwire.v1.ListModelsRequest\x1a\x1f.cellwire.v1.ListModelsResponse\x12J\n\tLoadModel\x12\x1d.cellwire.v1.LoadModelRequest\x1a\x1e.cellwire.v1.LoadModelResponse\x12P\n\x0bUnloadModel\x12\x1f.cellwire.v1.UnloadModelRequest\x1a .cellwire.v1.UnloadModelResponseBl\n\x15io.github.cellwire.v1B\x0bModelsProtoP\x01Z6github.com/cellwire/cellwire-go/cellwire/v1;cellwirev1\xaa\x02\x0b\x43\x65llwire.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,8 +32,8 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'cellwire.v1.models_pb2', _g
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\025io.github.cellwire.v1B\013ModelsProtoP\001Z6github.com/cellwire/cellwire-go/cellwire/v1;cellwirev1\252\002\013Cellwire.V1'
-  _globals['_MODELVIEW']._serialized_start=1229
-  _globals['_MODELVIEW']._serialized_end=1311
+  _globals['_MODELVIEW']._serialized_start=1331
+  _globals['_MODELVIEW']._serialized_end=1413
   _globals['_GETMODELREQUEST']._serialized_start=41
   _globals['_GETMODELREQUEST']._serialized_end=110
   _globals['_GETMODELRESPONSE']._serialized_start=112
@@ -53,15 +53,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MODEL']._serialized_start=527
   _globals['_MODEL']._serialized_end=785
   _globals['_VOCABULARY']._serialized_start=788
-  _globals['_VOCABULARY']._serialized_end=1033
-  _globals['_CHARACTERS']._serialized_start=1035
-  _globals['_CHARACTERS']._serialized_end=1064
-  _globals['_BYTES']._serialized_start=1066
-  _globals['_BYTES']._serialized_end=1073
-  _globals['_WORDS']._serialized_start=1075
-  _globals['_WORDS']._serialized_end=1118
-  _globals['_TRAINING']._serialized_start=1120
-  _globals['_TRAINING']._serialized_end=1227
-  _globals['_MODELSSERVICE']._serialized_start=1314
-  _globals['_MODELSSERVICE']._serialized_end=1639
+  _globals['_VOCABULARY']._serialized_end=1135
+  _globals['_CHARACTERS']._serialized_start=1137
+  _globals['_CHARACTERS']._serialized_end=1166
+  _globals['_BYTES']._serialized_start=1168
+  _globals['_BYTES']._serialized_end=1175
+  _globals['_WORDS']._serialized_start=1177
+  _globals['_WORDS']._serialized_end=1220
+  _globals['_TRAINING']._serialized_start=1222
+  _globals['_TRAINING']._serialized_end=1329
+  _globals['_MODELSSERVICE']._serialized_start=1416
+  _globals['_MODELSSERVICE']._serialized_end=1741
 # @@protoc_insertion_point(module_scope)

@@ -315,7 +315,9 @@ Global___Model: _TypeAlias = Model  # noqa: Y015
 
 @_typing.final
 class Vocabulary(_message.Message):
-    """Vocabulary describes the symbols of a model."""
+    """Vocabulary describes the symbols of a model, and what is done to a text before it is read: in the
+    order drops_byte_order_mark, reads_html, line_ends, trims, unicode_form, lower_case.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -326,6 +328,11 @@ class Vocabulary(_message.Message):
     UNKNOWN_SYMBOL_FIELD_NUMBER: _builtins.int
     LOWER_CASE_FIELD_NUMBER: _builtins.int
     UNICODE_FORM_FIELD_NUMBER: _builtins.int
+    DROPS_BYTE_ORDER_MARK_FIELD_NUMBER: _builtins.int
+    READS_HTML_FIELD_NUMBER: _builtins.int
+    LINE_ENDS_FIELD_NUMBER: _builtins.int
+    TRIMS_FIELD_NUMBER: _builtins.int
+    REREADS_FIELD_NUMBER: _builtins.int
     size: _builtins.int
     """The number of symbols, in every view."""
     unknown_symbol: _builtins.str
@@ -334,6 +341,16 @@ class Vocabulary(_message.Message):
     """Whether text is converted to lower case before the model reads it."""
     unicode_form: _builtins.str
     """The Unicode normalisation form that text is converted to, for example "NFC"; empty for none."""
+    drops_byte_order_mark: _builtins.bool
+    """Whether a byte order mark at the beginning of a text is left out."""
+    reads_html: _builtins.bool
+    """Whether HTML's entities become characters, and its line breaks blanks."""
+    line_ends: _builtins.str
+    """What line ends (CRLF, CR, LF) become: "line_feeds" or "spaces"; empty if they stay as they are."""
+    trims: _builtins.bool
+    """Whether white space at both ends of a text is left out."""
+    rereads: _builtins.bool
+    """Whether what follows a text can change how its end is read; see Append."""
     @_builtins.property
     def characters(self) -> Global___Characters:
         """Characters."""
@@ -356,10 +373,15 @@ class Vocabulary(_message.Message):
         unknown_symbol: _builtins.str | None = ...,
         lower_case: _builtins.bool = ...,
         unicode_form: _builtins.str = ...,
+        drops_byte_order_mark: _builtins.bool = ...,
+        reads_html: _builtins.bool = ...,
+        line_ends: _builtins.str = ...,
+        trims: _builtins.bool = ...,
+        rereads: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_unknown_symbol", b"_unknown_symbol", "bytes", b"bytes", "characters", b"characters", "kind", b"kind", "unknown_symbol", b"unknown_symbol", "words", b"words"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_unknown_symbol", b"_unknown_symbol", "bytes", b"bytes", "characters", b"characters", "kind", b"kind", "lower_case", b"lower_case", "size", b"size", "unicode_form", b"unicode_form", "unknown_symbol", b"unknown_symbol", "words", b"words"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_unknown_symbol", b"_unknown_symbol", "bytes", b"bytes", "characters", b"characters", "drops_byte_order_mark", b"drops_byte_order_mark", "kind", b"kind", "line_ends", b"line_ends", "lower_case", b"lower_case", "reads_html", b"reads_html", "rereads", b"rereads", "size", b"size", "trims", b"trims", "unicode_form", b"unicode_form", "unknown_symbol", b"unknown_symbol", "words", b"words"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__unknown_symbol: _TypeAlias = _typing.Literal["unknown_symbol"]  # noqa: Y015
     _WhichOneofArgType__unknown_symbol: _TypeAlias = _typing.Literal["_unknown_symbol", b"_unknown_symbol"]  # noqa: Y015
@@ -415,9 +437,8 @@ Global___Bytes: _TypeAlias = Bytes  # noqa: Y015
 
 @_typing.final
 class Words(_message.Message):
-    """Words is a vocabulary of words, and of the single characters between words. Text is split into runs
-    of letters, digits, marks, apostrophes and underscores, and single other characters. Each append is
-    split separately: a word ends where its append ends.
+    """Words is a vocabulary of words, and of what is between words. Text is split by Unicode's rules for
+    words (UAX 29).
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -425,7 +446,9 @@ class Words(_message.Message):
     SYMBOLS_FIELD_NUMBER: _builtins.int
     SEPARATOR_FIELD_NUMBER: _builtins.int
     separator: _builtins.str
-    """What is written between two words if the vocabulary has no white space."""
+    """What is written before a word or an opening mark. Empty if symbols join to texts as they are: a
+    word then has the single blank before it, as in " red".
+    """
     @_builtins.property
     def symbols(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The symbols, in the order of their ids; only in MODEL_VIEW_FULL."""

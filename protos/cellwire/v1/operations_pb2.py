@@ -27,7 +27,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x63\x65llwire/v1/operations.proto\x12\x0b\x63\x65llwire.v1\x1a\x18\x63\x65llwire/v1/models.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x17google/rpc/status.proto\"\xf8\x01\n\x04Open\x12\r\n\x05model\x18\x01 \x01(\t\x12\x11\n\x04seed\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x1a\n\rrewind_window\x18\x03 \x01(\rH\x01\x88\x01\x01\x12\x34\n\x0funknown_symbols\x18\x04 \x01(\x0e\x32\x1b.cellwire.v1.UnknownSymbols\x12\x30\n\ron_disconnect\x18\x05 \x01(\x0e\x32\x19.cellwire.v1.OnDisconnect\x12/\n\x0cidle_timeout\x18\x06 \x01(\x0b\x32\x19.google.protobuf.DurationB\x07\n\x05_seedB\x10\n\x0e_rewind_window\"N\n\x06\x41ttach\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x13\n\x06offset\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x10\n\x08takeover\x18\x03 \x01(\x08\x42\t\n\x07_offset\"3\n\x06\x41ppend\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x42\t\n\x07\x63ontent\"\x92\x01\n\x08Generate\x12\x12\n\nmax_tokens\x18\x01 \x01(\r\x12\'\n\x08sampling\x18\x02 \x01(\x0b\x32\x15.cellwire.v1.Sampling\x12\x19\n\x11log_probabilities\x18\x03 \x01(\x08\x12\x18\n\x10top_alternatives\x18\x04 \x01(\r\x12\x14\n\x0cstop_strings\x18\x05 \x03(\t\"\x8b\x02\n\x08Sampling\x12\x18\n\x0btemperature\x18\x01 \x01(\x02H\x00\x88\x01\x01\x12\r\n\x05top_k\x18\x02 \x01(\r\x12\x12\n\x05top_p\x18\x03 \x01(\x02H\x01\x88\x01\x01\x12\r\n\x05min_p\x18\x04 \x01(\x02\x12\x1f\n\x12repetition_penalty\x18\x05 \x01(\x02H\x02\x88\x01\x01\x12\x19\n\x11repetition_window\x18\x06 \x01(\r\x12*\n\nlogit_bias\x18\x07 \x03(\x0b\x32\x16.cellwire.v1.LogitBias\x12\x11\n\x04seed\x18\x08 \x01(\x04H\x03\x88\x01\x01\x42\x0e\n\x0c_temperatureB\x08\n\x06_top_pB\x15\n\x13_repetition_penaltyB\x07\n\x05_seed\")\n\tLogitBias\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x0c\n\x04\x62ias\x18\x02 \x01(\x02\"\xa6\x01\n\x08\x43omplete\x12\x12\n\nbeam_width\x18\x01 \x01(\r\x12\x18\n\x10\x63ompletion_count\x18\x02 \x01(\r\x12\x12\n\nmax_tokens\x18\x03 \x01(\r\x12\x16\n\x0elength_penalty\x18\x04 \x01(\x02\x12\'\n\x03\x65nd\x18\x05 \x01(\x0e\x32\x1a.cellwire.v1.CompletionEnd\x12\x17\n\x0fpartial_results\x18\x06 \x01(\x08\"\'\n\x06\x41\x63\x63\x65pt\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0e\n\x06tokens\x18\x02 \x01(\r\"6\n\x06Rewind\x12\x10\n\x06tokens\x18\x01 \x01(\rH\x00\x12\x10\n\x06offset\x18\x02 \x01(\x04H\x00\x42\x08\n\x06target\"\"\n\x04\x46ork\x12\x11\n\x04seed\x18\x01 \x01(\x04H\x00\x88\x01\x01\x42\x07\n\x05_seed\"M\n\x05Score\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x12\x19\n\x11log_probabilities\x18\x03 \x01(\x08\x42\t\n\x07\x63ontent\"\n\n\x08\x43lassify\"\x1e\n\x06\x43\x61ncel\x12\x14\n\x0coperation_id\x18\x01 \x01(\x04\"\x15\n\x05\x43lose\x12\x0c\n\x04keep\x18\x01 \x01(\x08\"M\n\x06Opened\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12!\n\x05model\x18\x02 \x01(\x0b\x32\x12.cellwire.v1.Model\x12\x0c\n\x04seed\x18\x03 \x01(\x04\"\x9a\x01\n\x08\x41ttached\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12!\n\x05model\x18\x02 \x01(\x0b\x32\x12.cellwire.v1.Model\x12\x0c\n\x04seed\x18\x03 \x01(\x04\x12\x0e\n\x06offset\x18\x04 \x01(\x04\x12\x15\n\roperation_ids\x18\x05 \x03(\x04\x12\"\n\x06missed\x18\x06 \x01(\x0b\x32\x12.cellwire.v1.Chunk\"3\n\x08\x41ppended\x12\x0e\n\x06offset\x18\x01 \x01(\x04\x12\x17\n\x0flog_probability\x18\x02 \x01(\x01\"\x85\x01\n\x05\x43hunk\x12\x0e\n\x06offset\x18\x01 \x01(\x04\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x19\n\x11log_probabilities\x18\x03 \x03(\x02\x12/\n\x0c\x61lternatives\x18\x04 \x03(\x0b\x32\x19.cellwire.v1.Alternatives\x12\x12\n\nend_offset\x18\x05 \x01(\x04\">\n\x0c\x41lternatives\x12.\n\x0c\x61lternatives\x18\x01 \x03(\x0b\x32\x18.cellwire.v1.Alternative\"6\n\x0b\x41lternative\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x17\n\x0flog_probability\x18\x02 \x01(\x02\"I\n\tCompleted\x12\x0e\n\x06offset\x18\x01 \x01(\x04\x12,\n\x0b\x63ompletions\x18\x02 \x03(\x0b\x32\x17.cellwire.v1.Completion\"W\n\nCompletion\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x17\n\x0flog_probability\x18\x02 \x01(\x01\x12\x13\n\x0btoken_count\x18\x03 \x01(\r\x12\r\n\x05\x65nded\x18\x04 \x01(\x08\"\x19\n\x07Rewound\x12\x0e\n\x06offset\x18\x01 \x01(\x04\":\n\x06\x46orked\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0c\n\x04seed\x18\x02 \x01(\x04\x12\x0e\n\x06offset\x18\x03 \x01(\x04\"\x7f\n\x06Scored\x12\x17\n\x0flog_probability\x18\x01 \x01(\x01\x12\x15\n\rscored_tokens\x18\x02 \x01(\x04\x12\x16\n\x0e\x62its_per_token\x18\x03 \x01(\x01\x12\x12\n\nperplexity\x18\x04 \x01(\x01\x12\x19\n\x11log_probabilities\x18\x05 \x03(\x02\"E\n\nClassified\x12\x0e\n\x06offset\x18\x01 \x01(\x04\x12\'\n\x06scores\x18\x02 \x03(\x0b\x32\x17.cellwire.v1.LabelScore\"*\n\nLabelScore\x12\r\n\x05label\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x02\"}\n\x08\x46inished\x12)\n\x06reason\x18\x01 \x01(\x0e\x32\x19.cellwire.v1.FinishReason\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12!\n\x05usage\x18\x03 \x01(\x0b\x32\x12.cellwire.v1.Usage\x12\x13\n\x0bstop_string\x18\x04 \x01(\t\":\n\x05Usage\x12\x17\n\x0f\x61ppended_tokens\x18\x01 \x01(\x04\x12\x18\n\x10generated_tokens\x18\x02 \x01(\x04\".\n\x08Rejected\x12\"\n\x06status\x18\x01 \x01(\x0b\x32\x12.google.rpc.Status\"\x0b\n\tCancelled\"\x08\n\x06\x43losed*\x84\x01\n\x0eUnknownSymbols\x12\x1f\n\x1bUNKNOWN_SYMBOLS_UNSPECIFIED\x10\x00\x12\x1a\n\x16UNKNOWN_SYMBOLS_REJECT\x10\x01\x12\x18\n\x14UNKNOWN_SYMBOLS_SKIP\x10\x02\x12\x1b\n\x17UNKNOWN_SYMBOLS_REPLACE\x10\x03*\x96\x01\n\x0cOnDisconnect\x12\x1d\n\x19ON_DISCONNECT_UNSPECIFIED\x10\x00\x12\x18\n\x14ON_DISCONNECT_DELETE\x10\x01\x12\x18\n\x14ON_DISCONNECT_CANCEL\x10\x02\x12\x17\n\x13ON_DISCONNECT_PAUSE\x10\x03\x12\x1a\n\x16ON_DISCONNECT_CONTINUE\x10\x04*|\n\rCompletionEnd\x12\x1e\n\x1a\x43OMPLETION_END_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43OMPLETION_END_LENGTH\x10\x01\x12\x17\n\x13\x43OMPLETION_END_WORD\x10\x02\x12\x17\n\x13\x43OMPLETION_END_LINE\x10\x03*\x9e\x01\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x46INISH_REASON_MAX_TOKENS\x10\x01\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x02\x12\x1b\n\x17\x46INISH_REASON_CANCELLED\x10\x03\x12\x1c\n\x18\x46INISH_REASON_SUPERSEDED\x10\x04\x42p\n\x15io.github.cellwire.v1B\x0fOperationsProtoP\x01Z6github.com/cellwire/cellwire-go/cellwire/v1;cellwirev1\xaa\x02\x0b\x43\x65llwire.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x63\x65llwire/v1/operations.proto\x12\x0b\x63\x65llwire.v1\x1a\x18\x63\x65llwire/v1/models.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x17google/rpc/status.proto\"\xf8\x01\n\x04Open\x12\r\n\x05model\x18\x01 \x01(\t\x12\x11\n\x04seed\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x1a\n\rrewind_window\x18\x03 \x01(\rH\x01\x88\x01\x01\x12\x34\n\x0funknown_symbols\x18\x04 \x01(\x0e\x32\x1b.cellwire.v1.UnknownSymbols\x12\x30\n\ron_disconnect\x18\x05 \x01(\x0e\x32\x19.cellwire.v1.OnDisconnect\x12/\n\x0cidle_timeout\x18\x06 \x01(\x0b\x32\x19.google.protobuf.DurationB\x07\n\x05_seedB\x10\n\x0e_rewind_window\"N\n\x06\x41ttach\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x13\n\x06offset\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x10\n\x08takeover\x18\x03 \x01(\x08\x42\t\n\x07_offset\"3\n\x06\x41ppend\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x42\t\n\x07\x63ontent\"\x92\x01\n\x08Generate\x12\x12\n\nmax_tokens\x18\x01 \x01(\r\x12\'\n\x08sampling\x18\x02 \x01(\x0b\x32\x15.cellwire.v1.Sampling\x12\x19\n\x11log_probabilities\x18\x03 \x01(\x08\x12\x18\n\x10top_alternatives\x18\x04 \x01(\r\x12\x14\n\x0cstop_strings\x18\x05 \x03(\t\"\x8b\x02\n\x08Sampling\x12\x18\n\x0btemperature\x18\x01 \x01(\x02H\x00\x88\x01\x01\x12\r\n\x05top_k\x18\x02 \x01(\r\x12\x12\n\x05top_p\x18\x03 \x01(\x02H\x01\x88\x01\x01\x12\r\n\x05min_p\x18\x04 \x01(\x02\x12\x1f\n\x12repetition_penalty\x18\x05 \x01(\x02H\x02\x88\x01\x01\x12\x19\n\x11repetition_window\x18\x06 \x01(\r\x12*\n\nlogit_bias\x18\x07 \x03(\x0b\x32\x16.cellwire.v1.LogitBias\x12\x11\n\x04seed\x18\x08 \x01(\x04H\x03\x88\x01\x01\x42\x0e\n\x0c_temperatureB\x08\n\x06_top_pB\x15\n\x13_repetition_penaltyB\x07\n\x05_seed\")\n\tLogitBias\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x0c\n\x04\x62ias\x18\x02 \x01(\x02\"\xa6\x01\n\x08\x43omplete\x12\x12\n\nbeam_width\x18\x01 \x01(\r\x12\x18\n\x10\x63ompletion_count\x18\x02 \x01(\r\x12\x12\n\nmax_tokens\x18\x03 \x01(\r\x12\x16\n\x0elength_penalty\x18\x04 \x01(\x02\x12\'\n\x03\x65nd\x18\x05 \x01(\x0e\x32\x1a.cellwire.v1.CompletionEnd\x12\x17\n\x0fpartial_results\x18\x06 \x01(\x08\"\'\n\x06\x41\x63\x63\x65pt\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0e\n\x06tokens\x18\x02 \x01(\r\"6\n\x06Rewind\x12\x10\n\x06tokens\x18\x01 \x01(\rH\x00\x12\x10\n\x06offset\x18\x02 \x01(\x04H\x00\x42\x08\n\x06target\"\"\n\x04\x46ork\x12\x11\n\x04seed\x18\x01 \x01(\x04H\x00\x88\x01\x01\x42\x07\n\x05_seed\"M\n\x05Score\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x12\x19\n\x11log_probabilities\x18\x03 \x01(\x08\x42\t\n\x07\x63ontent\"\n\n\x08\x43lassify\"\x1e\n\x06\x43\x61ncel\x12\x14\n\x0coperation_id\x18\x01 \x01(\x04\"\x15\n\x05\x43lose\x12\x0c\n\x04keep\x18\x01 \x01(\x08\"M\n\x06Opened\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12!\n\x05model\x18\x02 \x01(\x0b\x32\x12.cellwire.v1.Model\x12\x0c\n\x04seed\x18\x03 \x01(\x04\"\x9a\x01\n\x08\x41ttached\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12!\n\x05model\x18\x02 \x01(\x0b\x32\x12.cellwire.v1.Model\x12\x0c\n\x04seed\x18\x03 \x01(\x04\x12\x0e\n\x06offset\x18\x04 \x01(\x04\x12\x15\n\roperation_ids\x18\x05 \x03(\x04\x12\"\n\x06missed\x18\x06 \x01(\x0b\x32\x12.cellwire.v1.Chunk\"L\n\x08\x41ppended\x12\x0e\n\x06offset\x18\x01 \x01(\x04\x12\x17\n\x0flog_probability\x18\x02 \x01(\x01\x12\x17\n\x0freplaced_tokens\x18\x03 \x01(\x04\"\x85\x01\n\x05\x43hunk\x12\x0e\n\x06offset\x18\x01 \x01(\x04\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x19\n\x11log_probabilities\x18\x03 \x03(\x02\x12/\n\x0c\x61lternatives\x18\x04 \x03(\x0b\x32\x19.cellwire.v1.Alternatives\x12\x12\n\nend_offset\x18\x05 \x01(\x04\">\n\x0c\x41lternatives\x12.\n\x0c\x61lternatives\x18\x01 \x03(\x0b\x32\x18.cellwire.v1.Alternative\"6\n\x0b\x41lternative\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x17\n\x0flog_probability\x18\x02 \x01(\x02\"I\n\tCompleted\x12\x0e\n\x06offset\x18\x01 \x01(\x04\x12,\n\x0b\x63ompletions\x18\x02 \x03(\x0b\x32\x17.cellwire.v1.Completion\"W\n\nCompletion\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x17\n\x0flog_probability\x18\x02 \x01(\x01\x12\x13\n\x0btoken_count\x18\x03 \x01(\r\x12\r\n\x05\x65nded\x18\x04 \x01(\x08\"\x19\n\x07Rewound\x12\x0e\n\x06offset\x18\x01 \x01(\x04\":\n\x06\x46orked\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0c\n\x04seed\x18\x02 \x01(\x04\x12\x0e\n\x06offset\x18\x03 \x01(\x04\"\x7f\n\x06Scored\x12\x17\n\x0flog_probability\x18\x01 \x01(\x01\x12\x15\n\rscored_tokens\x18\x02 \x01(\x04\x12\x16\n\x0e\x62its_per_token\x18\x03 \x01(\x01\x12\x12\n\nperplexity\x18\x04 \x01(\x01\x12\x19\n\x11log_probabilities\x18\x05 \x03(\x02\"E\n\nClassified\x12\x0e\n\x06offset\x18\x01 \x01(\x04\x12\'\n\x06scores\x18\x02 \x03(\x0b\x32\x17.cellwire.v1.LabelScore\"*\n\nLabelScore\x12\r\n\x05label\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x02\"}\n\x08\x46inished\x12)\n\x06reason\x18\x01 \x01(\x0e\x32\x19.cellwire.v1.FinishReason\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12!\n\x05usage\x18\x03 \x01(\x0b\x32\x12.cellwire.v1.Usage\x12\x13\n\x0bstop_string\x18\x04 \x01(\t\":\n\x05Usage\x12\x17\n\x0f\x61ppended_tokens\x18\x01 \x01(\x04\x12\x18\n\x10generated_tokens\x18\x02 \x01(\x04\".\n\x08Rejected\x12\"\n\x06status\x18\x01 \x01(\x0b\x32\x12.google.rpc.Status\"\x0b\n\tCancelled\"\x08\n\x06\x43losed*\x84\x01\n\x0eUnknownSymbols\x12\x1f\n\x1bUNKNOWN_SYMBOLS_UNSPECIFIED\x10\x00\x12\x1a\n\x16UNKNOWN_SYMBOLS_REJECT\x10\x01\x12\x18\n\x14UNKNOWN_SYMBOLS_SKIP\x10\x02\x12\x1b\n\x17UNKNOWN_SYMBOLS_REPLACE\x10\x03*\x96\x01\n\x0cOnDisconnect\x12\x1d\n\x19ON_DISCONNECT_UNSPECIFIED\x10\x00\x12\x18\n\x14ON_DISCONNECT_DELETE\x10\x01\x12\x18\n\x14ON_DISCONNECT_CANCEL\x10\x02\x12\x17\n\x13ON_DISCONNECT_PAUSE\x10\x03\x12\x1a\n\x16ON_DISCONNECT_CONTINUE\x10\x04*|\n\rCompletionEnd\x12\x1e\n\x1a\x43OMPLETION_END_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43OMPLETION_END_LENGTH\x10\x01\x12\x17\n\x13\x43OMPLETION_END_WORD\x10\x02\x12\x17\n\x13\x43OMPLETION_END_LINE\x10\x03*\x9e\x01\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x46INISH_REASON_MAX_TOKENS\x10\x01\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x02\x12\x1b\n\x17\x46INISH_REASON_CANCELLED\x10\x03\x12\x1c\n\x18\x46INISH_REASON_SUPERSEDED\x10\x04\x42p\n\x15io.github.cellwire.v1B\x0fOperationsProtoP\x01Z6github.com/cellwire/cellwire-go/cellwire/v1;cellwirev1\xaa\x02\x0b\x43\x65llwire.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,14 +35,14 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'cellwire.v1.operations_pb2'
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\025io.github.cellwire.v1B\017OperationsProtoP\001Z6github.com/cellwire/cellwire-go/cellwire/v1;cellwirev1\252\002\013Cellwire.V1'
-  _globals['_UNKNOWNSYMBOLS']._serialized_start=2721
-  _globals['_UNKNOWNSYMBOLS']._serialized_end=2853
-  _globals['_ONDISCONNECT']._serialized_start=2856
-  _globals['_ONDISCONNECT']._serialized_end=3006
-  _globals['_COMPLETIONEND']._serialized_start=3008
-  _globals['_COMPLETIONEND']._serialized_end=3132
-  _globals['_FINISHREASON']._serialized_start=3135
-  _globals['_FINISHREASON']._serialized_end=3293
+  _globals['_UNKNOWNSYMBOLS']._serialized_start=2746
+  _globals['_UNKNOWNSYMBOLS']._serialized_end=2878
+  _globals['_ONDISCONNECT']._serialized_start=2881
+  _globals['_ONDISCONNECT']._serialized_end=3031
+  _globals['_COMPLETIONEND']._serialized_start=3033
+  _globals['_COMPLETIONEND']._serialized_end=3157
+  _globals['_FINISHREASON']._serialized_start=3160
+  _globals['_FINISHREASON']._serialized_end=3318
   _globals['_OPEN']._serialized_start=129
   _globals['_OPEN']._serialized_end=377
   _globals['_ATTACH']._serialized_start=379
@@ -76,35 +76,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ATTACHED']._serialized_start=1502
   _globals['_ATTACHED']._serialized_end=1656
   _globals['_APPENDED']._serialized_start=1658
-  _globals['_APPENDED']._serialized_end=1709
-  _globals['_CHUNK']._serialized_start=1712
-  _globals['_CHUNK']._serialized_end=1845
-  _globals['_ALTERNATIVES']._serialized_start=1847
-  _globals['_ALTERNATIVES']._serialized_end=1909
-  _globals['_ALTERNATIVE']._serialized_start=1911
-  _globals['_ALTERNATIVE']._serialized_end=1965
-  _globals['_COMPLETED']._serialized_start=1967
-  _globals['_COMPLETED']._serialized_end=2040
-  _globals['_COMPLETION']._serialized_start=2042
-  _globals['_COMPLETION']._serialized_end=2129
-  _globals['_REWOUND']._serialized_start=2131
-  _globals['_REWOUND']._serialized_end=2156
-  _globals['_FORKED']._serialized_start=2158
-  _globals['_FORKED']._serialized_end=2216
-  _globals['_SCORED']._serialized_start=2218
-  _globals['_SCORED']._serialized_end=2345
-  _globals['_CLASSIFIED']._serialized_start=2347
-  _globals['_CLASSIFIED']._serialized_end=2416
-  _globals['_LABELSCORE']._serialized_start=2418
-  _globals['_LABELSCORE']._serialized_end=2460
-  _globals['_FINISHED']._serialized_start=2462
-  _globals['_FINISHED']._serialized_end=2587
-  _globals['_USAGE']._serialized_start=2589
-  _globals['_USAGE']._serialized_end=2647
-  _globals['_REJECTED']._serialized_start=2649
-  _globals['_REJECTED']._serialized_end=2695
-  _globals['_CANCELLED']._serialized_start=2697
-  _globals['_CANCELLED']._serialized_end=2708
-  _globals['_CLOSED']._serialized_start=2710
-  _globals['_CLOSED']._serialized_end=2718
+  _globals['_APPENDED']._serialized_end=1734
+  _globals['_CHUNK']._serialized_start=1737
+  _globals['_CHUNK']._serialized_end=1870
+  _globals['_ALTERNATIVES']._serialized_start=1872
+  _globals['_ALTERNATIVES']._serialized_end=1934
+  _globals['_ALTERNATIVE']._serialized_start=1936
+  _globals['_ALTERNATIVE']._serialized_end=1990
+  _globals['_COMPLETED']._serialized_start=1992
+  _globals['_COMPLETED']._serialized_end=2065
+  _globals['_COMPLETION']._serialized_start=2067
+  _globals['_COMPLETION']._serialized_end=2154
+  _globals['_REWOUND']._serialized_start=2156
+  _globals['_REWOUND']._serialized_end=2181
+  _globals['_FORKED']._serialized_start=2183
+  _globals['_FORKED']._serialized_end=2241
+  _globals['_SCORED']._serialized_start=2243
+  _globals['_SCORED']._serialized_end=2370
+  _globals['_CLASSIFIED']._serialized_start=2372
+  _globals['_CLASSIFIED']._serialized_end=2441
+  _globals['_LABELSCORE']._serialized_start=2443
+  _globals['_LABELSCORE']._serialized_end=2485
+  _globals['_FINISHED']._serialized_start=2487
+  _globals['_FINISHED']._serialized_end=2612
+  _globals['_USAGE']._serialized_start=2614
+  _globals['_USAGE']._serialized_end=2672
+  _globals['_REJECTED']._serialized_start=2674
+  _globals['_REJECTED']._serialized_end=2720
+  _globals['_CANCELLED']._serialized_start=2722
+  _globals['_CANCELLED']._serialized_end=2733
+  _globals['_CLOSED']._serialized_start=2735
+  _globals['_CLOSED']._serialized_end=2743
 # @@protoc_insertion_point(module_scope)

@@ -31,7 +31,9 @@ class _UnknownSymbolsEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Unknow
     UNKNOWN_SYMBOLS_UNSPECIFIED: _UnknownSymbols.ValueType  # 0
     """As REJECT."""
     UNKNOWN_SYMBOLS_REJECT: _UnknownSymbols.ValueType  # 1
-    """Reject the whole text: INVALID_ARGUMENT, with the first unknown symbol and its offset in the text."""
+    """Reject the whole text: INVALID_ARGUMENT, with the first unknown symbol and its offset in the text
+    that this operation has sent, in characters.
+    """
     UNKNOWN_SYMBOLS_SKIP: _UnknownSymbols.ValueType  # 2
     """Leave them out."""
     UNKNOWN_SYMBOLS_REPLACE: _UnknownSymbols.ValueType  # 3
@@ -45,7 +47,9 @@ class UnknownSymbols(_UnknownSymbols, metaclass=_UnknownSymbolsEnumTypeWrapper):
 UNKNOWN_SYMBOLS_UNSPECIFIED: UnknownSymbols.ValueType  # 0
 """As REJECT."""
 UNKNOWN_SYMBOLS_REJECT: UnknownSymbols.ValueType  # 1
-"""Reject the whole text: INVALID_ARGUMENT, with the first unknown symbol and its offset in the text."""
+"""Reject the whole text: INVALID_ARGUMENT, with the first unknown symbol and its offset in the text
+that this operation has sent, in characters.
+"""
 UNKNOWN_SYMBOLS_SKIP: UnknownSymbols.ValueType  # 2
 """Leave them out."""
 UNKNOWN_SYMBOLS_REPLACE: UnknownSymbols.ValueType  # 3
@@ -194,7 +198,8 @@ class Open(_message.Message):
     """
     rewind_window: _builtins.int
     """How many tokens the session can be rewound: 0 to 1,024; unset means 64. The session stores about
-    2 * sqrt(rewind_window) states for it. It also limits the length of stop strings.
+    2 * sqrt(rewind_window) states for it. It also limits the length of stop strings. If the model
+    reads the end of a text again (Vocabulary.rereads), it is 64 at least.
     """
     unknown_symbols: Global___UnknownSymbols.ValueType
     """How to handle symbols of an append or score that are not in the model's vocabulary."""
@@ -276,6 +281,15 @@ Global___Attach: _TypeAlias = Attach  # noqa: Y015
 class Append(_message.Message):
     """Append adds text to the session, as if the model had generated it. It supersedes completes: a
     complete that is running or waiting before it ends at once, with the reason SUPERSEDED.
+
+    How a text is split into appends makes no difference. If what follows changes how the end of the
+    text before it is read (a word that goes on, an accent for the last letter), that end is read again,
+    and the tokens of it that differ are replaced: Appended.replaced_tokens. At most the last 64 tokens
+    and 1,024 characters that clients have appended are read again; text that the model has generated or
+    that was accepted never is, nor what is before it.
+
+    An append that was sent before the append before it had failed is FAILED_PRECONDITION if it would
+    read again what is not there.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -283,8 +297,9 @@ class Append(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     DATA_FIELD_NUMBER: _builtins.int
     text: _builtins.str
-    """1 to 1,000,000 characters, and at most 1,000,000 tokens, after the model's normalisation (see
-    Vocabulary).
+    """1 to 1,000,000 characters, and at most 1,000,000 tokens after the model's normalisation (see
+    Vocabulary). There may be none: a byte order mark that is dropped, or a blank that is read
+    with the word after it, adds none.
     """
     data: _builtins.bytes
     """For models that read bytes: 1 to 1,000,000 bytes. A character may be split across appends."""
@@ -332,6 +347,9 @@ class Generate(_message.Message):
         """Stop before any of these: at most 16 strings, none of more tokens than the session's rewind_window.
         Only text that this operation generated counts. The stop string is neither sent nor kept: the
         session is rewound to where it begins. Text that may become a stop string is held back.
+
+        INVALID_ARGUMENT if the model can never write one of them; but if unknown_symbols is SKIP or
+        REPLACE, a stop string with unknown symbols is left out.
         """
 
     def __init__(
@@ -396,7 +414,9 @@ class Sampling(_message.Message):
     """
     @_builtins.property
     def logit_bias(self) -> _containers.RepeatedCompositeFieldContainer[Global___LogitBias]:
-        """Added to the logits of single symbols: at most 256, each symbol once."""
+        """Added to the logits of single symbols: at most 256, each symbol once. The model's unknown_symbol is
+        never drawn unless it is named here.
+        """
 
     def __init__(
         self,
@@ -442,7 +462,9 @@ class LogitBias(_message.Message):
     SYMBOL_FIELD_NUMBER: _builtins.int
     BIAS_FIELD_NUMBER: _builtins.int
     symbol: _builtins.str
-    """Required. The symbol; for a model that reads bytes, a character of one byte."""
+    """Required. The symbol, as in Alternative: in the vocabulary, or as it joins to a text. For a model
+    that reads bytes, an ASCII character, or "<0xC3>" for the byte of that number.
+    """
     bias: _builtins.float
     """What to add to its logit: -100 (practically never) to 100."""
     def __init__(
@@ -790,21 +812,28 @@ class Appended(_message.Message):
 
     OFFSET_FIELD_NUMBER: _builtins.int
     LOG_PROBABILITY_FIELD_NUMBER: _builtins.int
+    REPLACED_TOKENS_FIELD_NUMBER: _builtins.int
     offset: _builtins.int
     """The length of the session's text."""
     log_probability: _builtins.float
     """The natural logarithm of the probability that the model gave to the text. The first token of a
-    session has no predecessor and counts as certain.
+    session has no predecessor and counts as certain. If tokens were replaced, it is that of the
+    tokens that took their place and of those after them.
+    """
+    replaced_tokens: _builtins.int
+    """How many tokens at the end of the text before were read again together with this text, and
+    replaced by others.
     """
     def __init__(
         self,
         *,
         offset: _builtins.int = ...,
         log_probability: _builtins.float = ...,
+        replaced_tokens: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["log_probability", b"log_probability", "offset", b"offset"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["log_probability", b"log_probability", "offset", b"offset", "replaced_tokens", b"replaced_tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -830,12 +859,15 @@ class Chunk(_message.Message):
     @_builtins.property
     def log_probabilities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """If requested, one for each token of the text: the natural logarithm of the probability that the
-        model gave to it, before Sampling.
+        model gave to it, before Sampling. NaN where it is not known: of bytes that another operation has
+        added, and that became a character only now.
         """
 
     @_builtins.property
     def alternatives(self) -> _containers.RepeatedCompositeFieldContainer[Global___Alternatives]:
-        """If requested, one for each token of the text: the most probable symbols at its position."""
+        """If requested, one for each token of the text: the most probable symbols at its position, or none
+        where they are not known.
+        """
 
     def __init__(
         self,
@@ -887,7 +919,9 @@ class Alternative(_message.Message):
     SYMBOL_FIELD_NUMBER: _builtins.int
     LOG_PROBABILITY_FIELD_NUMBER: _builtins.int
     symbol: _builtins.str
-    """The symbol; for a model that reads bytes, a byte that is no character by itself is U+FFFD."""
+    """The symbol as it joins to a text, such as " red" in a model of words; LogitBias takes it. For a
+    model that reads bytes, a byte that is no character by itself is its name, such as "<0xC3>".
+    """
     log_probability: _builtins.float
     """The natural logarithm of the probability that the model gave to it, before Sampling."""
     def __init__(
@@ -951,7 +985,9 @@ class Completion(_message.Message):
     token_count: _builtins.int
     """How many tokens it has."""
     ended: _builtins.bool
-    """Whether it ends as Complete.end says. False if max_tokens ended it before its word or line did."""
+    """Whether it ends as Complete.end says. False if max_tokens ended it before its word or line did, or
+    if the model has no symbol that ends lines.
+    """
     def __init__(
         self,
         *,
@@ -1131,7 +1167,7 @@ class Finished(_message.Message):
     offset: _builtins.int
     """The length of the session's text."""
     stop_string: _builtins.str
-    """With reason STOP, the stop string that ended the generation."""
+    """With reason STOP, the stop string that ended the generation, as the client has sent it."""
     @_builtins.property
     def usage(self) -> Global___Usage:
         """The tokens that the operation took."""

@@ -11,10 +11,12 @@ BYTES = 256
 
 VocabularyKind = Literal["characters", "bytes", "words"]
 UnicodeForm = Literal["", "NFC", "NFD", "NFKC", "NFKD"]
+ByteOrderMark = Literal["kept", "dropped"]
+LineEnds = Literal["kept", "line_feeds", "spaces"]
 
 
 class VocabularyFacts(msgspec.Struct, frozen=True):
-    """What texts are made of, and what is done to them first."""
+    """What texts are made of, and what is done to them first (see `cleaning.py`)."""
 
     kind: VocabularyKind
     symbols: tuple[str, ...] = ()  # in the order of their ids; none for bytes
@@ -22,6 +24,10 @@ class VocabularyFacts(msgspec.Struct, frozen=True):
     lower_case: bool = False
     unicode_form: UnicodeForm = ""
     separator: str = ""  # of words: what comes before each, if there is no white space among them
+    byte_order_mark: ByteOrderMark = "kept"  # at the beginning of a text
+    html: bool = False  # entities become characters, <br> a space
+    line_ends: LineEnds = "kept"  # CRLF, CR and LF become line feeds, or spaces
+    trim: bool = False  # white space at both ends of a text is left out
 
     @property
     def size(self) -> int:

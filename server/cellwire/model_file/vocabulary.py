@@ -5,24 +5,42 @@ A symbol is a character, a byte or a word; a token is the number of a symbol.
 
 from __future__ import annotations
 
-import codecs
-import unicodedata
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from enum import Enum
 from functools import cached_property
 
-import numpy as np
-import numpy.typing as npt
-
+from cellwire.model_file.cleaning import Cleaning
 from cellwire.model_file.errors import TextError, UnknownSymbol
-from cellwire.model_file.manifest import BYTES, VocabularyFacts
-from cellwire.model_file.words import in_word, pieces, pieces_with_offsets
+from cellwire.model_file.manifest import VocabularyFacts
+from cellwire.model_file.text_end import (
+    BEGINNING,
+    MAX_REREAD_CHARS,
+    MAX_REREAD_TOKENS,
+    SETTLED,
+    Reading,
+    TextEnd,
+    Tokens,
+)
+from cellwire.model_file.words import in_word
 
-Tokens = npt.NDArray[np.uint32]  # half of int64: long appends wait in memory
+__all__ = [
+    "BEGINNING",
+    "MAX_REREAD_TOKENS",
+    "MOST_INCOMPLETE",
+    "SETTLED",
+    "Reading",
+    "TextEnd",
+    "Tokens",
+    "Unknown",
+    "Vocabulary",
+]
 
 MOST_INCOMPLETE = 3
 """The most tokens at the end of a text that can be an unfinished character: bytes of UTF-8."""
+
+_WINDOW_CHARS = 2 * MAX_REREAD_CHARS  # of a text's end, where its last settled place is looked for
+_MAX_OTHERS = 10
 
 
 class Unknown(Enum):
@@ -38,10 +56,15 @@ class Vocabulary(ABC):
 
     def __init__(self, facts: VocabularyFacts) -> None:
         self.facts = facts
+        self._cleaning = Cleaning(facts)
 
     @staticmethod
     def of(facts: VocabularyFacts) -> Vocabulary:
         """Return the vocabulary that a manifest describes."""
+        from cellwire.model_file.byte_vocabulary import Bytes
+        from cellwire.model_file.character_vocabulary import Characters
+        from cellwire.model_file.word_vocabulary import Words
+
         match facts.kind:
             case "characters":
                 return Characters(facts)
@@ -59,37 +82,129 @@ class Vocabulary(ABC):
         unknown = self.facts.unknown
         return None if unknown is None else self.facts.symbols.index(unknown)
 
-    def encode(self, text: str, unknown: Unknown = Unknown.REJECT) -> Tokens:
-        """Return the tokens of `text` after normalisation, uint32 `[n]`.
+    def read(
+        self, text: str, unknown: Unknown = Unknown.REJECT, after: TextEnd = BEGINNING
+    ) -> Reading:
+        """Read what follows the end of a text, together with that end.
 
-        With Unknown.REJECT, UnknownSymbol names the first symbol that is not in the vocabulary.
+        With Unknown.REJECT, UnknownSymbol names the symbols that are not in the vocabulary. Its
+        offset is in `text`; it is 0 if the symbol began before.
         """
-        if self.facts.unicode_form:
-            text = unicodedata.normalize(self.facts.unicode_form, text)
-        return self._encode(text.lower() if self.facts.lower_case else text, unknown)
+        whole = after.text + text
+        try:
+            tokens = self._tokens_of(self.clean(whole, beginning=after.beginning), unknown)
+        except UnknownSymbol as error:
+            offset = self._cleaning.original_offset(whole, error.offset, beginning=after.beginning)
+            offset = max(0, offset - len(after.text))
+            raise UnknownSymbol(error.symbol, offset, error.others) from None
+        return Reading(tokens, self._end(whole, tokens, unknown, beginning=after.beginning))
+
+    def encode(self, text: str, unknown: Unknown = Unknown.REJECT) -> Tokens:
+        """Return the tokens of a whole text, uint32 `[n]`; see `read`."""
+        return self.read(text, unknown).tokens
 
     def encode_bytes(self, data: bytes) -> Tokens:  # noqa: ARG002  # see Bytes
         """Return the tokens of bytes, uint32 `[n]`; TextError unless the symbols are bytes."""
         raise TextError(f"the model reads {self.facts.kind}, not bytes; send text")
 
+    def clean(self, text: str, *, beginning: bool = True) -> str:
+        """Return what is read of a text; `beginning` if nothing is before it."""
+        return self._cleaning.clean(text, beginning=beginning)
+
+    def settled_length(self, text: str, *, beginning: bool = True) -> int:
+        """Return how much of a text is settled, in characters.
+
+        Whatever follows the text, this much of it is read as it is now, and what is behind it is
+        read by itself, as a text that has no beginning.
+        """
+        start = 0 if self._reads_whole else max(0, len(text) - _WINDOW_CHARS)
+        settled = self._cleaning.settled_length(
+            text[start:], beginning=beginning and not start, places=self._settled_places
+        )
+        return start + settled if settled else 0
+
+    def _end(self, text: str, tokens: Tokens, unknown: Unknown, *, beginning: bool) -> TextEnd:
+        """Return the end of a text that was read as `tokens`."""
+        settled = self.settled_length(text, beginning=beginning)
+        end, beginning = text[settled:], beginning and not settled
+        if len(end) > MAX_REREAD_CHARS:
+            return SETTLED
+        if settled:
+            tokens = (
+                self._tokens_of(self.clean(end, beginning=False), unknown) if end else tokens[:0]
+            )
+        if len(tokens) > MAX_REREAD_TOKENS:
+            return SETTLED
+        return TextEnd(end, tuple(tokens.tolist()), beginning)
+
+    @cached_property
+    def rereads(self) -> bool:
+        """Whether what follows a text can change the tokens at its end."""
+        return not self._cleaning.is_local
+
+    def waiting_blank(self, end: TextEnd) -> bool:  # noqa: ARG002  # see Words
+        """Whether the text ends with a blank that is read with the word after it."""
+        return False
+
+    @property
+    def _reads_whole(self) -> bool:
+        """Whether the settled places of a text depend on all of it."""
+        return False
+
     @abstractmethod
-    def _encode(self, text: str, unknown: Unknown) -> Tokens:
-        """Return the tokens of a normalised text."""
+    def _tokens_of(self, text: str, unknown: Unknown) -> Tokens:
+        """Return the tokens of a clean text; UnknownSymbol has offsets in it."""
+
+    @abstractmethod
+    def _settled_places(self, text: str) -> Sequence[int]:
+        """Return the ascending offsets at which the reading of a clean text is settled."""
 
     def symbol(self, token: int) -> str:
-        """Return a token's symbol."""
+        """Return a token's symbol, as it joins to a text."""
         return self.facts.symbols[token]
+
+    @cached_property
+    def _tokens_by_name(self) -> dict[str, int]:
+        names = {self.symbol(token): token for token in reversed(range(len(self)))}
+        return names | {symbol: token for token, symbol in enumerate(self.facts.symbols)}
+
+    def token_of(self, symbol: str) -> int | None:
+        """Return the token of exactly this symbol, or of one that joins to a text like this."""
+        return self._tokens_by_name.get(symbol)
+
+    def stops(self, text: str) -> tuple[tuple[int, ...], ...]:
+        """Return the sequences of tokens that spell a stop string.
+
+        TextError, or UnknownSymbol, says why there are none.
+        """
+        if self.facts.line_ends == "spaces" and ("\n" in text or "\r" in text):
+            raise TextError(
+                "the model never writes a line feed: its training text has spaces in the place of "
+                "line ends; use a stop string without line feeds"
+            )
+        try:
+            found = self._spellings(self._cleaning.clean_part(text))
+        except UnknownSymbol as error:
+            offset = self._cleaning.original_offset(text, error.offset, beginning=False)
+            raise UnknownSymbol(error.symbol, offset, error.others) from None
+        sequences = dict.fromkeys(tuple(tokens.tolist()) for tokens in found if len(tokens))
+        if not sequences:
+            raise TextError(f"the stop string {text!r} has no symbol that the model writes")
+        return tuple(sequences)
+
+    def _spellings(self, text: str) -> list[Tokens]:
+        """Return the tokens that spell a clean text; UnknownSymbol if there are none."""
+        return [self._tokens_of(text, Unknown.REJECT)]
 
     def text(self, tokens: Sequence[int]) -> tuple[str, int]:
         """Return tokens as text, and the number of tokens at their end that are not in it yet."""
-        symbols, separator = self.facts.symbols, self.facts.separator
-        return "".join([separator + symbols[token] for token in tokens]), 0
+        return "".join([self.symbol(token) for token in tokens]), 0
 
     @cached_property
     def in_words(self) -> frozenset[int]:
         """The tokens of words, or of the characters in words."""
         symbols = ((token, self.symbol(token)) for token in range(len(self)))
-        return frozenset(t for t, symbol in symbols if len(symbol) == 1 and in_word(symbol))
+        return frozenset(t for t, symbol in symbols if all(map(in_word, symbol)))
 
     @cached_property
     def between_words(self) -> frozenset[int]:
@@ -101,96 +216,14 @@ class Vocabulary(ABC):
         """The tokens that hold a line feed."""
         return frozenset(t for t in range(len(self)) if "\n" in self.symbol(t))
 
-    def _without_unknown(self, tokens: Iterable[int | None], unknown: Unknown) -> Tokens:
-        """Return `tokens`; None, an unknown symbol, is left out or replaced."""
-        replacement = self.unknown_token if unknown is Unknown.REPLACE else None
-        if replacement is None:
-            return np.array([token for token in tokens if token is not None], np.uint32)
-        return np.array([replacement if token is None else token for token in tokens], np.uint32)
+    @property
+    def word_end(self) -> tuple[frozenset[int], frozenset[int] | None]:
+        """The tokens that end a word, and those they must follow; None: they may follow any."""
+        return self.between_words, self.in_words
 
 
-class Characters(Vocabulary):
-    """Unicode code points. Longer symbols can be generated, but are never read from a text."""
-
-    def __init__(self, facts: VocabularyFacts) -> None:
-        super().__init__(facts)
-        single = [i for i, symbol in enumerate(facts.symbols) if len(symbol) == 1]
-        codes = np.array([ord(facts.symbols[i]) for i in single], dtype=np.uint32)
-        order = np.argsort(codes)
-        self._tokens: Tokens = np.array(single, np.uint32)[order]
-        self._codes = codes[order]
-
-    def _encode(self, text: str, unknown: Unknown) -> Tokens:
-        codes = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
-        if not self._codes.size:
-            places, unknown_places = np.zeros(len(codes), np.intp), np.arange(len(codes))
-        else:
-            places = np.searchsorted(self._codes, codes).clip(max=len(self._codes) - 1)
-            unknown_places = np.flatnonzero(self._codes[places] != codes)
-        if not unknown_places.size:
-            tokens: Tokens = self._tokens[places]
-            return tokens
-        if unknown is Unknown.REJECT:
-            offset = int(unknown_places[0])
-            raise UnknownSymbol(text[offset], offset)
-        known = dict(zip(self._codes.tolist(), self._tokens.tolist(), strict=True))
-        return self._without_unknown(map(known.get, codes.tolist()), unknown)
-
-
-class Bytes(Vocabulary):
-    """The 256 bytes; text is read and written as UTF-8."""
-
-    def _encode(self, text: str, unknown: Unknown) -> Tokens:  # noqa: ARG002  # no byte is unknown
-        return self.encode_bytes(text.encode())
-
-    def encode_bytes(self, data: bytes) -> Tokens:
-        """Return the bytes themselves as tokens, uint32 `[len(data)]`."""
-        return np.frombuffer(data, np.uint8).astype(np.uint32)
-
-    def symbol(self, token: int) -> str:
-        """Return a byte as text: U+FFFD unless the byte is a character."""
-        return bytes([token]).decode(errors="replace")
-
-    def text(self, tokens: Sequence[int]) -> tuple[str, int]:
-        """Return bytes as text, and the number of bytes at their end that begin a character."""
-        text, consumed = codecs.utf_8_decode(bytes(tokens), "replace", False)  # noqa: FBT003
-        return text, len(tokens) - consumed
-
-    @cached_property
-    def in_words(self) -> frozenset[int]:
-        """The bytes of ASCII letters and digits, and all bytes beyond ASCII."""
-        return super().in_words | frozenset(range(128, BYTES))
-
-
-class Words(Vocabulary):
-    """Words, and single characters between words."""
-
-    @cached_property
-    def _tokens(self) -> dict[str, int]:
-        return {symbol: token for token, symbol in enumerate(self.facts.symbols)}
-
-    @cached_property
-    def _skips_white_space(self) -> bool:
-        """Whether white space has no tokens: the separator stands for it."""
-        return bool(self.facts.separator) and not any(map(str.isspace, self.facts.symbols))
-
-    def _encode(self, text: str, unknown: Unknown) -> Tokens:
-        if self._skips_white_space and unknown is not Unknown.REJECT:
-            # Without offsets, the cutting takes half the time.
-            return self._without_unknown(map(self._tokens.get, pieces(text)), unknown)
-        tokens: list[int | None] = []
-        for start, piece in pieces_with_offsets(text):
-            token = self._tokens.get(piece)
-            if token is None and self.facts.separator and piece.isspace():
-                continue
-            if token is None and unknown is Unknown.REJECT:
-                raise UnknownSymbol(piece, start)
-            tokens.append(token)
-        return self._without_unknown(tokens, unknown)
-
-    @cached_property
-    def in_words(self) -> frozenset[int]:
-        """The tokens that are words, by their first character, and the unknown symbol's."""
-        words = (t for t in range(len(self)) if in_word(self.symbol(t)[:1]))
-        unknown = () if self.unknown_token is None else (self.unknown_token,)
-        return frozenset((*words, *unknown))
+def unknown_symbol(symbols: Sequence[tuple[int, str]]) -> UnknownSymbol:
+    """Return the error for unknown symbols and their offsets, of which there is one at least."""
+    offset, first = symbols[0]
+    others = dict.fromkeys(symbol for _, symbol in symbols if symbol != first)
+    return UnknownSymbol(first, offset, tuple(others)[:_MAX_OTHERS])

@@ -1,20 +1,64 @@
-"""The cutting of texts into words.
+r"""The cutting of texts into words and into user-perceived characters, by Unicode's rules (UAX 29).
 
-A word is a run of letters, marks and numbers (Unicode's categories L, M and N), underscores and
-apostrophes. Any other character is a piece by itself.
+The rules for words are spelled out over the property Word_Break: `regex`'s own `\b` takes a mark
+at the beginning of a text, and half a flag, for parts of what follows them.
 """
 
 from __future__ import annotations
 
-import re
-import sys
-import unicodedata
-from collections.abc import Iterable, Iterator
 from functools import cache
 
-_LETTERS_AND_NUMBERS = r"\w"  # with the underscore
-_APOSTROPHES = "'\u2019"
-_FIRST_HIGH = 0x10000
+import regex
+
+_MARKS = r"[\p{WB=Extend}\p{WB=Format}\p{WB=ZWJ}]*+"  # belong to what is before them
+_HEBREW = r"\p{WB=Hebrew_Letter}"
+_LETTER = rf"[\p{{WB=ALetter}}{_HEBREW}]"
+_NEWLINE = r"[\p{WB=CR}\p{WB=LF}\p{WB=Newline}]"
+_PICTURE = r"\p{Extended_Pictographic}"
+
+# Letters and numbers, with what stands between two letters or two numbers: o'clock, 3.5.
+_LETTERS = rf"""(?:
+    (?: [A-Za-z]++ {_MARKS} | {_LETTER} {_MARKS} )
+    (?: [\p{{WB=MidLetter}}\p{{WB=MidNumLet}}'] {_MARKS} (?={_LETTER})
+      | " {_MARKS} (?<={_HEBREW} {_MARKS} " {_MARKS}) (?={_HEBREW}) )?+
+  | \p{{WB=Numeric}} {_MARKS}
+    (?: [\p{{WB=MidNum}}\p{{WB=MidNumLet}}'] {_MARKS} (?=\p{{WB=Numeric}}) )?+
+)++"""
+_KATAKANA = rf"(?: \p{{WB=Katakana}} {_MARKS} )++"
+_JOINERS = rf"(?: \p{{WB=ExtendNumLet}} {_MARKS} )++"  # the underscore and its like
+_RUN = rf"(?: {_LETTERS} | {_KATAKANA} )"
+_WORD = rf"""(?: (?:{_JOINERS})?+ {_RUN} (?: {_JOINERS} (?:{_RUN})?+ )*+ | {_JOINERS} )
+    (?: '(?<={_HEBREW} {_MARKS} ') {_MARKS} )?+"""
+_FLAG = rf"\p{{WB=Regional_Indicator}} {_MARKS} (?: \p{{WB=Regional_Indicator}} {_MARKS} )?+"
+_ZWJ_SEQUENCE = rf"(?: (?<=\u200d) {_PICTURE} {_MARKS} )*+"
+_PIECE = rf"(?x: (?: {_WORD} | {_FLAG} | \S {_MARKS} ) {_ZWJ_SEQUENCE} )"
+
+# What most texts of Latin letters are made of, decided without a look at any property.
+_PLAIN_PIECE = (
+    r"(?:[A-Za-z]++(?=[ \n!#-&(-\-/;-@\[-^`{-~]|[.:'](?=[ \n]))|[!-/:-@\[-^`{-~](?=[\n -~]))"
+)
+_SPACE = rf"\n|{_NEWLINE}|\s(?x:{_MARKS})"
+
+_EXPRESSIONS = {
+    "visible": rf"{_PLAIN_PIECE}|{_PIECE}",
+    "all": rf"{_PLAIN_PIECE}|{_PIECE}|{_SPACE}",
+    "with_blanks": rf"\ ?+(?:{_PLAIN_PIECE}|{_PIECE})|{_SPACE}",
+    # Where nothing that follows can change the pieces before, and a reading can begin: after a
+    # new line; before white space; and before what never joins to anything before it.
+    "settled": rf"(?<={_NEWLINE})|(?=\s)"
+    rf"|(?<!\ )(?=[\p{{WB=Other}}--{_PICTURE}--\s])"
+    rf"|(?<![\ \u200d])(?=[{_PICTURE}&&\p{{WB=Other}}])"
+    r"|(?<![\ \p{WB=Regional_Indicator}\p{WB=Extend}\p{WB=Format}\p{WB=ZWJ}])"
+    r"(?=\p{WB=Regional_Indicator})",
+    "word_character": r"[\p{L}\p{M}\p{N}_'\u2019]",
+    "closing": r"(?:\p{Pe}|\p{Pf}|\p{Terminal_Punctuation}|[%\u2026])+",
+    "grapheme": r"\X",
+}
+
+
+@cache
+def _pattern(name: str) -> regex.Pattern[str]:
+    return regex.compile("(?sV1)" + _EXPRESSIONS[name])
 
 
 def in_word(character: str) -> bool:
@@ -22,43 +66,41 @@ def in_word(character: str) -> bool:
     return bool(_pattern("word_character").fullmatch(character))
 
 
+def closes(piece: str) -> bool:
+    """Whether a piece is punctuation that people write without a space before it."""
+    return bool(_pattern("closing").fullmatch(piece))
+
+
+def graphemes(text: str) -> list[str]:
+    """Cut a text into user-perceived characters: extended grapheme clusters."""
+    return _pattern("grapheme").findall(text)
+
+
 def pieces(text: str) -> list[str]:
     """Cut a text into words and other characters, white space left out."""
     return _pattern("visible").findall(text)
 
 
-def pieces_with_offsets(text: str) -> Iterator[tuple[int, str]]:
-    """Cut a text into words and other characters, white space included; yield their offsets."""
-    return ((match.start(), match[0]) for match in _pattern("any").finditer(text))
+def all_pieces(text: str) -> list[str]:
+    """Cut a text into words and other characters, each white space character by itself.
+
+    The pieces join to the text.
+    """
+    return _pattern("all").findall(text)
 
 
-@cache
-def _pattern(name: str) -> re.Pattern[str]:
-    marks = _marks()
-    # A class without characters above 0xFFFF is matched by a table; the high marks are rare.
-    low = _LETTERS_AND_NUMBERS + _APOSTROPHES + _ranges(c for c in marks if c < _FIRST_HIGH)
-    high = _ranges(c for c in marks if c >= _FIRST_HIGH)
-    word = rf"(?:[{low}]+|(?=[^\0-\uffff])[{high}]+)+"
-    expressions = {
-        "word_character": f"[{low}{high}]",
-        "visible": rf"{word}|\S",
-        "any": rf"{word}|[\s\S]",
-    }
-    return re.compile(expressions[name])
+def pieces_with_blanks(text: str) -> list[str]:
+    """Cut a text into words and other characters, each with the single blank before it.
+
+    Other white space is cut into single characters. The pieces join to the text.
+    """
+    return _pattern("with_blanks").findall(text)
 
 
-@cache
-def _marks() -> tuple[int, ...]:
-    codes = range(sys.maxunicode + 1)
-    return tuple(code for code in codes if unicodedata.category(chr(code))[0] == "M")
+def settled_places(text: str) -> list[int]:
+    """Return the ascending offsets in `text` at which its pieces are settled.
 
-
-def _ranges(codes: Iterable[int]) -> str:
-    """Return ascending code points as the ranges of a regular expression's class."""
-    spans: list[list[int]] = []
-    for code in codes:
-        if spans and spans[-1][1] == code - 1:
-            spans[-1][1] = code
-        else:
-            spans.append([code, code])
-    return "".join(f"\\U{first:08x}-\\U{last:08x}" for first, last in spans)
+    Whatever follows the text, the pieces before such an offset stay as they are, and those behind
+    it are what the text from there on is cut into.
+    """
+    return [match.start() for match in _pattern("settled").finditer(text)]

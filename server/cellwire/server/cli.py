@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -22,7 +23,13 @@ if TYPE_CHECKING:
 
 _FAILED = 1
 _MISUSED = 2
+_KILLED = 130
+_LAST_MOMENTS_S = 0.5
 _SWITCH_INTERVAL_S = 0.0005
+_OPEN = (
+    "warning: {} is open to other machines, without encryption or authentication: whoever reaches "
+    "it can use the daemon; put a proxy that has both in front, or listen on 127.0.0.1"
+)
 
 
 def _with_flags(command: Callable[..., None]) -> Callable[..., None]:
@@ -62,41 +69,57 @@ def serve(*, config: Path | None, **flags: object) -> None:
 
     Each setting can also come from the environment, as in CELLWIRE_MAX_BATCH=64, or from a file
     (--config). A flag overrides the environment, and the environment the file.
+
+    For example:
+
+        cellwire serve
+        cellwire serve --model mytext.onnx --model another.onnx --listen 127.0.0.1:50052
+        cellwire serve --model-folder models    # for `cellwire load`
     """
     from cellwire.model_file.errors import BadModel
-    from cellwire.server.errors import CannotListen, NoCuda
+    from cellwire.server.errors import CannotListen, NoCuda, TwoRuntimes
+    from cellwire.server.host.own_thread import own_threads, threads_left
+    from cellwire.server.runtime.builds import check_one_build
 
+    earlier = own_threads()
     try:
+        check_one_build()
         crash = asyncio.run(_serve(read_config(flags, os.environ, config)))
     except BadConfig as error:
         _say(str(error))
         raise typer.Exit(_MISUSED) from error
-    except (BadModel, CannotListen, NoCuda) as error:
+    except (BadModel, CannotListen, NoCuda, TwoRuntimes) as error:
         _say(str(error))
         raise typer.Exit(_FAILED) from error
+    if left := threads_left(_LAST_MOMENTS_S, earlier=earlier):
+        # Nothing ends a thread that hangs in a file or a step; the interpreter would wait for it.
+        _say(f"left behind: {', '.join(left)}")
+        os._exit(_FAILED if crash is not None else 0)
     if crash is not None:
         raise typer.Exit(_FAILED)
 
 
 async def _serve(config: Config) -> BaseException | None:
     """Run a daemon until a signal, or until an engine fails; return that failure."""
+    from cellwire.server.rpc.address import check, is_open_to_others
     from cellwire.server.rpc.daemon import Daemon
 
     # After each run an engine waits for the interpreter lock, which the event loop may hold.
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for name in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(name, _on_signal, stop)
+    signals = _Signals(asyncio.get_running_loop())
+    check(config.listen)  # before the models take their time
     daemon = Daemon(config)
     _say(daemon.placement.why)
     async with daemon:
         for model in daemon.registry:
             if model.note:
                 _say(model.note)
+        signals.ready = True
+        if is_open_to_others(daemon.address):
+            _say(_OPEN.format(daemon.address))
         _say(_ready(daemon, config))
-        daemon.crashed.add_done_callback(lambda _: stop.set())
-        await stop.wait()
+        daemon.crashed.add_done_callback(lambda _: signals.stop.set())
+        await signals.stop.wait()
         if daemon.crashed.done():
             _say(f"an engine failed: {daemon.crashed.result()!r}")
         _say(f"draining, at most {config.drain_timeout_s:g} s; once more ends at once")
@@ -104,10 +127,28 @@ async def _serve(config: Config) -> BaseException | None:
     return daemon.crashed.result() if daemon.crashed.done() else None
 
 
-def _on_signal(stop: asyncio.Event) -> None:
-    if stop.is_set():
-        os._exit(130)  # the second signal: stop without draining
-    stop.set()
+class _Signals:
+    """SIGINT and SIGTERM: the first drains, or ends a start; the second ends at once.
+
+    Handled in the main thread whatever the event loop does, and on Windows, too.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.stop = asyncio.Event()
+        self.ready = False
+        self._loop = loop
+        self._seen = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._handle)
+
+    def _handle(self, _number: int, _frame: object) -> None:
+        if not self.ready:  # there are no sessions yet
+            _say("stopped while starting")
+            os._exit(0)
+        if self._seen:
+            os._exit(_KILLED)
+        self._seen = True
+        self._loop.call_soon_threadsafe(self.stop.set)
 
 
 def _ready(daemon: Daemon, config: Config) -> str:
@@ -121,4 +162,6 @@ def _ready(daemon: Daemon, config: Config) -> str:
 
 
 def _say(text: str) -> None:
-    print(f"cellwire: {text}", file=sys.stderr, flush=True)  # noqa: T201  # its purpose
+    # A daemon goes on when whoever read its log has gone.
+    with contextlib.suppress(OSError, ValueError):
+        print(f"cellwire: {text}", file=sys.stderr, flush=True)  # noqa: T201  # its purpose

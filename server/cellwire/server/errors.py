@@ -16,6 +16,7 @@ CellwireError
     NotCompiled          a program could not be compiled; no state is spoiled
 NoCuda                   no CUDA device can be used (start only)
 CannotListen             the address cannot be listened on (start only)
+TwoRuntimes              two builds of ONNX Runtime are installed (start only)
 
 Each message says what was wrong and, where it helps, what to do.
 """
@@ -41,8 +42,11 @@ class InvalidArgument(CellwireError):
 class UnknownSymbol(InvalidArgument):
     """A text holds a symbol that the model does not know."""
 
-    def __init__(self, error: model_file.UnknownSymbol, *, field: str = "text") -> None:
-        super().__init__(str(error), field=field)
+    def __init__(
+        self, error: model_file.UnknownSymbol, *, field: str = "text", where: str = ""
+    ) -> None:
+        """`where` begins the message, to say which of several texts it is."""
+        super().__init__(where + error.message(field), field=field)
         self.symbol = error.symbol
         self.offset = error.offset
 
@@ -100,3 +104,7 @@ class NoCuda(Exception):
 
 class CannotListen(Exception):
     """The address cannot be listened on."""
+
+
+class TwoRuntimes(Exception):
+    """Two builds of ONNX Runtime are installed, over each other."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cellwire.client.commands import cli
+from cellwire.client.commands import app, cli
 
 
 def script(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -36,9 +36,9 @@ def example(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         "mistaken": "lacking.mistaken:mistaken",
     }
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(cli, "_EXTRAS", {"lacking": "train"})
+    monkeypatch.setattr(app, "_EXTRAS", {"lacking": "train"})
     monkeypatch.setattr(
-        cli,
+        app,
         "entry_points",
         lambda group: [EntryPoint(name, value, group) for name, value in commands.items()],
     )
@@ -58,17 +58,21 @@ def test_a_missing_extra_is_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
     assert script(monkeypatch, command) == 2
-    expected = f"cellwire {command} needs the train extra: pip install 'cellwire[train]'\n"
-    assert capsys.readouterr().err == expected
+    expected = f"cellwire: {command} needs the train extra: pip install 'cellwire[train]'"
+    assert capsys.readouterr().err.startswith(expected)
 
 
 @pytest.mark.usefixtures("example")
 def test_a_mistake_of_our_own_is_not_taken_for_a_missing_extra(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["cellwire", "mistaken"])
+    assert script(monkeypatch, "mistaken") == 1
+    line = capsys.readouterr().err
+    assert line.startswith("cellwire: ModuleNotFoundError: No module named 'cellwire.nowhere'; ")
+    assert line.count("\n") == 1
+    monkeypatch.setenv("CELLWIRE_TRACEBACK", "1")
     with pytest.raises(ModuleNotFoundError, match=r"cellwire\.nowhere"):
-        cli.main()
+        cli.run(["mistaken"])
 
 
 @pytest.mark.usefixtures("example")
@@ -79,6 +83,7 @@ def test_help_lists_all_commands(
     out = capsys.readouterr().out
     assert "Greet." in out
     assert "needs the train extra" in out
+    assert "cellwire[train]" in out  # brackets are no markup
     assert "cannot be loaded" in out
 
 
@@ -87,7 +92,10 @@ def test_an_unknown_command_suggests_near_ones(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert script(monkeypatch, "gret") == 2
-    assert "Did you mean 'greet'?" in capsys.readouterr().err
+    assert capsys.readouterr().err == (
+        "cellwire: No such command 'gret'. Did you mean 'greet'?; cellwire --help shows what there "
+        "is\n"
+    )
 
 
 def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -107,6 +115,6 @@ def test_a_command_loads_nothing_of_the_others() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
     )
     loaded = set(done.stdout.split())
-    heavy = {"numpy", "torch", "prompt_toolkit", "onnxruntime"}
+    heavy = {"numpy", "torch", "textual", "onnxruntime"}
     assert loaded & (heavy | {"cellwire.server.cli", "cellwire.exporter.commands.train"}) == set()
     assert "cellwire.client.commands.generate" in loaded

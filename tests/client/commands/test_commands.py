@@ -15,6 +15,7 @@ from cellwire.v1 import operations_pb2
 
 GUARD_S = 60
 UNKNOWN_B = "the model does not know the symbol 'B' (U+0042) at offset {} of the text"
+HINT = "--unknown skip leaves out what the model does not know"
 SCRIPT = "from cellwire.client.commands.cli import main; main()"
 
 
@@ -71,16 +72,17 @@ async def test_generate_says_how_to_draw_and_where_to_stop(fake: FakeDaemon) -> 
     stops = ["--stop", "xyz", "--stop", "e"]
     ended = await run("generate", "--prompt", "a", *drawing, *stops, "--target", fake.target)
     assert ended == Ended(0, "bcd", "")
-    sampling = fake.requests[-1].generate.sampling
+    message = fake.sent("generate")
+    sampling = message.sampling
     assert (sampling.top_p, sampling.min_p, sampling.repetition_penalty) == (0.5, 0.25, 1.5)
-    assert fake.requests[-1].generate.stop_strings == ["xyz", "e"]
+    assert message.stop_strings == ["xyz", "e"]
 
 
 async def test_complete_shows_the_best_first_one_a_line(fake: FakeDaemon) -> None:
     fake.continuations = ["b\n", "b\\n", "é ", "d"]
     ended = await run("complete", "--prompt", "a", "--target", fake.target)
     assert ended == Ended(0, "b\\n\nb\\\\n\né \nd\n", "")
-    message = fake.requests[-1].complete
+    message = fake.sent("complete")
     assert (message.beam_width, message.completion_count, message.max_tokens) == (5, 5, 32)
     assert message.end == operations_pb2.COMPLETION_END_LENGTH
 
@@ -92,7 +94,7 @@ async def test_complete_shows_scores(fake: FakeDaemon) -> None:
         "complete", "--prompt", "-", *options, *more, "--target", fake.target, stdin="x\n"
     )
     assert ended == Ended(0, "0.000\tyz\n-30.000\tza\n", "")
-    message = fake.requests[-1].complete
+    message = fake.sent("complete")
     assert (message.beam_width, message.completion_count, message.length_penalty) == (3, 2, 0.5)
     assert message.end == operations_pb2.COMPLETION_END_WORD
 
@@ -113,9 +115,7 @@ async def test_classify_shows_them_word_by_word(fake: FakeDaemon) -> None:
 
 async def test_complete_says_what_the_daemon_refuses(target: str) -> None:
     ended = await run("complete", "--prompt", "B", "--target", target)
-    assert ended == Ended(
-        1, "", "cellwire: the model does not know the symbol 'B' (U+0042) at offset 0 of the text\n"
-    )
+    assert ended == Ended(1, "", f"cellwire: {UNKNOWN_B.format(0)}; {HINT}\n")
 
 
 async def test_generate_reads_the_prompt_from_stdin(target: str) -> None:
@@ -125,9 +125,7 @@ async def test_generate_reads_the_prompt_from_stdin(target: str) -> None:
 
 async def test_generate_says_what_the_daemon_refuses_in_one_line(target: str) -> None:
     ended = await run("generate", "--prompt", "aB", "--target", target)
-    assert ended == Ended(
-        1, "", "cellwire: the model does not know the symbol 'B' (U+0042) at offset 1 of the text\n"
-    )
+    assert ended == Ended(1, "", f"cellwire: {UNKNOWN_B.format(1)}; {HINT}\n")
 
 
 async def test_bad_arguments_exit_with_2(target: str) -> None:
@@ -143,7 +141,8 @@ async def test_no_daemon_is_said_plainly(fake: FakeDaemon) -> None:
         assert ended == Ended(
             1,
             "",
-            f"cellwire: cannot reach a daemon at {fake.target}; start one with: cellwire serve\n",
+            f"cellwire: cannot reach a daemon at {fake.target}: nothing listens there; start one "
+            "with: cellwire serve\n",
         )
 
 

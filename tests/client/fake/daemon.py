@@ -74,12 +74,12 @@ class FakeDaemon:
     generated_tokens: dict[str, int] = field(default_factory=dict)
     """By session id."""
 
-    async def start(self) -> None:
+    async def start(self, address: str = "127.0.0.1:0") -> None:
         self._server = grpc.aio.server()
         add_GenerationServiceServicer_to_server(_Generation(self), self._server)
         add_ModelsServiceServicer_to_server(Models(self), self._server)
         add_SessionsServiceServicer_to_server(Sessions(self), self._server)
-        self.target = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+        self.target = f"127.0.0.1:{self._server.add_insecure_port(address)}"
         await self._server.start()
 
     async def stop(self) -> None:

@@ -27,6 +27,7 @@ def write_models(folder: Path) -> tuple[Path, ...]:
     """Write the models, and `spare`, a copy of the first that is not served at the start."""
     logits = np.array([[log_probability(a, b) for b in SYMBOLS] for a in SYMBOLS], np.float32)
     scores = np.tile(np.array(SCORES, np.float32), (256, 1))
+    scores[0xFF] = 0  # a byte of no text; a model that heeds no token is refused
     characters: dict[str, object] = {"kind": "characters", "symbols": list(SYMBOLS)}
     _write(folder / "spare.onnx", ALPHABET, characters, "logits", logits)
     return (
@@ -70,11 +71,12 @@ def _write(
 
 
 def _graph(output: str, table: npt.NDArray[np.float32]) -> onnx.GraphProto:
-    """Return the graph of a cell; its state, of which it makes no use, is one number."""
+    """Return the graph of a cell; its state, of which it makes no use, is the last token."""
     float32 = TensorProto.FLOAT
     nodes = [
         helper.make_node("Gather", ["table", "token"], [output]),
-        helper.make_node("Identity", ["state.h"], ["next_state.h"]),
+        helper.make_node("Cast", ["token"], ["number"], to=float32),
+        helper.make_node("Unsqueeze", ["number", "last_axis"], ["next_state.h"]),
     ]
     inputs = [
         helper.make_tensor_value_info("token", TensorProto.INT64, ["batch"]),
@@ -84,6 +86,8 @@ def _graph(output: str, table: npt.NDArray[np.float32]) -> onnx.GraphProto:
         helper.make_tensor_value_info(output, float32, ["batch", table.shape[1]]),
         helper.make_tensor_value_info("next_state.h", float32, ["batch", 1]),
     ]
-    return helper.make_graph(
-        nodes, "cell", inputs, outputs, [numpy_helper.from_array(table, "table")]
-    )
+    constants = [
+        numpy_helper.from_array(table, "table"),
+        numpy_helper.from_array(np.array([1], np.int64), "last_axis"),
+    ]
+    return helper.make_graph(nodes, "cell", inputs, outputs, constants)

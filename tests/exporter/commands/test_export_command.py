@@ -72,6 +72,62 @@ def test_errors_are_one_line(run: Path, tmp_path: Path) -> None:
     assert not model.exists()
 
 
+@pytest.mark.parametrize("name", ["model.txt", "model", "text.onnx.bak", ".onnx"])
+def test_only_onnx_files_are_written(run: Path, tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    line = refusal(cellwire("export", run, path, "--force"))
+    assert "a model file ends in .onnx, such as " in line
+    assert not path.exists()
+
+
+def test_a_target_that_cannot_be_a_file_is_refused_first(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "folder.onnx").mkdir()
+    assert "it is a folder" in refusal(cellwire("export", run, tmp_path / "folder.onnx"))
+    line = refusal(cellwire("export", run, tmp_path / "none" / "text.onnx"))
+    assert line.endswith(f"there is no folder {tmp_path / 'none'}")
+    line = refusal(cellwire("export", run, tmp_path / ("x" * 300 + ".onnx")))
+    assert line.endswith("File name too long")
+
+
+def test_a_model_of_an_export_is_replaced(run: Path, tmp_path: Path) -> None:
+    model = tmp_path / "text.onnx"
+    assert cellwire("export", run, model).exit_code == 0
+    before = model.stat().st_ino
+    assert cellwire("export", run, model, "--weights", "float16").exit_code == 0
+    assert model.stat().st_ino != before
+    assert [path.name for path in tmp_path.iterdir() if path.suffix != ""] == ["text.onnx"]
+
+
+def foreign_model() -> bytes:
+    graph = onnx.helper.make_graph([], "g", [], [])
+    return bytes(onnx.helper.make_model(graph).SerializeToString())
+
+
+@pytest.mark.parametrize("content", [b"", b"my thesis, in a file of an odd name", foreign_model()])
+def test_another_file_is_replaced_by_force_only(run: Path, tmp_path: Path, content: bytes) -> None:
+    model = tmp_path / "text.onnx"
+    model.write_bytes(content)
+    line = refusal(cellwire("export", run, model))
+    assert line.endswith("add --force to replace it, or name another file")
+    assert model.read_bytes() == content
+    assert cellwire("export", run, model, "--force").exit_code == 0
+    onnx.checker.check_model(onnx.load(model), full_check=True)
+
+
+@pytest.mark.parametrize(("answer", "replaced"), [("y\n", True), ("n\n", False), ("", False)])
+def test_at_a_terminal_it_asks(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, *, replaced: bool
+) -> None:
+    model = tmp_path / "text.onnx"
+    model.write_bytes(b"mine")
+    monkeypatch.setattr("cellwire.exporter.commands.export.is_at_terminal", lambda: True)
+    result = cellwire("export", run, model, answer=answer)
+    assert "Replace it? [y/N]" in result.stderr
+    assert result.exit_code == (0 if replaced else 2), result.output
+    assert (model.read_bytes() == b"mine") != replaced
+    assert replaced or result.stderr.endswith("is left as it is\n")
+
+
 def test_a_missing_extra_is_named(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

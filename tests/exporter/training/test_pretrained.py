@@ -3,14 +3,22 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from tests.exporter.texts import vocabulary
 
 from cellwire.exporter.data.vectors import Vectors
-from cellwire.exporter.data.vocabulary import make_vocabulary
 from cellwire.exporter.errors import VectorsError
+from cellwire.exporter.recipe.data import Data
 from cellwire.exporter.training.pretrained import PretrainedEmbedding
 
-WORDS = make_vocabulary("words", ("<unk>", "good", "bad", "film"))
+DATA = Data(symbols="words")
+WORDS = vocabulary(("<unk>", "good", "bad", "film"), DATA)
 VECTORS = Vectors(("film", "zebra", "good"), np.array([[1, 2], [3, 4], [5, 6]], np.float32))
+
+
+def test_words_are_looked_up_without_the_blank_before_them() -> None:
+    words = vocabulary(("<unk>", " film", "film", "\n"), DATA)
+    pretrained = PretrainedEmbedding.of(VECTORS, words, seed=None)
+    assert pretrained.table.tolist() == [[0, 0], [1, 2], [1, 2], [0, 0]]
 
 
 def test_words_get_their_vectors_and_missing_ones_zeros_if_frozen() -> None:
@@ -29,4 +37,4 @@ def test_missing_words_start_small_and_random_if_trainable() -> None:
 
 def test_vectors_without_any_word_of_the_text_are_refused() -> None:
     with pytest.raises(VectorsError, match="none of the text's words"):
-        PretrainedEmbedding.of(VECTORS, make_vocabulary("words", ("<unk>", "gut")), seed=None)
+        PretrainedEmbedding.of(VECTORS, vocabulary(("<unk>", "gut"), DATA), seed=None)

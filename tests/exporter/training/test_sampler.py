@@ -1,19 +1,17 @@
 from __future__ import annotations
 
 import torch
+from tests.exporter.texts import vocabulary
 from torch import nn
 
-from cellwire.exporter.data.vocabulary import (
-    encode,
-    make_vocabulary,
-    word_vocabulary,
-)
+from cellwire.exporter.data.vocabulary import encode
 from cellwire.exporter.network.network import Network, NetworkShape
+from cellwire.exporter.recipe.data import Data
 from cellwire.exporter.recipe.recipe import RunSettings
 from cellwire.exporter.training.sampler import Sampler
 
 CPU = torch.device("cpu")
-LETTERS = make_vocabulary("characters", "abcd")
+LETTERS = vocabulary("abcd")
 
 
 def sampler(temperature: float, chars: int = 12) -> Sampler:
@@ -32,7 +30,7 @@ def test_at_temperature_0_each_token_is_the_most_likely() -> None:
     model = network()
     for text, prefix in zip(sampler(0).sample(model, 1, CPU), ("ab", "c"), strict=True):
         assert text.startswith(prefix)
-        ids = torch.from_numpy(encode(LETTERS, text))[None]
+        ids = torch.from_numpy(encode(LETTERS, text)).long()[None]
         likeliest = model(ids)[0][0].argmax(1).tolist()
         assert ids[0, len(prefix) :].tolist() == likeliest[len(prefix) - 1 : -1]
 
@@ -60,9 +58,13 @@ def test_tokens_have_the_networks_frequencies() -> None:
         assert abs(text.count(letter) / 2_000 - share) < 0.05
 
 
-def test_a_prompt_of_words_is_kept_even_where_unknown() -> None:
-    words = word_vocabulary(["a b a b a"], 1)
-    text = Sampler(words, (encode(words, "a b a"),), RunSettings(sample_tokens=1)).sample(
-        Network(NetworkShape("gru", len(words), 3, hidden=5, layers=1)), 1, CPU
+def test_what_is_unknown_is_read_in_a_prompt_and_never_written() -> None:
+    words = vocabulary(["<unk>", "a", " a"], Data(symbols="words"))
+    model = Network(NetworkShape("gru", len(words), 3, hidden=5, layers=1))
+    with torch.no_grad():
+        model.head.bias[0] = 10  # what is unknown is the likeliest, and yet never written
+    text = Sampler(words, (encode(words, "a b a"),), RunSettings(sample_tokens=9)).sample(
+        model, 1, CPU
     )[0]
-    assert text.split()[:3] == ["a", "<unk>", "a"]
+    assert text.startswith("a<unk> a")
+    assert text.count("<unk>") == 1

@@ -16,7 +16,7 @@ from tests.exporter.trainings import (
 )
 
 from cellwire.exporter.data.corpus import Corpus
-from cellwire.exporter.errors import RunError, TrainingError
+from cellwire.exporter.errors import TrainingError
 from cellwire.exporter.network.kinds import KINDS
 from cellwire.exporter.runs.measure import Measure
 from cellwire.exporter.runs.progress import Progress
@@ -131,19 +131,3 @@ def test_a_run_starts_from_the_best_weights_of_another(tmp_path: Path) -> None:
     for name, tensor in first.load_network()[0].state_dict().items():
         assert torch.equal(tensor, training.network.state_dict()[name]), name
     assert (training.step, str(first.path) in description) == (0, True)
-
-
-@pytest.mark.parametrize(
-    ("settings", "text", "words"),
-    [
-        (("network.hidden=9",), "the quick brown fox jumps over the lazy dog. " * 40, "size"),
-        ((), "something else is written here " * 40, "other symbols"),
-    ],
-)
-def test_weights_that_do_not_fit_are_refused(
-    tmp_path: Path, settings: tuple[str, ...], text: str, words: str
-) -> None:
-    first = trained_run(tmp_path / "first", "run.steps=20")
-    with pytest.raises(RunError, match=words):
-        start_training(corpus(text), recipe(*settings), tmp_path / "second", first.path, CPU)
-    assert not (tmp_path / "second").exists()

@@ -11,6 +11,7 @@ from tests.server.plain_checks import CANCEL_ID
 from tests.server.plain_machine import ATTACH_ID, PlainMachine
 from tests.server.plain_stepper import SYMBOLS
 
+from cellwire.model_file.vocabulary import TextEnd
 from cellwire.server.batch.completion_end import CompletionEnd
 from cellwire.server.batch.sampling import Sampling
 from cellwire.server.batch.step import MAX_STEPS
@@ -74,6 +75,31 @@ class EngineMachine(PlainMachine):
 
     @rule(
         session_id=open_ids,
+        back=st.integers(0, 9),
+        kept=st.integers(0, 9),
+        tokens=st.lists(symbols, max_size=9),
+        score=st.booleans(),
+    )
+    def read_the_end_again(
+        self,
+        session_id: str,
+        back: int,
+        kept: int,
+        tokens: list[int],
+        score: bool,  # noqa: FBT001  # drawn by name
+    ) -> None:
+        """Append, or score, a text whose beginning is the end of the session's text."""
+        text = self.plain[session_id].text
+        reread = tuple(text[max(0, len(text) - back) :])
+        again, new_id = np.array([*reread[:kept], *tokens], np.uint32), self.fresh_id()
+        if score:
+            self.submit(session_id, Score(new_id, again, log_probabilities=True, reread=reread))
+        else:
+            text_end = TextEnd(f"the end after {new_id}", tuple(again[-kept:].tolist()))
+            self.submit(session_id, Append(new_id, again, reread, text_end))
+
+    @rule(
+        session_id=open_ids,
         max_tokens=st.integers(1, 30),
         seed=st.none() | seeds,
         stop=st.lists(st.lists(symbols, min_size=1, max_size=2), max_size=2),
@@ -109,7 +135,7 @@ class EngineMachine(PlainMachine):
         penalty=st.sampled_from([0.0, 0.5, 1.0]),
         ending=st.builds(
             CompletionEnd,
-            st.frozensets(few, max_size=3),
+            st.none() | st.frozensets(few, max_size=3),
             st.none() | st.frozensets(few, max_size=6),
         ),
         partial=st.booleans(),
@@ -224,11 +250,12 @@ class EngineMachine(PlainMachine):
     def attach(self, session_id: str, back: int | None) -> None:
         plain = self.plain[session_id]
         offset = None if back is None else len(plain.text) - back
+        shortest = min(map(len, plain.possible_texts()))
         self.engine.handle(AttachReader(session_id, ATTACH_ID, offset))
         events = [e for e in self.take() if isinstance(e, Attached | AttachFailed)]
         if isinstance(events[0], AttachFailed):
             assert isinstance(events[0].error, NotFound if plain.closed else OutOfRange)
-            assert plain.closed or (offset is not None and (offset < 0 or back == -1))
+            assert plain.closed or (offset is not None and (offset < 0 or offset > shortest))
 
     @rule(session_id=open_ids, tokens=st.integers(1, 8))
     def grant(self, session_id: str, tokens: int) -> None:

@@ -11,6 +11,7 @@ import pynvml
 import pytest
 
 from cellwire.server.errors import NoCuda
+from cellwire.server.host import placement as placement_module
 from cellwire.server.host.placement import Placement, place
 from cellwire.server.runtime import compiled, cuda
 from cellwire.server.runtime.cuda import Card
@@ -186,4 +187,16 @@ def test_models_share_a_quarter_of_the_cards_free_memory() -> None:
     placement = Placement(Device("cuda"), "", Card(0, "A Card", 8 * GIB, 8 * GIB))
     assert placement.slots(10**9, state_bytes=1024, models=2) == GIB // 1024
     assert placement.slots(50, state_bytes=1024, models=2) == 50
-    assert Placement(CPU, "").slots(10**9, state_bytes=1024, models=2) == 10**9
+
+
+def test_or_of_the_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(placement_module, "free_memory_bytes", lambda: 8 * GIB)
+    placement = Placement(CPU, "")
+    assert placement.slots(29_186, state_bytes=7168, models=1) == 29_186
+    assert placement.slots(29_186, state_bytes=2**21, models=1) == 1024
+    assert placement.slots(29_186, state_bytes=2**21, models=2) == 512
+    assert placement.slots(29_186, state_bytes=GIB, models=1) == 7  # those of one session
+    with pytest.raises(ValueError, match=r"has 2,048\.0 MiB, and a session 7 of them; there are"):
+        placement.slots(29_186, state_bytes=2 * GIB, models=1)
+    monkeypatch.setattr(placement_module, "free_memory_bytes", lambda: None)
+    assert placement.slots(29_186, state_bytes=2 * GIB, models=1) == 29_186

@@ -10,6 +10,8 @@ from typing import Any, cast
 
 import pytest
 
+from cellwire.model_file.manifest import VocabularyFacts
+from cellwire.model_file.vocabulary import Vocabulary
 from cellwire.server.batch.limits import REMEMBERED_TOKENS
 from cellwire.server.engine.commands import (
     CancelAll,
@@ -32,6 +34,8 @@ from cellwire.server.host.session_directory import SessionDirectory
 from cellwire.server.host.session_handle import SessionHandle
 from cellwire.server.host.settings import OnDisconnect, Settings
 from cellwire.server.session.events import Closed, Forked
+
+VOCABULARY = Vocabulary.of(VocabularyFacts("bytes"))
 
 
 class Call:
@@ -65,7 +69,7 @@ async def sessions() -> SessionDirectory:
 
 
 def open_session(sessions: SessionDirectory, loop: Loop, **settings: Any) -> SessionHandle:  # noqa: ANN401
-    model = cast("ServedModel", SimpleNamespace(loop=loop, vocabulary=None))
+    model = cast("ServedModel", SimpleNamespace(loop=loop, vocabulary=VOCABULARY))
     return sessions.open(model, 7, Settings(**settings))
 
 

@@ -73,9 +73,17 @@ def test_a_setting_out_of_its_range_is_named(field: str, values: dict[str, Any])
 def test_replacing_needs_a_symbol_to_replace_with() -> None:
     settings = Settings(unknown_symbols=Unknown.REPLACE)
     with_unknown = VocabularyFacts("words", ("a", "<?>"), unknown="<?>")
-    settings.check_vocabulary(Vocabulary.of(with_unknown))
+    assert settings.fitted_to(Vocabulary.of(with_unknown)) == settings
     with pytest.raises(InvalidArgument, match="no symbol to put"):
-        settings.check_vocabulary(Vocabulary.of(VocabularyFacts("bytes")))
+        settings.fitted_to(Vocabulary.of(VocabularyFacts("bytes")))
+
+
+def test_a_model_that_reads_again_has_a_window_for_that() -> None:
+    composing = VocabularyFacts("characters", ("e", "é"), unicode_form="NFC")
+    narrow, wide = Settings(rewind_window=3), Settings(rewind_window=100)
+    assert narrow.fitted_to(Vocabulary.of(composing)).rewind_window == 64
+    assert wide.fitted_to(Vocabulary.of(composing)) == wide
+    assert narrow.fitted_to(Vocabulary.of(VocabularyFacts("bytes"))) == narrow
 
 
 def test_drawn_seeds_fit_a_double_and_ids_differ() -> None:

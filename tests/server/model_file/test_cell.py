@@ -129,7 +129,7 @@ def fewer_symbols(model: onnx.ModelProto) -> None:
         (add_input, "input 'mask' is not in the contract"),
         (drop_states, "no input 'state.<name>'; a cell needs at least one state"),
         (scores_without_labels, "output 'scores' has no labels"),
-        (labels_without_scores, "no output 'scores'; add it as float[batch, 2]"),
+        (labels_without_scores, "no output 'scores'; there are: 'logits', 'next_state.h', 'n"),
         (drop_next_state, "no output 'next_state.c'"),
         (add_output, "output 'gates' is not in the contract"),
         (drop_manifest, "no 'cellwire.manifest'"),

@@ -50,9 +50,9 @@ def test_unknown_symbols_are_left_out_or_replaced(symbols: tuple[str, ...], text
     assert vocabulary.text(replaced)[0] == "".join(c if c in symbols else "<?>" for c in text)
 
 
-def test_a_symbol_of_several_characters_is_written_and_never_read() -> None:
+def test_a_symbol_of_several_characters_is_read_by_its_name() -> None:
     vocabulary = characters("a", "<s>", "<", "s", ">")
-    assert vocabulary.encode("<s>").tolist() == [2, 3, 4]
+    assert vocabulary.encode("a<s><s").tolist() == [0, 1, 2, 3]
     assert vocabulary.text([1, 0]) == ("<s>a", 0)
 
 

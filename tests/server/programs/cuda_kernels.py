@@ -26,6 +26,7 @@ KERNELS = {
     **dict.fromkeys(("Reshape", "ScatterElements", "ScatterND", "Shape", "Split"), ANY),
     **dict.fromkeys(("Squeeze", "Unsqueeze", "GatherND", "Loop"), ANY),
     "And": BOOL,
+    "Equal": ANY,
     "Where": NUMBERS,  # the type of its second input
 }
 # Inputs that a kernel reads in the host's memory: they must be constant when a graph is captured.

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto
 from tests.server.programs.cuda_kernels import check_capturable, check_kernels, optimized
-from tests.server.tiny_cell import lstm_cell, write_cell
+from tests.server.tiny_cell import SYMBOLS, lstm_cell, write_cell
 
 from cellwire.model_file.cell import read_cell
 from cellwire.server.programs.beam_program import compose_beam_program
@@ -19,12 +19,20 @@ from cellwire.server.programs.transfer_program import compose_read, compose_writ
 from cellwire.server.runtime.fixed_shape_step_runner import SUPPORTED_STEPS
 
 
+@pytest.fixture(scope="module")
+def unknown_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cell with a symbol that is not written."""
+    vocabulary = {"kind": "words", "symbols": [*SYMBOLS], "unknown": "q"}
+    path = tmp_path_factory.mktemp("models") / "unknown.onnx"
+    return write_cell(path, lstm_cell(vocabulary=vocabulary))
+
+
 @pytest.mark.parametrize("variant", SamplerVariant)
 @pytest.mark.parametrize("steps", SUPPORTED_STEPS)
 def test_a_program_of_a_fixed_shape_can_be_captured(
-    path: Path, tmp_path: Path, variant: SamplerVariant, steps: int
+    path: Path, unknown_path: Path, tmp_path: Path, variant: SamplerVariant, steps: int
 ) -> None:
-    cell = read_cell(path)
+    cell = read_cell(unknown_path if steps == 1 else path)
     shape = ProgramShape(steps, 4 if variant.ranks_tokens else 0)
     model = optimized(compose_step_program(cell, variant, shape), tmp_path)
     check_capturable(model)
@@ -34,8 +42,12 @@ def test_a_program_of_a_fixed_shape_can_be_captured(
 
 
 @pytest.mark.parametrize("may_end", [False, True])
-def test_searches_and_transfers_have_kernels(path: Path, tmp_path: Path, may_end: bool) -> None:  # noqa: FBT001
-    cell = read_cell(path)
+def test_searches_and_transfers_have_kernels(
+    unknown_path: Path,
+    tmp_path: Path,
+    may_end: bool,  # noqa: FBT001
+) -> None:
+    cell = read_cell(unknown_path)
     for serialized in (
         compose_beam_program(cell, may_end=may_end),
         compose_read(cell),

@@ -10,8 +10,9 @@ import pytest
 from grpc import aio
 from tests.server.rpc.conftest import OpenStream
 
+from cellwire.model_file.byte_vocabulary import Bytes
 from cellwire.model_file.manifest import VocabularyFacts
-from cellwire.model_file.vocabulary import Bytes, Tokens, Unknown
+from cellwire.model_file.vocabulary import Reading, TextEnd, Tokens, Unknown
 from cellwire.server.errors import InvalidArgument
 from cellwire.server.host.registry import ServedModel
 from cellwire.server.host.settings import Settings
@@ -24,10 +25,10 @@ from cellwire.v1.generation_pb2_grpc import GenerationServiceStub
 class ShortTexts(Bytes):
     """Must not be given a text that is longer than any symbol or stop string may be."""
 
-    def encode(self, text: str, unknown: Unknown = Unknown.REJECT) -> Tokens:
-        assert len(text) < 20_000, "a text that is too long has been encoded"
-        assert text != "unread", "a text has been encoded before all were counted"
-        return super().encode(text, unknown)
+    def _tokens_of(self, text: str, unknown: Unknown) -> Tokens:
+        assert len(text) < 20_000, "a text that is too long has been read"
+        assert text != "unread", "a text has been read before all were counted"
+        return super()._tokens_of(text, unknown)
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ def test_a_message_at_its_limits_is_read(reader: Reader) -> None:
     biases = [bias(chr(code)) for code in range(128)]
     message = operations_pb2.Generate(
         max_tokens=1,
-        stop_strings=["a" * 64] * 16,
+        stop_strings=[letter * 64 for letter in "abcdefghijklmnop"],
         sampling=operations_pb2.Sampling(logit_bias=biases),
     )
     generate = reader.generate(1, message)
@@ -84,16 +85,16 @@ def test_a_text_of_too_many_tokens_is_refused() -> None:
 
 @pytest.fixture
 def reading_threads(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The threads in which texts are encoded, in their order."""
+    """The threads in which texts are read, in their order."""
     threads: list[int] = []
     vocabulary = daemon.registry.find("").vocabulary
-    encode = vocabulary.encode
+    read = vocabulary.read
 
-    def noted(text: str, unknown: Unknown = Unknown.REJECT) -> Tokens:
+    def noted(text: str, unknown: Unknown, after: TextEnd) -> Reading:
         threads.append(threading.get_ident())
-        return encode(text, unknown)
+        return read(text, unknown, after)
 
-    monkeypatch.setattr(vocabulary, "encode", noted)
+    monkeypatch.setattr(vocabulary, "read", noted)
     return threads
 
 
@@ -112,7 +113,7 @@ async def test_a_long_text_of_a_single_call_is_read_in_another_thread(
         call = stub.Generate(generation_pb2.GenerateRequest(prompt=text, generate=generate))
         assert [answer async for answer in call]
     here = threading.get_ident()
-    # A score encodes two texts, the others one.
+    # A score reads two texts, the others one.
     assert [thread == here for thread in reading_threads] == [
         *(False, True, False, False),
         *(True, True, True, True),

@@ -72,7 +72,7 @@ def all_completions(text: Text, complete: Complete) -> list[Completion]:
             if complete.end.ends(tokens[length - 2] if length > 1 else None, tokens[length - 1])
         ]
         short = tokens[: ends[0]] if ends else tokens
-        at_end = bool(ends) or not complete.end.tokens
+        at_end = bool(ends) or complete.end.tokens is None
         found[short] = Completion(short, log_probability(text, short), at_end)
     return sorted(found.values(), key=lambda c: (-rank(c, complete.length_penalty), c.tokens))
 

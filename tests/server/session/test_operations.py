@@ -18,12 +18,12 @@ from cellwire.server.batch.limits import (
 )
 from cellwire.server.batch.sampling import Sampling
 from cellwire.server.errors import InvalidArgument
-from cellwire.server.session.operations import Complete, Generate, Rewind
-
-
-def generate(stop_strings: tuple[tuple[int, ...], ...] = ()) -> Generate:
-    return Generate(1, 1, Sampling(), stop_strings=stop_strings)
-
+from cellwire.server.session.operations import (
+    Complete,
+    Generate,
+    Rewind,
+    check_stop_strings,
+)
 
 COMPLETE = Complete(1, beam_width=2, completion_count=1, max_tokens=1)
 
@@ -44,12 +44,12 @@ def check_range(operation: Generate | Complete, field: str, least: int, most: in
     [("max_tokens", 1, MAX_GENERATE_TOKENS), ("alternatives", 0, MAX_ALTERNATIVES)],
 )
 def test_a_generate_checks_its_ranges(field: str, least: int, most: int) -> None:
-    check_range(generate(), field, least, most)
+    check_range(Generate(1, 1, Sampling()), field, least, most)
 
 
 def test_an_error_names_the_field_of_the_contract() -> None:
     with pytest.raises(InvalidArgument, match="top_alternatives is -1"):
-        replace(generate(), alternatives=-1)
+        replace(Generate(1, 1, Sampling()), alternatives=-1)
 
 
 @pytest.mark.parametrize(
@@ -71,15 +71,15 @@ def test_a_length_penalty_that_is_not_a_number_is_refused() -> None:
 
 
 def test_a_generate_has_a_limited_number_of_stop_strings() -> None:
-    stop_strings = tuple((token,) for token in range(MAX_STOP_STRINGS + 1))
-    assert generate(stop_strings=stop_strings[1:]).stop_strings == stop_strings[1:]
+    stop_strings = ["stop"] * (MAX_STOP_STRINGS + 1)
+    check_stop_strings(stop_strings[1:])
     with pytest.raises(InvalidArgument, match=f"{MAX_STOP_STRINGS} are the most"):
-        generate(stop_strings=stop_strings)
+        check_stop_strings(stop_strings)
 
 
 def test_a_stop_string_is_not_empty() -> None:
     with pytest.raises(InvalidArgument, match="stop_strings has an empty string"):
-        generate(stop_strings=((1, 2), ()))
+        check_stop_strings(["stop", ""])
 
 
 @pytest.mark.parametrize(
@@ -101,4 +101,4 @@ def test_a_rewind_cuts_a_number_of_tokens_or_at_an_offset(rewind: Rewind, target
 
 def test_equal_operations_are_two_operations() -> None:
     assert Rewind(1, tokens=2) != Rewind(1, tokens=2)
-    assert len({generate(), generate()}) == 2
+    assert len({Generate(1, 1, Sampling()), Generate(1, 1, Sampling())}) == 2

@@ -56,6 +56,7 @@ from cellwire.client.values import (
     SessionInfo,
     Usage,
 )
+from cellwire.client.version import __version__
 from cellwire.client.wire.channel import CONNECT_TIMEOUT_S
 
 __all__ = [
@@ -102,5 +103,6 @@ __all__ = [
     "Unreachable",
     "Usage",
     "Vocabulary",
+    "__version__",
     "connect",
 ]

@@ -34,8 +34,9 @@ class Generation:
     far. To end it at a known place, hold it in `async with`.
 
     A generation that is read slowly pauses, with some thousand characters waiting in the client.
-    Operations of a session run in order, so those after a paused generation wait for it. Reading
-    raises a CellwireError if the daemon rejects the generation or the connection is lost.
+    Operations of a session run in order: once another one waits behind a generation, or it was
+    cancelled, it pauses no more, and its text waits for its reader. Reading raises a CellwireError
+    if the daemon rejects the generation or the connection is lost.
     """
 
     def __init__(self, source: Source) -> None:

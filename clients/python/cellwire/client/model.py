@@ -30,13 +30,37 @@ class Vocabulary:
     symbols: tuple[str, ...] = ()
     """In the order of their ids. Only `Client.model` returns them; empty for bytes."""
     separator: str = ""
-    """What is written between two words if the vocabulary has no white space."""
+    """What is written before a word; empty if symbols join to texts as they are."""
     unknown_symbol: str | None = None
     """Stands for symbols outside the vocabulary; None if the model has no such symbol."""
     lower_case: bool = False
     """Whether text is converted to lower case before the model reads it."""
     unicode_form: str = ""
     """The normalisation form that text is converted to, for example "NFC"; empty for none."""
+    drops_byte_order_mark: bool = False
+    """Whether a byte order mark at the beginning of a text is left out."""
+    reads_html: bool = False
+    """Whether HTML's entities become characters, and its line breaks blanks."""
+    line_ends: str = ""
+    """What line ends become: "line_feeds" or "spaces"; empty if they stay as they are."""
+    trims: bool = False
+    """Whether white space at both ends of a text is left out."""
+    rereads: bool = False
+    """Whether what follows a text can change how its end is read."""
+
+    @property
+    def beginning(self) -> str:
+        """A text to begin with where there is none: a model writes only after some text.
+
+        A line feed if that is a symbol which is read, otherwise the first symbol that begins a
+        word, or else the first of all. Empty if the symbols are not known; see `symbols`.
+        """
+        if self.kind == "bytes" or ("\n" in self.symbols and not self.trims):
+            return "\n"
+        written = [symbol for symbol in self.symbols if symbol != self.unknown_symbol]
+        words = [symbol for symbol in written if symbol[:1].isalpha()]
+        after_blank = [symbol for symbol in written if symbol[1:2].isalpha()]
+        return next(iter([*words, *after_blank, *written]), "")
 
 
 @dataclass(frozen=True, slots=True)

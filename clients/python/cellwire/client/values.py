@@ -43,7 +43,10 @@ class Appended:
     offset: int
     """The length of the session's text."""
     log_probability: float
-    """Of the whole added text; the first token of a session counts as certain."""
+    """Of the tokens that were added; the first token of a session counts as certain."""
+    replaced_tokens: int = 0
+    """How many tokens at the end of the text before were read again together with the added text,
+    and replaced: a word went on, or a letter got its accent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,7 @@ class Alternative:
     """A possible symbol at one position."""
 
     symbol: str
+    """As it joins to the text; a byte that is no character is named, as in "<0xC3>"."""
     log_probability: float
 
 
@@ -64,10 +68,11 @@ class Piece:
     end_offset: int
     """Where the text ends in the session."""
     log_probabilities: tuple[float, ...] = ()
-    """One for each token, before sampling; empty unless requested."""
+    """One for each token, before sampling; empty unless requested. NaN where it is not known: of
+    bytes that another operation has added, and that became a character only now."""
     alternatives: tuple[tuple[Alternative, ...], ...] = ()
     """For each token the most probable symbols at its position, the most probable first; empty
-    unless requested."""
+    unless requested, and where they are not known."""
 
 
 class FinishReason(Enum):
@@ -102,7 +107,8 @@ class Finished:
     """The length of the session's text."""
     usage: Usage
     stop_string: str = ""
-    """With reason STOP, the string that ended the generation; it is not part of the text."""
+    """With reason STOP, the string that ended the generation, as it was requested; it is not part
+    of the text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +121,8 @@ class Completion:
     token_count: int
     """How many tokens it has."""
     ended: bool
-    """Whether it ends as the option `end` says; False if max_tokens ended it before."""
+    """Whether it ends as the option `end` says; False if max_tokens ended it before, or if the
+    model has no symbol that ends lines."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from cellwire.exporter.commands.console import one_line_errors
+from cellwire.exporter.commands.console import one_line_errors, print_result
 
 if TYPE_CHECKING:
     from cellwire.exporter.data.vectors import Vectors
@@ -45,7 +45,7 @@ def embed(
             a, b, c = words
             answers = table.analogy(a, b, c, n)
         for neighbour in answers:
-            typer.echo(f"{neighbour.cosine:.3f} {neighbour.word}")
+            print_result(f"{neighbour.cosine:.3f} {neighbour.word}")
 
 
 def _check(query: str, words: list[str], vectors: Path | None, run: Path | None) -> None:

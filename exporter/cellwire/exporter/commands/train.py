@@ -5,13 +5,15 @@ torch takes seconds to import, so it is imported inside the command: `cellwire -
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from cellwire.exporter.commands.console import console, one_line_errors
+from cellwire.exporter.commands.console import console, one_line_errors, print_prose
+from cellwire.exporter.commands.recipe_list import print_recipes
+from cellwire.exporter.commands.shell import path_word, shell_line
+from cellwire.exporter.commands.stop_signals import StopSignals
 from cellwire.exporter.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -21,14 +23,26 @@ if TYPE_CHECKING:
 
 def train(
     text: Annotated[
-        Path, typer.Argument(help="A UTF-8 text file to train on, or a CSV of labelled texts.")
+        Path, typer.Argument(help="A text file to train on, or a CSV of labelled texts.")
     ],
     *,
     out: Annotated[Path, typer.Option(help="The run folder to write.")],
     recipe: Annotated[
-        Path | None,
-        typer.Option(help="A TOML file with all settings. Default: the built-in recipe."),
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="A recipe of --list-recipes, or a TOML file. Default: the built-in recipe.",
+        ),
     ] = None,
+    list_recipes: Annotated[
+        bool,
+        typer.Option(
+            "--list-recipes",
+            is_eager=True,
+            callback=print_recipes,
+            help="List the recipes that can be given by name, and exit.",
+        ),
+    ] = False,
     settings: Annotated[
         list[str] | None,
         typer.Option(
@@ -75,7 +89,7 @@ def train(
     """Train a recurrent network on a text, and measure it on the part that is held out.
 
     To get started: cellwire train my.txt --out runs/my. Then: cellwire export runs/my my.onnx.
-    The recipes in exporter/recipes show the settings; so does --set with an invalid key.
+    Ctrl-C saves and stops; --resume continues. --set with an invalid key lists the valid ones.
     """
     options = {
         "network.layers": layers,
@@ -87,7 +101,10 @@ def train(
     }
     changes = [f"{key}={value}" for key, value in options.items() if value is not None]
     changes += settings or []
+    del list_recipes  # its callback has done all
     with one_line_errors():
+        from cellwire.exporter.commands.introduction import introduction
+        from cellwire.exporter.commands.summary import print_summary
         from cellwire.exporter.training.compute import Compute
 
         compute = Compute.select(device, precision)
@@ -102,17 +119,19 @@ def train(
             training, description = _start(
                 text, out, recipe, changes, start_from, compute, smoke=smoke
             )
-        console.print(_introduction(training))
-        if description:
-            console.print(description)
-        _train(training, text)
-        _conclude(training)
+        for sentence in filter(None, [*introduction(training), description]):
+            print_prose(sentence)
+        again = ["cellwire", "train", path_word(text), "--out", path_word(out), "--resume"]
+        again += ["--device", device] * (device != "auto")
+        again += ["--precision", precision] * (precision != "float32")
+        _train(training, shell_line(again))
+        print_summary(training)
 
 
 def _start(
     text: Path,
     out: Path,
-    recipe: Path | None,
+    recipe: str | None,
     changes: list[str],
     start_from: Path | None,
     compute: Compute,
@@ -121,10 +140,13 @@ def _start(
 ) -> tuple[Training, str]:
     """Start a run; return its training, and a description of its initial weights."""
     from cellwire.exporter.data.corpus import Corpus
+    from cellwire.exporter.recipe.packaged import find_recipe
     from cellwire.exporter.recipe.recipe_file import read_recipe
+    from cellwire.exporter.runs.run_folder import RunFolder
     from cellwire.exporter.training.start import start_training
 
-    checked_recipe = read_recipe(recipe, changes, smoke=smoke)
+    RunFolder.check_new(out)
+    checked_recipe = read_recipe(find_recipe(recipe) if recipe else None, changes, smoke=smoke)
     return start_training(Corpus.read(text), checked_recipe, out, start_from, compute)
 
 
@@ -137,54 +159,17 @@ def _resume(text: Path, out: Path, compute: Compute) -> tuple[Training, str]:
     return resume_training(RunFolder.open(out), Corpus.read(text), compute)
 
 
-def _introduction(training: Training) -> str:
-    """Return the text, the network and the length of a training, for people."""
-    config, dataset, recipe = training.config, training.dataset, training.config.recipe
-    train_part = f"{dataset.train_tokens:,} {recipe.data.symbols}"
-    batch = f"{recipe.batches.lanes} x {recipe.batches.window} {recipe.data.symbols}"
-    amount, labels = train_part, ""
-    if config.labels:
-        amount = f"{len(dataset.train):,} texts ({train_part})"
-        batch = f"{recipe.batches.lanes} texts"
-        labels = f"; labels: {', '.join(config.labels)}"
-    size = f"{recipe.network.layers} x {recipe.network.hidden} {recipe.network.cell}"
-    return (
-        f"{config.corpus}: {len(config.symbols):,} symbols, {amount} to train on, "
-        f"{len(dataset.validation):,} held out{labels}\n"
-        f"{size}, {training.network.parameter_count:,} parameters for {train_part}: "
-        f"{training.steps:,} steps of {batch} ({recipe.run.epochs:,} epochs)"
-    )
-
-
-def _train(training: Training, text: Path) -> None:
-    """Train to the end, and show the progress; exit with 130 on Ctrl-C."""
+def _train(training: Training, command_to_resume: str) -> None:
+    """Train to the end, and show the progress; a signal saves and ends the command."""
     from cellwire.exporter.report.display import TrainingDisplay
 
-    try:
-        with TrainingDisplay(console, training.steps, training.config.unit) as display:
-            training.run(display.show_progress, display.show_sample)
-    except KeyboardInterrupt as error:
-        out = training.run_folder.path
-        command = shlex.join(["cellwire", "train", str(text), "--out", str(out), "--resume"])
-        console.print(f"stopped; continue from the last checkpoint with: {command}")
-        raise typer.Exit(130) from error
-
-
-def _conclude(training: Training) -> None:
-    """Draw the losses, print the verdict, and name the next command."""
-    from cellwire.exporter.report.curves import draw_as_text, write_png
-    from cellwire.exporter.report.verdict import Losses, verdict
-    from cellwire.exporter.runs.run_folder import BEST, CURVES
-
-    run, config = training.run_folder, training.config
-    checkpoints = list(run.read_metrics())
-    console.print(draw_as_text(checkpoints, config.unit, min(console.width, 100)))
-    write_png(checkpoints, config.unit, run.path / CURVES)
-    choices, dropout = len(config.labels or config.symbols), config.recipe.network.has_dropout
-    console.print(verdict(Losses.of(checkpoints, choices, dropout=dropout)))
-    best = run.load(BEST)
-    part = "validation" if best.held_out else "training"
-    command = shlex.join(["cellwire", "export", str(run.path), "MODEL.onnx"])
-    console.print(
-        f"best {part}: {best.measure.describe(config.unit)}, at step {best.step:,}. Next: {command}"
-    )
+    unit = training.config.unit
+    with (
+        StopSignals() as signals,
+        TrainingDisplay(console, training.step, training.steps, unit) as display,
+    ):
+        training.run(display.show_progress, display.show_sample, signals.is_received)
+    if training.is_finished:
+        return
+    console.print(f"stopped after step {training.step:,}; continue with:\n{command_to_resume}")
+    raise typer.Exit(signals.exit_status)

@@ -1,37 +1,26 @@
-"""Labelled texts: a CSV file with the columns text, label and, optionally, source."""
+"""Labelled texts as tokens, some of each label held out for validation."""
 
 from __future__ import annotations
 
-import csv
-import html
-import io
-import re
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from cellwire.exporter.data.corpus import Corpus
-from cellwire.exporter.data.vocabulary import (
-    Tokens,
-    character_vocabulary,
-    encode,
-    word_vocabulary,
-)
+from cellwire.exporter.data.known import Known
+from cellwire.exporter.data.labelled_rows import LabelledRows, LabelledText
+from cellwire.exporter.data.reading import Reader
+from cellwire.exporter.data.text_notes import unknown_notes
+from cellwire.exporter.data.vocabulary import Tokens, encode
 from cellwire.exporter.errors import CorpusError
-from cellwire.exporter.recipe.recipe import Data
+from cellwire.exporter.recipe.data import Data
 from cellwire.model_file.vocabulary import Vocabulary
 
-_LINE_BREAK = re.compile(r"<br\s*/?>")
 _SHUFFLE_SEED = 0  # of no recipe, so that all of them hold out the same texts
-
-
-@dataclass(frozen=True, slots=True)
-class LabelledText:
-    """A text and its label."""
-
-    text: str
-    label: str
+_LEAST_LABELS = 2
+_MAX_SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,7 +28,7 @@ class Examples:
     """Labelled texts as tokens."""
 
     texts: tuple[Tokens, ...]  # each [length], never empty
-    labels: Tokens  # [texts], as indices
+    labels: Tokens  # int64 [texts], as indices
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -58,74 +47,100 @@ class LabelledSplit:
     labels: tuple[str, ...]
     train: Examples
     validation: Examples
+    notes: tuple[str, ...]  # for the user, before training
 
     @classmethod
-    def of(cls, corpus: Corpus, data: Data) -> LabelledSplit:
-        """Read, clean, shuffle and split a CSV file, in the same order every time.
+    def of(cls, corpus: Corpus, data: Data, known: Known | None = None) -> LabelledSplit:
+        """Read, shuffle and split a file, in the same order every time.
 
-        CorpusError if it is not a CSV file of labelled texts, or has too few texts or labels.
+        CorpusError if it is no table of labelled texts, has too few texts or labels, or labels or
+        symbols that are not `known`.
         """
-        rows = _shuffle(read_labelled(corpus, data.source))
-        labels = tuple(sorted({row.label for row in rows}))
-        cut = len(rows) - round(len(rows) * data.validation_fraction)
-        if len(labels) <= 1 or not 0 < cut < len(rows):
-            raise CorpusError(
-                f"{corpus.name}: {len(rows)} texts of {len(labels)} labels; there must be two "
-                "labels, and texts both to train on and to hold out"
-            )
-        vocabulary = _vocabulary(rows, rows[:cut], data)
-        parts = (_examples(part, vocabulary, labels, data) for part in (rows[:cut], rows[cut:]))
-        return cls(vocabulary, labels, *parts)
-
-
-def read_labelled(corpus: Corpus, source: str | None = None) -> list[LabelledText]:
-    """Return a CSV file's texts without duplicates, in its order; if given, of one source only.
-
-    HTML line breaks become spaces, and HTML entities characters. CorpusError names the line at
-    fault.
-    """
-    reader = csv.DictReader(io.StringIO(corpus.text), strict=True)
-    required = {"text", "label"} | ({"source"} if source else set())
-    if missing := required - set(reader.fieldnames or ()):
-        raise CorpusError(
-            f"{corpus.name}: no column {min(missing)!r}; labelled texts are a CSV file that begins "
-            "with the line text,label or text,label,source"
+        reader = Reader(corpus, data)
+        read = LabelledRows.read(corpus, data, reader.clean)
+        labels = tuple(sorted({row.label for row in read.rows}))
+        if known:
+            labels = known.check_labels(labels, corpus)
+        train, held_out = _split(read.rows, data.validation_fraction)
+        if len(labels) < _LEAST_LABELS or not held_out:
+            raise _too_few(corpus, read, labels)
+        if known:
+            vocabulary = known.vocabulary
+        else:
+            vocabulary = reader.labelled_vocabulary(_texts(train), _texts(read.rows))
+        examples = [_examples(part, vocabulary, labels, data) for part in (train, held_out)]
+        notes = (
+            *read.notes,
+            *_unmeasured(labels, held_out),
+            *reader.notes(),
+            *unknown_notes(vocabulary, *map(_join, examples)),
         )
-    labels: dict[str, str] = {}  # by text; the first label of a text counts
-    try:
-        for row in _rows(reader, corpus.name):
-            text = html.unescape(_LINE_BREAK.sub(" ", row["text"])).strip()
-            if text and (source is None or row["source"] == source):
-                labels.setdefault(text, row["label"].strip())
-    except csv.Error as error:
-        raise CorpusError(f"{corpus.name}, line {reader.line_num}: {error}") from error
-    return [LabelledText(text, label) for text, label in labels.items()]
+        return cls(vocabulary, labels, examples[0], examples[1], notes)
 
 
-def _rows(reader: csv.DictReader[str], name: str) -> Iterator[dict[str, str]]:
-    """Yield the rows; CorpusError if one has no text or no label."""
-    for row in reader:
-        if row["text"] is None or row["label"] is None:
-            raise CorpusError(f"{name}, line {reader.line_num}: too few columns")
-        yield row
+def _too_few(corpus: Corpus, read: LabelledRows, labels: Sequence[str]) -> CorpusError:
+    there = ", ".join(map(repr, labels[:_MAX_SHOWN])) or "none"
+    return CorpusError(
+        f"{corpus.path}: {len(read.rows):,} texts of {len(labels)} labels ({there}); there must "
+        f"be at least two labels, and one with a text to hold out. {' '.join(read.notes)}"
+    )
 
 
-def _shuffle(rows: list[LabelledText]) -> list[LabelledText]:
-    return [rows[i] for i in np.random.default_rng(_SHUFFLE_SEED).permutation(len(rows))]
+def _split(
+    rows: Sequence[LabelledText], fraction: float
+) -> tuple[list[LabelledText], list[LabelledText]]:
+    """Shuffle; hold out the same share of each label, but never its only text."""
+    shuffled = [rows[i] for i in np.random.default_rng(_SHUFFLE_SEED).permutation(len(rows))]
+    counts: dict[str, int] = defaultdict(int)
+    for row in shuffled:
+        counts[row.label] += 1
+    left = _held_out_counts(counts, fraction)
+    train, held_out = [], []
+    for row in shuffled:
+        if left[row.label]:
+            left[row.label] -= 1
+            held_out.append(row)
+        else:
+            train.append(row)
+    return train, held_out
 
 
-def _vocabulary(rows: list[LabelledText], train: list[LabelledText], data: Data) -> Vocabulary:
-    """Choose words by the training part only; characters must all be known."""
-    if data.symbols == "words":
-        texts = (row.text for row in train)
-        return word_vocabulary(texts, data.vocabulary, lower_case=data.lower_case)
-    return character_vocabulary("".join(row.text for row in rows), lower_case=data.lower_case)
+def _held_out_counts(counts: dict[str, int], fraction: float) -> dict[str, int]:
+    """Return how many texts of each label are held out: in all, the fraction, rounded."""
+    held_out = {label: min(int(n * fraction), n - 1) for label, n in counts.items()}
+    missing = round(sum(counts.values()) * fraction) - sum(held_out.values())
+    by_remainder = sorted(counts, key=lambda label: (-(counts[label] * fraction % 1), label))
+    for label in by_remainder:
+        if missing > 0 and held_out[label] < counts[label] - 1:
+            held_out[label] += 1
+            missing -= 1
+    return held_out
+
+
+def _unmeasured(labels: Sequence[str], held_out: Sequence[LabelledText]) -> tuple[str, ...]:
+    """Return which labels have too few texts to hold one out."""
+    measured = {row.label for row in held_out}
+    others = [label for label in labels if label not in measured]
+    if not others:
+        return ()
+    shown = ", ".join(map(repr, others[:_MAX_SHOWN])) + ", ..." * (len(others) > _MAX_SHOWN)
+    return (f"No text is held out of {shown}: too few texts, so the accuracy leaves it out.",)
 
 
 def _examples(
-    rows: list[LabelledText], vocabulary: Vocabulary, labels: tuple[str, ...], data: Data
+    rows: Sequence[LabelledText], vocabulary: Vocabulary, labels: Sequence[str], data: Data
 ) -> Examples:
+    """Encode texts; those that have no symbol at all are left out."""
     label_indices = {label: index for index, label in enumerate(labels)}
     last = slice(-data.length, None)  # a length of 0 is the whole text
-    texts = tuple(encode(vocabulary, row.text)[last] for row in rows)
-    return Examples(texts, np.array([label_indices[row.label] for row in rows], dtype=np.int64))
+    texts = [encode(vocabulary, row.text)[last] for row in rows]
+    indices = np.array([label_indices[row.label] for row in rows], dtype=np.int64)
+    return Examples(tuple(texts), indices)
+
+
+def _join(examples: Examples) -> Tokens:
+    return np.concatenate(examples.texts)
+
+
+def _texts(rows: Iterable[LabelledText]) -> Iterator[str]:
+    return (row.text for row in rows)

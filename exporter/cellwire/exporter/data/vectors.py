@@ -13,8 +13,12 @@ from cellwire.exporter.errors import VectorsError
 
 Float32 = npt.NDArray[np.float32]
 
-COMMITTED = Path(__file__).parents[3] / "corpora" / "glove.6B.50d.top5000.txt"
-"""Of the source checkout: the 5,000 most frequent words of GloVe 6B, 50 numbers each."""
+_FILE = "corpora/glove.6B.50d.top5000.txt"
+# In the source checkout in exporter/corpora; in an installed package beside the exporter's rooms.
+_CHECKOUT, _INSTALLED = Path(__file__).parents[3] / _FILE, Path(__file__).parents[1] / _FILE
+
+COMMITTED = _INSTALLED if _INSTALLED.is_file() else _CHECKOUT
+"""The 5,000 most frequent words of GloVe 6B, 50 numbers each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,8 @@ class Vectors:
             lines = path.read_bytes().removesuffix(b"\n").split(b"\n")
         except OSError as error:
             raise VectorsError(f"{path}: {error.strerror}") from error
+        except ValueError as error:
+            raise VectorsError(f"{str(path)!r}: {error}") from error
         width = lines[0].count(b" ")
         rows: dict[str, int] = {}
         values = np.empty((len(lines), width), np.float32)

@@ -63,9 +63,9 @@ class Windows:
         return starts
 
     def cut(self, tokens: Tokens, starts: Tokens) -> tuple[Tokens, Tokens]:
-        """Return the inputs and targets of windows at offsets `[lanes]`, each `[lanes, window]`.
+        """Return the inputs and targets of windows at offsets `[lanes]`, int64 `[lanes, window]`.
 
         Targets are one token after their inputs.
         """
         offsets = starts[:, None] + np.arange(self.window)
-        return tokens[offsets], tokens[offsets + 1]
+        return tokens[offsets].astype(np.int64), tokens[offsets + 1].astype(np.int64)

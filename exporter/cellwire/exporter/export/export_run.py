@@ -67,9 +67,9 @@ def export_run(
 
 def _load(run: RunFolder, checkpoint: str) -> tuple[Network, Checkpoint]:
     """Return the network of a checkpoint; RunError lists the run's checkpoints."""
-    names = {path.stem for path in run.path.glob("*.pt")}
+    names = run.checkpoint_names
     if checkpoint not in names and checkpoint != _BEST:
-        listed = ", ".join(sorted(names, key=lambda name: (len(name), name))) or "none yet"
+        listed = ", ".join(names) or "none yet"
         raise RunError(f"{run.path} has no checkpoint {checkpoint!r}; it has: {listed}")
     return run.load_network(f"{checkpoint}.pt")
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 from cellwire.exporter.export.graph import Weights
 from cellwire.exporter.export.parity import Parity, Rounding
 from cellwire.exporter.runs.checkpoint import Checkpoint
+from cellwire.exporter.runs.measure import Measure
 from cellwire.exporter.runs.run_config import RunConfig
 from cellwire.model_file.manifest import CellFacts, Manifest, TrainingFacts
 
@@ -42,14 +43,12 @@ def _training_facts(
 ) -> TrainingFacts:
     """Return the origin of the weights, and the measures that apply to the model."""
     generates = checkpoint.held_out and not config.labels
-    measure, symbols = checkpoint.measure, config.recipe.data.symbols
+    measure = checkpoint.measure
     return TrainingFacts(
         corpus=config.corpus,
         corpus_sha256=config.corpus_sha256,
         steps=checkpoint.step,
-        validation_bits_per_character=(
-            measure.bits if generates and symbols == "characters" else None
-        ),
+        validation_bits_per_character=_bits_per_character(config, measure) if generates else None,
         parity_error=parity.error,
         rounding_error=rounding.error,
         rounding_bits=rounding.loss_bits,
@@ -57,6 +56,15 @@ def _training_facts(
         validation_perplexity=measure.perplexity if generates else None,
         validation_accuracy=checkpoint.accuracy,
     )
+
+
+def _bits_per_character(config: RunConfig, measure: Measure) -> float | None:
+    """Return the loss per character; None for words, of which unknown ones are not predicted."""
+    if config.recipe.data.symbols == "characters":
+        return measure.bits
+    if config.characters_per_token is None:
+        return None
+    return measure.bits / config.characters_per_token
 
 
 def describe_quality(training: TrainingFacts) -> str:

@@ -7,53 +7,26 @@ None is fitted to the text (see data/plan.py).
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta
 
 from cellwire.exporter.network.kinds import Kind
-
-PositiveInt = Annotated[int, Meta(ge=1)]
-NonNegativeInt = Annotated[int, Meta(ge=0)]
-NonNegativeFloat = Annotated[float, Meta(ge=0)]
-PositiveFloat = Annotated[float, Meta(gt=0)]
-Probability = Annotated[float, Meta(ge=0, lt=1)]
+from cellwire.exporter.recipe.data import Data
+from cellwire.exporter.recipe.settings import (
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Probability,
+    Settings,
+)
 
 Order = Literal["carried", "random", "shuffled_rows"]
 Clip = Literal["global_norm", "norm", "value", "none"]
 OptimizerKind = Literal["adamw", "adam", "sgd", "rmsprop"]
 Schedule = Literal["cosine", "constant", "step"]
-
-
-class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The base of a recipe's tables."""
-
-    def __post_init__(self) -> None:
-        """Refuse infinite numbers: they pass a range without an upper end, and JSON has none."""
-        for name in self.__struct_fields__:
-            value = getattr(self, name)
-            if isinstance(value, float) and not math.isfinite(value):
-                raise ValueError(f"{name} is {value}, and must be a finite number")
-
-
-class Data(Settings, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The text, and how it is cut into symbols."""
-
-    # labelled: a CSV file with the columns text, label and, optionally, source; the network is a
-    # classifier
-    kind: Literal["text", "labelled"] = "text"
-    symbols: Literal["characters", "words"] = "characters"
-    lower_case: bool = False
-    newlines: Literal["kept", "spaces"] = "kept"
-    first_characters: PositiveInt | None = None  # of the file; None: all
-    last_tokens: Annotated[int, Meta(ge=2)] | None = None  # of the training part; None: all
-    # Held out for validation: the end of a text, or some of the labelled texts.
-    validation_fraction: Annotated[float, Meta(ge=0, le=0.5)] = 0.05
-    vocabulary: PositiveInt = 10_000  # of words: the most frequent ones
-    length: NonNegativeInt = 0  # of labelled texts: their last tokens; 0: whole
-    source: str | None = None  # of labelled texts: only those of this source; None: all
 
 
 class NetworkSettings(Settings, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -80,6 +53,8 @@ class NetworkSettings(Settings, frozen=True, forbid_unknown_fields=True, kw_only
         super().__post_init__()
         if (self.input == "vectors") != (self.vectors is not None):
             raise ValueError('input = "vectors" and a file of vectors go together')
+        if "\0" in (self.vectors or ""):
+            raise ValueError("vectors holds a zero byte, which no file name has")
 
 
 class Batches(Settings, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -118,7 +93,16 @@ class RunSettings(Settings, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     seed: Annotated[int, Meta(ge=0, lt=2**32)] = 1
 
 
-_ONLY_TEXT, _ONLY_LABELLED = ("first_characters", "last_tokens", "newlines"), ("length", "source")
+_ONLY_TEXT = ("first_characters", "last_tokens")
+_ONLY_LABELLED = (
+    "delimiter",
+    "head",
+    "text_column",
+    "label_column",
+    "missing_labels",
+    "length",
+    "source",
+)
 
 
 class Recipe(Settings, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -55,27 +55,52 @@ def _read(path: Path) -> Tables:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise RecipeError(f"{path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # not TOML or UTF-8; a number of 5,000 digits
         raise RecipeError(f"{path}: not TOML: {error}") from error
     network = tables.get("network")
-    if isinstance(network, dict) and isinstance(network.get("vectors"), str):
-        network["vectors"] = str((path.parent / network["vectors"]).resolve())
+    vectors = network.get("vectors") if isinstance(network, dict) else None
+    if isinstance(network, dict) and isinstance(vectors, str) and "\0" not in vectors:
+        network["vectors"] = str((path.parent / vectors).resolve())
     return tables
 
 
 def _parse_setting(setting: str) -> Tables:
-    """Return "table.key=value" as tables; the value may be a string without quotes."""
+    """Return "table.key=value" as tables; the value may be a string without quotes.
+
+    No value, or null, unsets a setting that has a default of none.
+    """
+    try:
+        setting.encode()
+    except UnicodeEncodeError as error:
+        raise RecipeError(f"--set {setting}: not UTF-8") from error
     name, equals, value = setting.partition("=")
     table, dot, key = name.strip().partition(".")
     if not (equals and dot and table and key):
         raise RecipeError(
             f"--set {setting}: write table.key=value, for example --set network.hidden=512"
         )
+    return {table: {key: _parse_value(value.strip(), _type_of([table, key]))}}
+
+
+def _parse_value(value: str, type_info: inspect.Type | None) -> object:
+    """Return a value as TOML would, or as a string if it is not TOML."""
+    optional = isinstance(type_info, inspect.UnionType) and type_info.includes_none
+    if value in {"", "null"} and optional:
+        return None
     try:
-        parsed = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        parsed = value.strip()
-    return {table: {key: parsed}}
+        return tomllib.loads(f"value = {value}")["value"]
+    except (ValueError, RecursionError):
+        return value
+
+
+def _type_of(keys: Sequence[str]) -> inspect.Type | None:
+    """Return the type of a table or setting; None if there is none of this name."""
+    type_info: inspect.Type | None = inspect.type_info(Recipe)
+    for key in keys:
+        if not isinstance(type_info, inspect.StructType):
+            break
+        type_info = next((f.type for f in type_info.fields if f.name == key), None)
+    return type_info
 
 
 def _merge(tables: Tables, changes: Tables) -> Tables:
@@ -92,8 +117,11 @@ def _merge(tables: Tables, changes: Tables) -> Tables:
 
 def _convert(tables: Tables, name: str) -> Recipe:
     try:
+        name.encode()
         return msgspec.convert(tables, Recipe)
-    except msgspec.ValidationError as error:
+    except UnicodeEncodeError as error:
+        raise RecipeError(f"{name!a}: a character is broken; write settings in UTF-8") from error
+    except (msgspec.ValidationError, OverflowError, RecursionError) as error:
         raise RecipeError(f"{name}: {_explain(str(error))}") from error
 
 
@@ -101,14 +129,10 @@ def _explain(message: str) -> str:
     """Turn msgspec's "fault - at `$.table.key`" into "table.key: fault" and the allowed values."""
     fault, _, path = message.partition(" - at `$")
     keys = [key for key in re.split(r"[.\[\]`]", path) if key]
-    type_info = inspect.type_info(Recipe)
-    for key in keys:
-        if isinstance(type_info, inspect.StructType):
-            type_info = next(field.type for field in type_info.fields if field.name == key)
-    return f"{'.'.join(keys)}: {fault}{_allowed(type_info, fault)}".removeprefix(": ")
+    return f"{'.'.join(keys)}: {fault}{_allowed(_type_of(keys), fault)}".removeprefix(": ")
 
 
-def _allowed(type_info: inspect.Type, fault: str) -> str:
+def _allowed(type_info: inspect.Type | None, fault: str) -> str:
     if isinstance(type_info, inspect.StructType) and "unknown field" in fault:
         return f"; there are: {', '.join(field.name for field in type_info.fields)}"
     if isinstance(type_info, inspect.LiteralType):

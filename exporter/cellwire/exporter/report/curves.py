@@ -13,6 +13,9 @@ _TERMINAL_ROWS, _TICKS = 16, 5
 _MARKERS = {"training": ".", "validation": "*"}
 _INCHES, _DOTS_PER_INCH = (8, 4.5), 120
 
+_BOX = "─│┌┐└┘├┤┬┴┼"
+_TO_ASCII = {ord(character): "-|"[i] if i <= 1 else "+" for i, character in enumerate(_BOX)}
+
 Curve = tuple[list[int], list[float]]
 """Steps, and the loss in bits at each."""
 
@@ -30,7 +33,9 @@ def loss_curves(checkpoints: Sequence[Progress]) -> dict[str, Curve]:
     }
 
 
-def draw_as_text(checkpoints: Sequence[Progress], unit: str, columns: int) -> str:
+def draw_as_text(
+    checkpoints: Sequence[Progress], unit: str, columns: int, *, ascii_only: bool = False
+) -> str:
     """Return the curves as lines of text, without colours."""
     import plotext
 
@@ -45,7 +50,7 @@ def draw_as_text(checkpoints: Sequence[Progress], unit: str, columns: int) -> st
     ticks = sorted({checkpoints[len(checkpoints) * i // _TICKS].step for i in range(_TICKS)})
     figure.ruler(axis=0).ticks(ticks, [f"{step:,}" for step in ticks])
     text: str = plotext.uncolorize(figure.build())
-    return text
+    return text.translate(_TO_ASCII) if ascii_only else text
 
 
 def write_png(checkpoints: Sequence[Progress], unit: str, path: Path) -> None:

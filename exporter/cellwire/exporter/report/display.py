@@ -1,36 +1,46 @@
-"""A training on the terminal: a progress bar, a line for each checkpoint, and the samples."""
+"""A training on the terminal: a line of progress, a line for each checkpoint, and the samples."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as ProgressBar
+from rich.live import Live
 
+from cellwire.exporter.report.checkpoint_line import CheckpointLine
+from cellwire.exporter.report.printable import printable_lines
+from cellwire.exporter.report.progress_line import ProgressLine
 from cellwire.exporter.runs.progress import Progress
 
 
 class TrainingDisplay:
     """Shows a training on a console; without a terminal, only its checkpoints and samples."""
 
-    def __init__(self, console: Console, steps: int, unit: str) -> None:
-        self._bar = ProgressBar(
-            TextColumn("training"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[figures]}"),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not console.is_terminal,
-        )
+    def __init__(
+        self,
+        console: Console,
+        first_step: int,
+        steps: int,
+        unit: str,
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._console = console
         self._unit = unit
-        self._task = self._bar.add_task("training", total=steps, figures="")
+        self._first_step = first_step
+        self._clock_s = clock_s
+        self._started_s = clock_s()
+        self._live: Live | None = None
+        if console.is_interactive:
+            line = ProgressLine(first_step, steps, unit)
+            self._live = Live(line, console=console, auto_refresh=False)
 
     def __enter__(self) -> Self:
-        self._bar.start()
+        if self._live is not None:
+            self._live.start()
+            self._console.show_cursor()  # Live hides it, and a killed process leaves it hidden
         return self
 
     def __exit__(
@@ -39,25 +49,27 @@ class TrainingDisplay:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._bar.stop()
+        if self._live is not None:
+            self._live.stop()
 
     def show_progress(self, progress: Progress) -> None:
-        """Update the bar; print a line if the progress is of a checkpoint."""
-        figures = f"{progress.train.describe(self._unit)}, {progress.tokens_per_s:,.0f} tokens/s"
-        self._bar.update(self._task, completed=progress.step, figures=figures)
+        """Update the line of progress; print another if the progress is of a checkpoint."""
+        if self._live is not None:
+            self._live.update(self._line(progress), refresh=True)
         if progress.checkpoint:
-            self._console.print(self._line(progress), highlight=False)
+            self._console.print(CheckpointLine(progress, self._unit))
 
     def show_sample(self, text: str) -> None:
         """Print a text that the network generated."""
-        indented = text.replace("\n", "\n    ")
+        indented = printable_lines(text).replace("\n", "\n    ")
         self._console.print(f"  sample:\n    {indented}", highlight=False, markup=False)
 
-    def _line(self, progress: Progress) -> str:
-        """Return a checkpoint's line, with a star if it is the best so far."""
-        line = f"step {progress.step:>6,} of {progress.steps:,}"
-        line += f"  train {progress.train.describe(self._unit)}"
-        if progress.validation is not None:
-            line += f"; validation {progress.validation.describe(self._unit)}"
-        measure = progress.validation or progress.train
-        return line + " *" * (measure.nats == progress.best_loss)
+    def _line(self, progress: Progress) -> ProgressLine:
+        """Return the line of progress; steps since the start of the display give the time left."""
+        taken = progress.step - self._first_step
+        left_s = None
+        if taken > 0:
+            step_s = (self._clock_s() - self._started_s) / taken
+            left_s = step_s * (progress.steps - progress.step)
+        bits = progress.train.bits
+        return ProgressLine(progress.step, progress.steps, self._unit, bits, left_s)

@@ -7,7 +7,8 @@ from pathlib import Path
 import msgspec
 
 from cellwire.exporter.data.corpus import Corpus
-from cellwire.exporter.data.vocabulary import make_vocabulary
+from cellwire.exporter.data.known import Known
+from cellwire.exporter.data.vocabulary import facts_for
 from cellwire.exporter.errors import RunError
 from cellwire.exporter.network.network import NetworkShape
 from cellwire.exporter.recipe.recipe import Recipe, to_tables
@@ -20,9 +21,11 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     recipe: Recipe  # without settings that are still to be chosen
     corpus: str
     corpus_sha256: str
-    symbols: tuple[str, ...]  # a token is an index into them
+    symbols: tuple[str, ...]  # a token is an index into them; none for bytes
     labels: tuple[str, ...] = ()  # likewise; empty unless the network is a classifier
     start_from: str | None = None  # another run, whose best weights are the initial ones
+    separator: str = " "  # of words: older runs, which do not say it, have a blank
+    characters_per_token: float | None = None  # of what is held out; older runs do not say it
 
     @property
     def shape(self) -> NetworkShape:
@@ -30,7 +33,7 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         network = self.recipe.network
         return NetworkShape(
             cell=network.cell,
-            vocabulary=len(self.symbols),
+            vocabulary=len(self.vocabulary),
             embedding=None if network.input == "one_hot" else network.embedding,
             hidden=network.hidden,
             layers=network.layers,
@@ -43,12 +46,16 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def vocabulary(self) -> Vocabulary:
         """The vocabulary of the network."""
-        data = self.recipe.data
-        return make_vocabulary(data.symbols, self.symbols, lower_case=data.lower_case)
+        return Vocabulary.of(facts_for(self.recipe.data, self.symbols, self.separator))
+
+    @property
+    def known(self) -> Known:
+        """What a training takes over that resumes the run or starts from it."""
+        return Known(self.vocabulary, self.labels)
 
     @property
     def unit(self) -> str:
-        """The unit of one prediction: a text, a character or a word."""
+        """The unit of one prediction: a text, a character, a word or a byte."""
         return "text" if self.labels else self.recipe.data.symbols.removesuffix("s")
 
     @property

@@ -7,6 +7,7 @@ curves.png       the losses, drawn at the end
 last.pt          the newest checkpoint, to resume from
 best.pt          the one with the lowest loss, which `cellwire export` takes
 step-N.pt        those that are kept for good
+stopped.pt       where a training was stopped between two checkpoints; gone after the next
 """
 
 from __future__ import annotations
@@ -14,25 +15,27 @@ from __future__ import annotations
 import json
 import os
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import torch
 
 from cellwire.exporter.errors import FileError, RunError
 from cellwire.exporter.network.network import Network
-from cellwire.exporter.runs.checkpoint import Checkpoint
-from cellwire.exporter.runs.files import write_atomically
+from cellwire.exporter.runs.checkpoint import Checkpoint, Pause
+from cellwire.exporter.runs.files import remove_partial_files, write_atomically
 from cellwire.exporter.runs.progress import Progress
 from cellwire.exporter.runs.run_config import RunConfig
 
 CONFIG, METRICS, SAMPLES, CURVES = "config.json", "metrics.jsonl", "samples.txt", "curves.png"
-LAST, BEST = "last.pt", "best.pt"
+LAST, BEST, STOPPED = "last.pt", "best.pt", "stopped.pt"
 
 LOGS = (METRICS, SAMPLES)
+_WRITTEN = (CONFIG, *LOGS, CURVES, LAST, BEST, STOPPED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +47,7 @@ class RunFolder:
     @classmethod
     def create(cls, path: Path, config: RunConfig) -> RunFolder:
         """Start a new run; RunError if the folder holds one, FileError if it cannot be written."""
-        if (path / CONFIG).exists():
-            raise RunError(
-                f"{path} already holds a run; add --resume to continue it, or name another --out"
-            )
+        cls.check_new(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -57,13 +57,48 @@ class RunFolder:
         return cls(path)
 
     @classmethod
+    def check_new(cls, path: Path) -> None:
+        """Raise RunError or FileError if no run can be started in `path`; nothing is written."""
+        try:
+            is_file = path.exists() and not path.is_dir()
+            taken = [name for name in _WRITTEN if not is_file and (path / name).exists()]
+        except OSError as error:
+            raise FileError(f"{path} cannot be made a run folder: {error.strerror}") from error
+        if is_file:
+            raise FileError(
+                f"{path} cannot be made a run folder: it is a file; name a new folder with --out"
+            )
+        if taken and cls(path).is_run:
+            raise RunError(
+                f"{path} already holds a run; add --resume to continue it, or name another --out"
+            )
+        if taken:
+            raise RunError(
+                f"{path} already holds {', '.join(taken)}, which a run would overwrite; "
+                "name another --out"
+            )
+
+    @classmethod
     def open(cls, path: Path) -> RunFolder:
         """Open a run; RunError if the folder holds none."""
-        if not (path / CONFIG).is_file():
+        try:
+            has_config = (path / CONFIG).is_file()
+        except OSError as error:
+            raise RunError(f"{path} is not a run folder: {error.strerror}") from error
+        if not has_config:
             raise RunError(
                 f"{path} is not a run folder: it has no {CONFIG} (cellwire train makes one)"
             )
         return cls(path)
+
+    @property
+    def is_run(self) -> bool:
+        """Whether the folder has a whole configuration of a run."""
+        try:
+            _ = self.config
+        except RunError:
+            return False
+        return True
 
     @property
     def config(self) -> RunConfig:
@@ -117,6 +152,26 @@ class RunFolder:
         if checkpoint.loss <= checkpoint.best_loss:
             write_atomically(self.path / BEST, data.getvalue())
         write_atomically(self.path / LAST, data.getvalue())
+        (self.path / STOPPED).unlink(missing_ok=True)
+
+    def save_pause(self, pause: Pause) -> None:
+        """Write where the training is stopped; FileError leaves the old files."""
+        data = BytesIO()
+        torch.save({field: getattr(pause, field) for field in Pause.__slots__}, data)
+        write_atomically(self.path / STOPPED, data.getvalue())
+
+    def load_newest(self) -> Checkpoint | Pause | None:
+        """Return the point to resume from; None if the run has none.
+
+        RunError if a file is broken. Remains of writes that were cut off are removed.
+        """
+        remove_partial_files(self.path)
+        checkpoint = self.load(LAST) if self.has(LAST) else None
+        if not self.has(STOPPED):
+            return checkpoint
+        pause = Pause(**self._read(STOPPED, Pause.__slots__))
+        # A pause stays behind if the training was killed right after its next checkpoint.
+        return pause if checkpoint is None or pause.step > checkpoint.step else checkpoint
 
     def has(self, name: str) -> bool:
         """Whether the folder has a file."""
@@ -130,10 +185,24 @@ class RunFolder:
                 f"{path} is missing: the run has not reached its first validation; "
                 "continue it with cellwire train --resume"
             )
+        return Checkpoint(**self._read(name, Checkpoint.__slots__))
+
+    def _read(self, name: str, fields: Sequence[str]) -> dict[str, Any]:
+        """Return the fields of a checkpoint or a pause; RunError if the file is broken."""
+        path = self.path / name
         try:
-            return Checkpoint(**torch.load(path, map_location="cpu", weights_only=True))
+            values = torch.load(path, map_location="cpu", weights_only=True)
         except (OSError, EOFError, RuntimeError, TypeError, pickle.UnpicklingError) as error:
             raise RunError(f"{path} is not a whole checkpoint") from error
+        if not isinstance(values, dict) or values.keys() != set(fields):
+            raise RunError(f"{path} is not a whole checkpoint")
+        return values
+
+    @property
+    def checkpoint_names(self) -> tuple[str, ...]:
+        """The checkpoints, without suffix, the short names first."""
+        names = {path.stem for path in self.path.glob("*.pt")} - {Path(STOPPED).stem}
+        return tuple(sorted(names, key=lambda name: (len(name), name)))
 
     def mismatch(self, name: str) -> RunError:
         """Return the error for a checkpoint whose weights have another shape."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,6 +34,29 @@ class CheckpointSpan:
         if batch_loss.accuracy is not None:
             self._accuracies.append(batch_loss.accuracy)
         self._tokens += tokens
+
+    def state_dict(self, device: torch.device) -> dict[str, Any]:
+        """Return all that the span has so far, and torch's generators, as tensors and numbers."""
+        generators = {"cpu": torch.get_rng_state()}
+        if device.type == "cuda":
+            generators["cuda"] = torch.cuda.get_rng_state(device)
+        return {
+            "losses": torch.stack(self._losses),  # [steps]
+            "accuracies": torch.stack(self._accuracies) if self._accuracies else torch.empty(0),
+            "tokens": self._tokens,
+            "duration_s": time.perf_counter() - self._started_s,
+            "generators": generators,
+        }
+
+    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+        """Go on from `state`: on the CPU bit for bit, as if the span had not been cut."""
+        self._losses = list(state["losses"].to(device))
+        self._accuracies = list(state["accuracies"].to(device))
+        self._tokens = state["tokens"]
+        self._started_s = time.perf_counter() - state["duration_s"]
+        torch.set_rng_state(state["generators"]["cpu"])
+        if device.type == "cuda" and "cuda" in state["generators"]:
+            torch.cuda.set_rng_state(state["generators"]["cuda"], device)
 
     @property
     def mean(self) -> Measure:

@@ -45,11 +45,12 @@ class PretrainedEmbedding:
             table = np.zeros(shape)
         else:
             table = np.random.default_rng(seed).normal(0, _STANDARD_DEVIATION, shape)
-        symbols = vocabulary.facts.symbols
-        known = [token for token, word in enumerate(symbols) if word in rows]
+        words = [symbol.removeprefix(" ") for symbol in vocabulary.facts.symbols]
+        known = [token for token, word in enumerate(words) if word in rows]
         if not known:
             raise VectorsError(
-                "the file of vectors has none of the text's words; is it the right file?"
+                "the file of vectors has none of the text's words; is it the right file? Most "
+                "files have lower case only: --set data.lower_case=true"
             )
-        table[known] = vectors.values[[rows[symbols[token]] for token in known]]
+        table[known] = vectors.values[[rows[words[token]] for token in known]]
         return cls(torch.from_numpy(table.astype(np.float32)), len(known))

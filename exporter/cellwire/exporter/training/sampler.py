@@ -5,6 +5,9 @@ They are sampled with a separate generator, so that they do not change the train
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -58,7 +61,7 @@ class Sampler:
     def _continue(
         self, network: Network, prompt: Tokens, generator: torch.Generator, device: torch.device
     ) -> str:
-        inputs = torch.from_numpy(prompt)[None]
+        inputs = torch.from_numpy(prompt.astype(np.int64))[None]
         state: State | None = None
         continuation: list[int] = []
         for _ in range(self._settings.sample_tokens):
@@ -69,6 +72,8 @@ class Sampler:
         return decode(self._vocabulary, [*prompt.tolist(), *continuation])
 
     def _choose(self, logits: Tensor, generator: torch.Generator) -> int:
+        if self._vocabulary.unknown_token is not None:
+            logits[self._vocabulary.unknown_token] = -math.inf  # read, but never written
         temperature = self._settings.sample_temperature
         if temperature == 0:
             return int(logits.argmax())

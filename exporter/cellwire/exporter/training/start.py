@@ -12,7 +12,8 @@ from cellwire.exporter.data.labelled import Examples
 from cellwire.exporter.data.plan import fit_to_examples, fit_to_text
 from cellwire.exporter.recipe.recipe import Recipe
 from cellwire.exporter.runs.run_config import RunConfig
-from cellwire.exporter.runs.run_folder import LAST, RunFolder
+from cellwire.exporter.runs.run_folder import RunFolder
+from cellwire.exporter.training.base_run import known_to
 from cellwire.exporter.training.compute import Compute
 from cellwire.exporter.training.pretrained import PretrainedEmbedding
 from cellwire.exporter.training.training import Training
@@ -25,7 +26,9 @@ def start_training(
 
     ExporterError names what is wrong with the arguments, before the folder is created.
     """
-    dataset = Dataset.of(corpus, recipe.data)
+    RunFolder.check_new(out)
+    known = known_to(start_from, recipe)
+    dataset = Dataset.of(corpus, recipe.data, known)
     pretrained = PretrainedEmbedding.for_recipe(recipe, dataset.vocabulary)
     config = RunConfig(
         recipe=_fit(recipe, dataset, pretrained),
@@ -34,6 +37,8 @@ def start_training(
         symbols=dataset.vocabulary.facts.symbols,
         labels=dataset.labels,
         start_from=str(start_from.resolve()) if start_from else None,
+        separator=dataset.vocabulary.facts.separator,
+        characters_per_token=dataset.characters_per_token,
     )
     training = Training(RunFolder(out), config, dataset, compute)
     description = _initialize(training, config, pretrained)
@@ -45,10 +50,9 @@ def resume_training(run: RunFolder, corpus: Corpus, compute: Compute) -> tuple[T
     """Return a run's training at its last checkpoint, and a description of that point."""
     config = run.config
     config.check_corpus(corpus)
-    dataset = Dataset.of(corpus, config.recipe.data)
+    dataset = Dataset.of(corpus, config.recipe.data, config.known)
     training = Training(run, config, dataset, compute)
-    if run.has(LAST):
-        training.resume()
+    if training.resume():
         return training, f"resuming after step {training.step:,} of {training.steps:,}"
     run.truncate_logs({})
     pretrained = PretrainedEmbedding.for_recipe(config.recipe, dataset.vocabulary)

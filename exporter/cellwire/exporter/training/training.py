@@ -16,15 +16,16 @@ from cellwire.exporter.data.plan import total_steps
 from cellwire.exporter.errors import RunError, TrainingError
 from cellwire.exporter.network.cell import State
 from cellwire.exporter.network.network import Network
-from cellwire.exporter.runs.checkpoint import Checkpoint
+from cellwire.exporter.runs.checkpoint import Checkpoint, Pause
 from cellwire.exporter.runs.measure import Measure
 from cellwire.exporter.runs.progress import Progress
 from cellwire.exporter.runs.run_config import RunConfig
-from cellwire.exporter.runs.run_folder import LAST, METRICS, SAMPLES, RunFolder
+from cellwire.exporter.runs.run_folder import LAST, METRICS, SAMPLES, STOPPED, RunFolder
 from cellwire.exporter.training.checkpoint_span import CheckpointSpan
 from cellwire.exporter.training.compute import CPU, Compute
 from cellwire.exporter.training.evaluation import evaluate
 from cellwire.exporter.training.loss import compute_loss
+from cellwire.exporter.training.memory import check_memory
 from cellwire.exporter.training.optimizer import clip_gradients, make_optimizer, rate_factor
 from cellwire.exporter.training.sampler import Sampler, prompts_for
 
@@ -46,6 +47,7 @@ class Training:
         self.steps = total_steps(self._settings, self._batches.epoch_steps)
         prompts = prompts_for(self._settings, dataset)
         self._sampler = Sampler(dataset.vocabulary, prompts, self._settings)
+        check_memory(config.shape, self._compute.device)
         torch.manual_seed(self._settings.seed)
         self.network = Network(config.shape).to(self._compute.device)
         if config.recipe.network.input == "vectors" and config.recipe.network.freeze_vectors:
@@ -55,6 +57,7 @@ class Training:
         self.step = 0
         self.best_loss: float | None = None
         self._checkpoint_step = 0
+        self._pause: Pause | None = None  # to go on from
 
     def set_embedding(self, table: Tensor) -> None:
         """Set the initial embedding, float32 `[vocabulary, width]`."""
@@ -66,46 +69,50 @@ class Training:
 
         The optimizer is not loaded. RunError if the weights do not fit.
         """
-        config = run.config
-        if (config.vocabulary.facts, config.labels) != (
-            self.config.vocabulary.facts,
-            self.config.labels,
-        ):
-            raise RunError(f"{run.path} was trained on other symbols or labels than this text has")
-        if config.recipe.network.cell != self.config.recipe.network.cell:
-            raise RunError(f"{run.path} holds another kind of cell: {config.recipe.network.cell}")
         network, _ = run.load_network()
         try:
             self.network.load_state_dict(network.state_dict())
         except RuntimeError as error:
             raise RunError(f"{run.path} holds a network of another size") from error
 
-    def resume(self) -> None:
-        """Continue from the run's last checkpoint."""
-        checkpoint = self.run_folder.load(LAST)
+    def resume(self) -> bool:
+        """Continue from where the run was left; False if it has nothing to continue from."""
+        newest = self.run_folder.load_newest()
+        if newest is None:
+            return False
         try:
-            self.network.load_state_dict(checkpoint.model)
-            self._optimizer.load_state_dict(checkpoint.optimizer)
-        except (RuntimeError, ValueError) as error:
-            raise self.run_folder.mismatch(LAST) from error
-        self.run_folder.truncate_logs(checkpoint.log_bytes)
-        self.step = self._checkpoint_step = checkpoint.step
-        self.best_loss = checkpoint.best_loss
+            self.network.load_state_dict(newest.model)
+            self._optimizer.load_state_dict(newest.optimizer)
+        except (RuntimeError, ValueError, KeyError) as error:
+            name = STOPPED if isinstance(newest, Pause) else LAST
+            raise self.run_folder.mismatch(name) from error
+        self.run_folder.truncate_logs(newest.log_bytes)
+        self.step, self.best_loss = newest.step, newest.best_loss
+        self._checkpoint_step = newest.checkpoint_step
+        self._pause = newest if isinstance(newest, Pause) else None
+        return True
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the last step has been taken."""
+        return self.step >= self.steps
 
     def run(
         self,
         on_progress: Callable[[Progress], None],
         on_sample: Callable[[str], None] = lambda _: None,
+        is_stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         """Train to the end; sample, validate and save as often as the recipe says.
 
         `on_progress` is called at every checkpoint and ten times a second between them, `on_sample`
-        with every sample. TrainingError if a loss is not finite, RunError or FileError if the run
-        folder cannot be written; earlier checkpoints stay.
+        with every sample. `is_stopped` is asked after every step: if it is true, the training is
+        saved as it is, for `resume`, and ends. TrainingError if a loss is not finite, RunError or
+        FileError if the run folder cannot be written; earlier checkpoints stay.
         """
         sample_every = self._batches.epoch_steps * (self._settings.sample_every or 0)
-        state: State | None = None
-        span, reported_s = CheckpointSpan(self._settings.seed, self.step), time.perf_counter()
+        span, state = self._begin_span()
+        reported_s = time.perf_counter()
         for batch in self._remaining_batches():
             state = self._train_on(batch, state if batch.carries_state else None, span)
             if self._is_due(sample_every):
@@ -114,10 +121,40 @@ class Training:
                 on_progress(self._validate_and_save(span))
                 # State and dropout start afresh after every checkpoint, so that a resumed training
                 # computes the same numbers as one that was never interrupted.
-                state, span = None, CheckpointSpan(self._settings.seed, self.step)
+                span, state = self._begin_span()
             elif time.perf_counter() - reported_s >= REPORT_EVERY_S:
                 on_progress(self._progress(span, self._check_finite(span.recent_mean)))
                 reported_s = time.perf_counter()
+            if is_stopped():
+                self._save_pause(span, state)
+                return
+
+    def _begin_span(self) -> tuple[CheckpointSpan, State | None]:
+        """Return the steps since the last checkpoint, and the state after them: that of a pause."""
+        span, pause = CheckpointSpan(self._settings.seed, self._checkpoint_step), self._pause
+        if pause is None:
+            return span, None
+        self._pause = None
+        span.load_state_dict(pause.span, self._compute.device)
+        return span, tuple(part.to(self._compute.device) for part in pause.state)
+
+    def _save_pause(self, span: CheckpointSpan, state: State | None) -> None:
+        """Save the training between two checkpoints; right after one, there is nothing to save."""
+        if state is None:
+            return
+        self._check_finite(span.mean)
+        self.run_folder.save_pause(
+            Pause(
+                step=self.step,
+                checkpoint_step=self._checkpoint_step,
+                best_loss=self.best_loss,
+                model=self.network.state_dict(),
+                optimizer=self._optimizer.state_dict(),
+                log_bytes=self.run_folder.log_bytes(),
+                state=state,
+                span=span.state_dict(self._compute.device),
+            )
+        )
 
     def _is_due(self, interval_steps: int) -> bool:
         """Whether an interval, or the training, has just ended; never for an interval of 0."""

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 class CompletionEnd:
     """A completion ends with a token of `tokens` that follows a token of `after`.
 
-    Without `tokens`, it ends at its maximum length only.
+    It ends at its maximum length only, if `tokens` is None. If there are none, it was to end
+    otherwise, but the vocabulary has no token for that: it is then cut off at that length.
     """
 
-    tokens: frozenset[int] = frozenset()
+    tokens: frozenset[int] | None = None
     after: frozenset[int] | None = None  # None: any token, and the start of the completion
 
     def may_follow(self, previous: int | None) -> bool:
@@ -21,7 +22,7 @@ class CompletionEnd:
 
     def ends(self, previous: int | None, token: int) -> bool:
         """Whether `token` ends a completion in which it follows `previous`."""
-        return token in self.tokens and self.may_follow(previous)
+        return self.tokens is not None and token in self.tokens and self.may_follow(previous)
 
 
 MAX_LENGTH_ONLY = CompletionEnd()

@@ -28,7 +28,8 @@ from cellwire.server.errors import (
     ResourceExhausted,
     StepFailed,
 )
-from cellwire.server.session.events import AttachFailed, Closed, Event, Forked, Opened, Restored
+from cellwire.server.session.events import AttachFailed, Closed, Event, Opened, Restored
+from cellwire.server.session.fork import forked
 from cellwire.server.session.new_task import check_possible, slots_needed
 from cellwire.server.session.operation_queue import Limits
 from cellwire.server.session.operations import Close, Fork, Operation
@@ -176,10 +177,10 @@ class Engine:
         else:
             self._report(Opened(session_id, command.operation_id, command.seed, window))
 
-    def _add(self, session_id: str, state_history: StateHistory, seed: int) -> None:
-        self._sessions.add(
-            Session(session_id, state_history, seed, self._limits, self._arena, self._emit)
-        )
+    def _add(self, session_id: str, history: StateHistory, seed: int) -> Session:
+        session = Session(session_id, history, seed, self._limits, self._arena, self._emit)
+        self._sessions.add(session)
+        return session
 
     def fork(self, session_id: str, new_id: str, seed: int, operation_id: int | None = None) -> int:
         """Copy a session at this moment; return the copy's offset. NotFound, ResourceExhausted."""
@@ -187,19 +188,18 @@ class Engine:
         self._sessions.check_room()
         self._make_ready(session, slots_for(session.state_history.window))
         copy = session.state_history.fork()
-        # A stop string may still take back the tokens that are held back.
-        copy.rewind(session.reported_length)
-        self._add(new_id, copy, seed)
-        offset, appended = len(copy), session.unreported_append
-        self._report(Forked(session_id, operation_id, new_id, seed, offset, appended))
-        return offset
+        if session.reported_length < len(copy):  # a stop string may still take the rest back
+            copy.rewind(session.reported_length)
+        self._report(forked(session, operation_id, self._add(new_id, copy, seed)))
+        return len(copy)
 
     def describe(self, session_id: str) -> Description:
         """Return a session's text and operations; NotFound."""
         session = self._sessions.find(session_id)
         end = session.reported_length
-        tail = tuple(session.state_history.text.between(end - TAIL_TOKENS, end))
-        return Description(end, tail, session.operation_ids, session.state_history.parked)
+        history = session.state_history
+        tail = tuple(history.text.between(end - TAIL_TOKENS, end))
+        return Description(end, tail, session.operation_ids, history.parked, history.text.end)
 
     def snapshot(self, session_id: str) -> SessionSnapshot:
         """Return a session at this moment, without its operations; NotFound."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cellwire.model_file.vocabulary import SETTLED, TextEnd
+
 
 @dataclass(frozen=True, slots=True)
 class Stats:
@@ -26,3 +28,4 @@ class Description:
     tail: tuple[int, ...]  # its last tokens
     operation_ids: tuple[int, ...]  # running or waiting
     parked: bool
+    text_end: TextEnd = SETTLED  # which is read again with what follows

@@ -24,6 +24,9 @@ def to_snapshot(session: Session, stepper: Stepper) -> SessionSnapshot:
         token_bytes=to_token_bytes(tokens),
         tokens_read=tokens_read,
         state=state,
+        end_text=history.text.end.text,
+        end_tokens=len(history.text.end.tokens),
+        at_beginning=history.text.end.beginning,
     )
 
 
@@ -31,6 +34,7 @@ def from_snapshot(snapshot: SessionSnapshot, arena: Arena, stepper: Stepper) -> 
     """Return the text and the state of a snapshot. ResourceExhausted, InvalidArgument."""
     # Copied as bytes: 163,000 tokens one by one would hold the engine up for milliseconds.
     text = TextHistory(snapshot.text_start, from_token_bytes(snapshot.token_bytes))
+    text.end = snapshot.text_end
     history = StateHistory.from_snapshot(
         arena, snapshot.rewind_window, text, snapshot.rewind_floor, snapshot.tokens_read
     )

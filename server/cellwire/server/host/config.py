@@ -7,13 +7,13 @@ This module imports nothing heavy, so that `cellwire --help` is quick.
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 from cellwire.server.batch.limits import DEFAULT_REWIND_WINDOW, MAX_BEAM_WIDTH
+from cellwire.server.host.machine import cores
 from cellwire.server.runtime.device import Provider
 
 if TYPE_CHECKING:
@@ -74,10 +74,7 @@ def _default_limits() -> Limits:
 
 def _cores_for_steps() -> int:
     """Return how many cores this process may use, less one for everything but the steps."""
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
-    return max(1, cores - 1)
+    return max(1, cores() - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +104,7 @@ class Config:
             "The most states of each model that are kept ready: seven a session at the default "
             "rewind window. Beyond them, idle sessions are parked in the host's memory.",
             name="slots",
-            default="enough for all sessions, or a quarter of the card's free memory",
+            default="enough for all sessions, or a quarter of the free memory",
             minimum=7,
         ),
     )

@@ -9,6 +9,7 @@ its operations are unanswered (see rpc/session_stream.py).
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import defaultdict
@@ -22,10 +23,16 @@ from cellwire.server.engine.engine import Engine
 from cellwire.server.engine.event_batcher import EventBatcher
 from cellwire.server.engine.step_budget import StepBudget
 from cellwire.server.errors import CellwireError
+from cellwire.server.host.own_thread import OwnThread
 from cellwire.server.session.events import Event
 from cellwire.server.session.task import RunKind
 
+_log = logging.getLogger(__name__)
+
 T = TypeVar("T")
+
+# A run takes milliseconds.
+STOP_LIMIT_S = 5.0
 
 
 class EngineLoop:
@@ -37,8 +44,13 @@ class EngineLoop:
         deliver: Callable[[EngineLoop, list[Event]], None],
         on_crash: Callable[[BaseException], None],
         name: str,
+        abort: Callable[[], None] = lambda: None,
     ) -> None:
-        """`deliver` and `on_crash` are called in the engine's thread and must not block."""
+        """`deliver` and `on_crash` are called in the engine's thread and must not block.
+
+        `abort` ends the run in progress, and is called by another thread if a run does not end.
+        """
+        self.name = name
         self._engine = engine
         self._deliver = deliver
         self._on_crash = on_crash
@@ -47,7 +59,8 @@ class EngineLoop:
         self._batcher = EventBatcher()
         self._stopping = False
         self._lock = threading.Lock()  # nothing enters the inbox after the order to stop
-        self._thread = threading.Thread(target=self._run, name=f"engine {name}", daemon=True)
+        self._abort = abort
+        self._thread = OwnThread(f"engine {name}", self._run)
 
     def start(self) -> None:
         """Start the thread."""
@@ -87,12 +100,25 @@ class EngineLoop:
                 self._inbox.put(item)
             return not self._stopping
 
-    def stop(self) -> None:
-        """End the thread after the commands queued so far, and wait for it."""
+    def begin_to_stop(self) -> None:
+        """End the thread after the commands queued so far; do not wait for it."""
         with self._lock:
             self._stopping = True
             self._inbox.put(None)
-        self._thread.join()
+
+    def stop(self, limit_s: float = STOP_LIMIT_S) -> bool:
+        """End the thread after the commands queued so far, and wait for it.
+
+        A run that does not end within the limit is aborted. Returns whether the thread has ended;
+        one that has not even then is left behind.
+        """
+        self.begin_to_stop()
+        self._thread.join(limit_s)
+        if self._thread.is_alive():
+            _log.warning("a step of %s does not end; it is aborted", self.name)
+            self._abort()
+            self._thread.join(limit_s)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         try:

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 
 from cellwire.server.batch.limits import DEFAULT_REWIND_WINDOW
 from cellwire.server.errors import NoCuda
+from cellwire.server.host.machine import free_memory_bytes
 from cellwire.server.runtime.cuda import Card, find_card
 from cellwire.server.runtime.device import CPU, Device, Provider
 from cellwire.server.state.rewind_window import slots_for
 
 _GIB = 2**30
-# Of a card's free memory. The rest is for weights, CUDA graphs, and ONNX Runtime's allocator, which
-# doubles each allocation.
+_MIB = 2**20
+# Of the free memory. On a card the rest is for weights, CUDA graphs, and ONNX Runtime's allocator,
+# which doubles each allocation; in the host, for parked sessions, texts and weights.
 _STATES_SHARE = 0.25
 
 
@@ -25,11 +27,21 @@ class Placement:
     card: Card | None = None
 
     def slots(self, wanted: int, state_bytes: int, models: int) -> int:
-        """Return how many states each of `models` models gets: `wanted`, or fewer on a card."""
-        if self.card is None:
+        """Return how many states each of `models` models keeps ready: `wanted`, or fewer.
+
+        ValueError if the states of a single session do not fit.
+        """
+        free_bytes = self.card.free_bytes if self.card else free_memory_bytes()
+        if free_bytes is None:
             return wanted
-        room = int(self.card.free_bytes * _STATES_SHARE / models)
-        return max(slots_for(DEFAULT_REWIND_WINDOW), min(wanted, room // state_bytes))
+        least = slots_for(DEFAULT_REWIND_WINDOW)
+        if least * state_bytes > free_bytes:
+            raise ValueError(
+                f"its state has {state_bytes / _MIB:,.1f} MiB, and a session {least} of them; "
+                f"there are {free_bytes / _MIB:,.0f} MiB of memory"
+            )
+        room = int(free_bytes * _STATES_SHARE / models) // state_bytes
+        return max(least, min(wanted, room))
 
 
 def place(provider: Provider, number: int) -> Placement:

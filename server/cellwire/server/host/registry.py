@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,12 +22,16 @@ from cellwire.server.errors import (
 from cellwire.server.host.config import Config
 from cellwire.server.host.loop import EngineLoop
 from cellwire.server.host.placement import Placement
+from cellwire.server.runtime.cell_trial import check_cell
 from cellwire.server.runtime.device import CPU, Device, Execution
 from cellwire.server.runtime.runtime import Runtime
 from cellwire.server.session.events import Event
 from cellwire.server.state.arena import Arena
 
+_log = logging.getLogger(__name__)
+
 _SUFFIX = ".onnx"
+_SHOWN_NAME_CHARS = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,7 +40,7 @@ class ServedModel:
 
     cell: Cell
     provider: str
-    note: str  # why it does not run on the daemon's device; empty if it does
+    note: str  # what its users should know; empty if there is nothing
     vocabulary: Vocabulary
     loop: EngineLoop
 
@@ -64,9 +69,9 @@ class Registry:
         self.edition = _new_edition()  # changes with the list of models
         for path in config.models:
             if path.stem in self._models:
+                other = self._models[path.stem].cell.path
                 raise BadModel(
-                    f"{self._models[path.stem].cell.path} and {path} would both be named "
-                    f"{path.stem!r}; rename one"
+                    path, [f"it and {other} would both be named {path.stem!r}; rename one"]
                 )
             self._models[path.stem] = self._serve(path)
 
@@ -80,7 +85,7 @@ class Registry:
             return next(iter(self))
         if name not in self._models:
             known = ", ".join(self._models)
-            raise NotFound(f"no model is named {name!r}; this daemon serves: {known}")
+            raise NotFound(f"no model is named {_cut(name)!r}; this daemon serves: {known}")
         return self._models[name]
 
     def start(self) -> None:
@@ -89,7 +94,9 @@ class Registry:
             model.loop.start()
 
     def stop(self) -> None:
-        """Stop every model's thread and wait for them."""
+        """Stop every model's thread and wait for them, as long as a step may take."""
+        for model in self:
+            model.loop.begin_to_stop()
         for model in self:
             model.loop.stop()
 
@@ -105,11 +112,15 @@ class Registry:
         # A name with slashes or dots finds nothing outside the folder.
         paths = {path.stem: path for path in folder.glob(f"*{_SUFFIX}")}
         if name not in paths:
-            raise NotFound(f"there is no {name}{_SUFFIX} in the daemon's model folder")
+            raise NotFound(f"there is no {_cut(name)}{_SUFFIX} in the daemon's model folder")
         try:
-            return self._serve(paths[name])
+            model = self._serve(paths[name])
         except BadModel as error:
-            raise InvalidArgument(str(error)) from error
+            # The error's traceback would hold the file's content.
+            raise InvalidArgument(error.named(paths[name].name), field="name") from None
+        if model.note:
+            _log.warning("%s", model.note)
+        return model
 
     def add(self, model: ServedModel) -> None:
         """Serve a loaded model; AlreadyExists if another of its name was added meanwhile."""
@@ -142,15 +153,15 @@ class Registry:
     def _serve(self, path: Path) -> ServedModel:
         config = self._config
         cell = read_cell(path)
-        slots = self._placement.slots(config.slots, cell.state_bytes, len(config.models))
-        arena = Arena(slots)
-        device, note = self._placement.device, ""
+        arena = Arena(self._slots(cell))
+        device, notes = self._placement.device, list[str]()
         try:
-            runtime = self._runtime(cell, arena.slots, device)
+            runtime = self._runtime(cell, arena.slots, device, notes)
         except BadModel as error:
             if device.is_host or config.provider != "auto":
                 raise
-            runtime, note = self._runtime(cell, arena.slots, CPU), f"not on CUDA: {error}"
+            notes = [f"not on CUDA: {error.reason}"]
+            runtime = self._runtime(cell, arena.slots, CPU, notes)
         engine = Engine(
             runtime,
             arena,
@@ -161,16 +172,33 @@ class Registry:
         return ServedModel(
             cell=cell,
             provider=runtime.provider,
-            note=note,
+            note="\n".join(f"{cell.path.name}: {note}" for note in notes),
             vocabulary=Vocabulary.of(cell.manifest.vocabulary),
-            loop=EngineLoop(engine, self._deliver, self._on_crash, cell.name),
+            loop=EngineLoop(engine, self._deliver, self._on_crash, cell.name, runtime.abort),
         )
 
-    def _runtime(self, cell: Cell, slots: int, device: Device) -> Runtime:
-        """Compile a cell for a device; BadModel if that is impossible."""
+    def _slots(self, cell: Cell) -> int:
+        """Return how many states of a cell are kept ready; BadModel without memory for a few."""
+        config = self._config
+        try:
+            return self._placement.slots(config.slots, cell.state_bytes, len(config.models))
+        except ValueError as error:
+            raise BadModel(cell.path, [str(error)]) from error
+
+    def _runtime(self, cell: Cell, slots: int, device: Device, notes: list[str]) -> Runtime:
+        """Try a cell on a device and compile it; BadModel if that is impossible.
+
+        Adds to `notes` what the cell's users should know.
+        """
         config = self._config
         execution = Execution.on(device, config.threads, fixed_batch=config.fixed_batch)
+        notes.extend(check_cell(cell, execution))
         return Runtime(cell, slots, config.max_batch, execution)
+
+
+def _cut(name: str) -> str:
+    """Return a name for a message, which travels in headers: they cannot hold a long one."""
+    return name if len(name) <= _SHOWN_NAME_CHARS else f"{name[:_SHOWN_NAME_CHARS]}..."
 
 
 def _new_edition() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 from cellwire.server.engine.engine import Engine
 from cellwire.server.engine.stats import Description
@@ -13,6 +14,7 @@ from cellwire.server.host.registry import Registry, ServedModel
 from cellwire.server.host.session_directory import SessionDirectory
 from cellwire.server.host.session_handle import SessionHandle
 from cellwire.server.host.settings import Settings, new_session_id
+from cellwire.server.host.text_ends import TextEnds
 from cellwire.server.state.snapshot import VERSION, SnapshotFile, from_bytes, to_bytes
 
 
@@ -49,7 +51,8 @@ async def restore(sessions: SessionDirectory, data: bytes) -> tuple[SessionHandl
     restored = snapshot.session
     try:
         settings = Settings.restored(snapshot.settings, restored.rewind_window)
-        settings.check_vocabulary(model.vocabulary)
+        settings = settings.fitted_to(model.vocabulary)
+        restored = replace(restored, rewind_window=settings.rewind_window)
     except InvalidArgument as error:
         raise InvalidArgument(f"the snapshot's settings: {error}", field="snapshot") from error
     if restored.tokens.max(initial=0) >= len(model.vocabulary):
@@ -73,6 +76,7 @@ async def _make(new: SessionHandle, make: Callable[[Engine], object]) -> Descrip
     except (CellwireError, asyncio.CancelledError):
         new.end()
         raise
+    new.text_ends = TextEnds(description.text_end)
     new.wait_for_attach()
     return description
 

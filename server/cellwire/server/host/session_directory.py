@@ -12,6 +12,7 @@ from cellwire.server.host.loop import EngineLoop
 from cellwire.server.host.registry import Registry, ServedModel
 from cellwire.server.host.session_handle import SessionHandle
 from cellwire.server.host.settings import Settings, new_session_id
+from cellwire.server.host.text_ends import TextEnds
 from cellwire.server.session.events import Event, Forked, Restored
 
 
@@ -41,7 +42,7 @@ class SessionDirectory:
 
         Unavailable while draining; InvalidArgument if the model cannot follow the settings.
         """
-        settings.check_vocabulary(model.vocabulary)
+        settings = settings.fitted_to(model.vocabulary)
         session = self.add(new_session_id(), model, seed, settings)
         session.post(commands.OpenSession(session.id, operation_id, seed, settings.rewind_window))
         return session
@@ -94,7 +95,7 @@ class SessionDirectory:
                 if isinstance(event, Forked):
                     self._add_fork(event, session, source)
             if session is not None:
-                session.outbox.put(event)
+                session.receive(event)
 
     def _add_fork(self, fork: Forked, parent: SessionHandle | None, source: EngineLoop) -> None:
         """Add a forked session before its client hears of it; close it if no client will."""
@@ -102,6 +103,7 @@ class SessionDirectory:
             source.post(commands.CloseSession(fork.new_session_id))
         else:
             new = self.add(fork.new_session_id, parent.model, fork.seed, parent.settings)
+            new.text_ends = TextEnds(fork.text_end)
             new.wait_for_attach()
 
     def end_all_of(self, model: ServedModel, error: CellwireError) -> int:

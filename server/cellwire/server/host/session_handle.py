@@ -12,6 +12,7 @@ from cellwire.server.host.expiry import Expiry
 from cellwire.server.host.outbox import Outbox
 from cellwire.server.host.registry import ServedModel
 from cellwire.server.host.settings import OnDisconnect, Settings
+from cellwire.server.host.text_ends import TextEnds
 from cellwire.server.session.events import Closed, Event, Written
 from cellwire.server.session.operations import Operation
 
@@ -56,6 +57,7 @@ class SessionHandle:
         self.attachment: Attachment | None = None
         self.outbox = Outbox()
         self.expiry = Expiry()
+        self.text_ends = TextEnds()
         self._directory = directory
         self._closed = False
 
@@ -63,6 +65,12 @@ class SessionHandle:
     def draining(self) -> bool:
         """Whether the daemon is shutting down."""
         return self._directory.draining
+
+    def receive(self, event: Event) -> None:
+        """Take an event of the session from its engine."""
+        if not isinstance(event, Written):
+            self.text_ends.correct(event)
+        self.outbox.put(event)
 
     async def events(self) -> list[Event]:
         """Wait for events, and take all there are."""
@@ -72,6 +80,7 @@ class SessionHandle:
 
     def submit(self, operation: Operation) -> None:
         """Queue an operation behind those the session has."""
+        self.text_ends.follow(operation)
         self.post(commands.SubmitOperation(self.id, operation))
 
     def cancel(self, operation_id: int, target: int) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
-from cellwire.model_file.vocabulary import Unknown, Vocabulary
+from cellwire.model_file.vocabulary import MAX_REREAD_TOKENS, Unknown, Vocabulary
 from cellwire.server.batch.limits import (
     DEFAULT_IDLE_TIMEOUT_S,
     DEFAULT_REWIND_WINDOW,
@@ -42,13 +42,19 @@ class Settings:
         _check("rewind_window", self.rewind_window, 0, MAX_REWIND_WINDOW)
         _check("idle_timeout", self.idle_timeout_s, MIN_IDLE_TIMEOUT_S, MAX_IDLE_TIMEOUT_S, " s")
 
-    def check_vocabulary(self, vocabulary: Vocabulary) -> None:
-        """Raise InvalidArgument if a model with this vocabulary cannot follow the settings."""
+    def fitted_to(self, vocabulary: Vocabulary) -> Settings:
+        """Return the settings as a model with this vocabulary follows them.
+
+        It needs a rewind window if it reads the ends of texts again. InvalidArgument if it cannot
+        follow them.
+        """
         if self.unknown_symbols is Unknown.REPLACE and vocabulary.unknown_token is None:
             raise InvalidArgument(
                 "the model has no symbol to put in the place of unknown ones",
                 field="unknown_symbols",
             )
+        window = MAX_REREAD_TOKENS if vocabulary.rereads else 0
+        return replace(self, rewind_window=max(window, self.rewind_window))
 
     def stored(self) -> dict[str, str | float]:
         """Return the settings by name, as a snapshot stores them.

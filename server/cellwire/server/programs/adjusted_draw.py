@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from cellwire.model_file.cell import LOGITS
+from cellwire.model_file.cell import Cell
+from cellwire.model_file.interface import LOGITS
 from cellwire.server.programs.columns import (
     CHANGE_BIAS,
     CHANGE_PENALTY,
@@ -27,11 +28,12 @@ from cellwire.server.programs.draws import (
     draw_by_token,
 )
 from cellwire.server.programs.graph import Graph
+from cellwire.server.programs.unknown_symbol import unwritten_token, writable
 
 
-def draw_adjusted(graph: Graph, uniform: str, vocabulary: int) -> str:
+def draw_adjusted(graph: Graph, uniform: str, cell: Cell) -> str:
     """Draw from each row's adjusted distribution: int64[batch, 1]."""
-    logits = _changed(graph)
+    logits, vocabulary = _changed(graph, cell), cell.manifest.vocabulary.size
     ranking = Ranking(*graph.top(logits, LIMIT))
     scaled = graph.add("Mul", logits, INVERSE_TEMPERATURE)
     ranked = graph.add("Mul", ranking.logits, INVERSE_TEMPERATURE)  # [batch, limit], descending
@@ -48,8 +50,11 @@ def draw_adjusted(graph: Graph, uniform: str, vocabulary: int) -> str:
     return by_rank_if_top_k(graph, by_rank, draw_by_token(graph, masked, uniform, vocabulary))
 
 
-def _changed(graph: Graph) -> str:
-    """Apply repetition penalties and biases to single logits: float32[batch, vocabulary]."""
+def _changed(graph: Graph, cell: Cell) -> str:
+    """Apply repetition penalties and biases to single logits: float32[batch, vocabulary].
+
+    A token that is not written is, if it has a bias other than 0.
+    """
     last = graph.axes(1)
     row = graph.add("Unsqueeze", CHANGE_ROW, last)
     places = graph.add("Concat", row, graph.add("Unsqueeze", CHANGE_TOKEN, last), axis=1)
@@ -61,7 +66,13 @@ def _changed(graph: Graph) -> str:
         graph.add("Mul", before, CHANGE_PENALTY),
     )
     after = graph.add("Add", penalized, CHANGE_BIAS)
-    return graph.add("ScatterND", LOGITS, places, after)
+    unwritten = unwritten_token(cell)
+    if unwritten is not None:
+        is_unwritten = graph.add("Equal", CHANGE_TOKEN, graph.constant(unwritten, np.int64))
+        unbiased = graph.add("Equal", CHANGE_BIAS, graph.constant(0, np.float32))
+        stays = graph.add("And", is_unwritten, unbiased)
+        after = graph.add("Where", stays, graph.constant(-np.inf, np.float32), after)
+    return graph.add("ScatterND", writable(graph, cell, LOGITS), places, after)
 
 
 def _top_p_floor(graph: Graph, logits: str, ranked: str) -> str:

@@ -42,7 +42,8 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import TensorProto
 
-from cellwire.model_file.cell import LOGITS, NEXT_STATE, Cell
+from cellwire.model_file.cell import Cell
+from cellwire.model_file.interface import LOGITS, NEXT_STATE
 from cellwire.server.programs.graph import OWN, Graph, LoopCarried, ScanOutput, Shape, Value
 from cellwire.server.programs.program import (
     CARRIED_STATE,
@@ -55,6 +56,7 @@ from cellwire.server.programs.program import (
     cell_step,
     final,
 )
+from cellwire.server.programs.unknown_symbol import writable
 
 WIDTH = f"{OWN}width"
 LOG_PROBABILITY = f"{OWN}log_probability"
@@ -97,7 +99,7 @@ class _Sizes:
 
 
 def compose_beam_program(cell: Cell, *, may_end: bool) -> bytes:
-    """Return a serialized program for a cell with logits; ValueError if the cell uses our names."""
+    """Return a serialized program for a cell with logits."""
     step, outer = cell_step(cell), Graph("outer")
     sizes = _sizes(outer, cell)
     inputs = _inputs()
@@ -108,7 +110,8 @@ def compose_beam_program(cell: Cell, *, may_end: bool) -> bytes:
         _scan(NEXT_LOG_PROBABILITY, _FLOAT64, _BY_WIDTH),
         _scan(NAN_CHECK, _FLOAT32, _BATCH),
     ]
-    extensions = _extensions(step)
+    logits = writable(step, cell, LOGITS)
+    extensions = _extensions(step, cell)
     if may_end:
         by_beam: Shape = ("beams", cell.manifest.vocabulary.size)
         inputs += [Value(name, _BOOL, by_beam) for name in (END, BEFORE_END)]
@@ -117,7 +120,7 @@ def compose_beam_program(cell: Cell, *, may_end: bool) -> bytes:
         scanned.append(_scan(ENDED_LOG_PROBABILITY, _FLOAT64, _BY_WIDTH))
         scanned.append(_scan(ENDED, _INT64, _BY_WIDTH))
         extensions = _without_ended(step, outer, sizes, extensions)
-    _choose(step, sizes, extensions)
+    _choose(step, sizes, extensions, logits)
     _carry_chosen(step, cell, sizes)
     if may_end:
         may_come = step.add("GatherElements", BEFORE_END, _STEP + TOKEN, axis=1)
@@ -175,11 +178,12 @@ def _sizes(outer: Graph, cell: Cell) -> _Sizes:
     )
 
 
-def _extensions(step: Graph) -> str:
+def _extensions(step: Graph, cell: Cell) -> str:
     """Return the log-probabilities of all extensions: float64[batch, vocabulary]."""
     logs = step.add("LogSoftmax", LOGITS, axis=1)
     # A row with one NaN is all NaN.
     step.add("Gather", logs, step.constant(0, np.int64), axis=1, name=_STEP + NAN_CHECK)
+    logs = writable(step, cell, logs)
     return step.add("Add", step.add("Cast", logs, to=_FLOAT64), _body_in(LOG_PROBABILITY))
 
 
@@ -193,10 +197,10 @@ def _without_ended(step: Graph, outer: Graph, sizes: _Sizes, extensions: str) ->
     return step.add("Where", ends, dead, extensions)
 
 
-def _choose(step: Graph, sizes: _Sizes, extensions: str) -> None:
+def _choose(step: Graph, sizes: _Sizes, extensions: str, logits: str) -> None:
     """Choose the likeliest extensions, the greedy one among them, in the order of their texts."""
     extensions = step.add("Reshape", extensions, sizes.by_place)
-    token = step.add("ArgMax", LOGITS, axis=1, keepdims=0)  # [batch], the likeliest
+    token = step.add("ArgMax", logits, axis=1, keepdims=0)  # [batch], the likeliest
     row = step.add("Add", _body_in(GREEDY), sizes.first_row)
     greedy = step.add("Mul", _body_in(GREEDY), sizes.vocabulary)
     greedy = step.add("Add", greedy, step.add("Gather", token, row, axis=0))

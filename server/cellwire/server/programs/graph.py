@@ -9,7 +9,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-OWN = "cellwire."  # the prefix of the daemon's names; a cell may not use it
+from cellwire.model_file.interface import RESERVED
+
+OWN = RESERVED  # the prefix of the daemon's names
 
 Shape = Sequence[str | int]  # a name stands for a length that differs between runs
 

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 import onnx
 from onnx import TensorProto, helper
 
-from cellwire.model_file.cell import STATE, TOKEN, Cell, StateTensor
+from cellwire.model_file.cell import Cell
+from cellwire.model_file.interface import STATE, TOKEN, StateTensor
 from cellwire.server.programs.graph import OWN, Graph, LoopCarried, ScanOutput, Value
 
 STEPS = f"{OWN}steps"
@@ -41,13 +42,9 @@ def final(name: str) -> str:
 
 
 def cell_step(cell: Cell) -> Graph:
-    """Return a step that holds the cell alone; ValueError if the cell uses our names."""
-    inner = cell.graph.graph
-    names = [name for node in inner.node for name in node.output]
-    if any(name.startswith(OWN) for name in (*names, *(t.name for t in inner.initializer))):
-        raise ValueError(f"values named {OWN}* are the daemon's own")
+    """Return a step that holds the cell alone."""
     step = Graph("step")
-    step.nodes.extend(inner.node)
+    step.nodes.extend(cell.graph.graph.node)
     return step
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 from onnx import TensorProto
 
-from cellwire.model_file.cell import LOGITS
+from cellwire.model_file.cell import Cell
+from cellwire.model_file.interface import LOGITS
 from cellwire.server.programs.adjusted_draw import draw_adjusted
 from cellwire.server.programs.columns import FORCED, INVERSE_TEMPERATURE, UNIFORM
 from cellwire.server.programs.draws import (
@@ -22,6 +23,7 @@ from cellwire.server.programs.draws import (
 )
 from cellwire.server.programs.graph import OWN, Graph
 from cellwire.server.programs.sampler_variant import SamplerVariant
+from cellwire.server.programs.unknown_symbol import writable
 
 STEP_CHOSEN = f"{OWN}step.chosen"  # int64[batch, 1]
 STEP_LOG_PROBABILITY = f"{OWN}step.log_probability"  # float32[batch, 1]
@@ -29,7 +31,7 @@ STEP_TOP_TOKEN = f"{OWN}step.top_token"  # int64[batch, limit]
 STEP_TOP_LOG_PROBABILITY = f"{OWN}step.top_log_probability"  # float32[batch, limit]
 
 
-def add_sampler(graph: Graph, variant: SamplerVariant, step: str, vocabulary: int) -> None:
+def add_sampler(graph: Graph, variant: SamplerVariant, step: str, cell: Cell) -> None:
     """Choose the next token of each row: the forced one, or a draw. Greedy choice is a top_k of 1.
 
     `step` names the step's number.
@@ -37,7 +39,7 @@ def add_sampler(graph: Graph, variant: SamplerVariant, step: str, vocabulary: in
     if variant is SamplerVariant.FORCED:
         graph.add("Gather", FORCED, step, name=STEP_CHOSEN, axis=0)
     else:
-        sampled = _sampled(graph, variant, step, vocabulary)
+        sampled = _sampled(graph, variant, step, cell)
         forced = graph.add("Gather", FORCED, step, axis=0)
         is_forced = graph.add("GreaterOrEqual", forced, graph.constant(0, np.int64))
         graph.add("Where", is_forced, forced, sampled, name=STEP_CHOSEN)
@@ -51,24 +53,24 @@ def add_forced_tokens(graph: Graph, step: str) -> None:
     graph.add("Mul", as_float, graph.constant(0, np.float32), name=STEP_LOG_PROBABILITY)
 
 
-def _sampled(graph: Graph, variant: SamplerVariant, step: str, vocabulary: int) -> str:
+def _sampled(graph: Graph, variant: SamplerVariant, step: str, cell: Cell) -> str:
     """Draw a token of each row: int64[batch, 1]."""
+    vocabulary = cell.manifest.vocabulary.size
     uniform = graph.add("Gather", UNIFORM, step, axis=0)
     if variant is SamplerVariant.ADJUSTED:
         graph.top(LOGITS, LIMIT, places=STEP_TOP_TOKEN)  # to report: the model's own
-        return draw_adjusted(graph, uniform, vocabulary)
+        return draw_adjusted(graph, uniform, cell)
+    logits = writable(graph, cell, LOGITS)
     if variant is SamplerVariant.TOP_K:
-        return draw_by_rank(graph, _top_tokens(graph), uniform)
-    scaled = graph.add("Mul", LOGITS, INVERSE_TEMPERATURE)
+        return draw_by_rank(graph, Ranking(*graph.top(logits, LIMIT)), uniform)
+    scaled = graph.add("Mul", logits, INVERSE_TEMPERATURE)
     by_token = draw_by_token(graph, scaled, uniform, vocabulary)
     if variant is SamplerVariant.PLAIN:
         return by_token
-    by_rank = draw_by_rank(graph, _top_tokens(graph), uniform)
-    return by_rank_if_top_k(graph, by_rank, by_token)
-
-
-def _top_tokens(graph: Graph) -> Ranking:
-    return Ranking(*graph.top(LOGITS, LIMIT, places=STEP_TOP_TOKEN))
+    ranking = Ranking(*graph.top(LOGITS, LIMIT, places=STEP_TOP_TOKEN))  # to report, as above
+    if logits != LOGITS:
+        ranking = Ranking(*graph.top(logits, LIMIT))
+    return by_rank_if_top_k(graph, draw_by_rank(graph, ranking, uniform), by_token)
 
 
 def _add_log_probabilities(graph: Graph, variant: SamplerVariant) -> None:

@@ -22,7 +22,8 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import TensorProto
 
-from cellwire.model_file.cell import NEXT_STATE, SCORES, STATE, Cell
+from cellwire.model_file.cell import Cell
+from cellwire.model_file.interface import NEXT_STATE, SCORES, STATE
 from cellwire.server.programs import sampler
 from cellwire.server.programs.columns import COUNT, Axes, columns_of
 from cellwire.server.programs.draws import LIMIT
@@ -69,13 +70,13 @@ def gives_top_tokens(cell: Cell, variant: SamplerVariant) -> bool:
 def compose_step_program(
     cell: Cell, variant: SamplerVariant, shape: ProgramShape | None = None
 ) -> bytes:
-    """Return a serialized program; ValueError if the cell uses our names.
+    """Return a serialized program.
 
     Without a `shape`, the program takes batches of any number of steps, and any limit.
     """
     step, outer = cell_step(cell), Graph("outer")
     if cell.generates:
-        sampler.add_sampler(step, variant, STEP_NUMBER, cell.manifest.vocabulary.size)
+        sampler.add_sampler(step, variant, STEP_NUMBER, cell)
     else:
         sampler.add_forced_tokens(step, STEP_NUMBER)
     step.add("Squeeze", sampler.STEP_CHOSEN, step.axes(1), name=NEXT_TOKEN)

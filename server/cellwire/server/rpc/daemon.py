@@ -10,13 +10,14 @@ from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from cellwire.server.errors import CannotListen
 from cellwire.server.host.config import Config
 from cellwire.server.host.loop import EngineLoop
+from cellwire.server.host.own_thread import in_own_thread
 from cellwire.server.host.placement import place
 from cellwire.server.host.registry import Registry
 from cellwire.server.host.session_directory import SessionDirectory
 from cellwire.server.rpc import options
+from cellwire.server.rpc.address import bind
 from cellwire.server.rpc.calls import Calls
 from cellwire.server.rpc.generation_service import GenerationService
 from cellwire.server.rpc.health_service import HealthService
@@ -40,7 +41,6 @@ _HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 
 _LAST_WRITES_S = 1.0
 _STATUSES_S = 0.5  # for the statuses of the calls that are cut
-_PORTS = range(65_536)
 
 
 class Daemon:
@@ -63,16 +63,20 @@ class Daemon:
         """Load the models and listen; BadModel, CannotListen."""
         self._loop = asyncio.get_running_loop()
         self.crashed = self._loop.create_future()
-        self.registry = Registry(self._config, self.placement, self._deliver, self._on_crash)
+        # A file may hang; signals are handled meanwhile.
+        self.registry = await in_own_thread("load the models", self._read_models)
         self.sessions = SessionDirectory(self.registry)
         self.generation = GenerationService(self.sessions, self._config.limits)
         self._health = HealthService(_SERVICES)
         self._calls = Calls(options.max_calls(self._config.sessions))
         self._server = self._make_server()
-        self.address = _bind(self._server, self._config.listen)
+        self.address = bind(self._server, self._config.listen)
         self.registry.start()
         await self._server.start()
         return self
+
+    def _read_models(self) -> Registry:
+        return Registry(self._config, self.placement, self._deliver, self._on_crash)
 
     def _deliver(self, source: EngineLoop, events: list[Event]) -> None:
         """Wake the event loop once for the events of all sessions."""
@@ -124,21 +128,4 @@ class Daemon:
         stopped = asyncio.ensure_future(self._server.stop(_LAST_WRITES_S + _STATUSES_S))
         await self._calls.end(_LAST_WRITES_S)
         await stopped
-        self.registry.stop()
-
-
-def _bind(server: aio.Server, listen: str) -> str:
-    """Listen; return the address with the port that was assigned."""
-    host, colon, port = listen.rpartition(":")
-    if not (colon and host and port.isdigit() and int(port) in _PORTS):
-        raise CannotListen(
-            f"cannot listen on {listen!r}: give HOST:PORT, for example 127.0.0.1:50051"
-        )
-    try:
-        assigned = server.add_insecure_port(listen)
-    except RuntimeError as error:
-        raise CannotListen(
-            f"cannot listen on {listen}: the port is taken, or the address is not this machine's; "
-            "choose another with --listen HOST:PORT"
-        ) from error
-    return f"{host}:{assigned}"
+        await in_own_thread("stop the engines", self.registry.stop)

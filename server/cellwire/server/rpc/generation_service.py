@@ -138,19 +138,18 @@ class GenerationService(GenerationServiceServicer):
     ) -> None:
         """Generate from a prompt."""
         async with self._open_for_one_call(request.open) as session:
-            reader = Reader(session.model, session.settings)
+            reader = Reader(session.model, session.settings, session.text_ends)
             chunks = ChunkWriter(session.model.vocabulary)
             append = await read(partial(reader.append, 1), request.prompt)
-            generate = await read(partial(reader.generate, 2), request.generate)
             session.submit(append)
-            session.submit(generate)
+            session.submit(await read(partial(reader.generate, 2), request.generate))
             async for event in _events(session):
                 if isinstance(event, list):
                     if chunk := chunks.chunk(event):
                         await write(context, GenerateResponse(chunk=chunk))
                     session.grant_again(event)
                 elif isinstance(event, Finished):
-                    finished = finished_message(event, session.model)
+                    finished = finished_message(event)
                     finished.usage.appended_tokens = len(append.tokens)
                     await write(context, GenerateResponse(finished=finished))
                     return
@@ -160,7 +159,7 @@ class GenerationService(GenerationServiceServicer):
     ) -> CompleteResponse:
         """Complete a prompt."""
         async with self._open_for_one_call(request.open) as session:
-            reader = Reader(session.model, session.settings)
+            reader = Reader(session.model, session.settings, session.text_ends)
             session.submit(await read(partial(reader.append, 1), request.prompt))
             request.complete.partial_results = False  # there is only one answer
             session.submit(await read(partial(reader.complete, 2), request.complete))
@@ -172,7 +171,7 @@ class GenerationService(GenerationServiceServicer):
     ) -> ScoreResponse:
         """Score a text, after a prompt if there is one."""
         async with self._open_for_one_call(request.open) as session:
-            reader = Reader(session.model, session.settings)
+            reader = Reader(session.model, session.settings, session.text_ends)
             if request.HasField("prompt"):
                 session.submit(await read(partial(reader.append, 1), request.prompt))
             session.submit(await read(partial(reader.score, 2), request.score))
@@ -183,7 +182,7 @@ class GenerationService(GenerationServiceServicer):
     ) -> ClassifyResponse:
         """Classify a prompt."""
         async with self._open_for_one_call(request.open) as session:
-            reader = Reader(session.model, session.settings)
+            reader = Reader(session.model, session.settings, session.text_ends)
             session.submit(await read(partial(reader.append, 1), request.prompt))
             session.submit(reader.classify(2))
             classified = await _first_of(Classified, session)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cellwire.model_file.manifest import VocabularyFacts
+from cellwire.model_file.vocabulary import Vocabulary as Symbols
 from cellwire.server.host.registry import ServedModel
 from cellwire.v1.models_pb2 import Model, Training, Vocabulary
 
@@ -16,7 +16,7 @@ def model_message(model: ServedModel, *, full: bool = False) -> Model:
         cell_kind=manifest.cell.kind,
         layer_count=manifest.cell.layers,
         hidden_size=manifest.cell.hidden,
-        vocabulary=_vocabulary_message(manifest.vocabulary, full=full),
+        vocabulary=_vocabulary_message(model.vocabulary, full=full),
         state_bytes=model.cell.state_bytes,
         provider=model.provider,
         labels=manifest.labels,
@@ -34,12 +34,18 @@ def model_message(model: ServedModel, *, full: bool = False) -> Model:
     return message
 
 
-def _vocabulary_message(facts: VocabularyFacts, *, full: bool) -> Vocabulary:
+def _vocabulary_message(vocabulary: Symbols, *, full: bool) -> Vocabulary:
+    facts = vocabulary.facts
     message = Vocabulary(
         size=facts.size,
         unknown_symbol=facts.unknown,
         lower_case=facts.lower_case,
         unicode_form=facts.unicode_form,
+        drops_byte_order_mark=facts.byte_order_mark == "dropped",
+        reads_html=facts.html,
+        line_ends="" if facts.line_ends == "kept" else facts.line_ends,
+        trims=facts.trim,
+        rereads=vocabulary.rereads,
     )
     symbols = facts.symbols if full else ()
     match facts.kind:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
+from functools import partial
 from typing import Any
 
 from grpc import aio
 
 from cellwire.server.batch.limits import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
-from cellwire.server.errors import Aborted, InvalidArgument
+from cellwire.server.errors import Aborted, InvalidArgument, ResourceExhausted
+from cellwire.server.host.own_thread import in_own_thread
+from cellwire.server.host.registry import ServedModel
 from cellwire.server.host.session_directory import SessionDirectory
 from cellwire.server.rpc.models import model_message
 from cellwire.v1.models_pb2 import (
@@ -32,6 +34,8 @@ _FULL: dict[int, bool] = {
     MODEL_VIEW_FULL: True,
 }
 
+_MAX_LOADING = 4
+
 Context = aio.ServicerContext[Any, Any]
 
 
@@ -41,6 +45,7 @@ class ModelsService(ModelsServiceServicer):
     def __init__(self, sessions: SessionDirectory) -> None:
         self._sessions = sessions
         self._registry = sessions.registry
+        self._loading = 0
 
     async def GetModel(self, request: GetModelRequest, context: Context) -> GetModelResponse:
         """Return one model."""
@@ -78,9 +83,22 @@ class ModelsService(ModelsServiceServicer):
 
     async def LoadModel(self, request: LoadModelRequest, context: Context) -> LoadModelResponse:
         """Load a model in another thread, so that other calls are served meanwhile."""
-        model = await asyncio.to_thread(self._registry.load, request.name)
+        name = request.name
+        if self._loading >= _MAX_LOADING:
+            raise ResourceExhausted(
+                f"{self._loading} models are being loaded; load this one when they are ready"
+            )
+        model = await in_own_thread("load a model", partial(self._load, name))
         self._registry.add(model)
         return LoadModelResponse(model=model_message(model))
+
+    def _load(self, name: str) -> ServedModel:
+        # Counted by threads, not by calls: a call may be cancelled while its file hangs.
+        self._loading += 1
+        try:
+            return self._registry.load(name)
+        finally:
+            self._loading -= 1
 
     async def UnloadModel(
         self, request: UnloadModelRequest, context: Context
@@ -88,7 +106,7 @@ class ModelsService(ModelsServiceServicer):
         """Unload a model, and end its sessions."""
         model = self._registry.remove(request.name)
         ended = self._sessions.end_all_of(model, Aborted(f"the model {model.name!r} was unloaded"))
-        await asyncio.to_thread(model.loop.stop)
+        await in_own_thread("unload a model", model.loop.stop)
         return UnloadModelResponse(ended_session_count=ended)
 
 

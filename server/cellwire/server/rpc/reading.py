@@ -9,20 +9,21 @@ from typing import Any, TypeVar
 from google.protobuf.message import Message
 
 from cellwire.model_file import errors as model_file
-from cellwire.model_file.vocabulary import Tokens, Unknown
+from cellwire.model_file.vocabulary import SETTLED, Reading, TextEnd
 from cellwire.server.batch.completion_end import CompletionEnd
 from cellwire.server.batch.limits import (
     DEFAULT_BEAM_WIDTH,
     DEFAULT_COMPLETE_TOKENS,
     DEFAULT_REPETITION_WINDOW,
     MAX_APPEND_TOKENS,
-    MAX_REWIND_WINDOW,
 )
-from cellwire.server.batch.sampling import Bias, Sampling, check_biases
+from cellwire.server.batch.sampling import Sampling, check_biases
 from cellwire.server.errors import FailedPrecondition, InvalidArgument, UnknownSymbol
 from cellwire.server.host.registry import ServedModel
 from cellwire.server.host.settings import Settings, new_session_id
+from cellwire.server.host.text_ends import TextEnds
 from cellwire.server.rpc.reading_settings import read_seed
+from cellwire.server.rpc.reading_symbols import read_bias, read_stops
 from cellwire.server.session.operations import (
     Accept,
     Append,
@@ -34,15 +35,9 @@ from cellwire.server.session.operations import (
     Operation,
     Rewind,
     Score,
-    check_stop_strings,
 )
 from cellwire.v1 import operations_pb2
 from cellwire.v1.generation_pb2 import StreamSessionRequest
-
-# Longer ones are refused before they are encoded. A symbol, and a stop string that fits into a
-# rewind window, may have many characters: symbols can be words.
-_MAX_SYMBOL_CHARS = 1_024
-_MAX_STOP_CHARS = 16 * MAX_REWIND_WINDOW
 
 _LONG_MESSAGE_BYTES = 10_000
 
@@ -63,8 +58,12 @@ async def read(reader: Callable[[M], T], message: M) -> T:
 class Reader:
     """Reads the operations of one session; every method raises CellwireError for a bad message."""
 
-    def __init__(self, model: ServedModel, settings: Settings) -> None:
+    def __init__(
+        self, model: ServedModel, settings: Settings, text_ends: TextEnds | None = None
+    ) -> None:
+        """`text_ends` are those of the session; without them, every text is a whole one."""
         self._model = model
+        self._ends = text_ends or TextEnds()
         self._vocabulary = model.vocabulary
         self._settings = settings
         self._readers: dict[str, Callable[[int, Any], Operation]] = {
@@ -91,65 +90,57 @@ class Reader:
 
     def append(self, operation_id: int, message: operations_pb2.Append) -> Append:
         """Return an append."""
-        return Append(operation_id, self._tokens(message, "append"))
+        reading, reread = self._read(message, "append")
+        return Append(operation_id, reading.tokens, reread, reading.end)
 
     def score(self, operation_id: int, message: operations_pb2.Score) -> Score:
         """Return a score."""
         self._check_generates()
-        return Score(operation_id, self._tokens(message, "score"), message.log_probabilities)
+        reading, reread = self._read(message, "score")
+        return Score(operation_id, reading.tokens, message.log_probabilities, reread)
 
-    def _tokens(self, message: operations_pb2.Append | operations_pb2.Score, name: str) -> Tokens:
+    def _read(
+        self, message: operations_pb2.Append | operations_pb2.Score, name: str
+    ) -> tuple[Reading, tuple[int, ...]]:
+        """Return what is read, and the last tokens of the text, whose place that takes."""
         content = message.data or message.text
         if not content:
             raise InvalidArgument(f"the text to {name} is empty", field="text")
         _check_length(len(content), "bytes" if message.data else "characters", name)
-        tokens = self._encode(content, self._settings.unknown_symbols)
-        _check_length(len(tokens), "tokens", name)  # a character may be several of them
-        if not len(tokens):
-            raise InvalidArgument(
-                f"the text to {name} has no symbol that the model knows", field="text"
-            )
-        return tokens
+        end = SETTLED if message.data else self._ends.text_end
+        reading = self._reading(content, end)
+        added = len(reading.tokens) - len(end.tokens)
+        _check_length(added, "tokens", name)  # a character may be several of them
+        return reading, end.tokens
 
-    def _encode(
-        self, content: str | bytes, unknown: Unknown = Unknown.REJECT, field: str = "text"
-    ) -> Tokens:
-        """Return the tokens of a text or of bytes; InvalidArgument if the model has none."""
+    def _reading(self, content: str | bytes, end: TextEnd) -> Reading:
         try:
             if isinstance(content, bytes):
-                return self._vocabulary.encode_bytes(content)
-            return self._vocabulary.encode(content, unknown)
+                return Reading(self._vocabulary.encode_bytes(content), SETTLED)
+            return self._vocabulary.read(content, self._settings.unknown_symbols, end)
         except model_file.UnknownSymbol as error:
-            raise UnknownSymbol(error, field=field) from error
+            raise UnknownSymbol(error) from error
         except model_file.TextError as error:
-            raise InvalidArgument(str(error), field=field) from error
+            raise InvalidArgument(str(error), field="text") from error
 
     def generate(self, operation_id: int, message: operations_pb2.Generate) -> Generate:
         """Return a generate."""
         self._check_generates()
-        check_stop_strings(message.stop_strings)
+        stops = read_stops(message.stop_strings, self._vocabulary, self._settings)
         return Generate(
             operation_id,
             message.max_tokens,
             self._sampling(message.sampling),
             message.log_probabilities,
             message.top_alternatives,
-            tuple(self._stop(text) for text in message.stop_strings),
+            tuple(stops),
+            tuple(stops.values()),
+            self._after_blank,
         )
 
-    def _stop(self, text: str) -> tuple[int, ...]:
-        window = self._settings.rewind_window
-        length = f"{len(text):,} characters"
-        if len(text) <= _MAX_STOP_CHARS:
-            tokens = tuple(self._encode(text, field="stop_strings").tolist())
-            if len(tokens) <= window:
-                return tokens
-            length = f"{len(tokens):,} tokens"
-        raise InvalidArgument(
-            f"a stop string has {length}, and the session was opened with a rewind_window of "
-            f"{window}",
-            field="stop_strings",
-        )
+    @property
+    def _after_blank(self) -> bool:
+        return self._vocabulary.waiting_blank(self._ends.text_end)
 
     def _sampling(self, message: operations_pb2.Sampling) -> Sampling:
         check_biases(len(message.logit_bias))
@@ -161,18 +152,9 @@ class Reader:
             min_p=message.min_p,
             repetition_penalty=message.repetition_penalty if penalised else 1.0,
             repetition_window=message.repetition_window or DEFAULT_REPETITION_WINDOW,
-            logit_bias=tuple(self._bias(bias) for bias in message.logit_bias),
+            logit_bias=tuple(read_bias(bias, self._vocabulary) for bias in message.logit_bias),
             seed=message.seed if message.HasField("seed") else None,
         )
-
-    def _bias(self, message: operations_pb2.LogitBias) -> Bias:
-        symbol = message.symbol[: _MAX_SYMBOL_CHARS + 1]
-        tokens = self._encode(symbol, field="logit_bias")
-        if len(tokens) != 1 or len(symbol) > _MAX_SYMBOL_CHARS:
-            raise InvalidArgument(
-                f"logit_bias takes single symbols; {symbol!r} is not one", field="logit_bias"
-            )
-        return Bias(int(tokens[0]), message.bias)
 
     def complete(self, operation_id: int, message: operations_pb2.Complete) -> Complete:
         """Return a complete."""
@@ -185,6 +167,7 @@ class Reader:
             length_penalty=message.length_penalty,
             end=self._end(message.end),
             partial_results=message.partial_results,
+            after_blank=self._after_blank,
         )
 
     def _end(self, end: int) -> CompletionEnd:
@@ -193,9 +176,7 @@ class Reader:
             case operations_pb2.COMPLETION_END_UNSPECIFIED | operations_pb2.COMPLETION_END_LENGTH:
                 return CompletionEnd()
             case operations_pb2.COMPLETION_END_WORD:
-                if not vocabulary.between_words:  # every symbol is a whole word
-                    return CompletionEnd(vocabulary.in_words)
-                return CompletionEnd(vocabulary.between_words, vocabulary.in_words)
+                return CompletionEnd(*vocabulary.word_end)
             case operations_pb2.COMPLETION_END_LINE:
                 return CompletionEnd(vocabulary.line_feeds)
             case _:

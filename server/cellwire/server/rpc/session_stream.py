@@ -19,6 +19,7 @@ from cellwire.server.rpc.reading import Reader, read
 from cellwire.server.rpc.wire import write
 from cellwire.server.rpc.writing import answer_message, attached_message, opened_message
 from cellwire.server.session.events import (
+    Appended,
     Attached,
     AttachFailed,
     Closed,
@@ -27,6 +28,7 @@ from cellwire.server.session.events import (
     Opened,
     Rejected,
     Restored,
+    Rewound,
     Written,
     is_partial,
 )
@@ -71,7 +73,7 @@ class SessionStream:
         self._session = session
         self._requests = requests
         self._context = context
-        self._reader = Reader(session.model, session.settings)
+        self._reader = Reader(session.model, session.settings, session.text_ends)
         self._chunks = ChunkWriter(session.model.vocabulary)
         self.window = AnswerWindow(max_unanswered)
         self._attach_id = 0  # the client's operation id of its attach
@@ -183,6 +185,8 @@ class SessionStream:
             case Written() | Restored():
                 pass  # the one is in a list, see coalesced; the other is for no stream
             case _:
+                if isinstance(event, Appended | Rewound):
+                    self._chunks.forget_details()
                 await self._respond(answer_message(event, self._session.model))
                 if not is_partial(event):
                     self.window.leave()

@@ -17,6 +17,7 @@ from cellwire.server.session.events import (
     Classified,
     Closed,
     Completed,
+    Completion,
     Detached,
     Finished,
     FinishReason,
@@ -46,8 +47,9 @@ def answer_message(event: Answer, model: ServedModel) -> StreamSessionResponse:
         case Appended():
             response.appended.offset = event.offset
             response.appended.log_probability = event.log_probability
+            response.appended.replaced_tokens = event.replaced
         case Finished():
-            response.finished.CopyFrom(finished_message(event, model))
+            response.finished.CopyFrom(finished_message(event))
         case Completed(partial=True):
             response.completing.CopyFrom(completed_message(event, model))
         case Completed():
@@ -115,7 +117,7 @@ def session_message(session: SessionHandle, description: Description) -> Session
     )
 
 
-def finished_message(event: Finished, model: ServedModel) -> operations_pb2.Finished:
+def finished_message(event: Finished) -> operations_pb2.Finished:
     """Return the end of an operation."""
     return operations_pb2.Finished(
         reason=_REASONS[event.reason],
@@ -123,7 +125,7 @@ def finished_message(event: Finished, model: ServedModel) -> operations_pb2.Fini
         usage=operations_pb2.Usage(
             appended_tokens=event.appended_tokens, generated_tokens=event.generated_tokens
         ),
-        stop_string=model.vocabulary.text(event.stop_string or ())[0],
+        stop_string=event.stop_text,
     )
 
 
@@ -133,7 +135,7 @@ def completed_message(event: Completed, model: ServedModel) -> operations_pb2.Co
         offset=event.offset,
         completions=[
             operations_pb2.Completion(
-                text=model.vocabulary.text(completion.tokens)[0],
+                text=_completion_text(completion, event, model),
                 log_probability=completion.log_probability,
                 token_count=len(completion.tokens),
                 ended=completion.ended,
@@ -141,6 +143,11 @@ def completed_message(event: Completed, model: ServedModel) -> operations_pb2.Co
             for completion in event.completions
         ],
     )
+
+
+def _completion_text(completion: Completion, event: Completed, model: ServedModel) -> str:
+    text, _ = model.vocabulary.text(completion.tokens)
+    return text.removeprefix(" ") if event.after_blank else text
 
 
 def classified_message(event: Classified, model: ServedModel) -> operations_pb2.Classified:

@@ -68,7 +68,7 @@ class BeamRunner:
         if end not in self._masks:
             tokens = range(self._vocabulary)
             self._masks[end] = _EndMasks(
-                np.array([token in end.tokens for token in tokens]),
+                np.array([token in (end.tokens or ()) for token in tokens]),
                 np.array([end.may_follow(token) for token in tokens]),
             )
         return self._masks[end]

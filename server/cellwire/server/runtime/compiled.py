@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy.typing as npt
 import onnxruntime as ort
 from onnx import TensorProto, helper
 
+from cellwire.model_file.runtime_text import plain
 from cellwire.server.errors import StepFailed
 from cellwire.server.runtime.device import CPU, Device
 
@@ -22,7 +23,6 @@ Array = npt.NDArray[Any]
 
 _CUDA = "CUDAExecutionProvider"
 _ERRORS_ONLY, _SILENT = 3, 4  # log severities
-_NO_CAPTURE = -1
 
 # While one thread captures a CUDA graph, an allocation, a copy or a wait of another thread spoils
 # the capture; and every model has a thread.
@@ -37,7 +37,7 @@ def on_device(device: Device) -> Iterator[None]:
             yield
         # onnxruntime's exceptions have no common base but Exception.
         except Exception as error:
-            raise StepFailed(f"the model could not be run: {error}") from error
+            raise StepFailed(f"the model could not be run: {plain(str(error))}") from error
 
 
 def has_cuda() -> bool:
@@ -73,17 +73,25 @@ class Compiled:
     """A program that is ready to run."""
 
     def __init__(
-        self, serialized: bytes, threads: int = 1, device: Device = CPU, *, captured: bool = False
+        self,
+        serialized: bytes,
+        threads: int = 1,
+        device: Device = CPU,
+        *,
+        captured: bool = False,
+        quiet: bool = False,
     ) -> None:
         """Compile a program for a device; ValueError says why it cannot be.
 
         `threads` is for the CPU. A program that is `captured` as CUDA graphs must run on the card
-        as a whole.
+        as a whole. A `quiet` one prints nothing: what fails is told in other words.
         """
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        options.log_severity_level = _ERRORS_ONLY if device.is_host else _SILENT
+        # Threads that wait for the next operator in a loop take all of their cores.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = _SILENT if quiet or not device.is_host else _ERRORS_ONLY
         if captured:
             options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         try:
@@ -100,7 +108,7 @@ class Compiled:
             raise ValueError("its CUDA provider cannot be loaded")
         self.device = device
         self._captured = captured
-        self._bindings = 0
+        self._options = [ort.RunOptions()]  # of all runs; of captured ones, one for each binding
 
     @property
     def provider(self) -> str:
@@ -109,11 +117,23 @@ class Compiled:
 
     def run_options(self) -> Any:  # noqa: ANN401  # onnxruntime has no types
         """Return the options of a new binding's runs: each has another CUDA graph."""
-        self._bindings += 1
-        graph = self._bindings if self._captured else _NO_CAPTURE
+        if not self._captured:
+            return self._options[0]
         options = ort.RunOptions()
-        options.add_run_config_entry("gpu_graph_id", str(graph))
+        options.add_run_config_entry("gpu_graph_id", str(len(self._options)))
+        self._options.append(options)
         return options
+
+    def run(self, outputs: Sequence[str], inputs: Mapping[str, Array]) -> Sequence[Array]:
+        """Run on arrays of the host, without a binding; StepFailed."""
+        with on_device(self.device):
+            arrays: Sequence[Array] = self.session.run(outputs, inputs, self._options[0])
+            return arrays
+
+    def abort(self) -> None:
+        """End the run in progress, and all later ones, with StepFailed. For any thread."""
+        for options in list(self._options):
+            options.terminate = True
 
 
 def _provider(device: Device, *, captured: bool) -> object:

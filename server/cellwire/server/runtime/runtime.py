@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from cellwire.model_file.cell import Cell
 from cellwire.model_file.errors import BadModel
+from cellwire.model_file.runtime_text import plain
 from cellwire.server.batch.beam_step import BeamBatch, BeamBatchResult
 from cellwire.server.batch.step import StepBatch, StepResult
 from cellwire.server.batch.stepper import State
@@ -56,10 +57,11 @@ class Runtime:
         try:
             return kind(cell, slots, device)
         except (MemoryError, ValueError) as error:  # ValueError: more than can be addressed
-            raise BadModel(
-                f"{cell.path}: there is no memory for {slots:,} states of "
-                f"{cell.state_bytes:,} bytes each; start the daemon with fewer --slots"
-            ) from error
+            fault = (
+                f"there is no memory for {slots:,} states of {cell.state_bytes:,} bytes each; "
+                "start the daemon with fewer --slots"
+            )
+            raise BadModel(cell.path, [fault]) from error
 
     def _make_step_runner(self, max_batch: int) -> StepRunner | FixedShapeStepRunner:
         program, arenas, cell = self._step_program, self._states.arenas, self._cell
@@ -78,7 +80,7 @@ class Runtime:
             for variant in (*variants, SamplerVariant.PLAIN):
                 self._step_program(variant, shape)
         except NotCompiled as error:
-            raise BadModel(str(error)) from error
+            raise BadModel(self._cell.path, [str(error)]) from error
 
     def _step_program(self, variant: SamplerVariant, shape: ProgramShape | None = None) -> Compiled:
         return self._program(
@@ -101,7 +103,7 @@ class Runtime:
                     compose(), execution.threads, execution.device, captured=captured
                 )
             except ValueError as error:
-                raise NotCompiled(f"{self._cell.path}: cannot be run: {error}") from error
+                raise NotCompiled(f"cannot be run: {plain(str(error))}") from error
         return self._programs[key]
 
     @property
@@ -126,6 +128,11 @@ class Runtime:
     def supported_steps(self, steps: int) -> int:
         """Return the largest number of steps that a run may have, up to `steps`."""
         return self._step_runner.supported_steps(steps)
+
+    def abort(self) -> None:
+        """End the run in progress, and all later ones, with StepFailed. For any thread."""
+        for program in list(self._programs.values()):
+            program.abort()
 
     def step(self, batch: StepBatch) -> StepResult:
         """Run a step batch; NotCompiled, StepFailed."""

@@ -6,6 +6,7 @@ import numpy as np
 
 from cellwire.model_file.cell import Cell
 from cellwire.model_file.errors import BadModel
+from cellwire.model_file.runtime_text import plain
 from cellwire.server.batch.stepper import State
 from cellwire.server.programs.program import ARENA
 from cellwire.server.programs.transfer_program import ROW, SLOT, compose_read, compose_write
@@ -60,7 +61,7 @@ class DeviceStates(States):
         try:
             binding = Binding(Compiled(serialized, device=device))
         except ValueError as error:
-            raise BadModel(f"{self._cell.path}: cannot be run: {error}") from error
+            raise BadModel(self._cell.path, [f"cannot be run: {plain(str(error))}"]) from error
         binding.input(SLOT, self._slot)
         return binding
 

@@ -28,4 +28,5 @@ def attached(
         )
     tokens = tuple(text.between(start, end))
     before = tuple(text.between(start - MOST_INCOMPLETE, start))
-    return Attached(session_id, operation_id, start, before, tokens, operation_ids)
+    after_blank = start == text.blank_offset
+    return Attached(session_id, operation_id, start, before, tokens, operation_ids, after_blank)

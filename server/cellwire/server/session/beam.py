@@ -113,7 +113,7 @@ class Beam:
         logs, complete = self._log_probability, self._complete
         rows = [row for row, log_probability in enumerate(logs) if log_probability > _DEAD]
         best = nsmallest(complete.completion_count, rows, key=lambda row: -logs[row])
-        ended = len(self._steps) == complete.max_tokens and not complete.end.tokens
+        ended = len(self._steps) == complete.max_tokens and complete.end.tokens is None
         return [Completion(self._text(row), logs[row], ended) for row in best]
 
     def _rank_of(self, completion: Completion) -> float:

@@ -49,9 +49,15 @@ class CompleteTask(OperationTask):
                 self._report()
 
     def _report(self) -> None:
-        offset, partial = len(self.state_history), not self.ended
         self.emit(
-            Completed(self.session_id, self.operation.id, offset, self.results, partial=partial)
+            Completed(
+                self.session_id,
+                self.operation.id,
+                len(self.state_history),
+                self.results,
+                partial=not self.ended,
+                after_blank=self.operation.after_blank,
+            )
         )
 
     def release(self) -> None:

@@ -1,19 +1,20 @@
 """What an engine reports of its sessions, in the order in which it happened.
 
 A session's text can be rebuilt from its events alone. `Opened`, `Forked` and `Restored` begin one;
-`Appended`, `Written`, `Finished` and `Rejected` carry the tokens that were added; `Rewound` says
-where it was cut.
+`Appended`, `Written`, `Finished` and `Rejected` carry the tokens that were added, and how many at
+the end of the text they replace; `Rewound` says where it was cut.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import NamedTuple
 
+from cellwire.model_file.vocabulary import SETTLED, TextEnd
 from cellwire.server.errors import CellwireError
-from cellwire.server.session.operations import Generate
+from cellwire.server.session.operations import Generate, Operation
 from cellwire.server.state.snapshot import SessionSnapshot
 
 TopTokens = tuple[tuple[int, float], ...]
@@ -27,6 +28,16 @@ class FinishReason(Enum):
     CANCELLED = "cancelled"
     STOP = "stop"
     SUPERSEDED = "superseded"
+
+
+class TextEndAfter(NamedTuple):
+    """How the text ends after an operation that may not have done what it was to do.
+
+    For whoever has read more text on the assumption that it does.
+    """
+
+    operation: Operation
+    text_end: TextEnd
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +69,7 @@ class Attached:
     before: tuple[int, ...]  # the last tokens before `offset`
     tokens: tuple[int, ...]
     operation_ids: tuple[int, ...]
+    after_blank: bool = False  # whether the client has the blank that the tokens begin with
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +88,9 @@ class Appended:
     session_id: str
     operation_id: int
     offset: int  # of the end of the text
-    log_probability: float
+    log_probability: float  # of the tokens
     tokens: Sequence[int]
+    replaced: int = 0  # tokens at the end of the text before, whose place they take
 
 
 class Written(NamedTuple):
@@ -93,6 +106,7 @@ class Written(NamedTuple):
     log_probabilities: Sequence[float]  # one for each token
     before: tuple[int, ...] = ()  # the last tokens of the text at the start of the operation
     alternatives: tuple[TopTokens, ...] = ()  # one for each token, if they were requested
+    after_blank: bool = False  # whether the client has the blank that the text begins with
 
     @property
     def operation_id(self) -> int:
@@ -111,7 +125,10 @@ class Finished:
     appended_tokens: int = 0  # by an append that was cancelled
     generated_tokens: int = 0
     stop_string: tuple[int, ...] | None = None  # that ended it
+    stop_text: str = ""  # the same, as the client has sent it
     appended: Sequence[int] = ()  # the tokens that the append has added
+    replaced: int = 0  # tokens at the end of the text before, whose place they take
+    after: TextEndAfter | None = field(default=None, compare=False)  # if it may change the text
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +149,7 @@ class Completed:
     offset: int
     completions: tuple[Completion, ...]  # the best first
     partial: bool = False
+    after_blank: bool = False  # whether the client has the blank that they begin with
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +159,7 @@ class Rewound:
     session_id: str
     operation_id: int
     offset: int
+    after: TextEndAfter | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +172,8 @@ class Forked:
     seed: int
     offset: int
     appended: Sequence[int] = ()  # the end of that text, if a running append has added it so far
+    replaced: int = 0  # tokens at the end of the text before, which that append replaces
+    text_end: TextEnd = SETTLED  # of that text
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +213,8 @@ class Rejected:
     operation_id: int
     error: CellwireError
     appended: Sequence[int] = ()  # the tokens that an append has added before it failed
+    replaced: int = 0  # tokens at the end of the text before, whose place they take
+    after: TextEndAfter | None = field(default=None, compare=False)  # if it may change the text
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,13 @@ from cellwire.model_file.vocabulary import MOST_INCOMPLETE
 from cellwire.server.batch.row import Row, RowResult
 from cellwire.server.batch.sampling import generator_key
 from cellwire.server.batch.step import MAX_STEPS
-from cellwire.server.session.events import Finished, FinishReason, TopTokens, Written
+from cellwire.server.session.events import (
+    Finished,
+    FinishReason,
+    TextEndAfter,
+    TopTokens,
+    Written,
+)
 from cellwire.server.session.operations import Generate
 from cellwire.server.session.stops import Stop, Stops
 from cellwire.server.session.task import (
@@ -55,6 +61,8 @@ class GenerateTask(OperationTask, StepTask):
         self._key = session_key if sampling.seed is None else generator_key(sampling.seed)
         self._key_start = len(state_history) if sampling.seed is not None else 0
         self._start = len(state_history)
+        if generate.after_blank:
+            state_history.text.blank_offset = self._start
         self._before = tuple(state_history.text.last(MOST_INCOMPLETE))
         self._stops = Stops(generate.stop_strings) if generate.stop_strings else None
         # The last tokens of the text, with the log-probability and the alternatives of each.
@@ -151,9 +159,16 @@ class GenerateTask(OperationTask, StepTask):
                 len(self.state_history),
                 generated_tokens=self._generated,
                 stop_string=stop,
+                stop_text=self._stop_text(stop),
+                after=TextEndAfter(self.operation, self.state_history.text.end),
             )
         )
         self.ended = True
+
+    def _stop_text(self, stop: Stop | None) -> str:
+        """Return a stop string as the client has sent it: the first that has these tokens."""
+        stops = zip(self.operation.stop_strings, self.operation.stop_texts, strict=False)
+        return next((text for tokens, text in stops if tokens == stop), "")
 
     @property
     def _generated(self) -> int:
@@ -179,8 +194,17 @@ class GenerateTask(OperationTask, StepTask):
         top_tokens: Sequence[TopTokens],
     ) -> None:
         alternatives = tuple(top_tokens) if self.operation.alternatives else ()
-        session_id, operation, before = self.session_id, self.operation, self._before
+        # By position, as the rows.
         self.emit(
-            Written(session_id, operation, offset, tokens, log_probabilities, before, alternatives)
+            Written(
+                self.session_id,
+                self.operation,
+                offset,
+                tokens,
+                log_probabilities,
+                self._before,
+                alternatives,
+                offset == self.state_history.text.blank_offset,
+            )
         )
         self._credit.tokens -= len(tokens)

@@ -55,8 +55,20 @@ def check_possible(
             _accepted(operation, completions)
         case Rewind():
             state_history.check_rewind(operation.target(len(state_history)))
+        case Append() | Score() if operation.reread:
+            _check_reread(operation, state_history)
         case Generate() | Complete() | Classify() if len(state_history) == 0:
             raise FailedPrecondition("the session has no text yet; append some first")
+
+
+def _check_reread(operation: Append | Score, state_history: StateHistory) -> None:
+    reread = operation.reread
+    if tuple(state_history.text.last(len(reread))) != reread:
+        raise FailedPrecondition(
+            "the text does not end with what this text continues: an append before it has failed, "
+            "or was cancelled; send it again"
+        )
+    state_history.check_rewind(len(state_history) - len(reread) + operation.kept)
 
 
 def new_task(operation: TaskOperation, context: TaskContext) -> OperationTask:

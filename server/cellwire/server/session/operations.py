@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence, Sized
 from dataclasses import dataclass
+from itertools import takewhile
 
-from cellwire.model_file.vocabulary import Tokens
+from cellwire.model_file.vocabulary import SETTLED, TextEnd, Tokens
 from cellwire.server.batch.completion_end import MAX_LENGTH_ONLY, CompletionEnd
 from cellwire.server.batch.limits import (
     MAX_ALTERNATIVES,
@@ -29,12 +30,25 @@ def _check_range(name: str, value: float, least: float, most: float) -> None:
         )
 
 
+def common_prefix(reread: Sequence[int], tokens: Tokens) -> int:
+    """Return how many tokens at the beginning are the same."""
+    pairs = zip(reread, tokens.tolist() if reread else (), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Append:
-    """Add tokens to the text."""
+    """Add tokens to the text. They take the place of its last `reread` tokens, read again."""
 
     id: int
-    tokens: Tokens  # [n], n >= 1
+    tokens: Tokens  # [n]
+    reread: tuple[int, ...] = ()
+    text_end: TextEnd = SETTLED  # after the append
+
+    @property
+    def kept(self) -> int:
+        """How many of `reread` stay as they are."""
+        return common_prefix(self.reread, self.tokens)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,12 +60,14 @@ class Generate:
     sampling: Sampling
     log_probabilities: bool = False  # whether to report them
     alternatives: int = 0  # how many of the likeliest tokens to report at each position
-    stop_strings: tuple[tuple[int, ...], ...] = ()  # as tokens
+    stop_strings: tuple[tuple[int, ...], ...] = ()  # as tokens; one string may be several of them
+    stop_texts: tuple[str, ...] = ()  # each of them as the client has sent it
+    after_blank: bool = False  # whether the client's text ends with a blank that has no token yet
 
     def __post_init__(self) -> None:
         _check_range("max_tokens", self.max_tokens, 1, MAX_GENERATE_TOKENS)
         _check_range("top_alternatives", self.alternatives, 0, MAX_ALTERNATIVES)
-        check_stop_strings(self.stop_strings)
+        assert all(self.stop_strings)
 
 
 def check_stop_strings(stop_strings: Sequence[Sized]) -> None:
@@ -78,6 +94,7 @@ class Complete:
     length_penalty: float = 0.0
     end: CompletionEnd = MAX_LENGTH_ONLY
     partial_results: bool = False
+    after_blank: bool = False  # as in Generate
 
     def __post_init__(self) -> None:
         _check_range("beam_width", self.beam_width, 1, MAX_BEAM_WIDTH)
@@ -119,11 +136,20 @@ class Fork:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Score:
-    """Report the likelihood of tokens as the continuation; the text stays as it is."""
+    """Report the likelihood of tokens as the continuation; the text stays as it is.
+
+    As for an append, they take the place of the text's last `reread` tokens.
+    """
 
     id: int
-    tokens: Tokens  # [n], n >= 1
+    tokens: Tokens  # [n]
     log_probabilities: bool = False  # whether to report that of each token
+    reread: tuple[int, ...] = ()
+
+    @property
+    def kept(self) -> int:
+        """How many of `reread` stay as they are; they are not scored."""
+        return common_prefix(self.reread, self.tokens)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

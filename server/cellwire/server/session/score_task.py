@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from array import array
+
 from cellwire.server.batch.row import Row, RowResult
 from cellwire.server.session.events import Scored
 from cellwire.server.session.operations import Score
@@ -13,7 +15,10 @@ SLOTS = 1
 
 
 class ScoreTask(OperationTask, StepTask):
-    """Forces the tokens like an append, but in a slot that is not the session's."""
+    """Forces the tokens like an append, but in a slot that is not the session's.
+
+    Where the end of the text is read again, it reads on from a checkpoint before that end.
+    """
 
     operation: Score
 
@@ -32,28 +37,44 @@ class ScoreTask(OperationTask, StepTask):
         self.operation = score
         self._arena = arena
         self._slot: int | None = None
+        kept = score.kept
+        self._start = len(state_history) - len(score.reread) + kept  # of the scored tokens
+        self._before: array[int] = array("I")  # tokens of the text that are read first
+        self._tokens = score.tokens[kept:]  # to score
+        self._done = 0  # tokens that have been forced
         # The first token of a session follows nothing, and counts as certain.
-        self._unscored = 0 if len(state_history) else 1
+        self._unscored = 0 if self._start else min(1, len(self._tokens))
         self._log_probabilities = [0.0] * self._unscored
         self._end_if_done()
 
     def row(self, steps: int) -> Row:
         """Return the row that forces the next tokens."""
-        done, tokens = len(self._log_probabilities), self.operation.tokens
-        read_slot = self.state_history.head.slot if self._slot is None else self._slot
-        token = self.state_history.unread_token if done == 0 else int(tokens[done - 1])
         if self._slot is None:
+            # Not earlier: the replay before the task moves checkpoints.
+            tokens_read, read_slot = self.state_history.checkpoint_before(self._start)
+            self._before = self.state_history.text.between(tokens_read, self._start)
             self._slot = self._arena.allocate()
-        forced = tokens[done : done + steps].tolist()
+        else:
+            read_slot = self._slot
+        done = self._done
+        token, *forced = self._between(done, done + 1 + steps)
         return Row(token, read_slot, self._slot, len(forced), forced)
 
+    def _between(self, start: int, end: int) -> list[int]:
+        """Return some of the tokens that are read, the text's own first."""
+        own = len(self._before)
+        scored = self._tokens[max(0, start - own) : max(0, end - own)]
+        return [*self._before[start:end], *scored.tolist()]
+
     def commit(self, result: RowResult) -> None:
-        """Record the log-probabilities."""
-        self._log_probabilities += result.log_probabilities
+        """Record the log-probabilities, without those of the text's own tokens."""
+        own = max(0, len(self._before) - 1 - self._done)
+        self._log_probabilities += result.log_probabilities[own:]
+        self._done += len(result.tokens)
         self._end_if_done()
 
     def _end_if_done(self) -> None:
-        self.max_steps = len(self.operation.tokens) - len(self._log_probabilities)
+        self.max_steps = len(self._tokens) - len(self._log_probabilities)
         self.ended = self.max_steps == 0
         if self.ended:
             self.emit(

@@ -3,14 +3,9 @@
 The kept state is the one *before* the text's last token, which is unread. A step reads that token
 and determines the next one: sampled for a generate, forced for an append. A session runs no steps.
 The engine runs the active task, and starts the queued operations, for which it makes room first.
-
-A session's condition follows from three facts: whether it is closed, whether it is held (no client
-reads), and whether it has an active task.
 """
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 from cellwire.server.batch.sampling import generator_key
 from cellwire.server.errors import CellwireError, InvalidArgument, NotFound, OutOfRange
@@ -28,7 +23,7 @@ from cellwire.server.session.operations import (
     Operation,
     Rewind,
 )
-from cellwire.server.session.task import Emit
+from cellwire.server.session.task import Emit, OperationTask
 from cellwire.server.state.arena import Arena
 from cellwire.server.state.state_history import StateHistory
 
@@ -64,7 +59,7 @@ class Session:
         self.state_history = state_history
         self.seed = seed
         self.closed = False
-        self._held = False
+        self._held = False  # until a client reads
         self._limits = limits
         self._credit = Credit(limits.read_ahead_tokens)
         self._queue = OperationQueue(limits)
@@ -138,7 +133,8 @@ class Session:
             self._drop_active()
         else:
             self._queue.remove(operation)
-            self._emit(events.Finished(self.id, operation.id or 0, reason, self.reported_length))
+            offset, after = self.reported_length, self._after(operation)
+            self._emit(events.Finished(self.id, operation.id or 0, reason, offset, after=after))
 
     def attach(self, operation_id: int, offset: int | None) -> None:
         """Report the text from `offset` on to a new reader, and resume; see attach.py."""
@@ -188,11 +184,16 @@ class Session:
             case Rewind():
                 offset = operation.target(len(self.state_history))
                 self.state_history.rewind(offset)
-                self._emit(events.Rewound(self.id, operation.id, offset))
+                self._emit(events.Rewound(self.id, operation.id, offset, self._after(operation)))
             case _:
                 self._active = ActiveTask(new_task(operation, self._context()))
         if isinstance(operation, TEXT_CHANGING):
             self.completions = None
+
+    def _after(self, operation: Operation) -> events.TextEndAfter | None:
+        if not isinstance(operation, TEXT_CHANGING):
+            return None
+        return events.TextEndAfter(operation, self.state_history.text.end)
 
     def _context(self) -> TaskContext:
         history, key, emit = self.state_history, generator_key(self.seed), self._emit
@@ -203,14 +204,16 @@ class Session:
         task = self.active.task
         self.state_history.discard_write()
         task.flush()
-        self.reject(task.operation, error, task.appended)
+        self.reject(task.operation, error, task)
         self._drop_active()
 
     def reject(
-        self, operation: Operation, error: CellwireError, appended: Sequence[int] = ()
+        self, operation: Operation, error: CellwireError, task: OperationTask | None = None
     ) -> None:
-        """Report that an operation failed, after it has appended some tokens."""
-        self._emit(events.Rejected(self.id, operation.id or 0, error, appended))
+        """Report that an operation failed, after its `task` has appended some tokens."""
+        appended, replaced = (task.appended, task.replaced) if task else ((), 0)
+        after, operation_id = self._after(operation), operation.id or 0
+        self._emit(events.Rejected(self.id, operation_id, error, appended, replaced, after))
 
     @property
     def operation_ids(self) -> tuple[int, ...]:
@@ -224,9 +227,9 @@ class Session:
         return len(self.state_history) - unreported
 
     @property
-    def unreported_append(self) -> Sequence[int]:
-        """The tokens that a running append has added so far."""
-        return self._active.task.appended if self._active else ()
+    def task(self) -> OperationTask | None:
+        """The task of the operation in progress."""
+        return self._active.task if self._active else None
 
     def _operations(self) -> list[Operation]:
         return [self._active.operation, *self._queue] if self._active else list(self._queue)

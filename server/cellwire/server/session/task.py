@@ -71,6 +71,7 @@ class OperationTask:
     run_kind: RunKind
     ended: bool
     max_steps: int
+    replaced = 0  # tokens at the end of the text that an append has taken away
 
     def __init__(self, session_id: str, state_history: StateHistory, emit: Emit) -> None:
         self.session_id = session_id

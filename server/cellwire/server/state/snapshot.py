@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from cellwire.model_file.vocabulary import Tokens
+from cellwire.model_file.text_end import MAX_REREAD_CHARS, MAX_REREAD_TOKENS, TextEnd, Tokens
 from cellwire.server.batch.limits import MAX_REWIND_WINDOW
 from cellwire.server.batch.stepper import State
 from cellwire.server.errors import FailedPrecondition, InvalidArgument
@@ -43,6 +43,10 @@ class SessionSnapshot:
     token_bytes: bytes  # the remembered tokens, uint32 little-endian
     tokens_read: int  # of the whole text, by `state`
     state: State
+    # The end of the text that is read again with what follows; nothing in older snapshots.
+    end_text: str = ""
+    end_tokens: int = 0  # the tokens that it was read to, the last of the text
+    at_beginning: bool = False  # whether it begins the whole text
 
     @property
     def tokens(self) -> Tokens:
@@ -53,6 +57,12 @@ class SessionSnapshot:
     def length(self) -> int:
         """The length of the whole text, in tokens."""
         return self.text_start + len(self.token_bytes) // _TOKEN.itemsize
+
+    @property
+    def text_end(self) -> TextEnd:
+        """The end of the text that is read again with what follows."""
+        tokens = self.tokens[len(self.tokens) - self.end_tokens :].tolist()
+        return TextEnd(self.end_text, tuple(tokens), self.at_beginning)
 
     @property
     def consistent(self) -> bool:
@@ -66,6 +76,8 @@ class SessionSnapshot:
             and self._state_serves_floor
             and max(0, self.length - self.rewind_window) <= self.rewind_floor
             and self.rewind_floor <= self.length <= MAX_LENGTH
+            and 0 <= self.end_tokens <= min(MAX_REREAD_TOKENS, self.length - self.text_start)
+            and len(self.end_text) <= MAX_REREAD_CHARS
         )
 
     @property

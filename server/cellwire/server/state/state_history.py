@@ -64,7 +64,7 @@ class StateHistory:
         `checkpoints`, oldest first, belong to this history from now on.
         """
         arena.reserve(slots_for(window))
-        self.text = text or TextHistory()
+        self.text = TextHistory() if text is None else text
         self.window = window
         self.rewind_floor = rewind_floor  # the earliest offset it can be rewound to
         self._arena = arena
@@ -94,6 +94,11 @@ class StateHistory:
     def head(self) -> Checkpoint:
         """The newest checkpoint."""
         return self._checkpoints[-1]
+
+    def checkpoint_before(self, offset: int) -> Checkpoint:
+        """Return the newest checkpoint that leaves the token before `offset` unread."""
+        needed = _read_at(offset)
+        return next(c for c in reversed(self._checkpoints) if c.tokens_read <= needed)
 
     @property
     def unread_token(self) -> int:

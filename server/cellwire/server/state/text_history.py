@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable
 
+from cellwire.model_file.vocabulary import BEGINNING, SETTLED
 from cellwire.server.batch.limits import REMEMBERED_TOKENS
 
 # That many may be written while no client reads. A client that returns asks from the last token
@@ -15,15 +16,22 @@ MAX_LENGTH = 2**62  # tokens of a whole text; offsets fit 64 bits
 
 
 class TextHistory:
-    """The last tokens of a text, addressed by their offset in the whole text."""
+    """The last tokens of a text, addressed by their offset in the whole text.
 
-    __slots__ = ("_tokens", "length", "start")
+    `end` is the end of the text that is read again with what follows: nothing of it, after any
+    change, until the change's author sets it. At `blank_offset`, generated text begins with a blank
+    that the client has already: its own text ends with one, which has no token.
+    """
+
+    __slots__ = ("_tokens", "blank_offset", "end", "length", "start")
 
     def __init__(self, start: int = 0, tokens: Iterable[int] = ()) -> None:
         """Begin with `tokens`, the first of which is at offset `start`."""
         self.start = start  # the first offset that is remembered
         self._tokens = array("I", tokens)
         self.length = start + len(self._tokens)  # of the whole text
+        self.end = SETTLED if self.length else BEGINNING
+        self.blank_offset = -1  # nowhere
 
     def __len__(self) -> int:
         """Return the length of the whole text."""
@@ -44,6 +52,7 @@ class TextHistory:
     def extend(self, tokens: Iterable[int]) -> None:
         """Add tokens at the end."""
         self._tokens.extend(tokens)
+        self.end = SETTLED
         self.length = self.start + len(self._tokens)
         if len(self._tokens) > MAX_REMEMBERED:
             self.start += REMEMBERED_TOKENS
@@ -51,11 +60,15 @@ class TextHistory:
 
     def truncate(self, length: int) -> None:
         """Forget everything from offset `length` on."""
+        self.end = SETTLED if length else BEGINNING
+        if length <= self.blank_offset:
+            self.blank_offset = -1
         del self._tokens[length - self.start :]
         self.length = length
 
     def copy(self) -> TextHistory:
         """Return an independent copy."""
         copy = TextHistory(self.start)
-        copy._tokens, copy.length = self._tokens[:], self.length
+        copy._tokens, copy.length, copy.end = self._tokens[:], self.length, self.end
+        copy.blank_offset = self.blank_offset
         return copy

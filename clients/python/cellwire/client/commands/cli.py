@@ -1,85 +1,67 @@
 """The `cellwire` script.
 
-Each part of Cellwire registers its commands as entry points of the group `cellwire.commands`: a
-name, and a function for typer. Only the command in the arguments is loaded; the help loads all.
+This is the one place where an error of any kind becomes one line on stderr and an exit status. It
+imports nothing but the standard library, so it can say which extra is missing.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable
-from importlib.metadata import EntryPoint, entry_points, version
-from typing import Annotated
+from collections.abc import Sequence
+from importlib.metadata import version
 
-import typer
+from cellwire.client.commands.outcome import Misused, standard_streams, status_of
 
-GROUP = "cellwire.commands"
-
-# The extra that installs a package's dependencies.
-_EXTRAS = {"cellwire.server": "server", "cellwire.exporter": "train"}
+_PREFIX = "CELLWIRE_"
+_TERMINAL_PACKAGES = ("typer", "rich", "textual")
 
 
 def main() -> None:
-    """Run the command line; ends the process with the command's exit code."""
+    """Run the command line; ends the process with the command's exit status."""
     # gRPC logs every connection that ends to stderr, which is for this program's own messages.
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-    commands = {command.name: command for command in entry_points(group=GROUP)}
-    command = commands.get(sys.argv[1]) if len(sys.argv) > 1 else None
-    if command is None:
-        _app(commands.values(), _load_to_list)()
-        return
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command line; return its exit status: 0, 1 if it failed, 2 if it is wrong."""
+    standard_streams()
+    return status_of(lambda: _run(arguments))
+
+
+def _run(arguments: Sequence[str]) -> int:
+    texts = [_text(text, f"argument {number}") for number, text in enumerate(arguments, 1)]
+    for name, value in os.environ.items():
+        if name.startswith(_PREFIX):
+            _text(value, name)
     try:
-        _app([command], EntryPoint.load)()
+        from cellwire.client.commands.app import run_app
     except ModuleNotFoundError as error:
-        need = _need(command, error)
-        if need is None:
+        if (error.name or "").partition(".")[0] not in _TERMINAL_PACKAGES:
             raise
-        typer.echo(f"cellwire {command.name} {need}", err=True)
-        sys.exit(2)
+        if texts[:1] == ["--version"]:
+            sys.stdout.write(f"{version('cellwire')}\n")
+            return 0
+        raise Misused(
+            "the terminal commands need the cli extra: pip install 'cellwire[cli]'; without it "
+            "there is the Python library, cellwire.client"
+        ) from None
+    return run_app(texts)
 
 
-def _app(
-    commands: Iterable[EntryPoint], load: Callable[[EntryPoint], Callable[..., None]]
-) -> typer.Typer:
-    app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
-    app.callback(invoke_without_command=True)(_cellwire)
-    for command in commands:
-        app.command(command.name)(load(command))
-    return app
-
-
-def _cellwire(
-    *,
-    show_version: Annotated[
-        bool, typer.Option("--version", help="Show the version and exit.")
-    ] = False,
-) -> None:
-    """Recurrent language models, served as live streams."""
-    if show_version:
-        typer.echo(version("cellwire"))
-        raise typer.Exit
-
-
-def _load_to_list(command: EntryPoint) -> Callable[..., None]:
-    """Load a command for the help; if it cannot be loaded, its help says why."""
+def _text(text: str, source: str) -> str:
+    """Return what was given as text, whatever the locale; Misused if it is not UTF-8."""
     try:
-        function: Callable[..., None] = command.load()
-    except (ImportError, AttributeError) as error:
-        need = _need(command, error) if isinstance(error, ModuleNotFoundError) else None
-
-        def function() -> None: ...
-
-        function.__doc__ = need or f"cannot be loaded: {error}"
-    return function
-
-
-def _need(command: EntryPoint, error: ModuleNotFoundError) -> str | None:
-    """Return which extra the command needs; None if the missing module is one of Cellwire's."""
-    extras = (
-        extra for part, extra in _EXTRAS.items() if f"{command.module}.".startswith(f"{part}.")
-    )
-    extra = next(extras, None)
-    if extra is None or (error.name or "").partition(".")[0] == "cellwire":
-        return None
-    return f"needs the {extra} extra: pip install 'cellwire[{extra}]'"
+        text.encode()
+    except UnicodeEncodeError:
+        pass
+    else:
+        return text
+    try:
+        return os.fsencode(text).decode()  # a locale of ASCII, and UTF-8 all the same
+    except (UnicodeDecodeError, UnicodeEncodeError):
+        shown = text.encode("utf-8", "backslashreplace").decode().replace("\\udc", "\\x")
+        raise Misused(
+            f"{source} is not UTF-8: {shown}; give it in UTF-8, and give a file a name in UTF-8"
+        ) from None

@@ -7,21 +7,35 @@ from typing import Annotated
 import typer
 
 from cellwire.client.client import DEFAULT_TARGET, connect
-from cellwire.client.commands.parameters import Model, Prompt, Target, text_of
-from cellwire.client.commands.terminal import on_one_line, run, show
+from cellwire.client.commands.outcome import Misused, run
+from cellwire.client.commands.output import on_one_line, show
+from cellwire.client.commands.parameters import Escapes, Model, Prompt, Target, Unknown
+from cellwire.client.commands.prompt import Prompt as Beginning
+from cellwire.client.commands.prompt import prompted, text_of
 from cellwire.client.options import CompletionEnd
 
 
 def complete(
     *,
-    prompt: Prompt = "\n",
+    prompt: Prompt = "",
     completions: Annotated[
         int | None,
-        typer.Option(min=1, max=64, help="How many to show.", show_default="the beam width"),
+        typer.Option(
+            min=1,
+            max=64,
+            help="How many to show, at most the beam width.",
+            show_default="the beam width",
+        ),
     ] = None,
     beam_width: Annotated[
-        int, typer.Option(min=1, max=64, help="How many continuations the search follows at once.")
-    ] = 5,
+        int | None,
+        typer.Option(
+            min=1,
+            max=64,
+            help="How many continuations the search follows at once.",
+            show_default="5, or --completions if that is more",
+        ),
+    ] = None,
     max_tokens: Annotated[
         int, typer.Option(min=1, max=1024, help="The most tokens in a completion.")
     ] = 32,
@@ -33,28 +47,43 @@ def complete(
     scores: Annotated[
         bool, typer.Option("--scores", help="Show each completion's log-probability before it.")
     ] = False,
+    escapes: Escapes = False,
+    unknown: Unknown = "reject",
     model: Model = None,
     target: Target = DEFAULT_TARGET,
 ) -> None:
     """Show the most probable continuations of a prompt, one a line, the best first.
 
-    Backslashes and characters that are not printable are escaped as in Python's strings.
+    Backslashes and characters that are not printable are escaped as in Python's strings; --escapes
+    reads them again.
+
+    For example:
+
+        cellwire complete --prompt "It is a truth univ" --end word
+        cellwire complete --prompt "She was " --completions 9 --scores
     """
-    text = text_of(prompt)
+    width = beam_width or max(_DEFAULT_BEAM_WIDTH, completions or 0)
+    if completions is not None and completions > width:
+        raise Misused(
+            f"--completions {completions} is more than --beam-width {width}: a search finds at "
+            f"most as many as it follows; give --beam-width {completions}, or leave it out"
+        )
+    beginning = Beginning(text_of(prompt, escapes=escapes), model, None, unknown)
 
     async def search() -> None:
-        async with connect(target) as daemon:
-            completed = await daemon.complete(
-                text,
-                beam_width=beam_width,
-                completion_count=completions or beam_width,
+        async with connect(target) as daemon, prompted(daemon, beginning) as session:
+            completed = await session.complete(
+                beam_width=width,
+                completion_count=completions or width,
                 max_tokens=max_tokens,
                 length_penalty=length_penalty,
                 end=end,
-                model=model,
             )
         for completion in completed.completions:
             score = f"{completion.log_probability:.3f}\t" if scores else ""
             show(f"{score}{on_one_line(completion.text)}\n")
 
     run(search(), target)
+
+
+_DEFAULT_BEAM_WIDTH = 5

@@ -8,7 +8,10 @@ from typing import Annotated
 import typer
 
 from cellwire.client.client import DEFAULT_TARGET, connect
+from cellwire.client.commands.outcome import run
+from cellwire.client.commands.output import show
 from cellwire.client.commands.parameters import (
+    Escapes,
     MaxTokens,
     Model,
     Prompt,
@@ -16,9 +19,10 @@ from cellwire.client.commands.parameters import (
     Target,
     Temperature,
     TopK,
-    text_of,
+    Unknown,
 )
-from cellwire.client.commands.terminal import run, show
+from cellwire.client.commands.prompt import Prompt as Beginning
+from cellwire.client.commands.prompt import prompted, stop_strings_of, text_of
 
 _TopP = Annotated[
     float,
@@ -38,7 +42,7 @@ _Stop = Annotated[
 
 def generate(
     *,
-    prompt: Prompt = "\n",
+    prompt: Prompt = "",
     max_tokens: MaxTokens = 200,
     temperature: Temperature = 0.8,
     top_k: TopK = 0,
@@ -47,25 +51,32 @@ def generate(
     repetition_penalty: _RepetitionPenalty = 1.0,
     stop: _Stop = None,
     seed: Seed = None,
+    escapes: Escapes = False,
+    unknown: Unknown = "reject",
     model: Model = None,
     target: Target = DEFAULT_TARGET,
 ) -> None:
-    """Continue a prompt; only the new text is written to stdout, as it arrives."""
-    text = text_of(prompt)
+    r"""Continue a prompt; only the new text is written to stdout, as it arrives.
+
+    For example:
+
+        cellwire generate --prompt "It is a truth " --max-tokens 300 --seed 7
+        cellwire generate --prompt - < letter.txt
+        cellwire generate -e --prompt "Dear " --stop "\n\n"
+    """
+    beginning = Beginning(text_of(prompt, escapes=escapes), model, seed, unknown)
+    stop_strings = stop_strings_of(stop, escapes=escapes)
 
     async def write() -> None:
-        async with connect(target) as daemon:
-            generation = daemon.generate(
-                text,
+        async with connect(target) as daemon, prompted(daemon, beginning) as session:
+            generation = session.generate(
                 max_tokens=max_tokens,
-                model=model,
-                seed=seed,
                 temperature=temperature,
                 top_k=top_k,
                 top_p=top_p,
                 min_p=min_p,
                 repetition_penalty=repetition_penalty,
-                stop_strings=stop or (),
+                stop_strings=stop_strings,
             )
             async for piece in generation:
                 show(piece)

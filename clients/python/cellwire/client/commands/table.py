@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from rich.table import Table
+from rich.text import Text
 
+from cellwire.client.commands.output import on_one_line
 from cellwire.client.model import Model, Training
 
 
@@ -20,14 +22,19 @@ def table_of(models: Iterable[Model]) -> Table:
     table.add_column("provider")
     for index, model in enumerate(models):
         table.add_row(
-            f"{model.name} (default)" if index == 0 else model.name,
-            model.cell_kind,
+            _cell(f"{model.name} (default)" if index == 0 else model.name),
+            _cell(model.cell_kind),
             f"{model.layer_count} x {model.hidden_size}",
             str(model.vocabulary.size),
             _bits(model.training),
-            model.provider.removesuffix("ExecutionProvider"),
+            _cell(model.provider.removesuffix("ExecutionProvider")),
         )
     return table
+
+
+def _cell(text: str) -> Text:
+    """Return a text as it stands; rich would read brackets in it as markup."""
+    return Text(on_one_line(text))
 
 
 def _bits(training: Training | None) -> str:

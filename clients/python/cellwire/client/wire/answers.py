@@ -87,6 +87,11 @@ def vocabulary_of(message: models_pb2.Vocabulary) -> Vocabulary:
         unknown_symbol=message.unknown_symbol if message.HasField("unknown_symbol") else None,
         lower_case=message.lower_case,
         unicode_form=message.unicode_form,
+        drops_byte_order_mark=message.drops_byte_order_mark,
+        reads_html=message.reads_html,
+        line_ends=message.line_ends,
+        trims=message.trims,
+        rereads=message.rereads,
     )
 
 
@@ -171,7 +176,9 @@ def _attached_of(message: operations_pb2.Attached) -> Attached:
 _CONVERTERS: dict[str, Callable[[Any], PartialAnswer | FinalAnswer]] = {
     "opened": _opened_of,
     "attached": _attached_of,
-    "appended": lambda message: Appended(message.offset, message.log_probability),
+    "appended": lambda message: Appended(
+        message.offset, message.log_probability, message.replaced_tokens
+    ),
     "chunk": piece_of,
     "finished": finished_of,
     "completing": lambda message: Completing(completed_of(message)),

@@ -8,6 +8,8 @@ import grpc
 import grpc.aio
 
 from cellwire.client.errors import Unreachable
+from cellwire.client.wire.diagnosis import cause_of_failure
+from cellwire.client.wire.target import Target
 
 CONNECT_TIMEOUT_S = 5.0
 """How long to wait for a daemon before it counts as unreachable."""
@@ -26,17 +28,26 @@ _OPTIONS = (
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.min_reconnect_backoff_ms", 5_000),
 )
+# A proxy cannot reach what listens on this machine's loopback address.
+_LOCAL_OPTIONS = (("grpc.enable_http_proxy", 0),)
 
 
 async def open_channel(target: str) -> grpc.aio.Channel:
-    """Return a connected channel. Raises Unreachable after CONNECT_TIMEOUT_S at the latest."""
-    channel = grpc.aio.insecure_channel(target, options=_OPTIONS)
+    """Return a connected channel.
+
+    Raises InvalidArgument if the target is no address; Unreachable, whose message names the cause,
+    after CONNECT_TIMEOUT_S at the latest.
+    """
+    parsed = Target.of(target)
+    options = _OPTIONS + (_LOCAL_OPTIONS if parsed.is_local else ())
+    channel = grpc.aio.insecure_channel(parsed.name, options=options)
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
             await _connect(channel)
     except TimeoutError:
         await channel.close()
-        raise Unreachable(f"cannot reach a daemon at {target}") from None
+        cause = await cause_of_failure(parsed)
+        raise Unreachable(f"cannot reach a daemon at {target}: {cause}") from None
     except BaseException:
         await channel.close()
         raise

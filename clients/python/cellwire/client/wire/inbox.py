@@ -16,8 +16,9 @@ class Inbox:
     """Partial answers in order, then one final answer or an error.
 
     One task puts, one task takes. `put` waits while MAX_WAITING_CHARACTERS or more are waiting; the
-    task that reads the stream then reads no further, and gRPC's flow control pauses the daemon. Of
-    the partial results of a search only the newest is kept.
+    task that reads the stream then reads no further, and gRPC's flow control pauses the daemon. It
+    no longer waits once `take_rest` was called. Of the partial results of a search only the newest
+    is kept.
     """
 
     def __init__(self, operation_id: int) -> None:
@@ -26,6 +27,7 @@ class Inbox:
         self._waiting_characters = 0
         self._final: FinalAnswer | CellwireError | None = None
         self._discarding = False
+        self._takes_rest = False
         self._room = asyncio.Event()
         self._room.set()
         self._arrival = asyncio.Event()
@@ -56,6 +58,11 @@ class Inbox:
         self._final = final
         self._arrival.set()
 
+    def take_rest(self) -> None:
+        """Take everything that is still to arrive, however slowly it is read."""
+        self._takes_rest = True
+        self._room.set()
+
     def discard(self) -> None:
         """Drop all partial answers, those that are waiting and those still to arrive."""
         self._discarding = True
@@ -82,7 +89,7 @@ class Inbox:
     def _count(self, answer: PartialAnswer, sign: int) -> None:
         if isinstance(answer, Piece):
             self._waiting_characters += sign * len(answer.text)
-        if self._waiting_characters < MAX_WAITING_CHARACTERS:
+        if self._takes_rest or self._waiting_characters < MAX_WAITING_CHARACTERS:
             self._room.set()
         else:
             self._room.clear()

@@ -42,8 +42,8 @@ class Stream:
     A separate task writes, because grpc.aio ends the whole call when a task that is writing is
     cancelled. So a caller may be cancelled at any time, and only its operation ends.
 
-    The reading task waits while an inbox is full. The session's other operations then wait too,
-    which costs nothing: they run after the operation that is not being read.
+    The reading task waits while an inbox is full, and the generation that fills it pauses. An
+    operation behind it would wait for ever if nobody reads the text: from then on, it is all taken.
     """
 
     def __init__(self, call: _Call) -> None:
@@ -80,6 +80,8 @@ class Stream:
         while self.resumable:
             self.resumable.popitem()[1].discard()
         self._closing = isinstance(operation, Close)
+        for earlier in self._inboxes.values():
+            earlier.take_rest()
         inbox = Inbox(next(self._ids))
         self._inboxes[inbox.operation_id] = inbox
         self._outbox.put_nowait(request_of(inbox.operation_id, operation))
@@ -98,6 +100,7 @@ class Stream:
     def cancel(self, inbox: Inbox) -> None:
         """Ask the daemon to end an operation; its answers until then still arrive."""
         if not inbox.ended:
+            inbox.take_rest()  # its end, and the answers behind that, may follow more text
             cancel = Cancel(operation_id=inbox.operation_id)
             self._outbox.put_nowait(request_of(_CANCEL_ID, cancel))
 
