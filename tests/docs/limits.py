@@ -15,6 +15,7 @@ from cellwire.server.batch import limits
 from cellwire.server.engine import event_batcher, step_budget
 from cellwire.server.host.config import Config
 from cellwire.server.host.settings import _SEED_BITS
+from cellwire.server.rpc import options
 from cellwire.server.rpc.reading_symbols import _MAX_STOP_CHARS
 from cellwire.server.session.operation_queue import Limits
 
@@ -277,10 +278,11 @@ _PROTOCOL = (
         limits.REMEMBERED_TOKENS,
     ),
     _states(PROTOCOL, "| a message to the daemon | {} MiB |", _MESSAGE_MIB),
-    _states(
-        PROTOCOL, "| first message of a stream | within {} s |", limits.FIRST_MESSAGE_TIMEOUT_S
-    ),
+    _states(PROTOCOL, "| first message of a call | within {} s |", limits.FIRST_MESSAGE_TIMEOUT_S),
     _states(PROTOCOL, "`cellwire serve --sessions`, {} |", _CONFIG.sessions),
+    _states(PROTOCOL, "| at least {} s apart |", options.PINGS_APART_MS / 1_000 + 1),
+    _states(PROTOCOL, "| twice as many, and {} |", options.OTHER_CALLS),
+    _states(PROTOCOL, "`--text-memory`, {} MiB |", _CONFIG.text_memory),
     _states(PROTOCOL, "`--drain-timeout-s`, {} s |", _CONFIG.drain_timeout_s),
 )
 

@@ -27,6 +27,7 @@ GOOD = {
     "device": ("1", 1),
     "fixed_batch": ("true", True),
     "threads": ("3", 3),
+    "text_memory": ("64", 64),
     "drain_timeout_s": ("2.5", 2.5),
 }
 BAD = {
@@ -40,6 +41,7 @@ BAD = {
     "device": ["-1"],
     "fixed_batch": ["yes", ""],
     "threads": ["0"],
+    "text_memory": ["0", "1.5"],
     "drain_timeout_s": ["-0.1", "nan", "inf", "soon"],
 }
 BAD_PAIRS = [(name, value) for name, values in BAD.items() for value in values]

@@ -33,6 +33,7 @@ from cellwire.server.host.registry import Registry, ServedModel
 from cellwire.server.host.session_directory import SessionDirectory
 from cellwire.server.host.session_handle import SessionHandle
 from cellwire.server.host.settings import OnDisconnect, Settings
+from cellwire.server.host.text_memory import MIB, TextMemory
 from cellwire.server.session.events import Closed, Forked
 
 VOCABULARY = Vocabulary.of(VocabularyFacts("bytes"))
@@ -65,7 +66,7 @@ def loop() -> Loop:
 
 @pytest.fixture
 async def sessions() -> SessionDirectory:
-    return SessionDirectory(cast("Registry", None))
+    return SessionDirectory(cast("Registry", None), TextMemory(MIB))
 
 
 def open_session(sessions: SessionDirectory, loop: Loop, **settings: Any) -> SessionHandle:  # noqa: ANN401

@@ -95,6 +95,7 @@ async def running(config: Config) -> AsyncIterator[Daemon]:
         async with asyncio.timeout(GUARD_S):
             await daemon.sessions.drained()
         assert len(daemon.sessions) == 0
+        assert daemon.sessions.memory.used_bytes == 0
         assert not timers_of_sessions()
         for model in () if daemon._stopped else daemon.registry:
             assert await answer_of(model, Engine.check_integrity) is None

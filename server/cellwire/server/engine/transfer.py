@@ -6,7 +6,7 @@ from cellwire.server.batch.stepper import Stepper
 from cellwire.server.errors import CellwireError
 from cellwire.server.session.session import Session
 from cellwire.server.state.arena import Arena
-from cellwire.server.state.snapshot import SessionSnapshot, to_token_bytes
+from cellwire.server.state.snapshot import SessionSnapshot, from_token_bytes, to_token_bytes
 from cellwire.server.state.state_history import StateHistory
 from cellwire.server.state.text_history import TextHistory
 
@@ -32,7 +32,8 @@ def to_snapshot(session: Session, stepper: Stepper) -> SessionSnapshot:
 
 def from_snapshot(snapshot: SessionSnapshot, arena: Arena, stepper: Stepper) -> StateHistory:
     """Return the text and the state of a snapshot. ResourceExhausted, InvalidArgument."""
-    text = TextHistory(snapshot.text_start, snapshot.tokens.tolist())
+    # Copied as bytes: 163,000 tokens one by one would hold the engine up for milliseconds.
+    text = TextHistory(snapshot.text_start, from_token_bytes(snapshot.token_bytes))
     text.end = snapshot.text_end
     history = StateHistory.from_snapshot(
         arena, snapshot.rewind_window, text, snapshot.rewind_floor, snapshot.tokens_read

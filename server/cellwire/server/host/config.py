@@ -130,6 +130,14 @@ class Config:
             "The threads of a step on the CPU.", default="all cores but one", minimum=1
         ),
     )
+    text_memory: int = field(
+        default=1_024,
+        metadata=_about(
+            "The most memory for texts, in MiB: those that sessions remember, and those that wait "
+            "in operations.",
+            minimum=1,
+        ),
+    )
     drain_timeout_s: float = field(
         default=10.0,
         metadata=_about(

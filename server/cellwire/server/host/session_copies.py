@@ -27,6 +27,7 @@ async def fork(
     sessions: SessionDirectory, parent: SessionHandle, seed: int
 ) -> tuple[SessionHandle, Description]:
     """Copy a session as it is at this moment; ResourceExhausted without room."""
+    sessions.memory.check_room(parent.text.remembered_bytes)
     new = sessions.add(new_session_id(), parent.model, seed, parent.settings)
     return new, await _make(new, lambda engine: engine.fork(parent.id, new.id, seed))
 
@@ -57,6 +58,7 @@ async def restore(sessions: SessionDirectory, data: bytes) -> tuple[SessionHandl
         raise InvalidArgument(f"the snapshot's settings: {error}", field="snapshot") from error
     if restored.tokens.max(initial=0) >= len(model.vocabulary):
         raise InvalidArgument("the snapshot holds symbols that the model does not know")
+    sessions.memory.check_room(len(restored.token_bytes))
     new = sessions.add(new_session_id(), model, restored.seed, settings)
     return new, await _make(new, lambda engine: engine.restore(new.id, restored))
 
@@ -77,6 +79,7 @@ async def _make(new: SessionHandle, make: Callable[[Engine], object]) -> Descrip
         new.end()
         raise
     new.text_ends = TextEnds(description.text_end)
+    new.text.set_length(description.offset)
     new.wait_for_attach()
     return description
 

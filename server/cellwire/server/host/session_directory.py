@@ -13,7 +13,11 @@ from cellwire.server.host.registry import Registry, ServedModel
 from cellwire.server.host.session_handle import SessionHandle
 from cellwire.server.host.settings import Settings, new_session_id
 from cellwire.server.host.text_ends import TextEnds
+from cellwire.server.host.text_memory import TextMemory
 from cellwire.server.session.events import Event, Forked, Restored
+
+MAX_ID_CHARS = 64
+"""Longer ids are not looked for. Those that the daemon draws have 32."""
 
 
 class SessionDirectory:
@@ -22,8 +26,9 @@ class SessionDirectory:
     A session's id is the only credential: any caller that knows it may use the session.
     """
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, memory: TextMemory) -> None:
         self.registry = registry
+        self.memory = memory
         self.draining = False
         self._sessions: dict[str, SessionHandle] = {}
         self._drained = asyncio.Event()
@@ -40,8 +45,10 @@ class SessionDirectory:
     ) -> SessionHandle:
         """Create an empty session; its engine answers with Opened, or with Closed without room.
 
-        Unavailable while draining; InvalidArgument if the model cannot follow the settings.
+        Unavailable while draining; InvalidArgument if the model cannot follow the settings;
+        ResourceExhausted if there is no memory for its text.
         """
+        self.memory.check_room()
         settings = settings.fitted_to(model.vocabulary)
         session = self.add(new_session_id(), model, seed, settings)
         session.post(commands.OpenSession(session.id, operation_id, seed, settings.rewind_window))
@@ -76,6 +83,11 @@ class SessionDirectory:
         """Return a session; NotFound, or Unavailable while draining."""
         if self.draining:
             raise Unavailable
+        if len(session_id) > MAX_ID_CHARS:
+            raise NotFound(
+                f"there is no session {session_id[:MAX_ID_CHARS]!r}...: ids have "
+                f"{MAX_ID_CHARS} characters at most, and this one {len(session_id):,}"
+            )
         if session_id not in self._sessions:
             raise NotFound(f"there is no session {session_id!r}; it may have ended meanwhile")
         return self._sessions[session_id]
@@ -104,6 +116,7 @@ class SessionDirectory:
         else:
             new = self.add(fork.new_session_id, parent.model, fork.seed, parent.settings)
             new.text_ends = TextEnds(fork.text_end)
+            new.text.set_length(fork.offset)
             new.wait_for_attach()
 
     def end_all_of(self, model: ServedModel, error: CellwireError) -> int:

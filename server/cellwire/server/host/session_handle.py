@@ -13,6 +13,7 @@ from cellwire.server.host.outbox import Outbox
 from cellwire.server.host.registry import ServedModel
 from cellwire.server.host.settings import OnDisconnect, Settings
 from cellwire.server.host.text_ends import TextEnds
+from cellwire.server.host.text_memory import SessionText, TextMemory
 from cellwire.server.session.events import Closed, Event, Written
 from cellwire.server.session.operations import Operation
 
@@ -26,6 +27,10 @@ class Attachment(Protocol):
 
 class Directory(Protocol):
     """Finds sessions by their ids."""
+
+    @property
+    def memory(self) -> TextMemory:
+        """The memory for the texts of all sessions."""
 
     @property
     def draining(self) -> bool:
@@ -58,6 +63,7 @@ class SessionHandle:
         self.outbox = Outbox()
         self.expiry = Expiry()
         self.text_ends = TextEnds()
+        self.text = SessionText(directory.memory)
         self._directory = directory
         self._closed = False
 
@@ -70,6 +76,7 @@ class SessionHandle:
         """Take an event of the session from its engine."""
         if not isinstance(event, Written):
             self.text_ends.correct(event)
+        self.text.receive(event)
         self.outbox.put(event)
 
     async def events(self) -> list[Event]:
@@ -79,7 +86,8 @@ class SessionHandle:
         return self.outbox.take()
 
     def submit(self, operation: Operation) -> None:
-        """Queue an operation behind those the session has."""
+        """Queue an operation behind those the session has; ResourceExhausted."""
+        self.text.submit(operation)
         self.text_ends.follow(operation)
         self.post(commands.SubmitOperation(self.id, operation))
 
@@ -164,6 +172,8 @@ class SessionHandle:
 
     def mark_closed(self) -> None:
         """Forget the session: its engine has closed it, or is about to."""
+        if not self._closed:
+            self.text.close()
         self._closed = True
         self.attachment = None  # the call and its handle would keep each other in memory
         self.expiry.stop()

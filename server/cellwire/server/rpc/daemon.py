@@ -16,6 +16,7 @@ from cellwire.server.host.own_thread import in_own_thread
 from cellwire.server.host.placement import place
 from cellwire.server.host.registry import Registry
 from cellwire.server.host.session_directory import SessionDirectory
+from cellwire.server.host.text_memory import MIB, TextMemory
 from cellwire.server.rpc import options
 from cellwire.server.rpc.address import bind
 from cellwire.server.rpc.calls import Calls
@@ -65,7 +66,7 @@ class Daemon:
         self.crashed = self._loop.create_future()
         # A file may hang; signals are handled meanwhile.
         self.registry = await in_own_thread("load the models", self._read_models)
-        self.sessions = SessionDirectory(self.registry)
+        self.sessions = SessionDirectory(self.registry, TextMemory(self._config.text_memory * MIB))
         self.generation = GenerationService(self.sessions, self._config.limits)
         self._health = HealthService(_SERVICES)
         self._calls = Calls(options.max_calls(self._config.sessions))

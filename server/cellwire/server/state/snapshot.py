@@ -9,6 +9,8 @@ Layout: MAGIC, the SHA-256 of the rest, and the rest: a MessagePack map that car
 from __future__ import annotations
 
 import hashlib
+import sys
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -88,6 +90,14 @@ class SessionSnapshot:
 def to_token_bytes(tokens: Sequence[int]) -> bytes:
     """Return tokens as a snapshot stores them."""
     return np.asarray(tokens, _TOKEN).tobytes()
+
+
+def from_token_bytes(token_bytes: bytes) -> array[int]:
+    """Return the tokens that a snapshot stores."""
+    tokens = array("I", token_bytes)
+    if sys.byteorder == "big":
+        tokens.byteswap()
+    return tokens
 
 
 class SnapshotFile(msgspec.Struct, frozen=True):
