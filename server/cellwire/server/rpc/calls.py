@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from cellwire.server.errors import ResourceExhausted
+from cellwire.server.rpc.places import Places
 
 MAX_RECEIVING = 16
 """How many requests of one connection are received at a time: each may have 16 MiB."""
@@ -21,8 +21,8 @@ class Calls:
         self.were_cut = False
         self._most = most
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._places: dict[str, asyncio.Semaphore] = {}  # by connection
-        self._users = Counter[str]()  # of those places
+        self.receiving = Places(MAX_RECEIVING)
+        """For requests: gRPC holds one in memory from its first byte on."""
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -42,23 +42,6 @@ class Calls:
             yield
         finally:
             self._tasks.discard(task)
-
-    @asynccontextmanager
-    async def receiving(self, connection: str) -> AsyncIterator[None]:
-        """Wait for one of the connection's places to receive a request.
-
-        gRPC holds a request in memory from its first byte on. Those of other connections do not
-        wait, however slowly this one sends.
-        """
-        places = self._places.setdefault(connection, asyncio.Semaphore(MAX_RECEIVING))
-        self._users[connection] += 1
-        try:
-            async with places:
-                yield
-        finally:
-            self._users[connection] -= 1
-            if not self._users[connection]:
-                del self._users[connection], self._places[connection]
 
     async def end(self, within_s: float) -> None:
         """Let calls come to their ends, then cut those that are left."""

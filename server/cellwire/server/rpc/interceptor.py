@@ -15,7 +15,7 @@ from grpc import aio
 from cellwire.server.errors import CellwireError, Internal, Unavailable
 from cellwire.server.rpc.calls import Calls
 from cellwire.server.rpc.status import abort, status_of
-from cellwire.server.rpc.wire import decoded_stream, only_request, write
+from cellwire.server.rpc.wire import decoded_stream, only_request, write, writes_its_response
 
 _log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class StatusInterceptor(aio.ServerInterceptor):
             return handler  # only a library's, for a method that it has not implemented
         make: Callable[..., Handler] = (
             grpc.stream_stream_rpc_method_handler
-            if handler.response_streaming
+            if handler.response_streaming or writes_its_response(behavior)
             else grpc.stream_unary_rpc_method_handler
         )
         serve = self._streaming(behavior) if handler.request_streaming else self._unary(behavior)
@@ -71,7 +71,7 @@ class StatusInterceptor(aio.ServerInterceptor):
 
     def _unary(self, behavior: Behavior) -> Behavior:
         async def receive(requests: Requests, context: Context) -> object:
-            async with self._calls.receiving(context.peer()):
+            async with self._calls.receiving.taken(context.peer()):
                 return await only_request(requests)
 
         async def serve(requests: Requests, context: Context) -> object:

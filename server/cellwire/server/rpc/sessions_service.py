@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from grpc import aio
 
-from cellwire.server.errors import Aborted
+from cellwire.server.errors import Aborted, ResourceExhausted
 from cellwire.server.host import session_copies
 from cellwire.server.host.session_directory import SessionDirectory
+from cellwire.server.rpc.places import Places
 from cellwire.server.rpc.reading_settings import read_seed
+from cellwire.server.rpc.wire import write, writing_its_response
 from cellwire.server.rpc.writing import session_message
 from cellwire.v1.sessions_pb2 import (
     DeleteSessionRequest,
@@ -25,6 +28,9 @@ from cellwire.v1.sessions_pb2 import (
 )
 from cellwire.v1.sessions_pb2_grpc import SessionsServiceServicer
 
+EXPORT_TIMEOUT_S = 60
+"""How long a client may take to read an exported session."""
+
 Context = aio.ServicerContext[Any, Any]
 
 
@@ -33,6 +39,7 @@ class SessionsService(SessionsServiceServicer):
 
     def __init__(self, sessions: SessionDirectory) -> None:
         self._sessions = sessions
+        self._exports = Places(1)
 
     async def GetSession(self, request: GetSessionRequest, context: Context) -> GetSessionResponse:
         """Return a session's position and activity."""
@@ -48,12 +55,21 @@ class SessionsService(SessionsServiceServicer):
         copy, description = await session_copies.fork(self._sessions, parent, read_seed(request))
         return ForkSessionResponse(session=session_message(copy, description))
 
-    async def ExportSession(
+    @writing_its_response
+    async def ExportSession(  # type: ignore[override]
         self, request: ExportSessionRequest, context: Context
-    ) -> ExportSessionResponse:
-        """Return a session as bytes."""
-        session = self._sessions.find(request.session_id)
-        return ExportSessionResponse(snapshot=await session_copies.export(session))
+    ) -> None:
+        """Write a session as bytes. A connection has one at a time until its client has read it."""
+        async with self._exports.taken(context.peer()):
+            session = self._sessions.find(request.session_id)
+            response = ExportSessionResponse(snapshot=await session_copies.export(session))
+            try:
+                async with asyncio.timeout(EXPORT_TIMEOUT_S):
+                    await write(context, response)
+            except TimeoutError:
+                raise ResourceExhausted(
+                    f"the client has not read the session within {EXPORT_TIMEOUT_S} s"
+                ) from None
 
     async def ImportSession(
         self, request: ImportSessionRequest, context: Context

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any, TypeVar
 
 from google.protobuf.message import DecodeError
@@ -12,6 +12,7 @@ from grpc import aio
 from cellwire.server.batch.limits import FIRST_MESSAGE_TIMEOUT_S
 from cellwire.server.errors import FailedPrecondition, InvalidArgument
 
+Handler = TypeVar("Handler", bound=Callable[..., Any])
 Request = TypeVar("Request")
 Response = TypeVar("Response")
 
@@ -22,6 +23,21 @@ async def write(context: aio.ServicerContext[Any, Response], response: Response)
         await context.write(response)
     except aio.InternalError as gone:
         raise asyncio.CancelledError from gone
+
+
+def writing_its_response(handler: Handler) -> Handler:
+    """Mark a unary handler that writes its response to the context, and returns None.
+
+    It then knows when the client has taken the response; one that is returned is gRPC's, which
+    keeps it for as long as the client does not read.
+    """
+    handler.writes_its_response = True  # type: ignore[attr-defined]
+    return handler
+
+
+def writes_its_response(handler: Callable[..., Any]) -> bool:
+    """Whether a handler is marked so."""
+    return getattr(handler, "writes_its_response", False)
 
 
 async def only_request(requests: AsyncIterator[Request]) -> Request:
