@@ -167,7 +167,7 @@ async def test_texts_of_all_sessions_have_a_bound(config: Config) -> None:
 
 
 async def test_generates_that_wait_are_counted_with_their_stop_strings(config: Config) -> None:
-    stops = ["hello" * 200] * 16  # 16,000 tokens: 0.6 MiB
+    stops = ["hello" * times for times in range(185, 201)]  # 15,400 tokens: 0.6 MiB
     async with running(replace(config, text_memory=1)) as daemon, connected(daemon) as channel:
         stream = Stream(GenerationServiceStub(channel).StreamSession())
         await stream.open(rewind_window=1_024)
