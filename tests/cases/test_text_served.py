@@ -326,6 +326,41 @@ def test_offsets_are_in_what_the_client_has_sent(
     served.run(check())
 
 
+@pytest.mark.parametrize(
+    ("model", "pieces"),
+    [("words", [*"red roses"]), ("composed", ["h", "e", "l", "l", "o"]), ("spaced", [*"violets"])],
+)
+def test_half_a_word_waits_for_the_rest(served: Served, model: str, pieces: list[str]) -> None:
+    async def check() -> None:
+        whole, by_key = await served.stream(model), await served.stream(model)
+        await append(whole, ["".join(pieces)])
+        await append(by_key, pieces)
+        assert await look(served, whole) == await look(served, by_key)
+        await close(whole)
+        await close(by_key)
+
+    served.run(check())
+
+
+@pytest.mark.parametrize(
+    "operation", [{"generate": {"max_tokens": 1}}, {"complete": {}}, {"score": {"text": "o"}}]
+)
+def test_half_a_word_is_refused_where_the_whole_text_is_needed(
+    served: Served, operation: dict[str, Any]
+) -> None:
+    async def check() -> None:
+        stream = await served.stream("words")
+        assert (await stream.ask(append={"text": "red r"})).appended.offset == 1
+        assert "does not know the symbol 'r" in rejection(await stream.ask(**operation))
+        assert (await stream.ask(append={"text": "oses"})).appended.offset == 2
+        assert "does not know the symbol 'rosesx'" in rejection(
+            await stream.ask(append={"text": "x"})
+        )
+        await close(stream)
+
+    served.run(check())
+
+
 def test_a_single_call_reads_its_prompt_as_a_beginning(served: Served) -> None:
     async def check() -> None:
         stub: Any = served.stub

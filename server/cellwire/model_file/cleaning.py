@@ -72,6 +72,7 @@ class Cleaning:
             self._last.append(_LOWER_CASE)
         self._drops_mark = facts.byte_order_mark == "dropped"
         self._trims = facts.trim
+        self._reads_html = facts.html
         self.is_local = not self._last and not facts.html
         """Whether a character is never read otherwise because of what follows it."""
 
@@ -92,6 +93,11 @@ class Cleaning:
         for stage in self._last:
             symbol = stage.apply(symbol)
         return symbol
+
+    def length_without_unfinished_html(self, text: str) -> int:
+        """Return how much of a text is before the break or entity that it ends within."""
+        unfinished = _UNFINISHED.search(text) if self._reads_html else None
+        return len(text) if unfinished is None else unfinished.start()
 
     def original_offset(self, text: str, offset: int, *, beginning: bool = True) -> int:
         """Return where in `text` is what stands at an offset of the cleaned text."""
@@ -182,7 +188,7 @@ def _html_is_settled(text: str, place: int) -> bool:
     return unfinished is None or place <= unfinished.start()
 
 
-def _line_end_is_settled(text: str, place: int) -> bool:
+def _line_trim_is_settled(text: str, place: int) -> bool:
     return text[place - 1 : place] != "\r" or text[place : place + 1] not in {"", "\n"}
 
 
@@ -198,12 +204,9 @@ def _case_is_settled(text: str, place: int) -> bool:
     return not _SIGMA_BEFORE.search(text, 0, place)
 
 
-def _end_is_settled(text: str, place: int) -> bool:
-    return place <= len(text.rstrip())
-
-
 def _trim_is_settled(text: str, place: int) -> bool:
-    return place == 0 or len(text) - len(text.lstrip()) < place <= len(text.rstrip())
+    # White space is left out if nothing but white space follows, such as what "&" may become.
+    return place == 0 or not text[place - 1].isspace()
 
 
 def _trimmed(text: str) -> Iterator[_Edit]:
@@ -242,13 +245,13 @@ _HTML = _Stage(
     _html_is_settled,
 )
 _LINE_FEEDS = _Stage(
-    _line_feeds, _matches(_TWO_CHARACTER_LINE_END, lambda _: "\n"), _line_end_is_settled
+    _line_feeds, _matches(_TWO_CHARACTER_LINE_END, lambda _: "\n"), _line_trim_is_settled
 )
 _SPACES = _Stage(
     lambda text: _LINE_END.sub(" ", text),
     _matches(_TWO_CHARACTER_LINE_END, lambda _: " "),
-    _line_end_is_settled,
+    _line_trim_is_settled,
 )
 _TRIM = _Stage(str.strip, _trimmed, _trim_is_settled)
-_TRIM_END = _Stage(str.rstrip, lambda _: (), _end_is_settled)
+_TRIM_END = _Stage(str.rstrip, lambda _: (), _trim_is_settled)
 _LOWER_CASE = _Stage(str.lower, _matches(_WIDENED_BY_LOWER_CASE, str.lower), _case_is_settled)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from enum import Enum
 from functools import cached_property
 
+from cellwire.model_file.beginnings import Beginnings
 from cellwire.model_file.cleaning import Cleaning
 from cellwire.model_file.errors import TextError, UnknownSymbol
 from cellwire.model_file.manifest import VocabularyFacts
@@ -88,16 +89,40 @@ class Vocabulary(ABC):
         """Read what follows the end of a text, together with that end.
 
         With Unknown.REJECT, UnknownSymbol names the symbols that are not in the vocabulary. Its
-        offset is in `text`; it is 0 if the symbol began before.
+        offset is in `text`; it is 0 if the symbol began before. An end that a continuation may make
+        a symbol of, such as half a word, is not refused yet: it is left out; see `check_end`.
         """
         whole = after.text + text
         try:
             tokens = self._tokens_of(self.clean(whole, beginning=after.beginning), unknown)
         except UnknownSymbol as error:
             offset = self._cleaning.original_offset(whole, error.offset, beginning=after.beginning)
+            if self._is_unfinished(whole, offset, beginning=after.beginning):
+                return self.read(text, Unknown.SKIP, after)
             offset = max(0, offset - len(after.text))
             raise UnknownSymbol(error.symbol, offset, error.others) from None
         return Reading(tokens, self._end(whole, tokens, unknown, beginning=after.beginning))
+
+    def check_end(self, end: TextEnd) -> None:
+        """Raise UnknownSymbol if an end was read without a symbol that the model does not know."""
+        if end.text:
+            self._tokens_of(self.clean(end.text, beginning=end.beginning), Unknown.REJECT)
+
+    def _is_unfinished(self, text: str, offset: int, *, beginning: bool) -> bool:
+        """Whether what follows a text may make a symbol of the unknown one at an offset of it."""
+        settled = self.settled_length(text, beginning=beginning)
+        if not settled <= offset < len(text) or len(text) - settled > MAX_REREAD_CHARS:
+            return False
+        whole_end = self._cleaning.length_without_unfinished_html(text)
+        if whole_end <= offset:
+            return True
+        end = self.clean(text[settled:whole_end], beginning=beginning and not settled)
+        place = len(self.clean(text[settled:offset], beginning=beginning and not settled))
+        return self._beginnings.lead_on(end, place)
+
+    @cached_property
+    def _beginnings(self) -> Beginnings:
+        return Beginnings(self.facts, [self._cleaning.clean_symbol(s) for s in self.facts.symbols])
 
     def encode(self, text: str, unknown: Unknown = Unknown.REJECT) -> Tokens:
         """Return the tokens of a whole text, uint32 `[n]`; see `read`."""

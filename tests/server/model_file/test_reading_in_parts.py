@@ -60,6 +60,46 @@ def test_a_text_cut_anywhere_reads_as_the_whole(
 
 @settings(max_examples=200)
 @given(vocabularies(), TEXT, CUTS)
+def test_no_part_of_a_known_text_is_refused(
+    vocabulary: Vocabulary, text: str, places: list[int]
+) -> None:
+    try:
+        whole = vocabulary.read(text)
+    except UnknownSymbol:
+        return
+    assert read_in_parts(vocabulary, cut(text, places)) == whole.tokens.tolist()
+
+
+@pytest.mark.parametrize(
+    ("facts", "text"),
+    [
+        (VocabularyFacts("words", (" ", "Roses", " are", "can't", "3.5")), "Roses are"),
+        (VocabularyFacts("words", ("Roses", "can't", "3.5", " ")), "can't"),
+        (
+            VocabularyFacts("words", ("<unk>", "Roses", "3.5"), unknown="<unk>", separator=" "),
+            "3.5",
+        ),
+        (VocabularyFacts("characters", ("\u00e9", "x"), unicode_form="NFC"), "e\u0301x"),
+        (VocabularyFacts("characters", ("<", "x"), html=True), "&lt;x"),
+        (VocabularyFacts("characters", ("<eos>", "x")), "<eos>x"),
+        (
+            VocabularyFacts("words", ("\u03bf\u03c3\u03bf", " "), lower_case=True),
+            "\u039f\u03a3\u039f",
+        ),
+    ],
+)
+def test_half_a_symbol_is_not_refused_before_it_is_whole(facts: VocabularyFacts, text: str) -> None:
+    vocabulary = Vocabulary.of(facts)
+    assert read_in_parts(vocabulary, text) == vocabulary.encode(text).tolist() != []
+    half = vocabulary.read(text[:1]).end
+    with pytest.raises(UnknownSymbol):
+        vocabulary.check_end(half)
+    with pytest.raises(UnknownSymbol):
+        vocabulary.read(" ", after=half)
+
+
+@settings(max_examples=200)
+@given(vocabularies(), TEXT, CUTS)
 def test_an_unknown_symbol_is_where_it_was_sent(
     vocabulary: Vocabulary, text: str, places: list[int]
 ) -> None:

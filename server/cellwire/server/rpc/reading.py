@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from google.protobuf.message import Message
 
 from cellwire.model_file import errors as model_file
-from cellwire.model_file.vocabulary import SETTLED, Reading, TextEnd
+from cellwire.model_file.vocabulary import SETTLED, Reading, TextEnd, Unknown
 from cellwire.server.batch.completion_end import CompletionEnd
 from cellwire.server.batch.limits import (
     DEFAULT_BEAM_WIDTH,
@@ -109,6 +109,8 @@ class Reader:
         _check_length(len(content), "bytes" if message.data else "characters", name)
         end = SETTLED if message.data else self._ends.text_end
         reading = self._reading(content, end)
+        if name == "score":  # nothing follows
+            self._check_end(reading.end)
         added = len(reading.tokens) - len(end.tokens)
         _check_length(added, "tokens", name)  # a character may be several of them
         return reading, end.tokens
@@ -126,6 +128,7 @@ class Reader:
     def generate(self, operation_id: int, message: operations_pb2.Generate) -> Generate:
         """Return a generate."""
         self._check_generates()
+        self._check_end(self._ends.text_end)
         stops = read_stops(message.stop_strings, self._vocabulary, self._settings)
         return Generate(
             operation_id,
@@ -159,6 +162,7 @@ class Reader:
     def complete(self, operation_id: int, message: operations_pb2.Complete) -> Complete:
         """Return a complete."""
         self._check_generates()
+        self._check_end(self._ends.text_end)
         return Complete(
             operation_id,
             beam_width=message.beam_width or DEFAULT_BEAM_WIDTH,
@@ -188,7 +192,16 @@ class Reader:
             raise FailedPrecondition(
                 f"the model {self._model.name!r} has no labels to classify with"
             )
+        self._check_end(self._ends.text_end)
         return Classify(operation_id)
+
+    def _check_end(self, end: TextEnd) -> None:
+        """Raise InvalidArgument if the model does not know the end of the text as it is."""
+        if self._settings.unknown_symbols is Unknown.REJECT and end.text:
+            try:
+                self._vocabulary.check_end(end)
+            except model_file.UnknownSymbol as error:
+                raise UnknownSymbol(error) from error
 
     def _check_generates(self) -> None:
         if not self._model.cell.generates:
