@@ -74,9 +74,10 @@ class SessionHandle:
 
     def receive(self, event: Event) -> None:
         """Take an event of the session from its engine."""
+        # There is a Written for every run; its text is counted once it is written to the client.
         if not isinstance(event, Written):
             self.text_ends.correct(event)
-        self.text.receive(event)
+            self.text.receive(event)
         self.outbox.put(event)
 
     async def events(self) -> list[Event]:
@@ -106,6 +107,7 @@ class SessionHandle:
     def grant_again(self, written: Sequence[Written]) -> None:
         """Let the session generate as many more tokens as have been written to the client."""
         tokens = sum(len(event.tokens) for event in written)
+        self.text.set_length(written[-1].offset + len(written[-1].tokens))
         self.post(commands.GrantTokens(self.id, tokens))
 
     def post(self, command: commands.Command) -> None:

@@ -16,7 +16,6 @@ from cellwire.server.session.events import (
     Rejected,
     Rewound,
     Scored,
-    Written,
 )
 from cellwire.server.session.operations import Append, Fork, Generate, Operation, Score
 from cellwire.server.state.text_history import MAX_REMEMBERED
@@ -71,8 +70,6 @@ class SessionText:
     def receive(self, event: Event) -> None:
         """Follow what an event says of the text and of the operations that wait."""
         match event:
-            case Written():
-                self.set_length(event.offset + len(event.tokens))
             case Appended() | Finished() | Rewound():
                 self.set_length(event.offset)
                 self._answered(event.operation_id)
