@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from cellwire.exporter.commands.console import console, print_prose
 from cellwire.exporter.commands.shell import path_word, shell_line
 from cellwire.exporter.data.labelled import Examples
@@ -39,10 +37,9 @@ def print_summary(training: Training) -> None:
 
 def _setting(training: Training) -> Setting:
     dataset = training.dataset
-    train, held_out = dataset.train, dataset.validation
-    answers = train.labels if isinstance(train, Examples) else train
+    held_out = dataset.validation
     return Setting(
-        baseline_nats=entropy(np.bincount(answers).tolist()),
+        baseline_nats=entropy(dataset.answer_counts.tolist()),
         train_tokens=dataset.train_tokens,
         parameters=training.network.parameter_count,
         held_out_texts=len(held_out) if isinstance(held_out, Examples) else 0,

@@ -40,13 +40,15 @@ def _evaluate_text(network: Network, tokens: Tokens, device: torch.device) -> Me
     window = min(TEXT_WINDOWS.window, len(tokens) - 1)
     windows = Windows.fit(len(tokens), TEXT_WINDOWS.lanes, window)
     state: State | None = None
-    losses = []
-    for starts in windows.carried_starts(len(tokens)):
+    all_starts = windows.carried_starts(len(tokens))
+    # Kept one by one, the losses would lie between large tensors, and hold their memory.
+    losses = torch.empty(len(all_starts), dtype=torch.float64, device=device)
+    for number, starts in enumerate(all_starts):
         inputs, targets = map(torch.from_numpy, windows.cut(tokens, starts))
         batch_loss = compute_loss(network, Batch(inputs, targets).to(device), state)
         state = batch_loss.state
-        losses.append(batch_loss.loss)
-    return Measure(torch.stack(losses).double().mean().item())
+        losses[number] = batch_loss.loss
+    return Measure(losses.mean().item())
 
 
 def _evaluate_examples(network: Network, examples: Examples, device: torch.device) -> Measure:
