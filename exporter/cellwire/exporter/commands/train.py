@@ -68,7 +68,10 @@ def train(
         int | None, typer.Option(help="Of weights, order and dropout: --set run.seed.")
     ] = None,
     smoke: Annotated[
-        bool, typer.Option("--smoke", help="Apply the recipe's [smoke] table: a run of seconds.")
+        bool,
+        typer.Option(
+            "--smoke", help="Shorten the recipe as its table 'smoke' says: a run of seconds."
+        ),
     ] = False,
     start_from: Annotated[
         Path | None,

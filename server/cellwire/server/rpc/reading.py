@@ -85,7 +85,10 @@ class Reader:
             raise InvalidArgument("open or attach comes first, and once; this stream has one")
         read = self._readers.get(name or "")
         if read is None:
-            raise InvalidArgument("the message holds no operation this daemon knows")
+            known = ", ".join((*self._readers, "cancel"))
+            raise InvalidArgument(
+                f"the message holds no operation this daemon knows; it knows {known}"
+            )
         return read(request.operation_id, getattr(request, name or ""))
 
     def append(self, operation_id: int, message: operations_pb2.Append) -> Append:
@@ -105,7 +108,9 @@ class Reader:
         """Return what is read, and the last tokens of the text, whose place that takes."""
         content = message.data or message.text
         if not content:
-            raise InvalidArgument(f"the text to {name} is empty", field="text")
+            raise InvalidArgument(
+                f"the text to {name} is empty; send one character at least", field="text"
+            )
         _check_length(len(content), "bytes" if message.data else "characters", name)
         end = SETTLED if message.data else self._ends.text_end
         reading = self._reading(content, end)
@@ -184,13 +189,17 @@ class Reader:
             case operations_pb2.COMPLETION_END_LINE:
                 return CompletionEnd(vocabulary.line_feeds)
             case _:
-                raise InvalidArgument(f"end {end} is not known to this daemon", field="end")
+                known = ", ".join(map(str, operations_pb2.CompletionEnd.values()))
+                raise InvalidArgument(
+                    f"end {end} is not known to this daemon; it knows {known}", field="end"
+                )
 
     def classify(self, operation_id: int) -> Classify:
         """Return a classify."""
         if not self._model.cell.labels:
             raise FailedPrecondition(
-                f"the model {self._model.name!r} has no labels to classify with"
+                f"the model {self._model.name!r} has no labels to classify with; "
+                "use another model, or generate, complete or score"
             )
         self._check_end(self._ends.text_end)
         return Classify(operation_id)
@@ -206,7 +215,8 @@ class Reader:
     def _check_generates(self) -> None:
         if not self._model.cell.generates:
             raise FailedPrecondition(
-                f"the model {self._model.name!r} only classifies; it cannot write"
+                f"the model {self._model.name!r} only classifies; it cannot write: "
+                "use classify, or another model"
             )
 
 
@@ -217,7 +227,9 @@ def _rewind(operation_id: int, message: operations_pb2.Rewind) -> Rewind:
         case "offset":
             return Rewind(operation_id, offset=message.offset)
         case _:
-            raise InvalidArgument("rewind says neither by how many tokens nor to which offset")
+            raise InvalidArgument(
+                "rewind says neither by how many tokens nor to which offset; set one of the two"
+            )
 
 
 def _check_length(length: int, unit: str, name: str) -> None:

@@ -51,7 +51,10 @@ def read_settings(message: Open) -> Settings:
 
 def _read(field: str, number: int, values: Mapping[int, E]) -> E:
     if number not in values:
-        raise InvalidArgument(f"{field} {number} is not known to this daemon", field=field)
+        known = ", ".join(map(str, values))
+        raise InvalidArgument(
+            f"{field} {number} is not known to this daemon; it knows {known}", field=field
+        )
     return values[number]
 
 

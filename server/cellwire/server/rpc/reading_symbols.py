@@ -59,7 +59,8 @@ def _spellings(text: str, vocabulary: Vocabulary, settings: Settings) -> Sequenc
 def _too_long(text: str, length: str, settings: Settings) -> InvalidArgument:
     return InvalidArgument(
         f"the stop string {_shown(text)} has {length}, and the session was opened with a "
-        f"rewind_window of {settings.rewind_window}",
+        f"rewind_window of {settings.rewind_window}; give a shorter one, or open the session with "
+        f"a longer window, {MAX_REWIND_WINDOW:,} at most",
         field="stop_strings",
     )
 
@@ -82,7 +83,9 @@ def _token_of_text(text: str, vocabulary: Vocabulary) -> int:
         raise UnknownSymbol(error, field="logit_bias") from error
     if len(tokens) != 1 or len(text) > _MAX_SYMBOL_CHARS:
         raise InvalidArgument(
-            f"logit_bias takes single symbols; {_shown(text)} is not one", field="logit_bias"
+            f"logit_bias takes single symbols; {_shown(text)} is not one: give each symbol of the "
+            "vocabulary its own bias",
+            field="logit_bias",
         )
     return int(tokens[0])
 

@@ -88,7 +88,8 @@ class Session:
         """Queue an operation behind those before it, or reject it."""
         try:
             if operation.id != 0 and self._find(operation.id) is not None:
-                raise InvalidArgument(f"operation {operation.id} is still running or waiting")
+                at_work = f"operation {operation.id} is still running or waiting"
+                raise InvalidArgument(f"{at_work}; use another id, or wait for its answer")
             self._queue.check_room(operation)
         except CellwireError as error:
             self.reject(operation, error)

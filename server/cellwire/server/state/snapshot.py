@@ -122,7 +122,9 @@ def from_bytes(data: bytes, max_state_bytes: int) -> SnapshotFile:
     longer than any text with a state of `max_state_bytes`: it is then refused unread.
     """
     if not data.startswith(MAGIC):
-        raise InvalidArgument("the bytes are not a session's snapshot")
+        raise InvalidArgument(
+            "the bytes are not a session's snapshot; send all that an export has returned"
+        )
     if len(data) > _MAX_BYTES + max_state_bytes:
         raise FailedPrecondition(
             f"the snapshot has {len(data):,} bytes; a session of the models that are served has "
