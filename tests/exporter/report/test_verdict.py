@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import assume, given
@@ -14,6 +16,9 @@ from cellwire.exporter.report.trend import Setting, Trend, entropy
 from cellwire.exporter.report.verdict import Advice, verdict
 from cellwire.exporter.runs.measure import Measure
 from cellwire.exporter.runs.progress import Progress
+
+# Losses of trainings on 400 KB of Python's standard library, and of three others.
+RECORDED = Path(__file__).parent / "recorded"
 
 SETTING = Setting(baseline_nats=3.0, train_tokens=1_000, parameters=5_000)
 
@@ -83,6 +88,30 @@ def test_curves_decide_the_verdict(curves: Trend | None, finding: str, advice: s
     assert (
         [each.name for each in given_verdict.advice] == (advice or "").split() if advice else True
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "finding", "first_advice"),
+    [
+        ("python-1x64-10-epochs", "Still learning: ", Advice.LONGER),
+        ("python-1x128-3-epochs", "Still learning: ", Advice.LONGER),
+        ("python-1x128-10-epochs", "Still learning: ", Advice.LONGER),
+        ("python-2x256-10-epochs", "Still learning: ", Advice.LONGER),
+        ("twenty-kilobytes-1x256-150-epochs", "Overfitting: ", Advice.MORE_TEXT),
+        ("learning-rate-3", "Unsteady: ", Advice.LOWER_RATE),
+        ("classifier-all-right", "Solved: ", Advice.HOLD_OUT_MORE),
+    ],
+)
+def test_trainings_that_were_made_get_the_right_advice(
+    name: str, finding: str, first_advice: Advice
+) -> None:
+    tables = json.loads((RECORDED / f"{name}.json").read_text())
+    setting = Setting(**tables.pop("setting"))
+    lists = {key: value for key, value in tables.items() if key != "accuracy"}
+    recorded = Trend(setting, **lists, accuracy=tables["accuracy"])
+    given_verdict = verdict(recorded)
+    assert given_verdict.finding.startswith(finding)
+    assert given_verdict.advice[0] is first_advice
 
 
 def test_a_verdict_reads_as_sentences() -> None:

@@ -2,8 +2,8 @@
 
 The rules, in this order; the first that holds decides:
 
-1. Fewer than four validations show no trend.
-2. (Nearly) all held-out labels right, or a held-out loss near zero: nothing is left to gain.
+1. (Nearly) all held-out labels right, or a held-out loss near zero: nothing is left to gain.
+2. Fewer than four validations show no trend.
 3. Losses that rise again, in training and held out: the learning rate is too high.
 4. A loss near that of guessing by frequency: (almost) nothing was learnt.
 5. The held-out loss rose to the end while the training loss fell: the text is being memorized. Only
@@ -13,8 +13,8 @@ The rules, in this order; the first that holds decides:
 7. It is level and as low as the training loss: the network is too small for the text.
 8. It is level and above the training loss: a good fit.
 
-No rule advises a smaller network: in the trainings that the thresholds were chosen by (recorded in
-tests/exporter/report/recorded), a smaller one was worse on held-out text each time.
+No rule advises a smaller network: in the trainings of growing networks that were recorded
+(tests/exporter/report/recorded), a larger or longer one was better on held-out text each time.
 """
 
 from __future__ import annotations
