@@ -1,4 +1,4 @@
-r"""The cutting of texts into words and into user-perceived characters, by Unicode's rules (UAX 29).
+r"""The cutting of texts into words, by Unicode's rules (UAX 29).
 
 The rules for words are spelled out over the property Word_Break: `regex`'s own `\b` takes a mark
 at the beginning of a text, and half a flag, for parts of what follows them.
@@ -52,7 +52,6 @@ _EXPRESSIONS = {
     r"(?=\p{WB=Regional_Indicator})",
     "word_character": r"[\p{L}\p{M}\p{N}_'\u2019]",
     "closing": r"(?:\p{Pe}|\p{Pf}|\p{Terminal_Punctuation}|[%\u2026])+",
-    "grapheme": r"\X",
 }
 
 
@@ -69,11 +68,6 @@ def in_word(character: str) -> bool:
 def closes(piece: str) -> bool:
     """Whether a piece is punctuation that people write without a space before it."""
     return bool(_pattern("closing").fullmatch(piece))
-
-
-def graphemes(text: str) -> list[str]:
-    """Cut a text into user-perceived characters: extended grapheme clusters."""
-    return _pattern("grapheme").findall(text)
 
 
 def pieces(text: str) -> list[str]:

@@ -10,7 +10,6 @@ from cellwire.model_file.manifest import VocabularyFacts
 from cellwire.model_file.vocabulary import Unknown, Vocabulary
 from cellwire.model_file.words import (
     all_pieces,
-    graphemes,
     in_word,
     pieces,
     pieces_with_blanks,
@@ -43,7 +42,6 @@ def test_words_are_of_letters_marks_numbers_underscores_and_apostrophes(characte
 def test_pieces_join_to_the_text(text: str) -> None:
     assert "".join(all_pieces(text)) == text
     assert "".join(pieces_with_blanks(text)) == text
-    assert "".join(graphemes(text)) == text
     # A mark that follows white space is a piece by itself where white space is left out.
     visible = (piece.lstrip() for piece in all_pieces(" ".join(text.split())))
     assert pieces(" ".join(text.split())) == [piece for piece in visible if piece]
