@@ -118,27 +118,12 @@ def pieces_of(text: str) -> Iterator[str]:
     yield text[begin:]
 
 
-def first_prompt(model: Model) -> str:
-    """Return what a model continues if nobody has given a prompt: a beginning that it can read.
-
-    A line feed if the model reads one, else a blank, else its first symbol that is no stand-in for
-    unknown ones.
-    """
-    vocabulary = model.vocabulary
-    symbols = vocabulary.symbols
-    if vocabulary.kind == "bytes" or "\n" in symbols:
-        return "\n"
-    if " " in symbols and vocabulary.kind != "words":
-        return " "
-    return next((symbol for symbol in symbols if symbol != vocabulary.unknown_symbol), "\n")
-
-
 @dataclass(frozen=True, slots=True)
 class Prompt:
     """A text to begin a session with, and how to read it."""
 
     text: str
-    """If empty, the model's first prompt."""
+    """If empty, what the model's vocabulary begins with."""
     model: str | None = None
     seed: int | None = None
     unknown: UnknownSymbols = "reject"
@@ -147,7 +132,7 @@ class Prompt:
 @asynccontextmanager
 async def prompted(daemon: Client, prompt: Prompt) -> AsyncIterator[Session]:
     """Open a session, and append the prompt to it in as many pieces as it takes."""
-    text = prompt.text or first_prompt(await daemon.model(prompt.model))
+    text = prompt.text or (await daemon.model(prompt.model)).vocabulary.beginning
     session = daemon.session(model=prompt.model, seed=prompt.seed, unknown_symbols=prompt.unknown)
     async with session:
         await append(session, text)
