@@ -202,6 +202,7 @@ PIECES = st.sampled_from(
             "'",
             ".",
             "x" * 40,
+            "<unk>",
         ),
     ]
 )

@@ -25,15 +25,12 @@ class Characters(Vocabulary):
 
     def __init__(self, facts: VocabularyFacts) -> None:
         super().__init__(facts)
-        symbols = {symbol: token for token, symbol in enumerate(facts.symbols)}
-        for token, symbol in enumerate(facts.symbols):
-            symbols.setdefault(self._cleaning.clean_symbol(symbol), token)
-        names = sorted(symbol for symbol in symbols if len(symbol) > 1)
+        names = sorted(symbol for symbol in self._spelled if len(symbol) > 1)
         self._names = Names(names)
         self._name_codes = {name: _FIRST_NAME_CODE + i for i, name in enumerate(names)}
         by_code = {
             ord(symbol) if len(symbol) == 1 else self._name_codes[symbol]: token
-            for symbol, token in symbols.items()
+            for symbol, token in self._spelled.items()
         }
         codes = np.array(list(by_code), np.uint32)
         order = np.argsort(codes)

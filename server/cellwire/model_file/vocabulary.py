@@ -58,6 +58,12 @@ class Vocabulary(ABC):
     def __init__(self, facts: VocabularyFacts) -> None:
         self.facts = facts
         self._cleaning = Cleaning(facts)
+        self._spelled = {symbol: token for token, symbol in enumerate(facts.symbols)}
+        """The tokens by their symbols, as they are and as clean texts have them."""
+        for token, symbol in enumerate(facts.symbols):
+            self._spelled.setdefault(self._cleaning.clean_symbol(symbol), token)
+        # Here and not on first use: with many words that would hold a request up.
+        self._beginnings = Beginnings(facts, self._spelled)
 
     @staticmethod
     def of(facts: VocabularyFacts) -> Vocabulary:
@@ -92,21 +98,20 @@ class Vocabulary(ABC):
         offset is in `text`; it is 0 if the symbol began before. An end that a continuation may make
         a symbol of, such as half a word, is not refused yet: it is left out; see `check_end`.
         """
-        whole = after.text + text
+        whole, beginning = after.text + text, after.beginning
         try:
-            tokens = self._tokens_of(self.clean(whole, beginning=after.beginning), unknown)
+            tokens = self.encode(whole, unknown, beginning=beginning)
         except UnknownSymbol as error:
-            offset = self._cleaning.original_offset(whole, error.offset, beginning=after.beginning)
-            if self._is_unfinished(whole, offset, beginning=after.beginning):
+            if self._is_unfinished(whole, error.offset, beginning=beginning):
                 return self.read(text, Unknown.SKIP, after)
-            offset = max(0, offset - len(after.text))
+            offset = max(0, error.offset - len(after.text))
             raise UnknownSymbol(error.symbol, offset, error.others) from None
-        return Reading(tokens, self._end(whole, tokens, unknown, beginning=after.beginning))
+        return Reading(tokens, self._end(whole, tokens, unknown, beginning=beginning))
 
     def check_end(self, end: TextEnd) -> None:
         """Raise UnknownSymbol if an end was read without a symbol that the model does not know."""
         if end.text:
-            self._tokens_of(self.clean(end.text, beginning=end.beginning), Unknown.REJECT)
+            self.encode(end.text, beginning=end.beginning)
 
     def _is_unfinished(self, text: str, offset: int, *, beginning: bool) -> bool:
         """Whether what follows a text may make a symbol of the unknown one at an offset of it."""
@@ -120,13 +125,19 @@ class Vocabulary(ABC):
         place = len(self.clean(text[settled:offset], beginning=beginning and not settled))
         return self._beginnings.lead_on(end, place)
 
-    @cached_property
-    def _beginnings(self) -> Beginnings:
-        return Beginnings(self.facts, [self._cleaning.clean_symbol(s) for s in self.facts.symbols])
+    def encode(
+        self, text: str, unknown: Unknown = Unknown.REJECT, *, beginning: bool = True
+    ) -> Tokens:
+        """Return the tokens of a text that nothing follows, uint32 `[n]`.
 
-    def encode(self, text: str, unknown: Unknown = Unknown.REJECT) -> Tokens:
-        """Return the tokens of a whole text, uint32 `[n]`; see `read`."""
-        return self.read(text, unknown).tokens
+        With Unknown.REJECT, UnknownSymbol names the symbols that are not in the vocabulary, the
+        first with its offset. `beginning` if nothing is before the text.
+        """
+        try:
+            return self._tokens_of(self.clean(text, beginning=beginning), unknown)
+        except UnknownSymbol as error:
+            offset = self._cleaning.original_offset(text, error.offset, beginning=beginning)
+            raise UnknownSymbol(error.symbol, offset, error.others) from None
 
     def encode_bytes(self, data: bytes) -> Tokens:  # noqa: ARG002  # see Bytes
         """Return the tokens of bytes, uint32 `[n]`; TextError unless the symbols are bytes."""
@@ -155,9 +166,7 @@ class Vocabulary(ABC):
         if len(end) > MAX_REREAD_CHARS:
             return SETTLED
         if settled:
-            tokens = (
-                self._tokens_of(self.clean(end, beginning=False), unknown) if end else tokens[:0]
-            )
+            tokens = self.encode(end, unknown, beginning=False) if end else tokens[:0]
         if len(tokens) > MAX_REREAD_TOKENS:
             return SETTLED
         return TextEnd(end, tuple(tokens.tolist()), beginning)

@@ -35,10 +35,7 @@ class Words(Vocabulary):
 
     def __init__(self, facts: VocabularyFacts) -> None:
         super().__init__(facts)
-        self._tokens = {symbol: token for token, symbol in enumerate(facts.symbols)}
-        for token, symbol in enumerate(facts.symbols):
-            self._tokens.setdefault(self._cleaning.clean_symbol(symbol), token)
-        self._lengths = sorted({len(symbol) for symbol in self._tokens}, reverse=True)
+        self._lengths = sorted({len(symbol) for symbol in self._spelled}, reverse=True)
         self._joins_blanks = not facts.separator and any(map(_begins_with_blank, facts.symbols))
         self._has_spaces = not facts.separator or any(map(str.isspace, facts.symbols))
         self._pieces_of_names = self._by_pieces()
@@ -58,7 +55,7 @@ class Words(Vocabulary):
         found = self._cut(text)
         if self._names.appear_in(text):
             found = self._with_names(found)
-        tokens = list(map(self._tokens.get, found))
+        tokens = list(map(self._spelled.get, found))
         if None not in tokens:
             return np.array(tokens, np.uint32)
         missing = {piece for piece, token in zip(found, tokens, strict=True) if token is None}
@@ -102,7 +99,7 @@ class Words(Vocabulary):
         if separator and (piece.isspace() or piece == separator):
             return ()
         if self._joins_blanks and piece[0] == _BLANK:
-            blank, word = self._tokens.get(_BLANK), self._tokens.get(piece[1:])
+            blank, word = self._spelled.get(_BLANK), self._spelled.get(piece[1:])
             if word is not None and word == self.unknown_token:
                 return (word,)
             if blank is not None and word is not None:
@@ -124,7 +121,7 @@ class Words(Vocabulary):
                 best[start] = best[start + len(self.facts.separator)]
             for length in self._lengths:
                 rest = best[start + length] if start + length <= len(piece) else None
-                token = self._tokens.get(piece[start : start + length])
+                token = self._spelled.get(piece[start : start + length])
                 shortest = best[start]
                 if token is None or rest is None:
                     continue
@@ -135,7 +132,7 @@ class Words(Vocabulary):
     def _by_pieces(self) -> dict[str, list[tuple[str, ...]]]:
         """Return the symbols that are cut into several pieces, by their first, longest first."""
         names: dict[str, list[tuple[str, ...]]] = {}
-        several = [s for s in self._tokens if not _is_plain(s) and len(self._cut(s)) > 1]
+        several = [s for s in self._spelled if not _is_plain(s) and len(self._cut(s)) > 1]
         for name in (*several, *(_BLANK + symbol for symbol in several if self._joins_blanks)):
             cut = tuple(self._cut(name))
             if "".join(cut) == name:

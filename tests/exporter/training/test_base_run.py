@@ -47,6 +47,13 @@ def test_words_that_the_base_does_not_have_are_unknown(tmp_path: Path) -> None:
     assert training.dataset.notes[0].startswith("9 words are known; unknown are 25.")
 
 
+def test_half_a_symbol_at_the_end_of_a_text_is_new(tmp_path: Path) -> None:
+    composed = "data.unicode_form=NFC"
+    base = trained_run(tmp_path / "base", *QUICK, composed, text="d\u00e9j\u00e0 vu, " * 40)
+    with pytest.raises(CorpusError, match=r"does not know 'a' \(first at character 120\)"):
+        started(base, "vu, " * 30 + "a", *QUICK, composed)
+
+
 def test_new_symbols_are_named(tmp_path: Path) -> None:
     base = trained_run(tmp_path / "base", *QUICK)
     with pytest.raises(CorpusError) as error:

@@ -95,6 +95,8 @@ def test_half_a_symbol_is_not_refused_before_it_is_whole(facts: VocabularyFacts,
     with pytest.raises(UnknownSymbol):
         vocabulary.check_end(half)
     with pytest.raises(UnknownSymbol):
+        vocabulary.encode(text[:1])  # nothing follows
+    with pytest.raises(UnknownSymbol):
         vocabulary.read(" ", after=half)
 
 

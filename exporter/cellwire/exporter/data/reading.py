@@ -75,10 +75,13 @@ class Reader:
         """Return a text as tokens `[n]`; CorpusError names symbols that are not known."""
         treatment, dtype = unknown_treatment(vocabulary), smallest_type(vocabulary)
         tokens, offset = bytearray(), 0
-        for text, settled in self._blocks():
+        for text, settled in self._blocks(vocabulary):
             after = SETTLED if offset else BEGINNING
             try:
-                read = vocabulary.read(text, treatment, after).tokens
+                if settled == len(text):
+                    read = vocabulary.encode(text, treatment, beginning=after.beginning)
+                else:
+                    read = vocabulary.read(text, treatment, after).tokens
             except UnknownSymbol as error:
                 raise _new_symbols(self._corpus, error, offset) from error
             if settled < len(text):
@@ -91,17 +94,17 @@ class Reader:
 
     def _cleaned_blocks(self) -> Iterator[str]:
         beginning = True
-        for text, settled in self._blocks():
+        for text, settled in self._blocks(self._symbolless):
             if settled:
                 yield self.clean(text[:settled], beginning=beginning)
                 beginning = False
 
-    def _blocks(self) -> Iterator[tuple[str, int]]:
+    def _blocks(self, vocabulary: Vocabulary) -> Iterator[tuple[str, int]]:
         """Yield blocks, and how much of each is settled: the next block begins there."""
         rest, beginning = "", True
         for block in self._corpus.blocks(self._data):
             text = rest + block
-            settled = self._symbolless.settled_length(text, beginning=beginning)
+            settled = vocabulary.settled_length(text, beginning=beginning)
             yield text, settled
             beginning = beginning and not settled
             rest = text[settled:]
