@@ -56,7 +56,7 @@ def drop_constant_inputs(model: onnx.ModelProto) -> None:
 
 
 def inlined(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return the model with each call of a function of its own replaced by the function.
+    """Return the model with each call of one of its functions replaced by the function's body.
 
     ValueError if ONNX cannot do that.
     """

@@ -58,7 +58,7 @@ def _read(folder: Path, name: str, max_bytes: int) -> bytes:
 
 
 def _shown(name: str) -> str:
-    """Return a file's name alone: its folder is none of a client's business."""
+    """Return a file's name alone: clients do not learn its folder."""
     return repr(PureWindowsPath(PurePosixPath(name).name).name[:80] or name[:80])
 
 

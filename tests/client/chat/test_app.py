@@ -15,9 +15,10 @@ from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
 from cellwire.client.commands.chat import app as app_module
-from cellwire.client.commands.chat.app import ChatApp, run_app
+from cellwire.client.commands.chat.app import ChatApp
 from cellwire.client.commands.chat.editor import Editor
 from cellwire.client.commands.chat.link import Link
+from cellwire.client.commands.chat.program import run_app
 from cellwire.client.commands.chat.view import TextView
 from cellwire.client.commands.chat.worker import Worker
 

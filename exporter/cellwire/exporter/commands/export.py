@@ -58,7 +58,7 @@ def export(
 
 
 def is_at_terminal() -> bool:
-    """Whether somebody can be asked."""
+    """Whether there is a user to ask."""
     return sys.stdin.isatty() and console.is_terminal
 
 

@@ -1,4 +1,4 @@
-"""The file that an export writes: checked before the work, and nobody else's file."""
+"""The file that an export writes, checked before the work: never another program's file."""
 
 from __future__ import annotations
 

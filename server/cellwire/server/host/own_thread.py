@@ -33,7 +33,7 @@ def threads_left(
 ) -> list[str]:
     """Return the names of the threads that have not ended, after a moment's wait for each.
 
-    A thread whose call has returned may still be there. Those of `earlier` are somebody else's.
+    A thread whose call has returned may still be there. Those of `earlier` do not count.
     """
     threads = own_threads() - earlier
     for thread in threads:
@@ -42,7 +42,7 @@ def threads_left(
 
 
 async def in_own_thread(name: str, function: Callable[[], T]) -> T:
-    """Call `function` in a thread of its own, and return its result or raise its error."""
+    """Call `function` in a new thread, and return its result or raise its error."""
     future: Future[T] = Future()
     future.set_running_or_notify_cancel()
     OwnThread(name, partial(_call, future, function)).start()

@@ -84,7 +84,7 @@ class Compiled:
         """Compile a program for a device; ValueError says why it cannot be.
 
         `threads` is for the CPU. A program that is `captured` as CUDA graphs must run on the card
-        as a whole. A `quiet` one prints nothing: what fails is told in other words.
+        as a whole. A `quiet` one prints nothing: the caller reports what fails.
         """
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads

@@ -33,7 +33,7 @@ class FinishReason(Enum):
 class TextEndAfter(NamedTuple):
     """How the text ends after an operation that may not have done what it was to do.
 
-    For whoever has read more text on the assumption that it does.
+    Readers that have read on, on the assumption that it did, correct their end with it.
     """
 
     operation: Operation

@@ -14,23 +14,25 @@ from cellwire.client.commands.parameters import Escapes, Model, Target
 from cellwire.client.commands.prompt import append, text_of
 from cellwire.client.options import UnknownSymbols
 
+_Text = Annotated[str, typer.Argument(metavar="TEXT", help="The text to classify; - reads stdin.")]
+_AsItGrows = Annotated[
+    bool, typer.Option("--as-it-grows", help="Show the scores after every word.")
+]
+_Unknown = Annotated[
+    Literal["auto", "reject", "skip", "replace"],
+    typer.Option(
+        help="What the model does not know: auto replaces it by the model's symbol for it, or "
+        "leaves it out if there is none."
+    ),
+]
+
 
 def classify(
-    text: Annotated[
-        str, typer.Argument(metavar="TEXT", help="The text to classify; - reads stdin.")
-    ],
+    text: _Text,
     *,
-    as_it_grows: Annotated[
-        bool, typer.Option("--as-it-grows", help="Show the scores after every word.")
-    ] = False,
+    as_it_grows: _AsItGrows = False,
     escapes: Escapes = False,
-    unknown: Annotated[
-        Literal["auto", "reject", "skip", "replace"],
-        typer.Option(
-            help="What the model does not know: auto replaces it by the model's symbol for it, or "
-            "leaves it out if there is none."
-        ),
-    ] = "auto",
+    unknown: _Unknown = "auto",
     model: Model = None,
     target: Target = DEFAULT_TARGET,
 ) -> None:

@@ -14,39 +14,45 @@ from cellwire.client.commands.prompt import Prompt as Beginning
 from cellwire.client.commands.prompt import prompted, text_of
 from cellwire.client.options import CompletionEnd
 
+_DEFAULT_BEAM_WIDTH = 5
+
+_Completions = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=64,
+        help="How many to show, at most the beam width.",
+        show_default="the beam width",
+    ),
+]
+_BeamWidth = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=64,
+        help="How many continuations the search follows at once.",
+        show_default="5, or --completions if that is more",
+    ),
+]
+_MaxTokens = Annotated[int, typer.Option(min=1, max=1024, help="The most tokens in a completion.")]
+_LengthPenalty = Annotated[
+    float, typer.Option(min=0, max=10, help="0 ranks by the whole text's probability, 1 per token.")
+]
+_End = Annotated[CompletionEnd, typer.Option(help="Where a completion ends.")]
+_Scores = Annotated[
+    bool, typer.Option("--scores", help="Show each completion's log-probability before it.")
+]
+
 
 def complete(
     *,
     prompt: Prompt = "",
-    completions: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            max=64,
-            help="How many to show, at most the beam width.",
-            show_default="the beam width",
-        ),
-    ] = None,
-    beam_width: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            max=64,
-            help="How many continuations the search follows at once.",
-            show_default="5, or --completions if that is more",
-        ),
-    ] = None,
-    max_tokens: Annotated[
-        int, typer.Option(min=1, max=1024, help="The most tokens in a completion.")
-    ] = 32,
-    length_penalty: Annotated[
-        float,
-        typer.Option(min=0, max=10, help="0 ranks by the whole text's probability, 1 per token."),
-    ] = 0.0,
-    end: Annotated[CompletionEnd, typer.Option(help="Where a completion ends.")] = "length",
-    scores: Annotated[
-        bool, typer.Option("--scores", help="Show each completion's log-probability before it.")
-    ] = False,
+    completions: _Completions = None,
+    beam_width: _BeamWidth = None,
+    max_tokens: _MaxTokens = 32,
+    length_penalty: _LengthPenalty = 0.0,
+    end: _End = "length",
+    scores: _Scores = False,
     escapes: Escapes = False,
     unknown: Unknown = "reject",
     model: Model = None,
@@ -84,6 +90,3 @@ def complete(
             show(f"{score}{on_one_line(completion.text)}\n")
 
     run(search(), target)
-
-
-_DEFAULT_BEAM_WIDTH = 5

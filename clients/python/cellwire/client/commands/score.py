@@ -13,6 +13,9 @@ from cellwire.client.commands.output import show
 from cellwire.client.commands.parameters import Escapes, Model, Target, Unknown
 from cellwire.client.commands.prompt import append, text_of
 
+_GREATEST_NATS = 700
+"""The exponential of a greater number is no float."""
+
 
 def score(
     text: Annotated[str, typer.Argument(metavar="TEXT", help="The text to score; - reads stdin.")],
@@ -64,7 +67,3 @@ def _described(log_probability: float, count: int) -> str:
         f"{nats / math.log(2):.4f} bits a symbol, perplexity {perplexity:.4g}, {count:,} symbols, "
         f"log-probability {log_probability:.3f}"
     )
-
-
-_GREATEST_NATS = 700
-"""The exponential of more is no float."""

@@ -61,7 +61,7 @@ class Background:
         self, coroutine: Coroutine[Any, Any, _Value], future: concurrent.futures.Future[_Value]
     ) -> None:
         """Start the coroutine in the loop's thread; raises Cancelled if the loop is closed."""
-        if self._process.left:  # the loop's thread is not in a forked process, and nobody answers
+        if self._process.left:  # a forked process has no thread that would answer
             coroutine.close()
             raise forked()
         with self._lock:

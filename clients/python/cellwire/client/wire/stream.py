@@ -43,7 +43,7 @@ class Stream:
     cancelled. So a caller may be cancelled at any time, and only its operation ends.
 
     The reading task waits while an inbox is full, and the generation that fills it pauses. An
-    operation behind it would wait for ever if nobody reads the text: from then on, it is all taken.
+    operation behind it would then wait without end, so from then on all of the text is taken.
     """
 
     def __init__(self, call: _Call) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import unicodedata
 from collections.abc import Callable
@@ -291,20 +290,3 @@ class ChatApp(App[None]):
             legend.append(" ").append(f"{bits}+", STYLES[look])
         shown = self._editor.colours and state.cell_len + legend.cell_len <= columns
         return state + legend if shown else state
-
-
-async def run_app(editor: Editor, worker: Worker) -> None:
-    """Show an editor in the terminal until the user leaves; the session then ends."""
-    working = asyncio.create_task(worker.run())
-    app = ChatApp(editor, worker)
-    # A fault of the worker must end the program, and show.
-    working.add_done_callback(lambda _: app.exit())
-    try:
-        await app.run_async(mouse=False)
-    finally:
-        editor.leave()
-        done, _ = await asyncio.wait([working], timeout=2)
-        working.cancel()
-        await asyncio.wait([working])
-        if done:
-            working.result()

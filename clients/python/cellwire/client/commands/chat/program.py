@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from cellwire.client.commands.chat.app import run_app
+import asyncio
+
+from cellwire.client.commands.chat.app import ChatApp
 from cellwire.client.commands.chat.editor import Editor
 from cellwire.client.commands.chat.link import Link
 from cellwire.client.commands.chat.worker import Worker
@@ -21,3 +23,20 @@ async def edit(target: str, model: str | None, seed: int | None, options: Genera
         # The screen is gone, and may have shown only a part of the text.
         if editor.buffer.text:
             show(f"{editor.buffer.text}\n")
+
+
+async def run_app(editor: Editor, worker: Worker) -> None:
+    """Show an editor in the terminal until the user leaves; the session then ends."""
+    working = asyncio.create_task(worker.run())
+    app = ChatApp(editor, worker)
+    # A fault of the worker must end the program, and show.
+    working.add_done_callback(lambda _: app.exit())
+    try:
+        await app.run_async(mouse=False)
+    finally:
+        editor.leave()
+        done, _ = await asyncio.wait([working], timeout=2)
+        working.cancel()
+        await asyncio.wait([working])
+        if done:
+            working.result()
