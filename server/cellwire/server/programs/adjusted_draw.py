@@ -19,19 +19,24 @@ from cellwire.server.programs.columns import (
     LOG_MIN_P,
     TOP_P,
 )
+from cellwire.server.programs.cumulative_draw import count_true
 from cellwire.server.programs.draws import (
     LIMIT,
     Ranking,
+    Ranks,
     by_rank_if_top_k,
-    count_true,
     draw_by_rank,
     draw_by_token,
 )
 from cellwire.server.programs.graph import Graph
-from cellwire.server.programs.unknown_symbol import unwritten_token, writable
+from cellwire.server.programs.unknown_symbol import (
+    EXCLUDED_LOGIT,
+    unwritten_token,
+    writable,
+)
 
 
-def draw_adjusted(graph: Graph, uniform: str, cell: Cell) -> str:
+def draw_adjusted(graph: Graph, ranks: Ranks, uniform: str, cell: Cell) -> str:
     """Draw from each row's adjusted distribution: int64[batch, 1]."""
     logits, vocabulary = _changed(graph, cell), cell.manifest.vocabulary.size
     ranking = Ranking(*graph.top(logits, LIMIT))
@@ -44,7 +49,7 @@ def draw_adjusted(graph: Graph, uniform: str, cell: Cell) -> str:
         in_top_p = graph.add("GreaterOrEqual", logits, top_p_floor)
         return graph.add("And", in_top_p, graph.add("GreaterOrEqual", scaled, min_p_floor))
 
-    by_rank = draw_by_rank(graph, ranking, uniform, allowed(ranking.logits, ranked))
+    by_rank = draw_by_rank(graph, ranks, ranking, uniform, allowed(ranking.logits, ranked))
     nothing = graph.constant(-np.inf, np.float32)
     masked = graph.add("Where", allowed(logits, scaled), scaled, nothing)
     return by_rank_if_top_k(graph, by_rank, draw_by_token(graph, masked, uniform, vocabulary))
@@ -71,8 +76,9 @@ def _changed(graph: Graph, cell: Cell) -> str:
         is_unwritten = graph.add("Equal", CHANGE_TOKEN, graph.constant(unwritten, np.int64))
         unbiased = graph.add("Equal", CHANGE_BIAS, graph.constant(0, np.float32))
         stays = graph.add("And", is_unwritten, unbiased)
-        after = graph.add("Where", stays, graph.constant(-np.inf, np.float32), after)
-    return graph.add("ScatterND", writable(graph, cell, LOGITS), places, after)
+        excluded = graph.constant(EXCLUDED_LOGIT, np.float32)
+        after = graph.add("Where", stays, excluded, after)
+    return graph.add("ScatterND", writable(graph, cell, LOGITS, EXCLUDED_LOGIT), places, after)
 
 
 def _top_p_floor(graph: Graph, logits: str, ranked: str) -> str:

@@ -75,13 +75,14 @@ def compose_step_program(
     Without a `shape`, the program takes batches of any number of steps, and any limit.
     """
     step, outer = cell_step(cell), Graph("outer")
+    inputs = _inputs(outer, cell, variant, shape)
     if cell.generates:
-        sampler.add_sampler(step, variant, STEP_NUMBER, cell)
+        limit = shape.limit if shape else None
+        sampler.add_sampler(step, outer, variant, STEP_NUMBER, cell, limit)
     else:
         sampler.add_forced_tokens(step, STEP_NUMBER)
     step.add("Squeeze", sampler.STEP_CHOSEN, step.axes(1), name=NEXT_TOKEN)
     _hold_finished_rows(step, cell)
-    inputs = _inputs(outer, cell, variant, shape)
     parts = ProgramParts(step, outer, inputs, (), _scanned(cell, variant))
     return assemble(cell, parts, shape.steps if shape else None)
 

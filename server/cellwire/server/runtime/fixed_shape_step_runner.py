@@ -27,7 +27,8 @@ from cellwire.server.runtime.step_binding import StepBinding, StepSize
 
 SUPPORTED_STEPS = (1, 4, 16)
 
-_LIMITS = (0, 1, 16)  # of top tokens to rank; above, the whole vocabulary is ranked
+_LIMITS = (0, 1, 16, 256, 4_096)  # of top tokens to rank; above, the whole vocabulary is ranked
+_CHANGES = (64, 16)  # the least number of logit changes, and the factor to the next
 
 
 class FixedShapeStepRunner:
@@ -47,7 +48,7 @@ class FixedShapeStepRunner:
         self._cell = cell
         self._device = execution.device
         self._only_rows = max_batch if execution.fixed_batch else None
-        # Bounded: three numbers of steps, four limits, powers of two.
+        # Bounded: three numbers of steps, six limits, powers of two of rows, of 16 of changes.
         self._bindings: dict[StepSize, StepBinding] = {}
 
     def supported_steps(self, steps: int) -> int:
@@ -64,7 +65,7 @@ class FixedShapeStepRunner:
         vocabulary = self._cell.manifest.vocabulary.size
         limit = next((limit for limit in _LIMITS if needed <= limit <= vocabulary), vocabulary)
         adjustments = batch.adjustments
-        changes = 0 if adjustments is None else power_of_two(len(adjustments.row))
+        changes = 0 if adjustments is None else _padded_changes(len(adjustments.row))
         rows = self._only_rows or power_of_two(len(batch))
         return StepSize(variant, batch.steps, rows, limit, changes)
 
@@ -89,3 +90,11 @@ class FixedShapeStepRunner:
     def _allocate(self, _name: str, shape: tuple[int, ...], dtype: type[np.generic]) -> Buffer:
         """Return an array on the device."""
         return Buffer(np.zeros(shape, dtype), self._device)
+
+
+def _padded_changes(changes: int) -> int:
+    """Return one of few numbers of logit changes: a repetition penalty adds one a token."""
+    padded, factor = _CHANGES
+    while padded < changes:
+        padded *= factor
+    return padded
