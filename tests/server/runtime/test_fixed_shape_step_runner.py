@@ -15,6 +15,7 @@ from tests.server.tiny_cell import SYMBOLS, labelled_cell, lstm_cell, write_cell
 from cellwire.model_file.cell import read_cell
 from cellwire.server.batch.slots import ZERO
 from cellwire.server.batch.step import SAMPLED, StepBatch
+from cellwire.server.programs import step_program
 from cellwire.server.programs.sampler_variant import SamplerVariant
 from cellwire.server.runtime.device import CPU, Execution
 from cellwire.server.runtime.fixed_shape_step_runner import SUPPORTED_STEPS, FixedShapeStepRunner
@@ -102,6 +103,23 @@ def test_a_batch_of_a_fixed_shape_is_one_of_any_size_bit_for_bit(
         for states in fixed:
             assert (states[2:] == plain[2:]).all()
             assert (states[ZERO] == 0).all(), "padding has left something"
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+def test_a_large_vocabulary_gives_the_same_log_probabilities(
+    runtimes: Runtimes, steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are looked up in each step, since the logits of all steps would take too much memory."""
+    monkeypatch.setattr(step_program, "_MAX_COLLECTED_VOCABULARY", len(SYMBOLS) - 1)
+    cell, way = runtimes[1]._cell, Execution(fixed_shape=True)
+    one_by_one, at_once = Runtime(cell, SLOTS, MOST, way), Runtime(cell, SLOTS, MOST)
+    random = np.random.default_rng(3)
+    batch = random_batch(random, ROWS, steps, ragged=False, top_k=np.full(ROWS, 3))
+    batch = replace(batch, top_token_count=3 if steps == 1 else 0)
+    found, expected = one_by_one.step(batch), at_once.step(batch)
+    assert (found.chosen == expected.chosen).all()
+    assert (found.log_probability == expected.log_probability).all()
+    assert (found.top_log_probability == expected.top_log_probability)[:, :3].all()
 
 
 def test_scores_are_the_same_too(tmp_path: Path) -> None:

@@ -7,8 +7,6 @@ cheapest that suffices for all its rows.
 
 from __future__ import annotations
 
-import numpy as np
-
 from cellwire.model_file.cell import Cell
 from cellwire.model_file.interface import LOGITS
 from cellwire.server.programs.adjusted_draw import draw_adjusted
@@ -23,32 +21,22 @@ from cellwire.server.programs.draws import (
 from cellwire.server.programs.graph import OWN, Graph
 from cellwire.server.programs.program import of_step
 from cellwire.server.programs.sampler_variant import SamplerVariant
+from cellwire.server.programs.step_inputs import IS_FORCED
 from cellwire.server.programs.unknown_symbol import writable
 
-IS_FORCED = f"{OWN}is_forced"  # bool[batch, 1] for each step
 STEP_TOP_TOKEN = f"{OWN}step.top_token"  # int64[batch, limit]
-
-
-def samples(cell: Cell, variant: SamplerVariant) -> bool:
-    """Whether a cell's program draws tokens. Without logits, all are forced."""
-    return cell.generates and variant is not SamplerVariant.FORCED
 
 
 def choose(graph: Graph, variant: SamplerVariant, cell: Cell, *, reports: bool) -> str:
     """Choose each row's next token, the forced one or a draw: int64[batch, 1].
 
-    The step has its own parts of FORCED and, for a draw, of IS_FORCED and UNIFORM. Greedy choice is
-    a draw with a top_k of 1. `reports` says whether there are top tokens to report.
+    Greedy choice is a draw with a top_k of 1. Without logits, all tokens are forced. `reports` says
+    whether there are top tokens to report.
     """
-    if not samples(cell, variant):
+    if variant is SamplerVariant.FORCED or not cell.generates:
         return of_step(FORCED)
     sampled = _sampled(graph, variant, cell, reports=reports)
     return graph.add("Where", of_step(IS_FORCED), of_step(FORCED), sampled)
-
-
-def add_is_forced(graph: Graph, forced: str, name: str = "") -> str:
-    """Return which tokens are forced, of one step or of several."""
-    return graph.add("GreaterOrEqual", forced, graph.constant(0, np.int64), name=name)
 
 
 def _sampled(graph: Graph, variant: SamplerVariant, cell: Cell, *, reports: bool) -> str:

@@ -30,20 +30,19 @@ from onnx import TensorProto
 from cellwire.model_file.cell import Cell
 from cellwire.model_file.interface import LOGITS, NEXT_STATE, SCORES, STATE
 from cellwire.server.programs import log_probabilities, sampler
-from cellwire.server.programs.columns import COUNT, FORCED, Axes, columns_of
+from cellwire.server.programs.columns import columns_of
 from cellwire.server.programs.draws import LIMIT
 from cellwire.server.programs.graph import OWN, Graph, ScanOutput, Shape, Value
-from cellwire.server.programs.packing import packings, step_values
 from cellwire.server.programs.program import (
     CARRIED_STATE,
     NEXT_TOKEN,
-    STEP_NUMBER,
     ProgramParts,
     assemble,
     cell_step,
     of_step,
 )
 from cellwire.server.programs.sampler_variant import SamplerVariant
+from cellwire.server.programs.step_inputs import RUNNING, add_columns, add_packed, values_by_step
 
 CHOSEN = f"{OWN}chosen"
 LOG_PROBABILITY = f"{OWN}log_probability"
@@ -52,7 +51,6 @@ TOP_LOG_PROBABILITY = f"{OWN}top_log_probability"
 ALL_SCORES = f"{OWN}scores"
 
 _ALL_LOGITS = f"{OWN}logits"  # float32[steps, batch, vocabulary]
-_RUNNING = f"{OWN}running"  # bool[batch, 1] for each step, whether a row takes it
 
 # Of a larger one, the logits of all steps take too much memory.
 _MAX_COLLECTED_VOCABULARY = 1_024
@@ -104,7 +102,6 @@ class _Composer:
         self._variant = variant
         self._shape = shape
         self._ragged = ragged
-        self._samples = sampler.samples(cell, variant)
         self._columns = columns_of(cell, variant, ragged=ragged)
         self._reports = gives_top_tokens(cell, variant, shape.steps if shape else 1)
         self._step, self._outer, self._after = cell_step(cell), Graph("outer"), Graph("after")
@@ -115,10 +112,8 @@ class _Composer:
 
     def compose(self) -> bytes:
         """Return the serialized program."""
-        if self._shape is None:
-            inputs, by_step = self._columns_and_limit(), {}
-        else:
-            inputs, by_step = self._packed(self._shape), self._by_step(self._shape.steps)
+        steps = self._shape.steps if self._shape else None
+        inputs = self._inputs()
         chosen = self._choose()
         if self._ragged:
             self._hold_finished_rows()
@@ -133,48 +128,19 @@ class _Composer:
             collected=self._collected,
             after=self._after,
             next_state=CARRIED_STATE if self._ragged else NEXT_STATE,
-            by_step=by_step,
+            by_step=values_by_step(self._columns, steps) if steps else {},
         )
-        return assemble(self._cell, parts, self._shape.steps if self._shape else None)
+        return assemble(self._cell, parts, steps)
 
-    def _columns_and_limit(self) -> list[Value]:
-        """Return the inputs of a program with a loop; each step takes its own parts of them."""
-        step, inputs = self._step, [column.value() for column in self._columns]
-        for column in self._columns:
-            if column.axes is Axes.STEP_AND_ROW:
-                step.add("Gather", column.name, STEP_NUMBER, name=of_step(column.name), axis=0)
-        if self._samples:
-            sampler.add_is_forced(step, of_step(FORCED), of_step(sampler.IS_FORCED))
-        if self._ragged:
-            step.add("Less", STEP_NUMBER, COUNT, name=of_step(_RUNNING))
-        if takes_limit(self._cell, self._variant):
-            inputs.append(Value(LIMIT, _INT64, [1]))
-        return inputs
-
-    def _packed(self, shape: ProgramShape) -> list[Value]:
-        """Return the inputs of a program of a fixed shape, which are unpacked before its steps."""
-        outer, columns = self._outer, self._columns
-        if takes_limit(self._cell, self._variant):
-            outer.constant([shape.limit], np.int64, name=LIMIT)
-        packed = [packing.unpack(outer) for packing in packings(columns, shape.steps)]
-        if self._samples:
-            forced = outer.concat(step_values(FORCED, shape.steps), axis=1)
-            is_forced = sampler.add_is_forced(outer, forced)  # [batch, steps]
-            outer.split(is_forced, step_values(sampler.IS_FORCED, shape.steps), axis=1)
-        if self._ragged:
-            numbers = outer.constant(np.arange(shape.steps), np.int64)
-            running = outer.add("Less", numbers, COUNT)  # [batch, steps]
-            outer.split(running, step_values(_RUNNING, shape.steps), axis=1)
-        return [*packed, *(column.value() for column in columns if column.axes is Axes.CHANGE)]
-
-    def _by_step(self, steps: int) -> dict[str, list[str]]:
-        """Return the values of each step, by their names within the step."""
-        names = [column.name for column in self._columns if column.axes is Axes.STEP_AND_ROW]
-        if self._samples:
-            names.append(sampler.IS_FORCED)
-        if self._ragged:
-            names.append(_RUNNING)
-        return {of_step(name): step_values(name, steps) for name in names}
+    def _inputs(self) -> list[Value]:
+        """Return the inputs, with the nodes that take each step's parts from them."""
+        shape, ranks = self._shape, takes_limit(self._cell, self._variant)
+        if shape is None:
+            limit = [Value(LIMIT, _INT64, [1])] if ranks else []
+            return [*add_columns(self._step, self._columns), *limit]
+        if ranks:
+            self._outer.constant([shape.limit], np.int64, name=LIMIT)
+        return add_packed(self._outer, self._columns, shape.steps)
 
     def _choose(self) -> str:
         """Choose the next tokens, and the top tokens to report; return the former's name."""
@@ -193,7 +159,7 @@ class _Composer:
 
     def _hold_finished_rows(self) -> None:
         """Keep the state of each row that has taken all its steps."""
-        step, running = self._step, of_step(_RUNNING)  # [batch, 1]
+        step, running = self._step, of_step(RUNNING)  # [batch, 1]
         for state in self._cell.states:
             mask = running  # of as many dimensions as the state
             if not state.shape:
