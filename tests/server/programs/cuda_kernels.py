@@ -18,7 +18,9 @@ BOOL = {TensorProto.BOOL}
 ANY = NUMBERS | BOOL
 
 KERNELS = {
-    **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Mod", "Min", "ReduceSum", "CumSum"), NUMBERS),
+    **dict.fromkeys(
+        ("Add", "Sub", "Mul", "Div", "Mod", "Min", "Max", "ReduceSum", "CumSum"), NUMBERS
+    ),
     **dict.fromkeys(("Less", "LessOrEqual", "Greater", "GreaterOrEqual", "TopK", "Range"), NUMBERS),
     **dict.fromkeys(("ArgMax", "ArgMin", "Exp", "Gemm", "MatMul"), FLOATS),
     **dict.fromkeys(("LogSoftmax", "Softmax", "Sigmoid", "Tanh", "Relu"), FLOATS),

@@ -12,7 +12,7 @@ from tests.server.programs.cuda_kernels import check_capturable, check_kernels, 
 from tests.server.tiny_cell import SYMBOLS, lstm_cell, write_cell
 
 from cellwire.model_file.cell import read_cell
-from cellwire.server.programs.beam_program import compose_beam_program
+from cellwire.server.programs.beam_program import BeamProgram, compose_beam_program
 from cellwire.server.programs.sampler_variant import SamplerVariant
 from cellwire.server.programs.step_program import ProgramShape, compose_step_program
 from cellwire.server.programs.transfer_program import compose_read, compose_write
@@ -49,7 +49,7 @@ def test_searches_and_transfers_have_kernels(
 ) -> None:
     cell = read_cell(unknown_path)
     for serialized in (
-        compose_beam_program(cell, may_end=may_end),
+        compose_beam_program(cell, BeamProgram(may_end)),
         compose_read(cell),
         compose_write(cell),
     ):
