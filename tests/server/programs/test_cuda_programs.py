@@ -8,7 +8,12 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto
-from tests.server.programs.cuda_kernels import check_capturable, check_kernels, optimized
+from tests.server.programs.cuda_kernels import (
+    check_capturable,
+    check_kernels,
+    check_no_hops,
+    optimized,
+)
 from tests.server.tiny_cell import SYMBOLS, lstm_cell, write_cell
 
 from cellwire.model_file.cell import read_cell
@@ -54,6 +59,18 @@ def test_searches_and_transfers_have_kernels(
         compose_write(cell),
     ):
         check_kernels(optimized(serialized, tmp_path))
+
+
+@pytest.mark.parametrize("may_end", [False, True])
+@pytest.mark.parametrize("steps", SUPPORTED_STEPS)
+def test_a_cards_searches_compute_nothing_on_the_host(
+    unknown_path: Path,
+    tmp_path: Path,
+    steps: int,
+    may_end: bool,  # noqa: FBT001
+) -> None:
+    serialized = compose_beam_program(read_cell(unknown_path), BeamProgram(may_end, steps))
+    check_no_hops(optimized(serialized, tmp_path))
 
 
 def test_unrolled_steps_rename_what_a_cells_own_control_flow_reads(tmp_path: Path) -> None:
