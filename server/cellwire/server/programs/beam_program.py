@@ -91,7 +91,7 @@ _WIDTH = f"{OWN}width"
 _SEARCHES = f"{OWN}searches"
 _BY_PLACE = f"{OWN}by_place"
 _FIRST_ROW = f"{OWN}first_row"
-_ROW_PLACE = f"{OWN}row_place"
+_FIRST_PLACE = f"{OWN}first_place"
 _BONUS = f"{OWN}greedy_bonus"
 
 _INT64, _FLOAT32, _FLOAT64 = TensorProto.INT64, TensorProto.FLOAT, TensorProto.DOUBLE
@@ -114,14 +114,14 @@ def size_inputs(beams: int, width: int, vocabulary: int) -> dict[str, npt.NDArra
 
     A card reads the first three in the host's memory, and the others in its own.
     """
+    first_row_of_beam = np.arange(0, beams * width, width)
+    first_place_of_row = np.tile(np.arange(0, width * vocabulary, vocabulary), beams)
     return {
         _WIDTH: np.array([width]),
         _SEARCHES: np.array([beams, width]),  # a shape
         _BY_PLACE: np.array([beams, width * vocabulary]),  # a shape
-        _FIRST_ROW: np.arange(0, beams * width, width).reshape(beams, 1),  # of each beam
-        _ROW_PLACE: np.tile(
-            np.arange(0, width * vocabulary, vocabulary), beams
-        ),  # the first place of each row
+        _FIRST_ROW: first_row_of_beam.reshape(beams, 1),
+        _FIRST_PLACE: first_place_of_row,
         _BONUS: np.full((beams, 1), _GREEDY_BONUS),
     }
 
@@ -164,7 +164,7 @@ def _inputs() -> list[Value]:
         Value(_SEARCHES, _INT64, [2]),
         Value(_BY_PLACE, _INT64, [2]),
         Value(_FIRST_ROW, _INT64, _BY_BEAM),
-        Value(_ROW_PLACE, _INT64, _BATCH),
+        Value(_FIRST_PLACE, _INT64, _BATCH),
         Value(_BONUS, _FLOAT64, _BY_BEAM),
     ]
 
@@ -223,7 +223,7 @@ def _choose(step: Graph, cell: Cell, extensions: str, logits: str) -> None:
     vocabulary = step.constant([cell.manifest.vocabulary.size], np.int64)
     extensions = step.add("Reshape", extensions, _BY_PLACE)
     token = step.add("ArgMax", logits, axis=1, keepdims=0)  # [batch], the likeliest
-    likeliest = step.add("Reshape", step.add("Add", token, _ROW_PLACE), _SEARCHES)  # places
+    likeliest = step.add("Reshape", step.add("Add", token, _FIRST_PLACE), _SEARCHES)  # places
     greedy = step.add("GatherElements", likeliest, _body_in(GREEDY), axis=1)
     greedy_first = step.add("ScatterElements", extensions, greedy, _BONUS, axis=1, reduction="add")
     _, places = step.top(greedy_first, _WIDTH)

@@ -67,8 +67,8 @@ class BeamBinding:
         """Allocate and bind the arrays; MemoryError if there is no room, StepFailed."""
         self._size = size
         self._vocabulary = vocabulary
-        self._inputs = _inputs(size, vocabulary)
-        self._outputs = _outputs(size)
+        self._inputs = input_arrays(size, vocabulary)
+        self._outputs = output_arrays(size)
         self._binding = Binding(compiled)
         self._binding.bind_arenas(arenas)
         for name, array in size_inputs(size.beams, size.width, vocabulary).items():
@@ -128,7 +128,8 @@ def _with_dead(log_probability: Float64s) -> Float64s:
     return copy
 
 
-def _inputs(size: BeamSize, vocabulary: int) -> dict[str, Array]:
+def input_arrays(size: BeamSize, vocabulary: int) -> dict[str, Array]:
+    """Return zeros for the inputs that differ from run to run."""
     rows = size.beams * size.width
     inputs: dict[str, Array] = {
         FIRST_TOKEN: np.zeros(rows, np.int64),
@@ -150,7 +151,8 @@ def _inputs(size: BeamSize, vocabulary: int) -> dict[str, Array]:
     return inputs
 
 
-def _outputs(size: BeamSize) -> dict[str, Array]:
+def output_arrays(size: BeamSize) -> dict[str, Array]:
+    """Return zeros for all outputs but the arenas."""
     steps, beams, width = size.steps, size.beams, size.width
     outputs: dict[str, Array] = {
         PARENT: np.zeros((steps, beams, width), np.int64),
