@@ -88,10 +88,8 @@ FINAL_GREEDY = final(GREEDY)
 _STEP = f"{OWN}step."  # inside the loop
 _GREEDY_BONUS = 1e300  # more than any two log-probabilities differ, and less than DEAD
 _WIDTH = f"{OWN}width"
-_SEARCHES = f"{OWN}searches"
 _BY_PLACE = f"{OWN}by_place"
 _FIRST_ROW = f"{OWN}first_row"
-_FIRST_PLACE = f"{OWN}first_place"
 _BONUS = f"{OWN}greedy_bonus"
 
 _INT64, _FLOAT32, _FLOAT64 = TensorProto.INT64, TensorProto.FLOAT, TensorProto.DOUBLE
@@ -112,16 +110,12 @@ class BeamProgram(NamedTuple):
 def size_inputs(beams: int, width: int, vocabulary: int) -> dict[str, npt.NDArray[Any]]:
     """Return the inputs that follow from a batch's sizes.
 
-    A card reads the first three in the host's memory, and the others in its own.
+    A card reads the first two in the host's memory, and the others in its own.
     """
-    first_row_of_beam = np.arange(0, beams * width, width)
-    first_place_of_row = np.tile(np.arange(0, width * vocabulary, vocabulary), beams)
     return {
         _WIDTH: np.array([width]),
-        _SEARCHES: np.array([beams, width]),  # a shape
         _BY_PLACE: np.array([beams, width * vocabulary]),  # a shape
-        _FIRST_ROW: first_row_of_beam.reshape(beams, 1),
-        _FIRST_PLACE: first_place_of_row,
+        _FIRST_ROW: np.arange(0, beams * width, width).reshape(beams, 1),  # of each beam
         _BONUS: np.full((beams, 1), _GREEDY_BONUS),
     }
 
@@ -137,7 +131,6 @@ def compose_beam_program(cell: Cell, program: BeamProgram) -> bytes:
         _scan(NEXT_LOG_PROBABILITY, _FLOAT64, _BY_WIDTH),
         _scan(NAN_CHECK, _FLOAT32, _BATCH),
     ]
-    logits = writable(step, cell, LOGITS)
     extensions = _extensions(step, cell)
     if program.may_end:
         inputs += _end_inputs(cell)
@@ -145,7 +138,7 @@ def compose_beam_program(cell: Cell, program: BeamProgram) -> bytes:
         scanned.append(_scan(ENDED_LOG_PROBABILITY, _FLOAT64, _BY_WIDTH))
         scanned.append(_scan(ENDED, _INT64, _BY_WIDTH))
         extensions = _without_ended(step, outer, extensions)
-    _choose(step, cell, extensions, logits)
+    _choose(step, cell, extensions)
     _carry_chosen(step, cell)
     if program.may_end:
         _carry_may_end(step, outer)
@@ -161,10 +154,8 @@ def _inputs() -> list[Value]:
         Value(GREEDY, _INT64, _BY_BEAM),
         Value(LOG_PROBABILITY, _FLOAT64, _BY_ROW),
         Value(_WIDTH, _INT64, [1]),
-        Value(_SEARCHES, _INT64, [2]),
         Value(_BY_PLACE, _INT64, [2]),
         Value(_FIRST_ROW, _INT64, _BY_BEAM),
-        Value(_FIRST_PLACE, _INT64, _BATCH),
         Value(_BONUS, _FLOAT64, _BY_BEAM),
     ]
 
@@ -218,13 +209,11 @@ def _without_ended(step: Graph, outer: Graph, extensions: str) -> str:
     return step.add("Where", ends, dead, extensions)
 
 
-def _choose(step: Graph, cell: Cell, extensions: str, logits: str) -> None:
+def _choose(step: Graph, cell: Cell, extensions: str) -> None:
     """Choose the likeliest extensions, the greedy one among them, in the order of their texts."""
     vocabulary = step.constant([cell.manifest.vocabulary.size], np.int64)
     extensions = step.add("Reshape", extensions, _BY_PLACE)
-    token = step.add("ArgMax", logits, axis=1, keepdims=0)  # [batch], the likeliest
-    likeliest = step.add("Reshape", step.add("Add", token, _FIRST_PLACE), _SEARCHES)  # places
-    greedy = step.add("GatherElements", likeliest, _body_in(GREEDY), axis=1)
+    greedy = _greedy_place(step, cell, vocabulary)
     greedy_first = step.add("ScatterElements", extensions, greedy, _BONUS, axis=1, reduction="add")
     _, places = step.top(greedy_first, _WIDTH)
     places, rank = step.top(places, _WIDTH, largest=False)
@@ -235,6 +224,14 @@ def _choose(step: Graph, cell: Cell, extensions: str, logits: str) -> None:
     step.add("Reshape", logs, _by_row(step), name=_body_out(LOG_PROBABILITY))
     step.add("Div", places, vocabulary, name=_STEP + PARENT)
     step.add("Mod", places, vocabulary, name=_STEP + TOKEN)
+
+
+def _greedy_place(step: Graph, cell: Cell, vocabulary: str) -> str:
+    """Return the place of the greedy hypotheses' likeliest extensions: int64[beams, 1]."""
+    row = step.add("Add", _body_in(GREEDY), _FIRST_ROW)
+    logits = step.add("Gather", LOGITS, row, axis=0)  # [beams, 1, vocabulary]
+    token = step.add("ArgMax", writable(step, cell, logits), axis=2, keepdims=0)
+    return step.add("Add", step.add("Mul", _body_in(GREEDY), vocabulary), token)
 
 
 def _carry_chosen(step: Graph, cell: Cell) -> None:
