@@ -32,7 +32,7 @@ class Ranks:
     """What all steps need to draw from top tokens; `limit` is known in programs of fixed shapes."""
 
     limit: int | None
-    within: str = ""  # bool[batch, limit], the ranks below a row's top_k; all in a row without
+    within: str = ""  # bool[batch, limit], the ranks below a row's top_k
     last: str = ""  # int64[1], the last rank
     blocks: RankBlocks | None = None  # of a vocabulary above 4,096
 
@@ -70,11 +70,9 @@ def add_ranks(outer: Graph, vocabulary: int, limit: int | None) -> Ranks:
         return Ranks(limit)
     zero, one = outer.constant(0, np.int64), outer.constant(1, np.int64)
     ranks = outer.add("Range", zero, outer.add("Squeeze", LIMIT), one)
-    has_top_k = outer.add("Greater", TOP_K, zero)
-    top_k = outer.add("Where", has_top_k, TOP_K, LIMIT)
     return Ranks(
         limit,
-        outer.add("Less", ranks, top_k),
+        outer.add("Less", ranks, TOP_K),
         outer.add("Sub", LIMIT, one),
         _rank_blocks(outer) if vocabulary > _MOST_WHOLE else None,
     )
@@ -96,8 +94,8 @@ def draw_by_rank(
 ) -> str:
     """Draw from each row's first top_k ranks, in the order of ranks: int64[batch, 1].
 
-    `allowed` names a bool[batch, limit] that restricts the ranks further. A row without top_k draws
-    from all ranks.
+    `allowed` names a bool[batch, limit] that restricts the ranks further. The draw of a row without
+    top_k is undefined.
     """
     if ranks.limit == 1:
         return ranking.tokens
@@ -107,7 +105,7 @@ def draw_by_rank(
     within = graph.add("And", ranks.within, allowed) if allowed else ranks.within
     weight = graph.add("Where", within, weight, graph.constant(0, np.float32))
     drawn = place_of_share(graph, _cumulated(graph, ranks, weight), uniform)
-    rank = graph.add("Min", drawn, ranks.last)  # for a row of NaN
+    rank = graph.add("Min", drawn, ranks.last)  # without top_k, all weights are 0
     return graph.add("GatherElements", ranking.tokens, rank, axis=1)
 
 

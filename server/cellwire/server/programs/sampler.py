@@ -7,9 +7,6 @@ cheapest that suffices for all its rows.
 
 from __future__ import annotations
 
-import numpy as np
-from onnx import TensorProto
-
 from cellwire.model_file.cell import Cell
 from cellwire.model_file.interface import LOGITS
 from cellwire.server.programs.adjusted_draw import draw_adjusted
@@ -17,84 +14,70 @@ from cellwire.server.programs.columns import FORCED, INVERSE_TEMPERATURE, UNIFOR
 from cellwire.server.programs.draws import (
     LIMIT,
     Ranking,
-    Ranks,
     add_ranks,
     by_rank_if_top_k,
     draw_by_rank,
     draw_by_token,
 )
 from cellwire.server.programs.graph import OWN, Graph
+from cellwire.server.programs.program import of_step
 from cellwire.server.programs.sampler_variant import SamplerVariant
+from cellwire.server.programs.step_inputs import IS_FORCED
 from cellwire.server.programs.unknown_symbol import EXCLUDED_LOGIT, writable
 
-STEP_CHOSEN = f"{OWN}step.chosen"  # int64[batch, 1]
-STEP_LOG_PROBABILITY = f"{OWN}step.log_probability"  # float32[batch, 1]
 STEP_TOP_TOKEN = f"{OWN}step.top_token"  # int64[batch, limit]
-STEP_TOP_LOG_PROBABILITY = f"{OWN}step.top_log_probability"  # float32[batch, limit]
 
 
-def add_sampler(
-    graph: Graph,
-    outer: Graph,
-    variant: SamplerVariant,
-    step: str,
-    cell: Cell,
-    limit: int | None = None,
-) -> None:
-    """Choose the next token of each row: the forced one, or a draw. Greedy choice is a top_k of 1.
+class Sampler:
+    """Chooses tokens in one program: nodes of each step, and nodes before all steps."""
 
-    `outer` holds the nodes before all steps, `step` names the step's number, and `limit` is the
-    number of top tokens to rank, if it is known.
-    """
-    if variant is SamplerVariant.FORCED:
-        graph.add("Gather", FORCED, step, name=STEP_CHOSEN, axis=0)
-    else:
-        uniform = graph.add("Gather", UNIFORM, step, axis=0)
-        ranks = _ranks(outer, variant, cell, limit)
-        sampled = _sampled(graph, ranks, uniform, variant, cell)
-        forced = graph.add("Gather", FORCED, step, axis=0)
-        is_forced = graph.add("GreaterOrEqual", forced, graph.constant(0, np.int64))
-        graph.add("Where", is_forced, forced, sampled, name=STEP_CHOSEN)
-    _add_log_probabilities(graph, variant)
+    def __init__(
+        self,
+        step: Graph,
+        outer: Graph,
+        variant: SamplerVariant,
+        cell: Cell,
+        limit: int | None,
+        *,
+        reports: bool,
+    ) -> None:
+        """`limit` is the number of top tokens to rank, if it is known.
 
+        `reports` says whether there are top tokens to report.
+        """
+        self._step = step
+        self._variant = variant
+        self._cell = cell
+        self._reports = reports
+        self._vocabulary = cell.manifest.vocabulary.size
+        ranks = cell.generates and variant.ranks_tokens
+        self._ranks = add_ranks(outer, self._vocabulary, limit) if ranks else None
 
-def add_forced_tokens(graph: Graph, step: str) -> None:
-    """Choose the next token of each row of a cell without logits: the forced one."""
-    graph.add("Gather", FORCED, step, name=STEP_CHOSEN, axis=0)
-    as_float = graph.add("Cast", STEP_CHOSEN, to=TensorProto.FLOAT)
-    graph.add("Mul", as_float, graph.constant(0, np.float32), name=STEP_LOG_PROBABILITY)
+    def choose(self) -> str:
+        """Choose each row's next token, the forced one or a draw: int64[batch, 1].
 
+        Greedy choice is a draw with a top_k of 1. Without logits, all tokens are forced.
+        """
+        if self._variant is SamplerVariant.FORCED or not self._cell.generates:
+            return of_step(FORCED)
+        return self._step.add("Where", of_step(IS_FORCED), of_step(FORCED), self._sampled())
 
-def _sampled(
-    graph: Graph, ranks: Ranks | None, uniform: str, variant: SamplerVariant, cell: Cell
-) -> str:
-    """Draw a token of each row: int64[batch, 1]."""
-    vocabulary = cell.manifest.vocabulary.size
-    if ranks and variant is SamplerVariant.ADJUSTED:
-        graph.top(LOGITS, LIMIT, places=STEP_TOP_TOKEN)  # to report: the model's own
-        return draw_adjusted(graph, ranks, uniform, cell)
-    logits = writable(graph, cell, LOGITS, EXCLUDED_LOGIT)
-    if ranks and variant is SamplerVariant.TOP_K:
-        return draw_by_rank(graph, ranks, Ranking(*graph.top(logits, LIMIT)), uniform)
-    scaled = graph.add("Mul", logits, INVERSE_TEMPERATURE)
-    by_token = draw_by_token(graph, scaled, uniform, vocabulary)
-    if ranks is None:
-        return by_token
-    ranking = Ranking(*graph.top(LOGITS, LIMIT, places=STEP_TOP_TOKEN))  # to report, as above
-    if logits != LOGITS:
-        ranking = Ranking(*graph.top(logits, LIMIT))
-    return by_rank_if_top_k(graph, draw_by_rank(graph, ranks, ranking, uniform), by_token)
-
-
-def _ranks(outer: Graph, variant: SamplerVariant, cell: Cell, limit: int | None) -> Ranks | None:
-    if not variant.ranks_tokens:
-        return None
-    return add_ranks(outer, cell.manifest.vocabulary.size, limit)
-
-
-def _add_log_probabilities(graph: Graph, variant: SamplerVariant) -> None:
-    """Look up the model's own log-probabilities of the chosen token and of the top tokens."""
-    logs = graph.add("LogSoftmax", LOGITS, axis=1)  # [batch, vocabulary]
-    graph.add("GatherElements", logs, STEP_CHOSEN, name=STEP_LOG_PROBABILITY, axis=1)
-    if variant.reports_top_tokens:
-        graph.add("GatherElements", logs, STEP_TOP_TOKEN, name=STEP_TOP_LOG_PROBABILITY, axis=1)
+    def _sampled(self) -> str:
+        """Draw a token of each row: int64[batch, 1]."""
+        step, ranks, uniform = self._step, self._ranks, of_step(UNIFORM)
+        if ranks and self._variant is SamplerVariant.ADJUSTED:
+            if self._reports:
+                step.top(LOGITS, LIMIT, places=STEP_TOP_TOKEN)  # the model's own
+            return draw_adjusted(step, ranks, uniform, self._cell)
+        logits = writable(step, self._cell, LOGITS, EXCLUDED_LOGIT)
+        if ranks and self._variant is SamplerVariant.TOP_K:
+            return draw_by_rank(step, ranks, Ranking(*step.top(logits, LIMIT)), uniform)
+        scaled = step.add("Mul", logits, INVERSE_TEMPERATURE)
+        by_token = draw_by_token(step, scaled, uniform, self._vocabulary)
+        if ranks is None:
+            return by_token
+        if self._reports and logits != LOGITS:
+            step.top(LOGITS, LIMIT, places=STEP_TOP_TOKEN)
+        places = STEP_TOP_TOKEN if self._reports and logits == LOGITS else ""
+        ranking = Ranking(*step.top(logits, LIMIT, places=places))
+        return by_rank_if_top_k(step, draw_by_rank(step, ranks, ranking, uniform), by_token)

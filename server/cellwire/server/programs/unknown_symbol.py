@@ -22,7 +22,7 @@ def unwritten_token(cell: Cell) -> int | None:
 def writable(graph: Graph, cell: Cell, values: str, excluded: float = -np.inf) -> str:
     """Return logits or log-probabilities to choose from, with `excluded` added to one not written.
 
-    `values` names a float32[batch, vocabulary]. A cell without such a token pays nothing.
+    `values` names a float32[..., vocabulary]. A cell without such a token pays nothing.
     """
     token = unwritten_token(cell)
     if token is None:
