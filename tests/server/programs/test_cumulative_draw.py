@@ -6,12 +6,10 @@ from collections.abc import Callable
 from functools import cache
 
 import numpy as np
-import onnx
-import onnxruntime as ort
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx import TensorProto, helper
+from tests.server.programs.graph_session import runs
 
 from cellwire.server.programs.cumulative_draw import (
     BLOCK,
@@ -34,32 +32,8 @@ def draw(vocabulary: int) -> Draw:
     """Draws a place of each row, [batch], from weights [batch, vocabulary] and uniforms [batch]."""
     graph = Graph("draw")
     place = draw_from_blocks(graph, in_blocks(graph, "weight", vocabulary), "uniform", vocabulary)
-    inputs = {"weight": vocabulary, "uniform": 1}
-    model = helper.make_model(
-        helper.make_graph(
-            graph.nodes,
-            "draw",
-            [
-                helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", width])
-                for name, width in inputs.items()
-            ],
-            [helper.make_tensor_value_info(place, TensorProto.INT64, ["batch", 1])],
-            graph.constants,
-        ),
-        opset_imports=[helper.make_opsetid("", 20)],
-        ir_version=10,
-    )
-    onnx.checker.check_model(model, full_check=True)
-    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-
-    def run(weight: np.ndarray, uniform: np.ndarray) -> np.ndarray:
-        feed = {
-            "weight": np.ascontiguousarray(weight, np.float32),
-            "uniform": np.asarray(uniform, np.float32).reshape(-1, 1),
-        }
-        return np.asarray(session.run([place], feed)[0])[:, 0]
-
-    return run
+    run = runs([graph], {"weight": vocabulary, "uniform": 1}, [place])
+    return lambda weight, uniform: run(weight, uniform)[0][:, 0]
 
 
 def random_weights(random: np.random.Generator, rows: int, vocabulary: int) -> np.ndarray:

@@ -24,6 +24,7 @@ from cellwire.server.programs.program import of_step
 from cellwire.server.programs.sampler_variant import SamplerVariant
 from cellwire.server.programs.step_inputs import IS_FORCED
 from cellwire.server.programs.unknown_symbol import EXCLUDED_LOGIT, writable
+from cellwire.server.programs.weight_floor import add_floors
 
 STEP_TOP_TOKEN = f"{OWN}step.top_token"  # int64[batch, limit]
 
@@ -52,6 +53,9 @@ class Sampler:
         self._vocabulary = cell.manifest.vocabulary.size
         ranks = cell.generates and variant.ranks_tokens
         self._ranks = add_ranks(outer, self._vocabulary, limit) if ranks else None
+        self._floors = None
+        if cell.generates and variant.adjusts:
+            self._floors = add_floors(outer, self._vocabulary, limits_top_p=variant.limits_top_p)
 
     def choose(self) -> str:
         """Choose each row's next token, the forced one or a draw: int64[batch, 1].
@@ -65,10 +69,10 @@ class Sampler:
     def _sampled(self) -> str:
         """Draw a token of each row: int64[batch, 1]."""
         step, ranks, uniform = self._step, self._ranks, of_step(UNIFORM)
-        if ranks and self._variant is SamplerVariant.ADJUSTED:
+        if self._floors:
             if self._reports:
                 step.top(LOGITS, LIMIT, places=STEP_TOP_TOKEN)  # the model's own
-            return draw_adjusted(step, ranks, uniform, self._cell)
+            return draw_adjusted(step, ranks, self._floors, uniform, self._cell)
         logits = writable(step, self._cell, LOGITS, EXCLUDED_LOGIT)
         if ranks and self._variant is SamplerVariant.TOP_K:
             return draw_by_rank(step, ranks, Ranking(*step.top(logits, LIMIT)), uniform)

@@ -15,14 +15,31 @@ class SamplerVariant(Enum):
     PLAIN = "temperature"
     TOP_K = "top-k in every sampled row"
     RANKING = "temperature, top-k and reports of the top tokens"
-    ADJUSTED = "everything"
+    ADJUSTED = "temperature, penalties, biases and min-p"
+    ADJUSTED_RANKING = "the same, with top-k and reports of the top tokens"
+    TOP_P = "temperature, penalties, biases, min-p and top-p"
+    TOP_P_RANKING = "everything"
 
     @property
     def ranks_tokens(self) -> bool:
         """Whether the sampler ranks the likeliest tokens, and so takes a limit of them."""
-        return self not in {SamplerVariant.FORCED, SamplerVariant.PLAIN}
+        return self is SamplerVariant.TOP_K or self.reports_top_tokens
 
     @property
     def reports_top_tokens(self) -> bool:
         """Whether the program outputs the likeliest tokens."""
-        return self in {SamplerVariant.RANKING, SamplerVariant.ADJUSTED}
+        variant = SamplerVariant
+        return self in {variant.RANKING, variant.ADJUSTED_RANKING, variant.TOP_P_RANKING}
+
+    @property
+    def adjusts(self) -> bool:
+        """Whether the sampler changes logits and excludes unlikely tokens."""
+        return self.limits_top_p or self in {
+            SamplerVariant.ADJUSTED,
+            SamplerVariant.ADJUSTED_RANKING,
+        }
+
+    @property
+    def limits_top_p(self) -> bool:
+        """Whether the sampler takes top-p."""
+        return self in {SamplerVariant.TOP_P, SamplerVariant.TOP_P_RANKING}

@@ -6,6 +6,13 @@ from cellwire.model_file.cell import Cell
 from cellwire.server.batch.step import SAMPLED, StepBatch
 from cellwire.server.programs.sampler_variant import SamplerVariant
 
+_ADJUSTED = {  # by whether some row has a top_p, and whether tokens are ranked
+    (False, False): SamplerVariant.ADJUSTED,
+    (False, True): SamplerVariant.ADJUSTED_RANKING,
+    (True, False): SamplerVariant.TOP_P,
+    (True, True): SamplerVariant.TOP_P_RANKING,
+}
+
 
 def required_sampler(batch: StepBatch, cell: Cell) -> tuple[SamplerVariant, int]:
     """Return the cheapest variant for a batch, and the number of top tokens to rank.
@@ -16,12 +23,10 @@ def required_sampler(batch: StepBatch, cell: Cell) -> tuple[SamplerVariant, int]
         return SamplerVariant.PLAIN, 0
     vocabulary = cell.manifest.vocabulary.size
     ranked = max(min(int(batch.top_k.max()), vocabulary), batch.top_token_count)
-    adjustments = batch.adjustments
-    if adjustments is not None and (adjustments.top_p < 1).any():
-        ranked = vocabulary
-    limit = min(vocabulary, power_of_two(max(ranked, 1)))
-    if adjustments is not None:
-        return SamplerVariant.ADJUSTED, limit
+    limit = min(vocabulary, power_of_two(ranked)) if ranked else 0
+    if batch.adjustments is not None:
+        has_top_p = bool((batch.adjustments.top_p < 1).any())
+        return _ADJUSTED[has_top_p, bool(ranked)], limit
     sampled = (batch.forced == SAMPLED).any(axis=0)  # [batch]
     if not sampled.any():
         return SamplerVariant.FORCED, 0
