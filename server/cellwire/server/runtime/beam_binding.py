@@ -95,6 +95,10 @@ class BeamBinding:
             broken=np.logical_or.reduce(broken, axis=(0, 2)),
         )
 
+    def close(self) -> None:
+        """Unbind the arrays."""
+        self._binding.close()
+
 
 def _inputs(size: BeamSize, vocabulary: int) -> dict[str, Array]:
     may_end, steps, beams, width = size

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from cellwire.server.errors import StepFailed
-from cellwire.server.runtime.compiled import Array, device_array, on_device
+from cellwire.server.runtime.card_lock import Held, on_device
+from cellwire.server.runtime.compiled import Array, device_array
 from cellwire.server.runtime.device import CPU, Device
 
 
@@ -18,29 +19,40 @@ class Buffer:
         self.device = device
         self.shape, self.element = host.shape, host.dtype.type
         try:
-            self._value = None if device.is_host else device_array(host, device)
+            self._value = None if device.is_host else Held(device_array(host, device), device)
         except StepFailed as error:
             raise MemoryError(str(error.__cause__)) from error
 
     @property
     def address(self) -> int:
         """The address in the device's memory."""
-        return int(self._value.data_ptr()) if self._value is not None else self.host.ctypes.data
+        return int(self._value.value.data_ptr()) if self._value else self.host.ctypes.data
 
     def upload(self) -> None:
         """Copy `host` to the device; StepFailed if that fails."""
-        if self._value is not None:
+        if self._value:
+            value = self._value.value
             with on_device(self.device):
-                self._value.update_inplace(self.host)
+                value.update_inplace(self.host)
 
     def download(self) -> Array:
         """Copy the array to `host` and return that; StepFailed if that fails."""
-        if self._value is not None:
+        if self._value:
+            value = self._value.value
             with on_device(self.device):
-                self.host = self._value.numpy()
+                self.host = value.numpy()
         return self.host
 
     def leave_host(self) -> None:
         """Drop the host's copy, of an array that is never copied as a whole."""
-        if self._value is not None:
-            self.host = np.empty((0, *self.shape[1:]), self.element)
+        if self._value:
+            self._drop_host()
+
+    def close(self) -> None:
+        """Give the memory back, after the bindings to it are closed."""
+        if self._value:
+            self._value.close()
+        self._drop_host()
+
+    def _drop_host(self) -> None:
+        self.host = np.empty((0, *self.shape[1:]), self.element)

@@ -44,6 +44,7 @@ def check_cell(cell: Cell, execution: Execution, limit_s: float = LIMIT_S) -> tu
         findings = Findings(("there is no memory for its steps",), ())
     finally:
         watch.cancel()
+        bare.close()  # the watch holds it a little longer
     faults = findings.faults
     if bare.aborted:
         faults = (
@@ -70,6 +71,10 @@ class _BareCell:
         """End the run in progress and all later ones."""
         self.aborted = True
         self._compiled.abort()
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self._compiled.close()
 
     def step(self, tokens: Array, states: Mapping[str, Array]) -> dict[str, Array]:
         """Run a step; CellFailed."""

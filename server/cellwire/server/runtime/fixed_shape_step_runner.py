@@ -11,6 +11,7 @@ one for each variant, number of steps, and limit of top tokens.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 
@@ -21,9 +22,9 @@ from cellwire.server.programs.sampler_variant import SamplerVariant
 from cellwire.server.programs.step_program import ProgramShape
 from cellwire.server.runtime.buffer import Buffer
 from cellwire.server.runtime.compiled import Compiled
-from cellwire.server.runtime.device import Execution
+from cellwire.server.runtime.device import Device, Execution
 from cellwire.server.runtime.required_sampler import power_of_two, required_sampler
-from cellwire.server.runtime.step_binding import StepBinding, StepSize
+from cellwire.server.runtime.step_binding import Allocate, StepBinding, StepSize
 
 SUPPORTED_STEPS = (1, 4, 16)
 
@@ -45,7 +46,8 @@ class FixedShapeStepRunner:
         self._compiled = compiled
         self._arenas = arenas
         self._cell = cell
-        self._device = execution.device
+        # Not a method of the runner, which the bindings would hold, and it them.
+        self._allocate: Allocate = partial(_allocate_on, execution.device)
         self._only_rows = max_batch if execution.fixed_batch else None
         # Bounded: three numbers of steps, four limits, powers of two.
         self._bindings: dict[StepSize, StepBinding] = {}
@@ -86,6 +88,14 @@ class FixedShapeStepRunner:
             raise NotCompiled(f"no room for {size.rows} rows: {error}") from error
         return binding
 
-    def _allocate(self, _name: str, shape: tuple[int, ...], dtype: type[np.generic]) -> Buffer:
-        """Return an array on the device."""
-        return Buffer(np.zeros(shape, dtype), self._device)
+    def close(self) -> None:
+        """Close all bindings. No batch can be run then."""
+        for binding in self._bindings.values():
+            binding.close()
+        self._bindings.clear()
+
+
+def _allocate_on(
+    device: Device, _name: str, shape: tuple[int, ...], dtype: type[np.generic]
+) -> Buffer:
+    return Buffer(np.zeros(shape, dtype), device)
