@@ -18,6 +18,7 @@ from cellwire.server.batch.step import SAMPLED, StepBatch
 from cellwire.server.programs.sampler_variant import SamplerVariant
 from cellwire.server.runtime.device import CPU, Execution
 from cellwire.server.runtime.fixed_shape_step_runner import SUPPORTED_STEPS, FixedShapeStepRunner
+from cellwire.server.runtime.memory import DeviceMemory, Memory
 from cellwire.server.runtime.runtime import Runtime
 from cellwire.server.runtime.states import DeviceStates, States
 from cellwire.server.runtime.step_binding import StepSize
@@ -133,7 +134,7 @@ def test_the_first_run_of_each_size_changes_the_trash_only(tmp_path: Path) -> No
 
 def test_programs_read_and_write_rows_as_the_host_does(tmp_path: Path) -> None:
     cell = read_cell(write_cell(tmp_path / "cell.onnx", lstm_cell(19)))
-    host, device = States(cell, 6, CPU), DeviceStates(cell, 6, CPU)
+    host, device = States(cell, 6, Memory()), DeviceStates(cell, 6, DeviceMemory(CPU))
     state = tuple(np.random.default_rng(n).normal(size=19).astype("<f4").tobytes() for n in (1, 2))
     for states in (host, device):
         states.write(4, state)

@@ -19,10 +19,12 @@ from cellwire.server.batch.beam_step import BeamInput
 from cellwire.server.batch.beam_step import batch_of as beams_of
 from cellwire.server.batch.completion_end import MAX_LENGTH_ONLY
 from cellwire.server.errors import StepFailed
+from cellwire.server.runtime import runtime as runtime_module
 from cellwire.server.runtime.compiled import Compiled
-from cellwire.server.runtime.device import Execution
+from cellwire.server.runtime.device import CPU, Device, Execution
+from cellwire.server.runtime.memory import DeviceMemory, Memory
 from cellwire.server.runtime.runtime import Runtime
-from cellwire.server.runtime.states import DeviceStates, States
+from cellwire.server.runtime.states import DeviceStates
 
 SLOTS, ROWS = 10, 4
 SEARCH = BeamInput((1, 2), (2, 3), (4, 5), (0.0, 0.0), 0, (False, False), MAX_LENGTH_ONLY)
@@ -62,6 +64,14 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[weakref.ref[object]]:
     return found
 
 
+@pytest.fixture(params=["host", "device"])
+def memory(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The host's memory, taken as such or as a device's."""
+    if request.param == "device":
+        monkeypatch.setattr(runtime_module, "memory_of", DeviceMemory)
+        monkeypatch.setattr(runtime_module, "States", DeviceStates)
+
+
 def used(runtime: Runtime) -> None:
     """Take steps in several sizes and programs, and a search."""
     for rows in (1, ROWS):
@@ -71,17 +81,13 @@ def used(runtime: Runtime) -> None:
     runtime.write_state(3, runtime.read_state(2))
 
 
-@pytest.mark.usefixtures("no_collector")
+@pytest.mark.usefixtures("no_collector", "memory")
 @pytest.mark.parametrize("fixed_shape", [False, True])
-@pytest.mark.parametrize("kind", [States, DeviceStates])
 def test_a_runtime_that_is_closed_holds_nothing(
     cell: Cell,
     made: list[weakref.ref[object]],
-    monkeypatch: pytest.MonkeyPatch,
-    kind: type[States],
     fixed_shape: bool,  # noqa: FBT001
 ) -> None:
-    monkeypatch.setattr("cellwire.server.runtime.runtime.States", kind)
     runtime = Runtime(cell, SLOTS, ROWS, Execution(fixed_shape=fixed_shape))
     used(runtime)
     arenas: list[weakref.ref[object]] = [
@@ -93,7 +99,7 @@ def test_a_runtime_that_is_closed_holds_nothing(
     assert not any(reference() is not None for reference in [*made, *arenas])
 
 
-@pytest.mark.usefixtures("no_collector")
+@pytest.mark.usefixtures("no_collector", "memory")
 @pytest.mark.parametrize("fixed_shape", [False, True])
 def test_a_runtime_that_is_dropped_needs_no_collector(
     cell: Cell,
@@ -153,11 +159,60 @@ def test_a_runtime_that_cannot_be_made_holds_nothing(
 def test_weights_without_room_are_a_fault_of_the_model(
     cell: Cell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class OrtValue(ort.OrtValue):  # type: ignore[misc]
-        @classmethod
-        def from_dlpack(cls, _: object) -> None:
-            raise RuntimeError("no room for a constant")
+    def refuse(*_: object) -> None:
+        raise MemoryError("no room for a constant")
 
-    monkeypatch.setattr(ort, "OrtValue", OrtValue)
+    monkeypatch.setattr(Memory, "constant", refuse)
     with pytest.raises(BadModel, match="no room for a constant"):
         Runtime(cell, SLOTS, ROWS)
+
+
+def test_a_devices_memory_gives_the_same_runs(cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
+    batches = [batch_of(rows, write_slot=np.arange(rows) + 2) for rows in (3, 2)]
+    execution = Execution(fixed_shape=True)
+    here = Runtime(cell, SLOTS, ROWS, execution)
+    monkeypatch.setattr(runtime_module, "memory_of", DeviceMemory)
+    monkeypatch.setattr(runtime_module, "States", DeviceStates)
+    there = Runtime(cell, SLOTS, ROWS, execution)
+    for batch in batches:
+        one, other = here.step(batch), there.step(batch)
+        assert (one.chosen == other.chosen).all()
+        assert (one.log_probability == other.log_probability).all()
+    for slot in range(SLOTS):
+        assert here.read_state(slot) == there.read_state(slot)
+
+
+def test_a_device_without_room_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = DeviceMemory(CPU)
+
+    class Full:
+        def create_ortvalue_from_shape_and_type(self, *_: object) -> None:
+            raise RuntimeError("Failed to allocate memory")
+
+    monkeypatch.setattr(Compiled, "session", Full())
+    for allocate in (memory.zeros, lambda shape: memory.buffer(shape, np.int64)):
+        with pytest.raises(MemoryError, match="Failed to allocate memory"):
+            allocate((3, 4))
+    with pytest.raises(MemoryError, match="Failed to allocate memory"):
+        memory.constant(np.ones(3))
+
+
+def test_a_device_that_is_not_there_is_a_fault_of_the_model(cell: Cell) -> None:
+    """This build of ONNX Runtime may know the provider, and not load it."""
+    with pytest.raises(BadModel, match="cannot be run"):
+        Runtime(cell, SLOTS, ROWS, Execution.on(Device("cuda"), 1))
+
+
+@pytest.mark.usefixtures("no_collector")
+def test_a_constant_in_a_devices_memory_is_given_back_when_it_is_closed(
+    made: list[weakref.ref[object]],
+) -> None:
+    memory = DeviceMemory(CPU)
+    constant = memory.constant(np.arange(6, dtype=np.float32))
+    assert constant.value.numpy().tolist() == [0, 1, 2, 3, 4, 5]
+    owner = weakref.ref(constant._owner._value)  # type: ignore[union-attr]
+    assert owner() is not None
+    constant.close()
+    assert owner() is None
+    memory.close()
+    assert all(reference() is None for reference in made)

@@ -24,7 +24,8 @@ from cellwire.server.programs.step_program import ProgramShape, compose_step_pro
 from cellwire.server.runtime import compiled
 from cellwire.server.runtime.compiled import Compiled
 from cellwire.server.runtime.constant_folding import LARGE_BYTES, fold_constants, tensor_bytes
-from cellwire.server.runtime.device import CPU, Execution
+from cellwire.server.runtime.device import Execution
+from cellwire.server.runtime.memory import Memory
 from cellwire.server.runtime.runtime import Runtime
 from cellwire.server.runtime.weights import Weights
 
@@ -282,7 +283,7 @@ def test_weights_that_onnx_runtime_rewrites_stay_in_the_programs(
     """A program with other numbers would be refused, not computed: it knows the constant's name."""
     cell = cell_of(make, tmp_path)
     assert Runtime(cell, SLOTS, ROWS, Execution(fixed_shape=True)).cell.graph is cell.graph
-    weights = Weights.shared(cell, CPU)
+    weights = Weights.shared(cell, Memory())
     program = compose_step_program(weights.cell, SamplerVariant.PLAIN, ProgramShape(1, 0))
     with pytest.raises(ValueError, match="initializer: w "):
         Compiled(program, constants=weights.constants, quiet=True)
@@ -292,7 +293,7 @@ def test_a_constant_is_given_back_with_the_last_that_uses_it() -> None:
     """DLPack passes the array on; when its value is dropped, nothing holds it."""
     values = np.ones(1000, np.float32)
     gone = weakref.ref(values)
-    value = compiled.constant(values, CPU)
+    value = compiled.constant(values)
     del values
     assert gone() is not None
     value.close()

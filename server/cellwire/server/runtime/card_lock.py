@@ -11,7 +11,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from cellwire.model_file.runtime_text import plain
 from cellwire.server.errors import StepFailed
@@ -40,11 +40,13 @@ class Held(Generic[T]):
     Freeing memory and graphs is a use of the card, so garbage must wait for the lock, too.
     """
 
-    __slots__ = ("_device", "_value")
+    __slots__ = ("_device", "_owner", "_value")
 
-    def __init__(self, value: T, device: Device) -> None:
+    def __init__(self, value: T, device: Device, owner: Held[Any] | None = None) -> None:
+        """`owner` holds what the object lies in, and is closed with it."""
         self._device = device
         self._value: T | None = value
+        self._owner = owner
 
     @property
     def value(self) -> T:
@@ -58,6 +60,8 @@ class Held(Generic[T]):
         if self._value is not None:
             with on_device(self._device):
                 self._value = None
+        if self._owner is not None:
+            self._owner.close()
 
     def __del__(self) -> None:
         # A daemon's thread may have ended with the lock.

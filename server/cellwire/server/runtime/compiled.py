@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +56,11 @@ def try_cuda(number: int) -> None:
         ort.set_default_logger_severity(_ERRORS_ONLY)
 
 
-def preload_cuda() -> None:
-    """Load the CUDA libraries of pip packages, where those are installed."""
+def preload_cuda(folders: Iterable[Path]) -> None:
+    """Load the CUDA libraries of some folders, and those beside onnxruntime."""
     with contextlib.redirect_stdout(io.StringIO()):  # it prints the missing ones
+        for folder in folders:
+            ort.preload_dlls(directory=str(folder))
         ort.preload_dlls()
 
 
@@ -131,8 +133,9 @@ class Compiled:
 
     def run(self, outputs: Sequence[str], inputs: Mapping[str, Array]) -> Sequence[Array]:
         """Run on arrays of the host, without a binding; StepFailed."""
+        session = self.session
         with on_device(self.device):
-            arrays: Sequence[Array] = self.session.run(outputs, inputs, self._options[0])
+            arrays: Sequence[Array] = session.run(outputs, inputs, self._options[0])
             return arrays
 
     def abort(self) -> None:
@@ -157,21 +160,21 @@ def _provider(device: Device, *, captured: bool) -> object:
     return _CUDA, settings
 
 
-def device_array(host: Array, device: Device) -> Any:  # noqa: ANN401  # onnxruntime has no types
-    """Return a copy of `host` in a device's memory; StepFailed if it has no room."""
+def constant(values: Array) -> Constant:
+    """Return an array of the host as a constant; it must be writable, as DLPack demands."""
+    return Held(_lent(values), CPU)
+
+
+def constant_in(value: Held[Any], device: Device) -> Constant:
+    """Return a value in a device's memory as a constant, which owns it; StepFailed."""
+    lender = value.value
     with on_device(device):
-        return ort.OrtValue.ortvalue_from_numpy(host, device.kind, device.number)
+        return Held(_lent(lender), device, value)
 
 
-def constant(values: Array, device: Device) -> Constant:
-    """Return a constant in a device's memory; StepFailed if it has no room.
-
-    On the CPU that is `values` itself, which DLPack wants to be writable.
-    """
-    with on_device(device):
-        there = values if device.is_host else device_array(values, device)
-        # A session takes no value that owns its memory; one that came through DLPack does not.
-        return Held(ort.OrtValue.from_dlpack(there), device)
+def _lent(lender: object) -> Any:  # noqa: ANN401  # as above
+    # A session takes no value that owns its memory; one that came through DLPack does not.
+    return ort.OrtValue.from_dlpack(lender)
 
 
 def without_data(tensor: TensorProto) -> TensorProto:

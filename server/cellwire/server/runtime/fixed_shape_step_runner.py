@@ -22,7 +22,8 @@ from cellwire.server.programs.sampler_variant import SamplerVariant
 from cellwire.server.programs.step_program import ProgramShape
 from cellwire.server.runtime.buffer import Buffer
 from cellwire.server.runtime.compiled import Compiled
-from cellwire.server.runtime.device import Device, Execution
+from cellwire.server.runtime.device import Execution
+from cellwire.server.runtime.memory import Memory
 from cellwire.server.runtime.required_sampler import power_of_two, required_sampler
 from cellwire.server.runtime.step_binding import Allocate, StepBinding, StepSize
 
@@ -41,13 +42,14 @@ class FixedShapeStepRunner:
         cell: Cell,
         execution: Execution,
         max_batch: int,
+        memory: Memory,
     ) -> None:
         """`compiled` returns the program of a variant and a shape; NotCompiled."""
         self._compiled = compiled
         self._arenas = arenas
         self._cell = cell
         # Not a method of the runner, which the bindings would hold, and it them.
-        self._allocate: Allocate = partial(_allocate_on, execution.device)
+        self._allocate: Allocate = partial(_allocate_in, memory)
         self._only_rows = max_batch if execution.fixed_batch else None
         # Bounded: three numbers of steps, four limits, powers of two.
         self._bindings: dict[StepSize, StepBinding] = {}
@@ -95,7 +97,7 @@ class FixedShapeStepRunner:
         self._bindings.clear()
 
 
-def _allocate_on(
-    device: Device, _name: str, shape: tuple[int, ...], dtype: type[np.generic]
+def _allocate_in(
+    memory: Memory, _name: str, shape: tuple[int, ...], dtype: type[np.generic]
 ) -> Buffer:
-    return Buffer(np.zeros(shape, dtype), device)
+    return memory.buffer(shape, dtype)

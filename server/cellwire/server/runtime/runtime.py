@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from cellwire.model_file.cell import Cell
 from cellwire.model_file.errors import BadModel
+from cellwire.model_file.runtime_text import plain
 from cellwire.server.batch.beam_step import BeamBatch, BeamBatchResult
 from cellwire.server.batch.step import StepBatch, StepResult
 from cellwire.server.batch.stepper import State
@@ -26,6 +27,7 @@ from cellwire.server.runtime.fixed_shape_step_runner import (
     SUPPORTED_STEPS,
     FixedShapeStepRunner,
 )
+from cellwire.server.runtime.memory import Memory, memory_of
 from cellwire.server.runtime.states import DeviceStates, States
 from cellwire.server.runtime.step_runner import StepRunner
 from cellwire.server.runtime.weights import Weights
@@ -55,6 +57,7 @@ class Runtime:
             device = self._execution.device
             if device.is_host:
                 cell = replace(cell, graph=widen_float16(cell.graph))
+            self._memory = self._part(self._make_memory(cell))
             self._states = self._part(self._make_states(cell, slots))
             self._programs = self._part(self._make_programs(cell))
             self.cell = self._programs.cell  # without the weights, if the programs share them
@@ -70,12 +73,17 @@ class Runtime:
         self._parts.append(part)
         return part
 
-    def _make_states(self, cell: Cell, slots: int) -> States:
-        device = self._execution.device
-        kind = States if device.is_host else DeviceStates
+    def _make_memory(self, cell: Cell) -> Memory:
         try:
-            return kind(cell, slots, device)
-        except (MemoryError, ValueError) as error:  # ValueError: more than can be addressed
+            return memory_of(self._execution.device)
+        except ValueError as error:
+            raise BadModel(cell.path, [f"cannot be run: {plain(str(error))}"]) from error
+
+    def _make_states(self, cell: Cell, slots: int) -> States:
+        kind = States if self._execution.device.is_host else DeviceStates
+        try:
+            return kind(cell, slots, self._memory)
+        except (MemoryError, StepFailed, ValueError) as error:  # the last: not to be addressed
             fault = (
                 f"there is no memory for {slots:,} states of {cell.state_bytes:,} bytes each; "
                 "start the daemon with fewer --slots"
@@ -89,10 +97,10 @@ class Runtime:
         """
         try:
             with contextlib.suppress(NotCompiled):
-                return self._compiled(Weights.shared(cell, self._execution.device))
+                return self._compiled(Weights.shared(cell, self._memory))
             # ONNX Runtime rewrites some weights, those of convolutions for example.
             return self._compiled(Weights(cell))
-        except (NotCompiled, StepFailed) as error:
+        except (MemoryError, NotCompiled, StepFailed) as error:
             raise BadModel(cell.path, [str(error)]) from error
 
     def _compiled(self, weights: Weights) -> CompiledPrograms:
@@ -111,7 +119,9 @@ class Runtime:
     def _make_step_runner(self, max_batch: int) -> StepRunner | FixedShapeStepRunner:
         program, arenas = self._programs.step, self._states.arenas
         if self._execution.fixed_shape:
-            return FixedShapeStepRunner(program, arenas, self.cell, self._execution, max_batch)
+            return FixedShapeStepRunner(
+                program, arenas, self.cell, self._execution, max_batch, self._memory
+            )
         return StepRunner(program, arenas, self.cell)
 
     @property
@@ -154,7 +164,7 @@ class Runtime:
         self._programs.abort()
 
     def close(self) -> None:
-        """Give back all memory: bindings and their arrays, sessions, weights, and the states.
+        """Give back all memory: of bindings and their arrays, sessions, weights, and states.
 
         In the thread that steps, or in any before a first step. Harmless if it was done.
         """

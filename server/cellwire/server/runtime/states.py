@@ -11,20 +11,17 @@ from cellwire.server.batch.stepper import State
 from cellwire.server.programs.program import ARENA
 from cellwire.server.programs.transfer_program import ROW, SLOT, compose_read, compose_write
 from cellwire.server.runtime.binding import Binding
-from cellwire.server.runtime.buffer import Buffer
 from cellwire.server.runtime.compiled import Array, Compiled
 from cellwire.server.runtime.device import Device
+from cellwire.server.runtime.memory import Memory
 
 
 class States:
     """Arenas `[slots, ...]`, whose rows are read and written as bytes."""
 
-    def __init__(self, cell: Cell, slots: int, device: Device) -> None:
+    def __init__(self, cell: Cell, slots: int, memory: Memory) -> None:
         """Allocate zeros; MemoryError or ValueError if there is no room."""
-        self.arenas = {
-            state.name: Buffer(np.zeros((slots, *state.shape), np.float32), device)
-            for state in cell.states
-        }
+        self.arenas = {state.name: memory.zeros((slots, *state.shape)) for state in cell.states}
 
     def read(self, slot: int) -> State:
         """Return a copy of the state in a slot."""
@@ -44,18 +41,17 @@ class States:
 class DeviceStates(States):
     """Arenas in a device's memory, whose rows are read and written by a program."""
 
-    def __init__(self, cell: Cell, slots: int, device: Device) -> None:
-        super().__init__(cell, slots, device)
-        for arena in self.arenas.values():
-            arena.leave_host()
+    def __init__(self, cell: Cell, slots: int, memory: Memory) -> None:
+        """Allocate zeros, and compile the program; MemoryError, StepFailed, BadModel."""
+        super().__init__(cell, slots, memory)
         self._programs: list[Compiled] = []
         self._slot = np.zeros(1, np.int64)
         self._rows: dict[str, Array] = {
             state.name: np.zeros((1, *state.shape), np.float32) for state in cell.states
         }
         try:
-            self._reading = self._binding(compose_read(cell), device)
-            self._writing = self._binding(compose_write(cell), device)
+            self._reading = self._binding(compose_read(cell), memory.device)
+            self._writing = self._binding(compose_write(cell), memory.device)
         except ValueError as error:
             raise BadModel(cell.path, [f"cannot be run: {plain(str(error))}"]) from error
         for name, rows in self._rows.items():

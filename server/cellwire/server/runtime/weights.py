@@ -15,9 +15,9 @@ import onnx
 from onnx import helper, numpy_helper
 
 from cellwire.model_file.cell import Cell
-from cellwire.server.runtime.compiled import Constant, constant, without_data
+from cellwire.server.runtime.compiled import Constant, without_data
 from cellwire.server.runtime.constant_folding import LARGE_BYTES, fold_constants, tensor_bytes
-from cellwire.server.runtime.device import Device
+from cellwire.server.runtime.memory import Memory
 
 _TYPES = {  # that DLPack has, too
     onnx.TensorProto.FLOAT,
@@ -42,8 +42,8 @@ class Weights:
     constants: Mapping[str, Constant] = field(default_factory=dict)
 
     @classmethod
-    def shared(cls, cell: Cell, device: Device) -> Weights:
-        """Copy the cell's large constants to a device; StepFailed if it has no room.
+    def shared(cls, cell: Cell, memory: Memory) -> Weights:
+        """Copy the cell's large constants to a device; MemoryError if it has no room, StepFailed.
 
         Programs around the result's cell cannot be compiled if ONNX Runtime would compute other
         constants from these. `fold_constants` leaves it little to compute.
@@ -54,7 +54,7 @@ class Weights:
         for tensor in model.graph.initializer:
             if tensor.data_type in _TYPES and tensor_bytes(tensor) >= LARGE_BYTES:
                 values = np.array(numpy_helper.to_array(tensor))
-                constants[tensor.name] = constant(values, device)
+                constants[tensor.name] = memory.constant(values)
                 tensors.append(without_data(tensor))
             else:
                 tensors.append(tensor)
