@@ -28,6 +28,8 @@ def on_device(device: Device) -> Iterator[None]:
     with contextlib.nullcontext() if device.is_host else _CARD:
         try:
             yield
+        except StepFailed:
+            raise
         # onnxruntime's exceptions have no common base but Exception.
         except Exception as error:
             traceback.clear_frames(error.__traceback__)  # they hold what failed, on the card

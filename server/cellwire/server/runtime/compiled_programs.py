@@ -7,7 +7,7 @@ from collections.abc import Callable
 from cellwire.model_file.cell import Cell
 from cellwire.model_file.runtime_text import plain
 from cellwire.server.errors import NotCompiled
-from cellwire.server.programs.beam_program import compose_beam_program
+from cellwire.server.programs.beam_program import BeamProgram, compose_beam_program
 from cellwire.server.programs.sampler_variant import SamplerVariant
 from cellwire.server.programs.step_program import ProgramShape, compose_step_program
 from cellwire.server.runtime.compiled import Compiled
@@ -23,19 +23,19 @@ class CompiledPrograms:
         self._execution = execution
         self._programs: dict[object, Compiled] = {}
 
-    def step(self, variant: SamplerVariant, shape: ProgramShape | None = None) -> Compiled:
+    def step(
+        self, variant: SamplerVariant, shape: ProgramShape | None = None, *, ragged: bool
+    ) -> Compiled:
         """Return the step program of a variant; NotCompiled."""
         return self._program(
-            (variant, shape),
-            lambda: compose_step_program(self._weights.cell, variant, shape),
+            (variant, shape, ragged),
+            lambda: compose_step_program(self._weights.cell, variant, shape, ragged=ragged),
             captured=self._execution.captured,
         )
 
-    def beam(self, may_end: bool) -> Compiled:  # noqa: FBT001  # there are two
-        """Return the program for searches that may end early, or not; NotCompiled."""
-        return self._program(
-            may_end, lambda: compose_beam_program(self._weights.cell, may_end=may_end)
-        )
+    def beam(self, program: BeamProgram) -> Compiled:
+        """Return a beam program; NotCompiled."""
+        return self._program(program, lambda: compose_beam_program(self._weights.cell, program))
 
     def _program(
         self, key: object, compose: Callable[[], bytes], *, captured: bool = False

@@ -63,7 +63,12 @@ class Runtime:
             self.cell = self._programs.cell  # without the weights, if the programs share them
             self._step_runner = self._part(self._make_step_runner(max_batch))
             self._beam_runner = self._part(
-                BeamRunner(self._programs.beam, self._states.arenas, cell.manifest.vocabulary.size)
+                BeamRunner(
+                    self._programs.beam,
+                    self._states.arenas,
+                    cell.manifest.vocabulary.size,
+                    unrolled=not device.is_host,
+                )
             )
         except BaseException:
             self.close()
@@ -110,7 +115,7 @@ class Runtime:
         variants = [SamplerVariant.FORCED] if weights.cell.generates else []
         try:
             for variant in (*variants, SamplerVariant.PLAIN):
-                programs.step(variant, shape)
+                programs.step(variant, shape, ragged=False)
         except NotCompiled:
             programs.close()
             raise
