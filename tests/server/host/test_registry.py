@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,10 +12,11 @@ from tests.cases.models import node, recurrent, saved
 from tests.server.tiny_cell import lstm_cell, write_cell
 
 from cellwire.model_file.errors import BadModel
-from cellwire.server.errors import AlreadyExists, StepFailed
+from cellwire.server.errors import AlreadyExists, CannotListen, StepFailed
 from cellwire.server.host.config import Config
 from cellwire.server.host.placement import Placement
 from cellwire.server.host.registry import Registry
+from cellwire.server.rpc.daemon import Daemon
 from cellwire.server.runtime.device import CPU
 from cellwire.server.runtime.runtime import Runtime
 
@@ -91,6 +93,18 @@ def test_a_model_that_came_too_late_is_closed_by_a_stop(
     two.loop.stop()
     assert [is_closed(runtime) for runtime in runtimes] == [False, False, True]
     registry.stop()
+
+
+async def test_a_daemon_that_cannot_listen_closes_its_models(
+    tmp_path: Path, runtimes: list[Runtime]
+) -> None:
+    taken = socket.create_server(("127.0.0.1", 0))
+    address = f"127.0.0.1:{taken.getsockname()[1]}"
+    config = Config(listen=address, models=(write_cell(tmp_path / "cell.onnx"),), threads=1)
+    with taken, pytest.raises(CannotListen):
+        async with Daemon(config):
+            pass
+    assert [is_closed(runtime) for runtime in runtimes] == [True]
 
 
 def test_the_registry_keeps_no_weights(tmp_path: Path) -> None:

@@ -65,7 +65,9 @@ class Daemon:
         self._loop = asyncio.get_running_loop()
         self.crashed = self._loop.create_future()
         # A file may hang; signals are handled meanwhile.
-        self.registry = await in_own_thread("load the models", self._read_models)
+        self.registry = await in_own_thread(
+            "load the models", self._read_models, drop=Registry.stop
+        )
         try:
             await self._listen()
         except BaseException:

@@ -88,7 +88,9 @@ class ModelsService(ModelsServiceServicer):
             raise ResourceExhausted(
                 f"{self._loading} models are being loaded; load this one when they are ready"
             )
-        model = await in_own_thread("load a model", partial(self._load, name))
+        model = await in_own_thread(
+            "load a model", partial(self._load, name), drop=lambda unused: unused.loop.stop()
+        )
         try:
             self._registry.add(model)
         except AlreadyExists:
