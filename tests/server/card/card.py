@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet, finalize
@@ -28,8 +28,8 @@ class CardFault(AssertionError):
 class Card:
     """One card, and an account of all that is on it."""
 
-    def __init__(self, lock: Callable[[], Any], total_bytes: int = _TOTAL_BYTES) -> None:
-        """`lock` returns the lock that every use of the card must be under."""
+    def __init__(self, lock: Any, total_bytes: int = _TOTAL_BYTES) -> None:  # noqa: ANN401
+        """`lock` is an RLock that every use of the card must be under."""
         self._lock = lock
         self.memory = Memory(total_bytes)
         self.module = Allocator(self.memory, doubles=True)  # of onnxruntime's Python module
@@ -42,7 +42,7 @@ class Card:
 
     @property
     def _held(self) -> bool:
-        return bool(self._lock()._is_owned())  # of the standard library's RLock
+        return bool(self._lock._is_owned())  # the standard library's types do not have it
 
     def use(self, what: str) -> None:
         """Note a use of the card; CardFault if its thread does not hold the lock."""
@@ -83,13 +83,13 @@ class Card:
             )
         allocator.end()
 
-    def copies_of_weights(self) -> Counter[bytes]:
+    def copies_of_weights(self, names: Container[str]) -> Counter[bytes]:
         """Count how often each weight of some size is in the card's memory."""
         blocks: dict[int, Block] = {
             block.address: block
             for session in self.sessions
-            for block in session.weights.values()
-            if block.array.nbytes >= _SHARED_BYTES
+            for name, block in session.weights.items()
+            if name in names and block.array.nbytes >= _SHARED_BYTES
         }
         return Counter(block.array.tobytes() for block in blocks.values())
 
@@ -97,6 +97,11 @@ class Card:
     def session_bytes(self) -> int:
         """The memory that all sessions have reserved."""
         return sum(session.allocator.reserved_bytes for session in self.sessions)
+
+    @property
+    def host_bytes(self) -> int:
+        """The serialized programs, which onnxruntime's Python keeps."""
+        return sum(session.serialized_bytes for session in self.sessions)
 
     @property
     def threads(self) -> int:

@@ -45,6 +45,7 @@ class NativeSession:
 
     def __init__(self, options: SessionOptions, serialized: bytes, *_: object) -> None:
         self.session_options = options
+        self.serialized_bytes = len(serialized)
         self._model = onnx.load_model_from_string(serialized)
         self.allocator = Allocator(self.card.memory, doubles=False)
         self.weights: dict[str, Block] = {}
@@ -108,6 +109,11 @@ class NativeSession:
             for item in tensor.external_data:
                 if item.key == "location" and not (Path(folder) / item.value).is_file():
                     raise RuntimeError(f"there is no {item.value} in {folder!r}")
+
+    @property
+    def graph_count(self) -> int:
+        """How many graphs were captured; none is ever given back before the session ends."""
+        return len(self._graphs)
 
     def get_providers(self) -> list[str]:
         return _PROVIDERS

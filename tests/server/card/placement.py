@@ -36,11 +36,12 @@ class Placement:
     copies: list[str] = field(default_factory=list)  # of Memcpy nodes, in loops once for each step
     control_flow: list[str] = field(default_factory=list)
     host_inputs: set[str] = field(default_factory=set)  # wanted in the host's memory only
+    card_nodes: int = field(default=0, compare=False)
 
     @property
     def capturable(self) -> bool:
         """Whether ONNX Runtime would capture it."""
-        return not self.copies and not self.control_flow
+        return self.card_nodes > 0 and not self.copies and not self.control_flow
 
 
 def place(model: onnx.ModelProto) -> Placement:
@@ -95,6 +96,8 @@ class _Graph:
         on_host = not has_kernel or self._is_about_shapes(node)
         if on_host:
             self._placement.host_nodes.append(f"{node.op_type} of {node.output[0]}")
+        else:
+            self._placement.card_nodes += 1
         for place, name in enumerate(node.input):
             self._use(name, node, in_host=on_host or place in _wanted_in_host(node))
         in_host = on_host or node.op_type in _OUT_HOST
