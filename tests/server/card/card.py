@@ -28,7 +28,7 @@ class CardFault(AssertionError):
 class Card:
     """One card, and an account of all that is on it."""
 
-    def __init__(self, lock: Any, total_bytes: int = _TOTAL_BYTES) -> None:  # noqa: ANN401
+    def __init__(self, lock: Any, total_bytes: int = _TOTAL_BYTES) -> None:  # noqa: ANN401  # an RLock, but its types lack what is needed
         """`lock` is an RLock that every use of the card must be under."""
         self._lock = lock
         self.memory = Memory(total_bytes)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import onnx
@@ -15,7 +15,7 @@ from tests.server.card.card import Card
 from tests.server.card.memory import Allocator, Array, Block, garbage
 from tests.server.card.native_binding import Bound, NativeBinding
 from tests.server.card.native_value import NativeValue
-from tests.server.card.options import SessionOptions, entry
+from tests.server.card.options import Ort, SessionOptions, entry
 from tests.server.card.placement import place
 from tests.server.card.program import Program, initializers
 
@@ -137,7 +137,7 @@ class NativeSession:
         self,
         names: Sequence[str],
         feed: Mapping[str, Array],
-        options: Any = None,  # noqa: ANN401  # onnxruntime has no types
+        options: Ort = None,
     ) -> list[Array]:
         """Run on arrays of the host."""
         self._begin(options)
@@ -150,7 +150,7 @@ class NativeSession:
     def run_with_iobinding(
         self,
         binding: NativeBinding,
-        options: Any = None,  # noqa: ANN401
+        options: Ort = None,
     ) -> None:
         """Run on what is bound, or replay the graph of what was bound when it was captured."""
         self._begin(options)
@@ -163,7 +163,7 @@ class NativeSession:
         else:
             self._execute(run)
 
-    def _begin(self, options: Any) -> None:  # noqa: ANN401
+    def _begin(self, options: Ort) -> None:
         self.card.use("a program is run")
         if options is not None and options.terminate:
             raise RuntimeError("Exiting due to terminate flag being set to true.")

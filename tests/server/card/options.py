@@ -6,21 +6,24 @@ from typing import Any
 
 import onnxruntime
 
+Ort = Any
+"""An object of onnxruntime's, which has no types."""
+
 
 class SessionOptions(onnxruntime.SessionOptions):  # type: ignore[misc]  # it has no types
     """onnxruntime's own; weights in the card's memory are for sessions on the card only."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.given: dict[str, Any] = {}
+        self.given: dict[str, Ort] = {}
 
-    def add_initializer(self, name: str, value: Any) -> None:  # noqa: ANN401
+    def add_initializer(self, name: str, value: Ort) -> None:
         self.given[name] = value
         if isinstance(value, onnxruntime.OrtValue):
             super().add_initializer(name, value)
 
 
-def entry(options: Any, key: str, default: str = "") -> str:  # noqa: ANN401
+def entry(options: Ort, key: str, default: str = "") -> str:
     """Return an entry of a session's or a run's options."""
     if options is None:
         return default

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.util
 from types import ModuleType
-from typing import Any
 
 import onnxruntime
 from onnxruntime.capi import onnxruntime_inference_collection as original
@@ -16,7 +15,7 @@ from tests.server.card.card import Card
 from tests.server.card.native_binding import NativeBinding
 from tests.server.card.native_session import NativeSession
 from tests.server.card.native_value import NativeValue
-from tests.server.card.options import SessionOptions
+from tests.server.card.options import Ort, SessionOptions
 
 _CUDA = "CUDAExecutionProvider"
 
@@ -33,7 +32,7 @@ class _Native:
     def get_available_providers(self) -> list[str]:
         return [_CUDA, "CPUExecutionProvider"]
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+    def __getattr__(self, name: str) -> Ort:
         return getattr(original.C, name)
 
 
@@ -49,20 +48,21 @@ class StandIn:
 
     def __init__(self, card: Card) -> None:
         native = _Native(card)
-        self._card = _python_files(native)
+        self.card = card
+        self._on_card = _python_files(native)
         self.get_available_providers = native.get_available_providers
         self.preloaded: list[str | None] = []
-        self.OrtValue = _values(self._card.OrtValue)
+        self.OrtValue = _values(self._on_card.OrtValue)
 
     def InferenceSession(  # noqa: N802  # onnxruntime's name
         self,
         model: bytes,
-        sess_options: Any = None,  # noqa: ANN401
-        providers: Any = (),  # noqa: ANN401
-        **rest: Any,  # noqa: ANN401
-    ) -> Any:  # noqa: ANN401
+        sess_options: Ort = None,
+        providers: Ort = (),
+        **rest: Ort,
+    ) -> Ort:
         on_card = any(_CUDA in provider for provider in providers)
-        make = self._card.InferenceSession if on_card else onnxruntime.InferenceSession
+        make = self._on_card.InferenceSession if on_card else onnxruntime.InferenceSession
         return make(model, sess_options, providers=providers, **rest)
 
     def preload_dlls(
@@ -79,7 +79,7 @@ class StandIn:
         pass
 
 
-def _python_files(native: _Native) -> Any:  # noqa: ANN401  # onnxruntime has no types
+def _python_files(native: _Native) -> Ort:
     """Load onnxruntime's Python files again, above another native library."""
     spec = importlib.util.spec_from_file_location("onnxruntime_on_card", original.__file__)
     assert spec is not None
@@ -91,28 +91,28 @@ def _python_files(native: _Native) -> Any:  # noqa: ANN401  # onnxruntime has no
     return module
 
 
-def _values(on_card: Any) -> type:  # noqa: ANN401
+def _values(on_card: Ort) -> Ort:
     """Return a class whose methods make values of the host, or of the card."""
 
-    def kind(device: str) -> Any:  # noqa: ANN401
+    def kind(device: str) -> Ort:
         return onnxruntime.OrtValue if device == "cpu" else on_card
 
     class OrtValue:
         @staticmethod
-        def ortvalue_from_numpy(array: Any, device: str = "cpu", number: int = 0) -> Any:  # noqa: ANN401
+        def ortvalue_from_numpy(array: Ort, device: str = "cpu", number: int = 0) -> Ort:
             return kind(device).ortvalue_from_numpy(array, device, number)
 
         @staticmethod
         def ortvalue_from_shape_and_type(
-            shape: Any,  # noqa: ANN401
-            element: Any,  # noqa: ANN401
+            shape: Ort,
+            element: Ort,
             device: str = "cpu",
             number: int = 0,
-        ) -> Any:  # noqa: ANN401
+        ) -> Ort:
             return kind(device).ortvalue_from_shape_and_type(shape, element, device, number)
 
         @staticmethod
-        def from_dlpack(data: Any) -> Any:  # noqa: ANN401
+        def from_dlpack(data: Ort) -> Ort:
             device = "cuda" if isinstance(data, on_card) else "cpu"
             return kind(device).from_dlpack(data)
 

@@ -16,7 +16,7 @@ LOWEST = np.finfo(np.float64).min
 NOWHERE = int(garbage((), np.int64))
 
 
-def run(kind: str, *inputs: np.ndarray, **attributes: Any) -> list[np.ndarray]:  # noqa: ANN401
+def run(kind: str, *inputs: np.ndarray, **attributes: Any) -> list[np.ndarray]:  # noqa: ANN401  # of ONNX
     """Run one operator."""
     names = [f"in{place}" for place in range(len(inputs))]
     node = helper.make_node(kind, names, ["out"], **attributes)
