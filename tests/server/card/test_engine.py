@@ -25,10 +25,6 @@ SESSIONS = 6
 SELDOM = CompletionEnd(frozenset({1}), after=frozenset({2, 3, 4}))
 ALWAYS = CompletionEnd(frozenset(range(len(SYMBOLS))))
 
-DEAD_BELOW_FILLING = pytest.mark.xfail(
-    strict=True, reason="CUDA's TopK ranks what is dead below what it adds to a row"
-)
-
 
 def engine_on(
     runtime_on: RuntimeOn,
@@ -120,7 +116,6 @@ def test_sessions_write_what_they_write_on_the_cpu(
     check_completions(there, here)
 
 
-@DEAD_BELOW_FILLING
 @pytest.mark.parametrize("width", [9, 40])
 @pytest.mark.parametrize("end", [SELDOM, ALWAYS])
 def test_completions_that_may_end_are_those_of_the_cpu(

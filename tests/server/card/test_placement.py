@@ -11,7 +11,7 @@ from tests.server.card.placement import Placement, place
 from tests.server.tiny_cell import lstm_cell, write_cell
 
 from cellwire.model_file.cell import Cell, read_cell
-from cellwire.server.programs.beam_program import compose_beam_program
+from cellwire.server.programs.beam_program import BeamProgram, compose_beam_program
 from cellwire.server.programs.sampler_variant import SamplerVariant
 from cellwire.server.programs.step_program import ProgramShape, compose_step_program
 from cellwire.server.programs.transfer_program import compose_read, compose_write
@@ -91,13 +91,18 @@ def test_what_is_computed_from_constants_is_nowhere() -> None:
 @pytest.mark.parametrize("variant", SamplerVariant)
 @pytest.mark.parametrize("steps", SUPPORTED_STEPS)
 @pytest.mark.parametrize("unknown", ["", "q"])
+@pytest.mark.parametrize("ragged", [False, True])
 def test_a_step_program_is_on_the_card_as_a_whole(
-    tmp_path: Path, variant: SamplerVariant, steps: int, unknown: str
+    tmp_path: Path,
+    variant: SamplerVariant,
+    steps: int,
+    unknown: str,
+    ragged: bool,  # noqa: FBT001
 ) -> None:
     vocabulary = {"kind": "words", "symbols": [*"abcq"]} | ({"unknown": "q"} if unknown else {})
     cell = read_cell(write_cell(tmp_path / "cell.onnx", lstm_cell(3, vocabulary=vocabulary)))
     shape = ProgramShape(steps, 3 if variant.ranks_tokens else 0)
-    placement = placed(compose_step_program(cell, variant, shape))
+    placement = placed(compose_step_program(cell, variant, shape, ragged=ragged))
     assert placement.capturable
     assert placement.host_nodes == []
     assert not placement.host_inputs
@@ -108,15 +113,20 @@ def test_rows_are_moved_on_the_card(cell: Cell) -> None:
         assert placed(serialized) == Placement()
 
 
-@pytest.mark.xfail(strict=True, reason="searches hop between card and host in every step")
 @pytest.mark.parametrize("may_end", [False, True])
 def test_a_search_waits_for_the_card_at_its_end_only(
     cell: Cell,
     may_end: bool,  # noqa: FBT001
 ) -> None:
-    placement = placed(compose_beam_program(cell, may_end=may_end))
+    placement = placed(compose_beam_program(cell, BeamProgram(may_end, 4)))
     assert placement.copies == []
     assert placement.control_flow == []
+    assert placement.host_nodes == []
+
+
+def test_a_search_in_a_loop_would_wait_in_every_step(cell: Cell) -> None:
+    placement = placed(compose_beam_program(cell, BeamProgram(may_end=False)))
+    assert any("the loop's condition" in copy for copy in placement.copies)
 
 
 def test_a_program_that_is_not_on_the_card_as_a_whole_is_not_captured(cuda: Device) -> None:

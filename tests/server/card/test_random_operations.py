@@ -63,7 +63,9 @@ samplings = st.builds(
     ).map(tuple),
     seed=st.none() | st.integers(0, 2**64 - 1),
 )
-ends = st.just(MAX_LENGTH_ONLY)
+ends = st.just(MAX_LENGTH_ONLY) | st.builds(
+    CompletionEnd, st.frozensets(symbols, min_size=1), st.none() | st.frozensets(symbols)
+)
 
 
 def numbers_of(event: Event) -> list[float]:

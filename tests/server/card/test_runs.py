@@ -29,6 +29,8 @@ def test_every_variant_draws_what_it_draws_on_the_cpu(
     here, there = (runtime_on(cell, device) for device in (CPU, cuda))
     for seed, rows in enumerate((3, 2, 3, MOST, 1, 3, MOST)):
         batch = random_batch(cell, variant, steps, rows, seed)
+        if seed % 3 == 0:
+            batch.count[:] = steps  # another program: no row has to be held
         check_same(batch, there.step(batch), here.step(batch))
     assert np.abs(states(here, SEEN) - states(there, SEEN)).max() <= 1e-5
 

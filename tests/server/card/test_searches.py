@@ -18,10 +18,6 @@ FEW = CompletionEnd(frozenset({1, 2}))
 MOST_SYMBOLS = CompletionEnd(frozenset(range(3, len(SYMBOLS))))
 AFTER_SOME = CompletionEnd(frozenset(range(20)), after=frozenset({25, 26, 27}))
 
-DEAD_BELOW_FILLING = pytest.mark.xfail(
-    strict=True, reason="CUDA's TopK ranks what is dead below what it adds to a row"
-)
-
 
 def first_batch(width: int, steps: int, *endings: CompletionEnd) -> BeamBatch:
     """Searches that begin: one live hypothesis each."""
@@ -111,8 +107,8 @@ def test_searches_to_a_length(cell: Cell, cuda: Device, runtime_on: RuntimeOn, s
     [
         (1, 4),
         (8, 4),
-        pytest.param(3, 4, marks=DEAD_BELOW_FILLING),
-        pytest.param(9, 2, marks=DEAD_BELOW_FILLING),  # more than the first kernel takes
+        (3, 4),
+        (9, 2),  # more than the first kernel takes
     ],
 )
 @pytest.mark.parametrize("ending", [FEW, MOST_SYMBOLS, AFTER_SOME])
@@ -123,7 +119,6 @@ def test_searches_that_may_end(
     check_search(runtime_on, cell, cuda, batch)
 
 
-@DEAD_BELOW_FILLING
 @pytest.mark.parametrize("ending", [MAX_LENGTH_ONLY, MOST_SYMBOLS])
 def test_a_search_wider_than_its_first_step_has_extensions(
     cell: Cell, cuda: Device, runtime_on: RuntimeOn, ending: CompletionEnd
