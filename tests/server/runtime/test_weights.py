@@ -278,11 +278,12 @@ def test_no_program_holds_a_large_constant(
 
 @pytest.mark.parametrize("make", REWRITTEN)
 def test_weights_that_onnx_runtime_rewrites_stay_in_the_programs(
-    tmp_path: Path, make: Callable[[Random], CellWriter]
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, make: Callable[[Random], CellWriter]
 ) -> None:
     """A program with other numbers would be refused, not computed: it knows the constant's name."""
     cell = cell_of(make, tmp_path)
     assert Runtime(cell, SLOTS, ROWS, Execution(fixed_shape=True)).cell.graph is cell.graph
+    assert "each program of cell.onnx holds its weights: cannot be run" in caplog.text
     weights = Weights.shared(cell, Memory())
     program = compose_step_program(weights.cell, SamplerVariant.PLAIN, ProgramShape(1, 0))
     with pytest.raises(ValueError, match="initializer: w "):

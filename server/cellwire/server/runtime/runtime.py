@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import logging
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
@@ -31,6 +31,8 @@ from cellwire.server.runtime.memory import Memory, memory_of
 from cellwire.server.runtime.states import DeviceStates, States
 from cellwire.server.runtime.step_runner import StepRunner
 from cellwire.server.runtime.weights import Weights
+
+_log = logging.getLogger(__name__)
 
 
 class _Part(Protocol):
@@ -101,12 +103,17 @@ class Runtime:
         Sessions that sample otherwise, or search, find their programs compiled on first use.
         """
         try:
-            with contextlib.suppress(NotCompiled):
-                return self._compiled(Weights.shared(cell, self._memory))
-            # ONNX Runtime rewrites some weights, those of convolutions for example.
-            return self._compiled(Weights(cell))
-        except (MemoryError, NotCompiled, StepFailed) as error:
+            return self._compiled(Weights.shared(cell, self._memory))
+        except NotCompiled as error:  # ONNX Runtime rewrites those of convolutions, for example
+            reason = str(error)
+        except (MemoryError, StepFailed) as error:
             raise BadModel(cell.path, [str(error)]) from error
+        try:
+            programs = self._compiled(Weights(cell))
+        except NotCompiled as error:
+            raise BadModel(cell.path, [str(error)]) from error
+        _log.warning("each program of %s holds its weights: %s", cell.path.name, reason)
+        return programs
 
     def _compiled(self, weights: Weights) -> CompiledPrograms:
         """Return programs, of which the common ones are compiled; NotCompiled."""
