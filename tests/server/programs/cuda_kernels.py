@@ -33,6 +33,7 @@ KERNELS = {
     "ThresholdedRelu": FLOATS,
     "And": BOOL,
     "Equal": ANY,
+    "ConstantOfShape": {TensorProto.INT64},
     "Where": NUMBERS,  # the type of its second input
 }
 # Inputs that a kernel reads in the host's memory: they must be constant when a graph is captured.

@@ -9,8 +9,9 @@ top_p needs no order of the tokens. The tokens that it excludes together have at
 each has at most that, and one with less than that over the number of tokens is never needed. The
 floor is searched for between the two, on a logarithmic scale. Each round takes a floor above which
 the tokens together reach top_p, or leaves it. So the tokens that stay always reach top_p, and the
-likeliest is one of them. A token that is less likely than the last that is needed stays only if it
-is so by less than the 1,024th root of the number of tokens (0.8 % of 3,000): as ties with it do.
+likeliest is one of them. A token that is less likely than the last that is needed may stay, as one
+that ties with it does, if the ratio of the two is below the 1,024th root of the number of tokens:
+0.8 % for 3,000.
 
 A row's numbers must not depend on its place in a batch, as those of ONNX Runtime's Log do on a CPU.
 """

@@ -12,22 +12,35 @@ for ragged batches.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 
 from cellwire.model_file.cell import Cell
+from cellwire.server.batch.limits import MAX_TOP_K_ON_CARD
 from cellwire.server.batch.step import StepBatch, StepResult
 from cellwire.server.errors import NotCompiled, StepFailed
 from cellwire.server.programs.step_program import ProgramShape
 from cellwire.server.runtime.buffer import Buffer
-from cellwire.server.runtime.device import Execution
+from cellwire.server.runtime.device import Device, Execution
+from cellwire.server.runtime.memory import Memory
 from cellwire.server.runtime.required_sampler import power_of_two, required_sampler
-from cellwire.server.runtime.step_binding import StepBinding, StepPrograms, StepSize
+from cellwire.server.runtime.step_binding import Allocate, StepBinding, StepPrograms, StepSize
 
 SUPPORTED_STEPS = (1, 4, 16)
 
-_LIMITS = (0, 1, 16, 256, 4_096)  # of top tokens to rank; above, the whole vocabulary is ranked
+# Of top tokens to rank; above, the whole vocabulary is ranked.
+_LIMITS = (0, 1, 16, 256, MAX_TOP_K_ON_CARD)
 _CHANGES = (64, 16)  # the least number of logit changes, and the factor to the next
+
+
+def max_top_k(device: Device, vocabulary: int) -> int | None:
+    """Return the greatest top_k of a row on a device; None if there is no such limit.
+
+    A card sorts more symbols row by row, and the host starts each sort.
+    """
+    few = vocabulary <= MAX_TOP_K_ON_CARD
+    return None if device.is_host or few else MAX_TOP_K_ON_CARD
 
 
 class FixedShapeStepRunner:
@@ -40,12 +53,14 @@ class FixedShapeStepRunner:
         cell: Cell,
         execution: Execution,
         max_batch: int,
+        memory: Memory,
     ) -> None:
         """`compiled` returns a program of a fixed shape; NotCompiled."""
         self._compiled = compiled
         self._arenas = arenas
         self._cell = cell
-        self._device = execution.device
+        # Not a method of the runner, which the bindings would hold, and it them.
+        self._allocate: Allocate = partial(_allocate_in, memory)
         self._only_rows = max_batch if execution.fixed_batch else None
         # Bounded: three numbers of steps, six limits, ragged or not, powers of two of rows, and of
         # 16 of changes.
@@ -88,9 +103,17 @@ class FixedShapeStepRunner:
             raise NotCompiled(f"no room for {size.rows} rows: {error}") from error
         return binding
 
-    def _allocate(self, _name: str, shape: tuple[int, ...], dtype: type[np.generic]) -> Buffer:
-        """Return an array on the device."""
-        return Buffer(np.zeros(shape, dtype), self._device)
+    def close(self) -> None:
+        """Close all bindings. No batch can be run then."""
+        for binding in self._bindings.values():
+            binding.close()
+        self._bindings.clear()
+
+
+def _allocate_in(
+    memory: Memory, _name: str, shape: tuple[int, ...], dtype: type[np.generic]
+) -> Buffer:
+    return memory.buffer(shape, dtype)
 
 
 def _padded_changes(changes: int) -> int:
