@@ -29,7 +29,7 @@ CASES = [
     (replace(batch_of(ROWS), adjustments=NO_TOP_P), SamplerVariant.ADJUSTED, 0),
     (
         replace(batch_of(ROWS, top_k=SOME_TOP_K), adjustments=NO_TOP_P),
-        SamplerVariant.ADJUSTED_RANKING,
+        SamplerVariant.ADJUSTED_TOP_K,
         4,
     ),
     (
@@ -40,8 +40,13 @@ CASES = [
     (replace(batch_of(ROWS), adjustments=TOP_P), SamplerVariant.TOP_P, 0),
     (
         replace(batch_of(ROWS, top_k=SOME_TOP_K), adjustments=TOP_P),
-        SamplerVariant.TOP_P_RANKING,
+        SamplerVariant.TOP_P_TOP_K,
         4,
+    ),
+    (
+        replace(batch_of(ROWS, top_k=SOME_TOP_K), adjustments=TOP_P, top_token_count=5),
+        SamplerVariant.TOP_P_RANKING,
+        8,
     ),
 ]
 

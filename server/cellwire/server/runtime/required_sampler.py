@@ -6,12 +6,13 @@ from cellwire.model_file.cell import Cell
 from cellwire.server.batch.step import SAMPLED, StepBatch
 from cellwire.server.programs.sampler_variant import SamplerVariant
 
-_ADJUSTED = {  # by whether some row has a top_p, and whether tokens are ranked
-    (False, False): SamplerVariant.ADJUSTED,
-    (False, True): SamplerVariant.ADJUSTED_RANKING,
-    (True, False): SamplerVariant.TOP_P,
-    (True, True): SamplerVariant.TOP_P_RANKING,
-}
+# By what is ranked: nothing, tokens to draw from, or tokens to report.
+_ADJUSTED = (
+    SamplerVariant.ADJUSTED,
+    SamplerVariant.ADJUSTED_TOP_K,
+    SamplerVariant.ADJUSTED_RANKING,
+)
+_TOP_P = (SamplerVariant.TOP_P, SamplerVariant.TOP_P_TOP_K, SamplerVariant.TOP_P_RANKING)
 
 
 def required_sampler(batch: StepBatch, cell: Cell) -> tuple[SamplerVariant, int]:
@@ -25,8 +26,8 @@ def required_sampler(batch: StepBatch, cell: Cell) -> tuple[SamplerVariant, int]
     ranked = max(min(int(batch.top_k.max()), vocabulary), batch.top_token_count)
     limit = min(vocabulary, power_of_two(ranked)) if ranked else 0
     if batch.adjustments is not None:
-        has_top_p = bool((batch.adjustments.top_p < 1).any())
-        return _ADJUSTED[has_top_p, bool(ranked)], limit
+        variants = _TOP_P if (batch.adjustments.top_p < 1).any() else _ADJUSTED
+        return variants[2 if batch.top_token_count else bool(ranked)], limit
     sampled = (batch.forced == SAMPLED).any(axis=0)  # [batch]
     if not sampled.any():
         return SamplerVariant.FORCED, 0
