@@ -6,13 +6,15 @@ import threading
 from queue import SimpleQueue
 
 import numpy as np
+from tests.server.overlapping_stepper import OverlappingStepper
 from tests.server.plain_stepper import PlainStepper
 
 from cellwire.server.batch.sampling import Sampling
-from cellwire.server.engine.commands import OpenSession, SubmitOperation
+from cellwire.server.batch.step import StepBatch, StepResult
+from cellwire.server.engine.commands import CloseSession, OpenSession, SubmitOperation
 from cellwire.server.engine.engine import Engine
 from cellwire.server.host.loop import EngineLoop
-from cellwire.server.session.events import Event, Finished
+from cellwire.server.session.events import Closed, Event, Finished
 from cellwire.server.session.operation_queue import Limits
 from cellwire.server.session.operations import Append, Generate
 from cellwire.server.state.arena import Arena
@@ -21,9 +23,12 @@ GUARD_S = 30
 
 
 def loop_with(
-    delivered: SimpleQueue[list[Event]], crashes: SimpleQueue[BaseException]
+    delivered: SimpleQueue[list[Event]],
+    crashes: SimpleQueue[BaseException],
+    stepper: PlainStepper | None = None,
 ) -> EngineLoop:
-    engine = Engine(PlainStepper(), Arena(8), Limits(), max_sessions=4, max_batch=8)
+    stepper = stepper or PlainStepper()
+    engine = Engine(stepper, Arena(8), Limits(), max_sessions=4, max_batch=1)
     return EngineLoop(engine, lambda _, events: delivered.put(events), crashes.put, "test")
 
 
@@ -71,5 +76,52 @@ def test_a_fault_of_ours_is_reported() -> None:
         raise RuntimeError("a fault")
 
     loop.call(fault)
+    assert str(crashes.get(timeout=GUARD_S)) == "a fault"
+    loop.stop()
+
+
+def busy(loop: EngineLoop) -> None:
+    """Let two sessions generate, one token in each run."""
+    for session_id in ("a", "b"):
+        loop.post(OpenSession(session_id, 0, 1, 0))
+        loop.post(SubmitOperation(session_id, Append(1, np.array([1], np.uint32))))
+        loop.post(SubmitOperation(session_id, Generate(2, 1_000, Sampling(), alternatives=1)))
+
+
+def test_a_run_in_flight_is_finished_before_a_loop_ends() -> None:
+    delivered: SimpleQueue[list[Event]] = SimpleQueue()
+    crashes: SimpleQueue[BaseException] = SimpleQueue()
+    stepper = OverlappingStepper()
+    loop = loop_with(delivered, crashes, stepper)
+    loop.start()
+    in_flight: SimpleQueue[int] = SimpleQueue()
+    busy(loop)
+    while not in_flight.qsize() or not in_flight.get():
+        loop.call(lambda _: in_flight.put(len(stepper.in_flight))).result(GUARD_S)
+
+    def close_both(_: Engine) -> None:
+        in_flight.put(len(stepper.in_flight))
+        for session_id in ("a", "b"):
+            loop.post(CloseSession(session_id))
+        loop.begin_to_stop()
+
+    loop.call(close_both).result(GUARD_S)
+    assert loop.stop()
+    assert in_flight.get(timeout=GUARD_S) == 1
+    assert stepper.in_flight == []
+    found = [event for _ in range(delivered.qsize()) for event in delivered.get()]
+    assert sorted(e.session_id for e in found if isinstance(e, Closed)) == ["a", "b"]
+    assert crashes.empty()
+
+
+def test_a_fault_of_a_run_in_flight_is_reported() -> None:
+    class Faulty(OverlappingStepper):
+        def step(self, batch: StepBatch) -> StepResult:  # noqa: ARG002
+            raise ZeroDivisionError("a fault")
+
+    crashes: SimpleQueue[BaseException] = SimpleQueue()
+    loop = loop_with(SimpleQueue(), crashes, Faulty())
+    loop.start()
+    busy(loop)
     assert str(crashes.get(timeout=GUARD_S)) == "a fault"
     loop.stop()

@@ -165,7 +165,7 @@ def test_a_slow_search_is_cut_shorter() -> None:
     while not engine.idle:
         engine.step(4)
     assert stepper.searches == [(1, 4), (1, 4), (1, 1)]
-    assert engine.beam_steps == 9
+    assert engine.stats().beam_steps == 9
 
 
 def test_a_beam_wider_than_a_batch_runs_alone() -> None:

@@ -13,7 +13,7 @@ from cellwire.model_file.errors import BadModel
 from cellwire.model_file.runtime_text import plain
 from cellwire.server.batch.beam_step import BeamBatch, BeamBatchResult
 from cellwire.server.batch.step import StepBatch, StepResult
-from cellwire.server.batch.stepper import State
+from cellwire.server.batch.stepper import FinishedRun, State
 from cellwire.server.errors import InvalidArgument, NotCompiled
 from cellwire.server.programs.beam_program import compose_beam_program
 from cellwire.server.programs.float16 import widen_float16
@@ -125,6 +125,15 @@ class Runtime:
             raise InvalidArgument("the snapshot's state has not the shape of the model's")
         self._states.write(slot, state)
 
+    @property
+    def overlaps(self) -> bool:
+        """Whether a run goes on while the caller works."""
+        return False
+
+    def padded_rows(self, rows: int) -> int:
+        """Return the number of rows that a run of `rows` rows costs as much as."""
+        return rows
+
     def supported_steps(self, steps: int) -> int:
         """Return the largest number of steps that a run may have, up to `steps`."""
         return self._step_runner.supported_steps(steps)
@@ -141,3 +150,11 @@ class Runtime:
     def step_beams(self, batch: BeamBatch) -> BeamBatchResult:
         """Run a beam batch; NotCompiled, StepFailed."""
         return self._beam_runner.step(batch)
+
+    def start(self, batch: StepBatch) -> FinishedRun[StepResult]:
+        """Run a step batch; NotCompiled, StepFailed."""
+        return FinishedRun(self.step(batch))
+
+    def start_beams(self, batch: BeamBatch) -> FinishedRun[BeamBatchResult]:
+        """Run a beam batch; NotCompiled, StepFailed."""
+        return FinishedRun(self.step_beams(batch))
