@@ -54,6 +54,6 @@ def _start_rows(stepper: Stepper, rows: list[Row], steps: int) -> tuple[int, Wai
 
 def _start_beams(stepper: Stepper, searches: list[BeamInput], steps: int) -> tuple[int, Wait]:
     rows = len(searches) * len(searches[0].token)
-    steps = min(steps, beam_step.beam_steps_for(rows))
+    steps = stepper.supported_steps(min(steps, beam_step.beam_steps_for(rows)))
     run = stepper.start_beams(beam_step.batch_of(searches, steps))
     return steps, lambda: beam_step.beam_results(run.wait())
