@@ -17,7 +17,7 @@ import onnx
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
-from cellwire.server.runtime.compiled import Compiled
+from cellwire.server.runtime.compiled import Compiled, RunOptions
 from cellwire.server.runtime.device import CPU
 
 _THREADS = 256
@@ -122,5 +122,5 @@ class ReferenceCompiled(Compiled):
         self.session = ReferenceSession(serialized, card=card)
         self.device = CPU
 
-    def run_options(self) -> None:
-        return None
+    def run_options(self) -> RunOptions:
+        return RunOptions(None, None)

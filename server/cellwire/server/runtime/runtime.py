@@ -13,7 +13,7 @@ from cellwire.model_file.errors import BadModel
 from cellwire.model_file.runtime_text import plain
 from cellwire.server.batch.beam_step import BeamBatch, BeamBatchResult
 from cellwire.server.batch.step import StepBatch, StepResult
-from cellwire.server.batch.stepper import FinishedRun, State
+from cellwire.server.batch.stepper import FinishedRun, Run, State
 from cellwire.server.errors import InvalidArgument, NotCompiled
 from cellwire.server.programs.beam_program import BeamProgram, compose_beam_program
 from cellwire.server.programs.float16 import widen_float16
@@ -132,12 +132,12 @@ class Runtime:
 
     @property
     def overlaps(self) -> bool:
-        """Whether a run goes on while the caller works."""
-        return False
+        """Whether the run of a step batch goes on while the caller works: on a card."""
+        return self._step_runner.overlaps
 
     def padded_rows(self, rows: int) -> int:
         """Return the number of rows that a run of `rows` rows costs as much as."""
-        return rows
+        return self._step_runner.padded_rows(rows)
 
     def supported_steps(self, steps: int) -> int:
         """Return the largest number of steps that a run may have, up to `steps`."""
@@ -156,9 +156,9 @@ class Runtime:
         """Run a beam batch; NotCompiled, StepFailed."""
         return self._beam_runner.step(batch)
 
-    def start(self, batch: StepBatch) -> FinishedRun[StepResult]:
-        """Run a step batch; NotCompiled, StepFailed."""
-        return FinishedRun(self.step(batch))
+    def start(self, batch: StepBatch) -> Run[StepResult]:
+        """Start the run of a step batch; NotCompiled, StepFailed."""
+        return self._step_runner.start(batch)
 
     def start_beams(self, batch: BeamBatch) -> FinishedRun[BeamBatchResult]:
         """Run a beam batch; NotCompiled, StepFailed."""
