@@ -52,7 +52,7 @@ class Stepper(Protocol):
         """Return the largest number of steps that a run may have, up to `steps`."""
 
     def start(self, batch: StepBatch) -> Run[StepResult]:
-        """Start the run of a step batch.
+        """Start the run of a step batch; this may wait for the end of the one before.
 
         NotCompiled if the run could not start, with all states unchanged. StepFailed, here or where
         it is waited for, if the run failed, with the states in the written slots undefined.

@@ -45,11 +45,18 @@ def start_run(
 
 
 def _start_rows(stepper: Stepper, rows: list[Row], steps: int) -> tuple[int, Wait]:
-    longest = max(row.steps for row in rows)
-    if stepper.supported_steps(longest) == longest:
-        steps = longest
+    steps = _steps_for(stepper, max(row.steps for row in rows), steps)
     run = stepper.start(batch_of(rows, steps))
     return steps, lambda: row_results(rows, run.wait())
+
+
+def _steps_for(stepper: Stepper, longest: int, steps: int) -> int:
+    """Return the fewest supported steps, up to `steps`, that the longest row can be taken in."""
+    if stepper.supported_steps(longest) == longest:
+        return longest
+    while (fewer := stepper.supported_steps(steps - 1)) > longest:
+        steps = fewer
+    return steps
 
 
 def _start_beams(stepper: Stepper, searches: list[BeamInput], steps: int) -> tuple[int, Wait]:
