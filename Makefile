@@ -86,7 +86,7 @@ GPU_BIN ?= $(BIN)
 
 gpu: $(if $(filter $(BIN),$(GPU_BIN)),.venv/.gpu)  ## test and measure on a CUDA card, into runs/gpu.json
 	@mkdir -p runs
-	$(GPU_BIN)/python -m pytest -m gpu
+	CELLWIRE_GPU=1 $(GPU_BIN)/python -m pytest -m gpu --timeout 600
 	$(GPU_BIN)/python -m tests.bench gpu --out runs/gpu.json
 
 bench-report: .venv/.bench  ## write the figures and plots of runs/bench.json and gpu.json into docs/
