@@ -8,9 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pynvml
 import pytest
 import torch
-from tests.bench import cli, gpu, mixed, raw, trainer
+from tests.bench import cli, gpu, machine, mixed, raw, trainer
 from tests.bench.child import ROOT
 from tests.bench.cli import NAMES, Result
 from tests.bench.figures import BOUNDS, Bound, names
@@ -21,6 +22,7 @@ from tests.bench.report import markdown
 from tests.bench.setting import QUICK, Effort, Setting
 from tests.bench.texts import symbols_of, text_of
 
+from cellwire.server.runtime.cuda import Card
 from cellwire.server.runtime.device import Device
 
 _AT_ONCE = Effort(
@@ -130,6 +132,14 @@ def test_the_trainer_is_measured_against_a_plain_loop(tmp_path: Path) -> None:
 
 def test_the_machine_is_described() -> None:
     assert described(threads=2).keys() >= (_MACHINE | _VERSIONS)
+
+
+def test_a_card_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "find_card", lambda number: Card(number, "NVIDIA H1", 1, 2))
+    for name in ("nvmlInit", "nvmlShutdown"):
+        monkeypatch.setattr(pynvml, name, lambda: None)
+    monkeypatch.setattr(pynvml, "nvmlSystemGetDriverVersion", lambda: "580.95.05")
+    assert described(threads=2).items() >= {"gpu": "NVIDIA H1", "driver": "580.95.05"}.items()
 
 
 def test_the_result_is_one_json_object(

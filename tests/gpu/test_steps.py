@@ -146,7 +146,7 @@ def shape_cell() -> CellWriter:
     cell.node("Shape", [state], "shape")
     cell.constants.append(onnx.numpy_helper.from_array(np.array([1], np.float32), "one"))
     cell.node("Expand", ["one", "shape"], "ones")
-    cell.node("Sum", [state, "row", "ones"], "next_state.sum")
+    cell.node("Add", [cell.node("Add", [state, "row"], "read"), "ones"], "next_state.sum")
     cell.node("Tanh", ["next_state.sum"], "squashed")
     cell.node("MatMul", ["squashed", cell.weights("head", 4, cell.size)], "logits")
     return cell
