@@ -24,6 +24,7 @@ from tests.server.program_runs import adjustments_of
 from tests.server.tiny_cell import SYMBOLS, CellWriter, labelled_cell, lstm_cell, write_cell
 
 from cellwire.model_file.cell import Cell, read_cell
+from cellwire.server.batch.slots import ZERO
 from cellwire.server.batch.step import StepBatch
 from cellwire.server.runtime.compiled import Compiled
 from cellwire.server.runtime.device import Device
@@ -44,7 +45,8 @@ def test_results_are_those_of_the_cpu(cell: Cell, device: Device, steps: int) ->
         forced = np.random.default_rng(seed).integers(0, len(SYMBOLS), (steps, rows))
         batch = drawn(cell, seed, rows, steps, forced=forced)
         assert_same(here.step(batch), there.step(batch), batch, tolerance(device))
-    assert np.abs(states(here) - states(there)).max() <= tolerance(device)
+    # The trash slot takes what is nobody's.
+    assert np.abs(states(here) - states(there))[ZERO:].max() <= tolerance(device)
 
 
 def limited(rows: int) -> Change:
