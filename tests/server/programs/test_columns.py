@@ -10,6 +10,7 @@ import pytest
 from cellwire.server.batch.step import LogitAdjustments, StepBatch
 from cellwire.server.programs.columns import COLUMNS, Axes
 from cellwire.server.programs.packing import packings
+from cellwire.server.runtime.fixed_shape_step_runner import SUPPORTED_STEPS
 
 
 def test_every_field_of_a_batch_has_one_column() -> None:
@@ -17,6 +18,12 @@ def test_every_field_of_a_batch_has_one_column() -> None:
     adjustments = {f"adjustments.{field.name}" for field in fields(LogitAdjustments)}
     assert sorted(column.source for column in COLUMNS) == sorted(batch | adjustments)
     assert len({column.name for column in COLUMNS}) == len(COLUMNS)
+
+
+@pytest.mark.parametrize("steps", SUPPORTED_STEPS)
+def test_a_card_takes_packed_columns_apart_in_one_kernel(steps: int) -> None:
+    """Its Split has the addresses of up to 32 parts as arguments."""
+    assert all(sum(packing.lengths) <= 32 for packing in packings(COLUMNS, steps))
 
 
 @pytest.mark.parametrize("steps", [1, 4])

@@ -29,12 +29,18 @@ def unknown_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("variant", SamplerVariant)
 @pytest.mark.parametrize("steps", SUPPORTED_STEPS)
+@pytest.mark.parametrize("ragged", [False, True])
 def test_a_program_of_a_fixed_shape_can_be_captured(
-    path: Path, unknown_path: Path, tmp_path: Path, variant: SamplerVariant, steps: int
+    path: Path,
+    unknown_path: Path,
+    tmp_path: Path,
+    variant: SamplerVariant,
+    steps: int,
+    ragged: bool,  # noqa: FBT001
 ) -> None:
     cell = read_cell(unknown_path if steps == 1 else path)
     shape = ProgramShape(steps, 4 if variant.ranks_tokens else 0)
-    model = optimized(compose_step_program(cell, variant, shape), tmp_path)
+    model = optimized(compose_step_program(cell, variant, shape, ragged=ragged), tmp_path)
     check_capturable(model)
     inputs = {value.name: value.type.tensor_type.elem_type for value in model.graph.input}
     uploads = [name for name in inputs if "arena" not in name and "change" not in name]

@@ -13,8 +13,9 @@ from tests.server.program_runs import SLOTS, adjustments_of, batch_of
 from tests.server.tiny_cell import SYMBOLS, labelled_cell, lstm_cell, write_cell
 
 from cellwire.model_file.cell import read_cell
-from cellwire.server.batch.slots import TRASH, ZERO
+from cellwire.server.batch.slots import ZERO
 from cellwire.server.batch.step import SAMPLED, StepBatch
+from cellwire.server.programs import step_program
 from cellwire.server.programs.sampler_variant import SamplerVariant
 from cellwire.server.runtime.device import CPU, Execution
 from cellwire.server.runtime.fixed_shape_step_runner import SUPPORTED_STEPS, FixedShapeStepRunner
@@ -36,7 +37,7 @@ def runtimes(tmp_path_factory: pytest.TempPathFactory) -> Runtimes:
 
 
 def random_batch(
-    random: np.random.Generator, rows: int, steps: int, **columns: object
+    random: np.random.Generator, rows: int, steps: int, *, ragged: bool = True, **columns: object
 ) -> StepBatch:
     """Rows that continue from the states of the batch before, in another order."""
     return batch_of(
@@ -44,7 +45,7 @@ def random_batch(
         token=random.integers(0, len(SYMBOLS), rows),
         read_slot=random.choice(np.append(np.arange(2, SLOTS), ZERO), rows),
         write_slot=random.permutation(np.arange(2, SLOTS))[:rows],
-        count=random.integers(1, steps + 1, rows),
+        count=random.integers(1, steps + 1, rows) if ragged else np.full(rows, steps),
         forced=random.integers(-6, len(SYMBOLS), (steps, rows)).clip(min=SAMPLED),
         uniform=random.integers(0, 2**23, (steps, rows)) * 2.0**-23,
         inverse_temperature=random.uniform(0.2, 5, rows),
@@ -60,13 +61,21 @@ def random_batch(
     steps=st.sampled_from(SUPPORTED_STEPS),
     top_k=st.sampled_from([0, 1, 5, 100]),
     changes=st.none() | st.integers(0, 5),
+    ragged=st.booleans(),
 )
 def test_a_batch_of_a_fixed_shape_is_one_of_any_size_bit_for_bit(
-    runtimes: Runtimes, seed: int, rows: list[int], steps: int, top_k: int, changes: int | None
+    runtimes: Runtimes,
+    seed: int,
+    rows: list[int],
+    steps: int,
+    top_k: int,
+    changes: int | None,
+    ragged: bool,  # noqa: FBT001
 ) -> None:
     random = np.random.default_rng(seed)
     for count in rows:
-        batch = random_batch(random, count, steps, top_k=random.integers(0, top_k + 1, count))
+        top_ks = random.integers(0, top_k + 1, count)
+        batch = random_batch(random, count, steps, ragged=ragged, top_k=top_ks)
         if steps == 1:
             batch = replace(batch, top_token_count=int(random.integers(0, 4)))
         if changes is not None:
@@ -93,7 +102,24 @@ def test_a_batch_of_a_fixed_shape_is_one_of_any_size_bit_for_bit(
         plain, *fixed = (runtime.state(name) for runtime in runtimes)
         for states in fixed:
             assert (states[2:] == plain[2:]).all()
-            assert (states[[TRASH, ZERO]] == 0).all(), "padding has left something"
+            assert (states[ZERO] == 0).all(), "padding has left something"
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+def test_a_large_vocabulary_gives_the_same_log_probabilities(
+    runtimes: Runtimes, steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are looked up in each step, since the logits of all steps would take too much memory."""
+    monkeypatch.setattr(step_program, "_MAX_COLLECTED_VOCABULARY", len(SYMBOLS) - 1)
+    cell, way = runtimes[1]._cell, Execution(fixed_shape=True)
+    one_by_one, at_once = Runtime(cell, SLOTS, MOST, way), Runtime(cell, SLOTS, MOST)
+    random = np.random.default_rng(3)
+    batch = random_batch(random, ROWS, steps, ragged=False, top_k=np.full(ROWS, 3))
+    batch = replace(batch, top_token_count=3 if steps == 1 else 0)
+    found, expected = one_by_one.step(batch), at_once.step(batch)
+    assert (found.chosen == expected.chosen).all()
+    assert (found.log_probability == expected.log_probability).all()
+    assert (found.top_log_probability == expected.top_log_probability)[:, :3].all()
 
 
 def test_scores_are_the_same_too(tmp_path: Path) -> None:

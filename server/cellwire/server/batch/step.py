@@ -57,6 +57,11 @@ class StepBatch:
         """The number of steps in the run."""
         return len(self.forced)
 
+    @property
+    def ragged(self) -> bool:
+        """Whether some row takes fewer steps than the run has."""
+        return self.steps > 1 and bool(self.count.min() < self.steps)
+
 
 @dataclass(frozen=True, slots=True)
 class StepResult:

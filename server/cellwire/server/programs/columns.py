@@ -104,8 +104,12 @@ COLUMNS = (
 )
 
 
-def columns_of(cell: Cell, variant: SamplerVariant) -> tuple[Column, ...]:
-    """Return the columns that a cell's program takes, in the table's order."""
+def columns_of(cell: Cell, variant: SamplerVariant, *, ragged: bool) -> tuple[Column, ...]:
+    """Return the columns that a cell's program takes, in the table's order.
+
+    Only the program of `ragged` batches takes the number of steps of each row.
+    """
     if not cell.generates:  # without logits, all tokens are forced
         variant = SamplerVariant.FORCED
-    return tuple(column for column in COLUMNS if variant in column.variants)
+    columns = (column for column in COLUMNS if variant in column.variants)
+    return tuple(column for column in columns if ragged or column.name != COUNT)

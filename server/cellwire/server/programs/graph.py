@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from cellwire.model_file.interface import RESERVED
 
 OWN = RESERVED  # the prefix of the daemon's names
+_OF_SHAPE = {"Shape", "Size"}  # operators that read the shape of a value only
 
 Shape = Sequence[str | int]  # a name stands for a length that differs between runs
 
@@ -55,9 +56,21 @@ class Graph:
         self.constants: list[onnx.TensorProto] = []
         self.part = part
 
-    def split(self, values: str, sizes: Sequence[int], into: Sequence[str]) -> None:
-        """Split `values` along the first axis into parts of `sizes`, named `into`."""
-        self._add("Split", (values, self.constant(sizes, np.int64)), [*into], {"axis": 0})
+    def split(self, values: str, into: Sequence[str], *, axis: int = 0) -> None:
+        """Split `values` along an axis into equal parts, named `into`.
+
+        A card takes up to 32 parts apart in one kernel, and copies nothing to it for that.
+        """
+        if len(into) == 1:
+            self.add("Identity", values, name=into[0])
+        else:
+            self._add("Split", (values,), [*into], {"axis": axis, "num_outputs": len(into)})
+
+    def concat(self, parts: Sequence[str], *, axis: int, name: str = "") -> str:
+        """Join `parts` along an axis and return the whole's name."""
+        if len(parts) == 1:
+            return self.add("Identity", parts[0], name=name)
+        return self.add("Concat", *parts, axis=axis, name=name)
 
     def add(self, kind: str, *inputs: str, name: str = "", **attributes: int | str) -> str:
         """Add a node with one output and return the output's name."""
@@ -120,26 +133,44 @@ class Graph:
         self,
         step: Graph,
         steps: int,
-        number: str,
+        by_step: Mapping[str, Sequence[str]],
         carried: Sequence[LoopCarried],
         scanned: Sequence[ScanOutput],
     ) -> None:
-        """Add a number of copies of `step`, one after the other: the same as `loop`, without it."""
+        """Add a number of copies of `step`, one after the other: the same as `loop`, without it.
+
+        `by_step` names a value for each step, by the name that the step reads it under.
+        """
         step_outputs = {name for node in step.nodes for name in node.output}
         inputs = {c.body_in.name: c.initial for c in carried}
         scans: dict[str, list[str]] = {s.output: [] for s in scanned}
         for k in range(steps):
             names = {name: f"{OWN}{k}.{name}" for name in step_outputs}
-            names |= inputs | {number: self.constant(k, np.int64)}
+            names |= inputs | {name: values[k] for name, values in by_step.items()}
             self.nodes.extend(_renamed(node, names) for node in step.nodes)
             inputs = {c.body_in.name: names.get(c.body_out, c.body_out) for c in carried}
             for scan in scanned:
-                scan_of_step = self.add("Unsqueeze", names[scan.value.name], self.axes(0))
-                scans[scan.output].append(scan_of_step)
+                scans[scan.output].append(names[scan.value.name])
         for value in carried:
             self.add("Identity", inputs[value.body_in.name], name=value.final)
         for output, parts in scans.items():
-            self.add("Concat", *parts, name=output, axis=0)
+            self._stack(parts, output)
+
+    def _stack(self, parts: Sequence[str], output: str) -> None:
+        """Join values along a new first axis."""
+        first = self.axes(0)
+        self.concat([self.add("Unsqueeze", part, first) for part in parts], axis=0, name=output)
+
+    def depends(self, value: str, on: str) -> bool:
+        """Whether the numbers in a value depend on those in another.
+
+        A shape does not: it may be known when the graph is compiled.
+        """
+        dependent = {on}
+        for node in self.nodes:
+            if node.op_type not in _OF_SHAPE and not dependent.isdisjoint(node.input):
+                dependent.update(node.output)
+        return value in dependent
 
 
 def _body(

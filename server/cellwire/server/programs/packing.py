@@ -1,12 +1,12 @@
 """The packed inputs of a fixed-shape step program: a batch's columns in one array for each type.
 
-    int64s         int64[lines, batch]
-    float32s       float32[lines, batch]
+    int64s         int64[lines, batch, 1]
+    float32s       float32[lines, batch, 1]
 
 Each holds its columns one below the other, in the table's order: a line for a column with a number
 for each row, and a line for each step for a column with a number for each step and row. So a batch
-reaches a device in two copies. Columns of logit changes are not packed; they have a length of their
-own, and an input each.
+reaches a device in two copies, and one operator for each takes all lines apart. Columns of logit
+changes are not packed; they have a length of their own, and an input each.
 """
 
 from __future__ import annotations
@@ -44,14 +44,27 @@ class Packing:
             yield column, slice(end - length, end)
 
     def unpack(self, outer: Graph) -> Value:
-        """Add the nodes that take the columns apart, and return the packed input."""
-        parts = [f"{column.name}.lines" for column in self.columns]
-        outer.split(self.name, self.lengths, parts)
-        for part, column in zip(parts, self.columns, strict=True):
-            lengths = {"steps": self.steps, "batch": -1, 1: 1}
-            shape = [lengths[axis] for axis in column.axes.value]
-            outer.add("Reshape", part, outer.constant(shape, np.int64), name=column.name)
-        return Value(self.name, self.tensor_type, [sum(self.lengths), "batch"])
+        """Add the nodes that take the lines apart, and return the packed input.
+
+        A column of steps becomes a value for each step, `[batch, 1]`; see `step_values`.
+        """
+        lines = [f"{self.name}.{line}" for line in range(sum(self.lengths))]
+        outer.split(self.name, lines)
+        for column, place in self.lines():
+            axes = outer.axes(0, 2) if column.axes is Axes.ROW else outer.axes(0)
+            for line, value in zip(lines[place], self._values(column), strict=True):
+                outer.add("Squeeze", line, axes, name=value)
+        return Value(self.name, self.tensor_type, [len(lines), "batch", 1])
+
+    def _values(self, column: Column) -> list[str]:
+        if column.axes is Axes.STEP_AND_ROW:
+            return step_values(column.name, self.steps)
+        return [column.name]
+
+
+def step_values(name: str, steps: int) -> list[str]:
+    """Return the names of a value for each step."""
+    return [f"{name}.{step}" for step in range(steps)]
 
 
 def packings(columns: Sequence[Column], steps: int) -> list[Packing]:

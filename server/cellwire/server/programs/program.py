@@ -12,9 +12,10 @@ step. Several steps in one run cost one call of the runtime. All names but the c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
+import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
@@ -31,7 +32,7 @@ NEXT_ARENA = f"{OWN}next_arena."
 
 STEP_NUMBER = f"{OWN}step.number"  # inside the loop, from 0
 NEXT_TOKEN = f"{OWN}step.next_token"
-CARRIED_STATE = f"{OWN}step.carried_state."  # and a state's name: the next step's state
+CARRIED_STATE = f"{OWN}step.carried_state."  # and a state's name: what a step makes of it
 
 _INT64, _FLOAT32 = TensorProto.INT64, TensorProto.FLOAT
 
@@ -39,6 +40,11 @@ _INT64, _FLOAT32 = TensorProto.INT64, TensorProto.FLOAT
 def final(name: str) -> str:
     """Return the name of a loop-carried value after the last step."""
     return f"{OWN}final.{name}"
+
+
+def of_step(name: str) -> str:
+    """Return the name, within a step, of the step's own part of a value."""
+    return f"{name}.of_step"
 
 
 def cell_step(cell: Cell) -> Graph:
@@ -52,7 +58,7 @@ def cell_step(cell: Cell) -> Graph:
 class ProgramParts:
     """The parts that differ between programs.
 
-    The step defines NEXT_TOKEN and, for each state, CARRIED_STATE + its name.
+    The step defines NEXT_TOKEN and, for each state, `next_state` + its name.
     """
 
     step: Graph  # begins with the cell
@@ -60,7 +66,12 @@ class ProgramParts:
     inputs: Sequence[Value]  # all but STEPS and the arenas
     carried: Sequence[LoopCarried]  # besides tokens and states
     scanned: Sequence[ScanOutput]
-    final_outputs: Sequence[Value] = ()  # outputs that are the final value of something carried
+    final_outputs: Sequence[Value] = ()  # final values of what is carried, or defined by `after`
+    collected: Sequence[ScanOutput] = ()  # from every step, to be read by `after`; no outputs
+    after: Graph = field(default_factory=lambda: Graph("after"))  # nodes after the loop
+    next_state: str = CARRIED_STATE  # and a state's name: the next step's state
+    # Without a loop: what each step reads besides what is carried, by its name within the step.
+    by_step: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def assemble(cell: Cell, parts: ProgramParts, steps: int | None = None) -> bytes:
@@ -70,17 +81,21 @@ def assemble(cell: Cell, parts: ProgramParts, steps: int | None = None) -> bytes
     """
     outer, states = parts.outer, cell.states
     token = LoopCarried(FIRST_TOKEN, Value(TOKEN, _INT64, ["batch"]), NEXT_TOKEN, final(NEXT_TOKEN))
-    carried = [token, *(_gathered(outer, state) for state in states), *parts.carried]
+    gathered = [_gathered(outer, state, parts.next_state) for state in states]
+    carried = [token, *gathered, *parts.carried]
+    scanned = [*parts.scanned, *parts.collected]
     inputs = [*parts.inputs, *arenas(cell, ARENA)]
     if steps is None:
-        outer.loop(parts.step, STEPS, STEP_NUMBER, carried, parts.scanned)
+        outer.loop(parts.step, STEPS, STEP_NUMBER, carried, scanned)
         inputs.append(Value(STEPS, _INT64, []))
+        rows = [state.final for state in gathered]
     else:
-        outer.unroll(parts.step, steps, STEP_NUMBER, carried, parts.scanned)
-    for state in states:
-        slots = outer.add("Unsqueeze", WRITE_SLOT, outer.axes(1))
-        arena, rows = ARENA + state.name, final(STATE + state.name)
-        outer.add("ScatterND", arena, slots, rows, name=NEXT_ARENA + state.name)
+        outer.unroll(parts.step, steps, parts.by_step, carried, scanned)
+        rows = [_after_reading(outer, parts.step, state) for state in gathered]
+    slots = outer.add("Unsqueeze", WRITE_SLOT, outer.axes(1))
+    for state, written in zip(states, rows, strict=True):
+        outer.add("ScatterND", ARENA + state.name, slots, written, name=NEXT_ARENA + state.name)
+    outer.nodes.extend(parts.after.nodes)
     outputs = [
         *(Value(s.output, s.value.dtype, ["steps", *s.value.shape]) for s in parts.scanned),
         *parts.final_outputs,
@@ -94,23 +109,34 @@ def arenas(cell: Cell, prefix: str) -> list[Value]:
     return [Value(prefix + state.name, _FLOAT32, ["slots", *state.shape]) for state in cell.states]
 
 
-def _gathered(outer: Graph, state: StateTensor) -> LoopCarried:
+def _gathered(outer: Graph, state: StateTensor, next_state: str) -> LoopCarried:
     """Gather the rows of a state from its arena: the loop's initial value."""
     rows = outer.add("Gather", ARENA + state.name, READ_SLOT, axis=0)
     body_in = Value(STATE + state.name, _FLOAT32, ["batch", *state.shape])
-    return LoopCarried(rows, body_in, CARRIED_STATE + state.name, final(STATE + state.name))
+    return LoopCarried(rows, body_in, next_state + state.name, final(STATE + state.name))
+
+
+def _after_reading(outer: Graph, step: Graph, state: LoopCarried) -> str:
+    """Return the rows of a state to be written, so that they depend on the rows that were read.
+
+    An arena is updated in place: without a loop, nothing but a dependence makes its update wait
+    until it has been read.
+    """
+    if step.depends(state.body_out, on=state.body_in.name):
+        return state.final
+    return outer.add("Where", outer.constant([True], np.bool_), state.final, state.initial)
 
 
 def _model(
     cell: Cell, parts: ProgramParts, inputs: Sequence[Value], outputs: Sequence[Value]
 ) -> onnx.ModelProto:
-    inner = cell.graph.graph
+    inner, graphs = cell.graph.graph, (parts.outer, parts.step, parts.after)
     graph = helper.make_graph(
         parts.outer.nodes,
         f"{OWN}{cell.name}",
         [value.info() for value in inputs],
         [value.info() for value in outputs],
-        [*inner.initializer, *parts.outer.constants, *parts.step.constants],
+        [*inner.initializer, *(c for graph in graphs for c in graph.constants)],
         sparse_initializer=inner.sparse_initializer,
     )
     return helper.make_model(

@@ -7,9 +7,6 @@ cheapest that suffices for all its rows.
 
 from __future__ import annotations
 
-import numpy as np
-from onnx import TensorProto
-
 from cellwire.model_file.cell import Cell
 from cellwire.model_file.interface import LOGITS
 from cellwire.server.programs.adjusted_draw import draw_adjusted
@@ -22,43 +19,32 @@ from cellwire.server.programs.draws import (
     draw_by_token,
 )
 from cellwire.server.programs.graph import OWN, Graph
+from cellwire.server.programs.program import of_step
 from cellwire.server.programs.sampler_variant import SamplerVariant
+from cellwire.server.programs.step_inputs import IS_FORCED
 from cellwire.server.programs.unknown_symbol import writable
 
-STEP_CHOSEN = f"{OWN}step.chosen"  # int64[batch, 1]
-STEP_LOG_PROBABILITY = f"{OWN}step.log_probability"  # float32[batch, 1]
 STEP_TOP_TOKEN = f"{OWN}step.top_token"  # int64[batch, limit]
-STEP_TOP_LOG_PROBABILITY = f"{OWN}step.top_log_probability"  # float32[batch, limit]
 
 
-def add_sampler(graph: Graph, variant: SamplerVariant, step: str, cell: Cell) -> None:
-    """Choose the next token of each row: the forced one, or a draw. Greedy choice is a top_k of 1.
+def choose(graph: Graph, variant: SamplerVariant, cell: Cell, *, reports: bool) -> str:
+    """Choose each row's next token, the forced one or a draw: int64[batch, 1].
 
-    `step` names the step's number.
+    Greedy choice is a draw with a top_k of 1. Without logits, all tokens are forced. `reports` says
+    whether there are top tokens to report.
     """
-    if variant is SamplerVariant.FORCED:
-        graph.add("Gather", FORCED, step, name=STEP_CHOSEN, axis=0)
-    else:
-        sampled = _sampled(graph, variant, step, cell)
-        forced = graph.add("Gather", FORCED, step, axis=0)
-        is_forced = graph.add("GreaterOrEqual", forced, graph.constant(0, np.int64))
-        graph.add("Where", is_forced, forced, sampled, name=STEP_CHOSEN)
-    _add_log_probabilities(graph, variant)
+    if variant is SamplerVariant.FORCED or not cell.generates:
+        return of_step(FORCED)
+    sampled = _sampled(graph, variant, cell, reports=reports)
+    return graph.add("Where", of_step(IS_FORCED), of_step(FORCED), sampled)
 
 
-def add_forced_tokens(graph: Graph, step: str) -> None:
-    """Choose the next token of each row of a cell without logits: the forced one."""
-    graph.add("Gather", FORCED, step, name=STEP_CHOSEN, axis=0)
-    as_float = graph.add("Cast", STEP_CHOSEN, to=TensorProto.FLOAT)
-    graph.add("Mul", as_float, graph.constant(0, np.float32), name=STEP_LOG_PROBABILITY)
-
-
-def _sampled(graph: Graph, variant: SamplerVariant, step: str, cell: Cell) -> str:
+def _sampled(graph: Graph, variant: SamplerVariant, cell: Cell, *, reports: bool) -> str:
     """Draw a token of each row: int64[batch, 1]."""
-    vocabulary = cell.manifest.vocabulary.size
-    uniform = graph.add("Gather", UNIFORM, step, axis=0)
+    vocabulary, uniform = cell.manifest.vocabulary.size, of_step(UNIFORM)
     if variant is SamplerVariant.ADJUSTED:
-        graph.top(LOGITS, LIMIT, places=STEP_TOP_TOKEN)  # to report: the model's own
+        if reports:
+            graph.top(LOGITS, LIMIT, places=STEP_TOP_TOKEN)  # the model's own
         return draw_adjusted(graph, uniform, cell)
     logits = writable(graph, cell, LOGITS)
     if variant is SamplerVariant.TOP_K:
@@ -67,15 +53,8 @@ def _sampled(graph: Graph, variant: SamplerVariant, step: str, cell: Cell) -> st
     by_token = draw_by_token(graph, scaled, uniform, vocabulary)
     if variant is SamplerVariant.PLAIN:
         return by_token
-    ranking = Ranking(*graph.top(LOGITS, LIMIT, places=STEP_TOP_TOKEN))  # to report, as above
-    if logits != LOGITS:
-        ranking = Ranking(*graph.top(logits, LIMIT))
+    if reports and logits != LOGITS:
+        graph.top(LOGITS, LIMIT, places=STEP_TOP_TOKEN)
+    places = STEP_TOP_TOKEN if reports and logits == LOGITS else ""
+    ranking = Ranking(*graph.top(logits, LIMIT, places=places))
     return by_rank_if_top_k(graph, draw_by_rank(graph, ranking, uniform), by_token)
-
-
-def _add_log_probabilities(graph: Graph, variant: SamplerVariant) -> None:
-    """Look up the model's own log-probabilities of the chosen token and of the top tokens."""
-    logs = graph.add("LogSoftmax", LOGITS, axis=1)  # [batch, vocabulary]
-    graph.add("GatherElements", logs, STEP_CHOSEN, name=STEP_LOG_PROBABILITY, axis=1)
-    if variant.reports_top_tokens:
-        graph.add("GatherElements", logs, STEP_TOP_TOKEN, name=STEP_TOP_LOG_PROBABILITY, axis=1)

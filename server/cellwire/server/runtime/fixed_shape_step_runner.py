@@ -5,25 +5,24 @@ a device in two copies; the chosen tokens and their log-probabilities are copied
 logits stay on the device.
 
 The programs have no loop (see ProgramShape), so that they can be captured as CUDA graphs. There is
-one for each variant, number of steps, and limit of top tokens.
+one for each variant, number of steps, and limit of top tokens; and of several steps, another one
+for ragged batches.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
 from cellwire.model_file.cell import Cell
 from cellwire.server.batch.step import StepBatch, StepResult
 from cellwire.server.errors import NotCompiled, StepFailed
-from cellwire.server.programs.sampler_variant import SamplerVariant
 from cellwire.server.programs.step_program import ProgramShape
 from cellwire.server.runtime.buffer import Buffer
-from cellwire.server.runtime.compiled import Compiled
 from cellwire.server.runtime.device import Execution
 from cellwire.server.runtime.required_sampler import power_of_two, required_sampler
-from cellwire.server.runtime.step_binding import StepBinding, StepSize
+from cellwire.server.runtime.step_binding import StepBinding, StepPrograms, StepSize
 
 SUPPORTED_STEPS = (1, 4, 16)
 
@@ -35,19 +34,19 @@ class FixedShapeStepRunner:
 
     def __init__(
         self,
-        compiled: Callable[[SamplerVariant, ProgramShape], Compiled],
+        compiled: StepPrograms,
         arenas: Mapping[str, Buffer],
         cell: Cell,
         execution: Execution,
         max_batch: int,
     ) -> None:
-        """`compiled` returns the program of a variant and a shape; NotCompiled."""
+        """`compiled` returns a program of a fixed shape; NotCompiled."""
         self._compiled = compiled
         self._arenas = arenas
         self._cell = cell
         self._device = execution.device
         self._only_rows = max_batch if execution.fixed_batch else None
-        # Bounded: three numbers of steps, four limits, powers of two.
+        # Bounded: three numbers of steps, four limits, ragged or not, powers of two.
         self._bindings: dict[StepSize, StepBinding] = {}
 
     def supported_steps(self, steps: int) -> int:
@@ -66,7 +65,7 @@ class FixedShapeStepRunner:
         adjustments = batch.adjustments
         changes = 0 if adjustments is None else power_of_two(len(adjustments.row))
         rows = self._only_rows or power_of_two(len(batch))
-        return StepSize(variant, batch.steps, rows, limit, changes)
+        return StepSize(variant, batch.steps, rows, limit, changes, batch.ragged)
 
     def binding(self, size: StepSize) -> StepBinding:
         """Return the binding for a size, made and captured on first use; NotCompiled."""
@@ -75,7 +74,8 @@ class FixedShapeStepRunner:
         return self._bindings[size]
 
     def _bind(self, size: StepSize) -> StepBinding:
-        compiled = self._compiled(size.variant, ProgramShape(size.steps, size.limit))
+        shape = ProgramShape(size.steps, size.limit)
+        compiled = self._compiled(size.variant, shape, ragged=size.ragged)
         try:
             binding = StepBinding(
                 compiled, self._arenas, self._cell, size, self._allocate, packed=True

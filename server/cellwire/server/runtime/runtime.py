@@ -78,14 +78,16 @@ class Runtime:
         variants = [SamplerVariant.FORCED] if self._cell.generates else []
         try:
             for variant in (*variants, SamplerVariant.PLAIN):
-                self._step_program(variant, shape)
+                self._step_program(variant, shape, ragged=False)
         except NotCompiled as error:
             raise BadModel(self._cell.path, [str(error)]) from error
 
-    def _step_program(self, variant: SamplerVariant, shape: ProgramShape | None = None) -> Compiled:
+    def _step_program(
+        self, variant: SamplerVariant, shape: ProgramShape | None = None, *, ragged: bool
+    ) -> Compiled:
         return self._program(
-            (variant, shape),
-            lambda: compose_step_program(self._cell, variant, shape),
+            (variant, shape, ragged),
+            lambda: compose_step_program(self._cell, variant, shape, ragged=ragged),
             captured=self._execution.captured,
         )
 

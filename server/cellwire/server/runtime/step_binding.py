@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from cellwire.server.programs.step_program import (
     LOG_PROBABILITY,
     TOP_LOG_PROBABILITY,
     TOP_TOKEN,
+    ProgramShape,
     gives_top_tokens,
     takes_limit,
 )
@@ -31,6 +32,14 @@ Allocate = Callable[[str, tuple[int, ...], type[np.generic]], Buffer]
 """Returns a buffer for an input or output, by its name, shape and type."""
 
 
+class StepPrograms(Protocol):
+    """Returns a compiled program: with a loop, or of a shape; NotCompiled."""
+
+    def __call__(  # noqa: D102  # said above
+        self, variant: SamplerVariant, shape: ProgramShape | None = None, *, ragged: bool
+    ) -> Compiled: ...
+
+
 class StepSize(NamedTuple):
     """The variant and the lengths that a binding is for."""
 
@@ -39,12 +48,13 @@ class StepSize(NamedTuple):
     rows: int
     limit: int  # of top tokens to rank
     changes: int  # of single logits
+    ragged: bool = False  # whether a row may take fewer than all steps
 
 
 class StepBinding:
     """The arrays of one size of step batch, bound to a program.
 
-    A smaller batch is padded: with rows that take no step and write the trash slot, and by
+    A smaller batch is padded: with rows that step the zero state into the trash slot, and by
     repeating the last logit change, which is idempotent.
     """
 
@@ -80,7 +90,7 @@ class StepBinding:
     def _bind_columns(self, cell: Cell) -> None:
         """Bind an array for each column, and the program's lengths."""
         size = self._size
-        for column in columns_of(cell, size.variant):
+        for column in columns_of(cell, size.variant, ragged=size.ragged):
             self._bind_column(column)
         self._binding.input(STEPS, np.array(size.steps))
         if takes_limit(cell, size.variant):
@@ -89,9 +99,9 @@ class StepBinding:
     def _bind_packed(self, cell: Cell) -> None:
         """Bind two arrays for all columns but the logit changes."""
         size = self._size
-        columns = columns_of(cell, size.variant)
+        columns = columns_of(cell, size.variant, ragged=size.ragged)
         for packing in packings(columns, size.steps):
-            shape = sum(packing.lengths), size.rows
+            shape = sum(packing.lengths), size.rows, 1
             lines = self._bind_input(packing.name, shape, packing.dtype)
             for column, place in packing.lines():
                 self._add(column, lines[place])
@@ -119,11 +129,10 @@ class StepBinding:
             self._by_row.append((column, array.reshape(*steps, self._size.rows)))
 
     def _bind_outputs(self, cell: Cell) -> None:
-        _, steps, rows, limit, _ = self._size
+        variant, steps, rows, limit = self._size[:4]
         self._bind_output(CHOSEN, (steps, rows, 1), np.int64)
         self._bind_output(LOG_PROBABILITY, (steps, rows, 1), np.float32)
-        # Runs of several steps do not report top tokens.
-        if gives_top_tokens(cell, self._size.variant) and steps == 1:
+        if gives_top_tokens(cell, variant, steps):
             self._bind_output(TOP_TOKEN, (1, rows, limit), np.int64)
             self._bind_output(TOP_LOG_PROBABILITY, (1, rows, limit), np.float32)
         if cell.labels:

@@ -5,7 +5,7 @@ All sizes share arrays: each size is bound to the beginning of arrays that fit t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from math import prod
 
 import numpy as np
@@ -14,11 +14,10 @@ from cachetools import LRUCache
 from cellwire.model_file.cell import Cell
 from cellwire.server.batch.step import StepBatch, StepResult
 from cellwire.server.errors import NotCompiled, StepFailed
-from cellwire.server.programs.sampler_variant import SamplerVariant
 from cellwire.server.runtime.buffer import Buffer
-from cellwire.server.runtime.compiled import Array, Compiled
+from cellwire.server.runtime.compiled import Array
 from cellwire.server.runtime.required_sampler import power_of_two, required_sampler
-from cellwire.server.runtime.step_binding import StepBinding, StepSize
+from cellwire.server.runtime.step_binding import StepBinding, StepPrograms, StepSize
 
 _MAX_BINDINGS = 512
 
@@ -26,13 +25,8 @@ _MAX_BINDINGS = 512
 class StepRunner:
     """The step programs with a loop, and bindings for the sizes that were used last."""
 
-    def __init__(
-        self,
-        compiled: Callable[[SamplerVariant], Compiled],
-        arenas: Mapping[str, Buffer],
-        cell: Cell,
-    ) -> None:
-        """`compiled` returns the program of a variant; NotCompiled."""
+    def __init__(self, compiled: StepPrograms, arenas: Mapping[str, Buffer], cell: Cell) -> None:
+        """`compiled` returns a program with a loop; NotCompiled."""
         self._compiled = compiled
         self._arenas = arenas
         self._cell = cell
@@ -52,7 +46,7 @@ class StepRunner:
         variant, limit = required_sampler(batch, self._cell)
         adjustments = batch.adjustments
         changes = 0 if adjustments is None else power_of_two(len(adjustments.row))
-        return StepSize(variant, batch.steps, len(batch), limit, changes)
+        return StepSize(variant, batch.steps, len(batch), limit, changes, batch.ragged)
 
     def binding(self, size: StepSize) -> StepBinding:
         """Return the binding for a size, made on first use; NotCompiled."""
@@ -63,7 +57,7 @@ class StepRunner:
             return binding
 
     def _bind(self, size: StepSize) -> StepBinding:
-        compiled = self._compiled(size.variant)
+        compiled = self._compiled(size.variant, ragged=size.ragged)
         try:
             return StepBinding(
                 compiled, self._arenas, self._cell, size, self._allocate, packed=False
