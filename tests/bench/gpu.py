@@ -15,6 +15,7 @@ gpu.same_bits.<model>.<batch>          the share of rows with the same bits as a
 
 What the card does in a run launched kernel by kernel, from a profile in a process of its own:
 
+gpu.reckoned_kernels.<model>           kernels and copies a step, counted in the program (nodes.py)
 gpu.kernels.<model>.<batch>            kernels, copies and fills a step
 gpu.kernels_us.<model>.<batch>         their own time a step, without what lies between
 gpu.gap_us.<model>.<batch>             step_us without that
@@ -39,6 +40,7 @@ from tests.bench.child import daemon, module, serving, told_by
 from tests.bench.endless_engine import EndlessEngine, NoStepper
 from tests.bench.figures import names
 from tests.bench.fixed_shape_stepping import FixedShapeStepping
+from tests.bench.kernels import reckoned_kernels
 from tests.bench.load import measured
 from tests.bench.pace import figure, in_turns, runs_per_s
 from tests.bench.setting import Setting
@@ -58,6 +60,7 @@ STEPS = max(SUPPORTED_STEPS)
 FIGURES = (
     *names("gpu", ("step_us", "step_us_plain", "step_us_torch", "host_us"), SIZES, BATCHES),
     *names("gpu", ("tokens_per_s", "same_bits"), SIZES, BATCHES),
+    *names("gpu", ("reckoned_kernels",), SIZES),
     *names("gpu", ("kernels", "kernels_us", "gap_us"), SIZES, BATCHES),
     *names("gpu", ("engine_us",), BATCHES),
     *names("gpu", ("engine_tokens_per_s", "hidden_share"), SIZES, BATCHES),
@@ -184,6 +187,7 @@ class _Measurement:
             self._setting.say(f"gpu:   {time_us / STEPS:7.1f} us a step  {name}")
         own_us = kernels["time_us"] / STEPS
         figures = {
+            f"gpu.reckoned_kernels.{size}": reckoned_kernels(model, STEPS) / STEPS,
             f"gpu.kernels.{at}": kernels["number"] / STEPS,
             f"gpu.kernels_us.{at}": own_us,
         }

@@ -20,7 +20,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.bench.nodes import node_count
 from torch import profiler
+
+from cellwire.model_file.cell import read_cell
+from cellwire.server.programs.sampler_variant import SamplerVariant
+from cellwire.server.programs.step_program import ProgramShape, compose_step_program
 
 ON_CARD = frozenset({"kernel", "gpu_memcpy", "gpu_memset"})  # kinds of events of a trace
 _WARM_UP_RUNS = 5
@@ -61,6 +66,13 @@ def kernels_of(
         times_us.total() / runs,
         {name[:80]: time_us / runs for name, time_us in times_us.most_common(_SHOWN)},
     )
+
+
+def reckoned_kernels(model: Path, steps: int) -> int:
+    """Return the number for a run whose rows all draw, counted in the program."""
+    plain = SamplerVariant.PLAIN
+    shape = ProgramShape(steps, limit=0)
+    return node_count(compose_step_program(read_cell(model), plain, shape, ragged=False))
 
 
 def _main() -> None:

@@ -92,6 +92,7 @@ def test_gpu_measures_a_tiny_model_where_there_is_none(tmp_path: Path) -> None:
     assert {name.split(".")[1] for name in figures} == kinds
     assert figures["gpu.failed_parts"] == 0, said
     assert figures["gpu.same_bits.tiny.4"] == 1
+    assert 20 < figures["gpu.reckoned_kernels.tiny"] < 40
     assert figures["gpu.kernels.tiny.4"] == 0  # of a card
     assert figures["gpu.gap_us.tiny.4"] == figures["gpu.step_us.tiny.4"] > 0
     assert figures["gpu.engine_tokens_per_s.tiny.4"] > 0

@@ -42,7 +42,8 @@ def adjusted(batch: StepBatch) -> StepBatch:
 
 
 CHANGES: dict[str, Callable[[StepBatch], StepBatch]] = {
-    "plain": lambda batch: batch,
+    "plain": lambda batch: replace(batch, count=np.full(len(batch), batch.steps)),
+    "ragged": lambda batch: batch,
     "top_k": lambda batch: replace(batch, top_k=np.full(len(batch), 5)),
     "adjusted": adjusted,
 }
