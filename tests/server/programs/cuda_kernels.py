@@ -18,7 +18,9 @@ BOOL = {TensorProto.BOOL}
 ANY = NUMBERS | BOOL
 
 KERNELS = {
-    **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Mod", "Min", "ReduceSum", "CumSum"), NUMBERS),
+    **dict.fromkeys(
+        ("Add", "Sub", "Mul", "Div", "Mod", "Min", "Max", "ReduceSum", "CumSum"), NUMBERS
+    ),
     **dict.fromkeys(("Less", "LessOrEqual", "Greater", "GreaterOrEqual", "TopK", "Range"), NUMBERS),
     **dict.fromkeys(("ArgMax", "ArgMin", "Exp", "Gemm", "MatMul"), FLOATS),
     **dict.fromkeys(("LogSoftmax", "Softmax", "Sigmoid", "Tanh", "Relu"), FLOATS),
@@ -80,6 +82,22 @@ def check_kernels(model: onnx.ModelProto) -> None:
         typed = node.input[1 if node.op_type == "Where" else 0]
         if typed:
             assert types[typed] in KERNELS[node.op_type], f"{node.op_type} of {types[typed]}"
+
+
+def check_no_hops(model: onnx.ModelProto) -> None:
+    """Check that no value is computed in one memory and read in the other, by a whole program."""
+    check_kernels(model)
+    inputs = {value.name for value in model.graph.input}
+    given = inputs | {tensor.name for tensor in model.graph.initializer}
+    on_host: set[str] = set()
+    on_card: set[str] = set()
+    for node in model.graph.node:
+        assert not any(a.HasField("g") for a in node.attribute), "control flow"
+        assert node.op_type not in {"Shape", "Size", "Range"}, "computed on the host"
+        for place, name in enumerate(node.input):
+            (on_host if HOST_INPUTS.get(node.op_type) == place else on_card).add(name)
+    assert on_host <= given, f"computed on the card and read on the host: {on_host - given}"
+    assert not inputs & on_host & on_card, "needed in both memories"
 
 
 def check_capturable(model: onnx.ModelProto) -> None:

@@ -14,6 +14,7 @@ from tests.server.tiny_cell import CellWriter, lstm_cell, previous_token_cell, w
 
 from cellwire.model_file.cell import read_cell
 from cellwire.server.batch.slots import ZERO
+from cellwire.server.programs.beam_program import BeamProgram, compose_beam_program
 from cellwire.server.programs.graph import Graph
 from cellwire.server.programs.program import ARENA, NEXT_ARENA
 from cellwire.server.programs.sampler_variant import SamplerVariant
@@ -76,6 +77,14 @@ def test_a_write_depends_on_the_read(
 ) -> None:
     cell = read_cell(write_cell(tmp_path / "cell.onnx", CELLS[name]()))
     program = compose_step_program(cell, variant, ProgramShape(steps, 0), ragged=ragged)
+    check_order(optimized(program, tmp_path))
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+@pytest.mark.parametrize("name", CELLS)
+def test_a_searchs_write_depends_on_the_read(tmp_path: Path, name: str, steps: int) -> None:
+    cell = read_cell(write_cell(tmp_path / "cell.onnx", CELLS[name]()))
+    program = compose_beam_program(cell, BeamProgram(may_end=True, steps=steps))
     check_order(optimized(program, tmp_path))
 
 

@@ -18,6 +18,9 @@ from cellwire.server.batch.beam_step import BeamResult, beam_results
 from cellwire.server.batch.beam_step import batch_of as searches_of
 from cellwire.server.batch.completion_end import CompletionEnd
 from cellwire.server.batch.slots import RESERVED_SLOTS, ZERO
+from cellwire.server.programs.beam_program import BeamProgram
+from cellwire.server.runtime import beam_binding
+from cellwire.server.runtime.beam_binding import BeamSize
 from cellwire.server.runtime.runtime import Runtime
 from cellwire.server.session.beam import Beam
 from cellwire.server.session.operations import Complete
@@ -189,3 +192,11 @@ def test_a_nan_is_reported_of_the_search_it_is_in(tmp_path: Path) -> None:
         True,
         False,
     ]
+
+
+def test_the_arrays_of_many_searches_are_small_for_any_vocabulary() -> None:
+    """Searches with one end share its masks: 64 bindings of them are a few megabytes."""
+    size = BeamSize(BeamProgram(may_end=True), steps=16, beams=256, width=1, ends=1)
+    arrays = [*beam_binding.input_arrays(size, 50_000).values()]
+    arrays += beam_binding.output_arrays(size).values()
+    assert sum(array.nbytes for array in arrays) < 400_000

@@ -8,11 +8,16 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto
-from tests.server.programs.cuda_kernels import check_capturable, check_kernels, optimized
+from tests.server.programs.cuda_kernels import (
+    check_capturable,
+    check_kernels,
+    check_no_hops,
+    optimized,
+)
 from tests.server.tiny_cell import SYMBOLS, lstm_cell, write_cell
 
 from cellwire.model_file.cell import read_cell
-from cellwire.server.programs.beam_program import compose_beam_program
+from cellwire.server.programs.beam_program import BeamProgram, compose_beam_program
 from cellwire.server.programs.sampler_variant import SamplerVariant
 from cellwire.server.programs.step_program import ProgramShape, compose_step_program
 from cellwire.server.programs.transfer_program import compose_read, compose_write
@@ -55,11 +60,23 @@ def test_searches_and_transfers_have_kernels(
 ) -> None:
     cell = read_cell(unknown_path)
     for serialized in (
-        compose_beam_program(cell, may_end=may_end),
+        compose_beam_program(cell, BeamProgram(may_end)),
         compose_read(cell),
         compose_write(cell),
     ):
         check_kernels(optimized(serialized, tmp_path))
+
+
+@pytest.mark.parametrize("may_end", [False, True])
+@pytest.mark.parametrize("steps", SUPPORTED_STEPS)
+def test_a_cards_searches_compute_nothing_on_the_host(
+    unknown_path: Path,
+    tmp_path: Path,
+    steps: int,
+    may_end: bool,  # noqa: FBT001
+) -> None:
+    serialized = compose_beam_program(read_cell(unknown_path), BeamProgram(may_end, steps))
+    check_no_hops(optimized(serialized, tmp_path))
 
 
 def test_unrolled_steps_rename_what_a_cells_own_control_flow_reads(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.server.plain_session import log_probability
 from tests.server.plain_stepper import SYMBOLS, PlainStepper, Text, likeliest_after
 
+from cellwire.server.batch.beam_step import BeamBatch, BeamBatchResult
 from cellwire.server.batch.completion_end import CompletionEnd
 from cellwire.server.batch.limits import MAX_BEAM_WIDTH
 from cellwire.server.batch.sampling import Sampling
@@ -49,8 +50,10 @@ def events_of(engine: Engine) -> list[Event]:
     return events
 
 
-def completed(text: Text, complete: Complete) -> tuple[Completion, ...]:
-    engine = engine_with(text)
+def completed(
+    text: Text, complete: Complete, stepper: PlainStepper | None = None
+) -> tuple[Completion, ...]:
+    engine = engine_with(text, stepper=stepper)
     engine.handle(SubmitOperation("s", complete))
     event = events_of(engine)[-1]
     assert isinstance(event, Completed)
@@ -83,6 +86,26 @@ def test_a_wide_enough_beam_finds_the_best_of_all_continuations(
 ) -> None:
     complete = Complete(2, 49, 10, length, penalty, ending)
     assert list(completed(text, complete)) == all_completions(text, complete)[:10]
+
+
+class FillingStepper(PlainStepper):
+    """Leaves undefined what the contract leaves undefined: where no hypothesis has ended."""
+
+    def step_beams(self, batch: BeamBatch) -> BeamBatchResult:
+        result = super().step_beams(batch)
+        assert result.ended
+        nothing = result.ended.log_probability == -np.inf
+        result.ended.parent[nothing] = 1 << 40
+        result.ended.token[nothing] = SYMBOLS
+        return result
+
+
+@given(text=texts, width=st.integers(1, 9), length=st.integers(1, 6), ending=endings)
+def test_nothing_is_read_of_hypotheses_that_are_dead(
+    text: Text, width: int, length: int, ending: CompletionEnd
+) -> None:
+    complete = Complete(2, width, width, length, end=ending)
+    assert completed(text, complete, FillingStepper()) == completed(text, complete)
 
 
 @given(
@@ -166,6 +189,17 @@ def test_a_slow_search_is_cut_shorter() -> None:
         engine.step(4)
     assert stepper.searches == [(1, 4), (1, 4), (1, 1)]
     assert engine.beam_steps == 9
+
+
+def test_a_runs_steps_are_those_that_the_runtime_supports() -> None:
+    class FewSteps(PlainStepper):
+        def supported_steps(self, steps: int) -> int:
+            return 4 if steps >= 4 else 1
+
+    stepper = FewSteps()
+    found = completed((1, 2), Complete(2, 2, 1, 6), stepper)
+    assert stepper.searches == [(1, 4), (1, 1), (1, 1)]
+    assert found == completed((1, 2), Complete(2, 2, 1, 6))
 
 
 def test_a_beam_wider_than_a_batch_runs_alone() -> None:

@@ -1,7 +1,8 @@
 """A beam batch: beam searches that take several steps in one run of the runtime.
 
 All searches of a batch have one width, and each has `width` rows: its hypotheses, in the order of
-their texts. Rows whose log-probability is -inf are dead: fillers of a search with fewer hypotheses.
+their texts. Rows whose log-probability is -inf are dead: fillers of a search with fewer hypotheses,
+whose parents mean nothing.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ class BeamStep(NamedTuple):
     token: Sequence[int]  # [width]
     log_probability: Sequence[float]  # [width]
     # The best hypotheses that end with the step, the best first: [width], or empty if none may end.
+    # Where the log-probability is -inf, the others are undefined.
     ended_parent: Sequence[int] = ()
     ended_token: Sequence[int] = ()
     ended_log_probability: Sequence[float] = ()  # -inf after the last

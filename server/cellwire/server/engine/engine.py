@@ -120,7 +120,8 @@ class Engine:
 
     def _run_beams(self, inputs: list[BeamInput], steps: int) -> list[BeamResult]:
         rows = len(inputs) * len(inputs[0].token)
-        batch = beam_step.batch_of(inputs, min(steps, beam_step.beam_steps_for(rows)))
+        steps = self._stepper.supported_steps(min(steps, beam_step.beam_steps_for(rows)))
+        batch = beam_step.batch_of(inputs, steps)
         self.beam_steps += batch.steps
         return beam_step.beam_results(self._stepper.step_beams(batch))
 

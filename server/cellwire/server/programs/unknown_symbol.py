@@ -17,7 +17,7 @@ def unwritten_token(cell: Cell) -> int | None:
 def writable(graph: Graph, cell: Cell, values: str) -> str:
     """Return logits or log-probabilities to choose from: -inf for a token that is not written.
 
-    `values` names a float32[batch, vocabulary]. A cell without such a token pays nothing.
+    `values` names a float32[..., vocabulary]. A cell without such a token pays nothing.
     """
     token = unwritten_token(cell)
     if token is None:

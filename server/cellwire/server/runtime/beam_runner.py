@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
 import numpy as np
 from cachetools import LRUCache
 
-from cellwire.server.batch.beam_step import BeamBatch, BeamBatchResult, Bools
+from cellwire.server.batch.beam_step import BeamBatch, BeamBatchResult
 from cellwire.server.batch.completion_end import CompletionEnd
 from cellwire.server.errors import NotCompiled, StepFailed
-from cellwire.server.runtime.beam_binding import BeamBinding, BeamSize
+from cellwire.server.programs.beam_program import BeamProgram
+from cellwire.server.runtime.beam_binding import BeamBinding, BeamSize, EndMasks
 from cellwire.server.runtime.buffer import Buffer
 from cellwire.server.runtime.compiled import Compiled
 
@@ -19,55 +19,53 @@ _MAX_BINDINGS = 64
 _MAX_ENDS = 64
 
 
-class _EndMasks(NamedTuple):
-    """A completion's end as masks over the vocabulary."""
-
-    end: Bools  # [vocabulary], the tokens that end it
-    before_end: Bools  # [vocabulary], the tokens that an end may follow
-
-
 class BeamRunner:
     """The beam programs, and bindings for the sizes that were used last."""
 
     def __init__(
         self,
-        compiled: Callable[[bool], Compiled],
+        compiled: Callable[[BeamProgram], Compiled],
         arenas: Mapping[str, Buffer],
         vocabulary: int,
+        *,
+        unrolled: bool = False,
     ) -> None:
-        """`compiled` returns the program for searches that may end early, or not; NotCompiled."""
+        """`compiled` returns a program; NotCompiled. Programs are `unrolled` for a card."""
         self._compiled = compiled
         self._arenas = arenas
         self._vocabulary = vocabulary
+        self._unrolled = unrolled
         self._bindings = LRUCache[BeamSize, BeamBinding](_MAX_BINDINGS)
-        self._masks = LRUCache[CompletionEnd, _EndMasks](_MAX_ENDS)
+        self._masks = LRUCache[CompletionEnd, EndMasks](_MAX_ENDS)
 
     def step(self, batch: BeamBatch) -> BeamBatchResult:
         """Run a batch; NotCompiled, StepFailed."""
-        beams, width = batch.token.shape
         may_end = any(end.tokens for end in batch.endings)
-        binding = self._binding(BeamSize(may_end, batch.steps, beams, width))
+        ends = list(dict.fromkeys(batch.endings)) if may_end else []
+        program = BeamProgram(may_end, batch.steps if self._unrolled else None)
+        beams, width = batch.token.shape
+        binding = self._binding(BeamSize(program, batch.steps, beams, width, len(ends)))
         binding.fill(batch)
         if may_end:
-            masks = [self._masks_of(end) for end in batch.endings]
-            binding.fill_ends(batch, [m.end for m in masks], [m.before_end for m in masks])
+            masks = [self._masks_of(end) for end in ends]
+            binding.fill_ends(batch, masks, [ends.index(end) for end in batch.endings])
         binding.run()
         return binding.result()
 
     def _binding(self, size: BeamSize) -> BeamBinding:
         """Return the binding for a size, made on first use; NotCompiled."""
         if size not in self._bindings:
-            compiled = self._compiled(size.may_end)
+            compiled = self._compiled(size.program)
             try:
                 self._bindings[size] = BeamBinding(compiled, self._arenas, size, self._vocabulary)
             except (MemoryError, StepFailed) as error:
                 raise NotCompiled(f"there is no room for searches: {error}") from error
         return self._bindings[size]
 
-    def _masks_of(self, end: CompletionEnd) -> _EndMasks:
+    def _masks_of(self, end: CompletionEnd) -> EndMasks:
         if end not in self._masks:
             tokens = range(self._vocabulary)
-            self._masks[end] = _EndMasks(
+            self._masks[end] = EndMasks(
                 np.array([token in (end.tokens or ()) for token in tokens]),
                 np.array([end.may_follow(token) for token in tokens]),
             )

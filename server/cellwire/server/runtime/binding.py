@@ -55,6 +55,12 @@ class Binding:
         else:  # binding copies the array to the card, so it is bound again for every run
             self._host_inputs.append((name, array))
 
+    def fixed_input(self, name: str, array: Array) -> None:
+        """Bind an input to an array of the host whose values never change."""
+        self._bound.append(array)
+        with on_device(self._device):
+            _bind_host(self._binding.bind_input, name, array)
+
     def output(self, name: str, array: Array) -> None:
         """Bind an output to an array of the host."""
         self._bound.append(array)

@@ -15,7 +15,7 @@ from cellwire.server.batch.beam_step import BeamBatch, BeamBatchResult
 from cellwire.server.batch.step import StepBatch, StepResult
 from cellwire.server.batch.stepper import State
 from cellwire.server.errors import InvalidArgument, NotCompiled
-from cellwire.server.programs.beam_program import compose_beam_program
+from cellwire.server.programs.beam_program import BeamProgram, compose_beam_program
 from cellwire.server.programs.float16 import widen_float16
 from cellwire.server.programs.sampler_variant import SamplerVariant
 from cellwire.server.programs.step_program import ProgramShape, compose_step_program
@@ -47,7 +47,10 @@ class Runtime:
         self._programs: dict[object, Compiled] = {}
         self._step_runner = self._make_step_runner(max_batch)
         self._beam_runner = BeamRunner(
-            self._beam_program, self._states.arenas, cell.manifest.vocabulary.size
+            self._beam_program,
+            self._states.arenas,
+            cell.manifest.vocabulary.size,
+            unrolled=not device.is_host,
         )
         self._compile_common_programs()
 
@@ -91,8 +94,8 @@ class Runtime:
             captured=self._execution.captured,
         )
 
-    def _beam_program(self, may_end: bool) -> Compiled:  # noqa: FBT001  # there are two
-        return self._program(may_end, lambda: compose_beam_program(self._cell, may_end=may_end))
+    def _beam_program(self, program: BeamProgram) -> Compiled:
+        return self._program(program, lambda: compose_beam_program(self._cell, program))
 
     def _program(
         self, key: object, compose: Callable[[], bytes], *, captured: bool = False
