@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.gpu.devices import REAL_DEVICES
 from tests.gpu.engine_texts import written
 from tests.gpu.step_batches import MOST, on
 
@@ -20,5 +21,6 @@ def engine(cell: Cell, device: Device, slots: int) -> Engine:
     return Engine(runtime, arena, limits, max_sessions=99, max_batch=MOST)
 
 
+@REAL_DEVICES
 def test_parked_sessions_go_on_as_if_they_had_not_been(cell: Cell, device: Device) -> None:
     assert written(engine(cell, device, 24)) == written(engine(cell, device, 1_000))

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from tests.gpu.devices import REAL_DEVICES
 from tests.gpu.step_batches import MOST, SLOTS, assert_same, drawn, on, row_of, states
 from tests.server.program_runs import adjustments_of
 
@@ -49,6 +50,7 @@ CHANGES: dict[str, Callable[[StepBatch], StepBatch]] = {
 }
 
 
+@REAL_DEVICES
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", CHANGES)
 @pytest.mark.parametrize("steps", SUPPORTED_STEPS)
@@ -90,6 +92,7 @@ def test_a_run_changes_only_the_slots_it_writes(cell: Cell, device: Device) -> N
     assert set(batch.write_slot.tolist()) <= set(changed)
 
 
+@REAL_DEVICES
 def test_batched_is_alone_with_a_fixed_batch(cell: Cell, device: Device) -> None:
     together, apart = (Runtime(cell, SLOTS, MOST, on(device, fixed_batch=True)) for _ in range(2))
     batch = drawn(cell, 3, MOST, 16, read_slot=np.full(MOST, ZERO))

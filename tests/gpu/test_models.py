@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.bench.child import resident_bytes
+from tests.gpu.devices import REAL_DEVICES
 from tests.gpu.engine_texts import written
 from tests.gpu.step_batches import MOST, SLOTS, assert_same, drawn, on
 from tests.server.tiny_cell import lstm_cell, vast_cell, write_cell
@@ -63,6 +64,7 @@ def used_bytes(device: Device) -> int:
     return total - free
 
 
+@REAL_DEVICES
 @pytest.mark.slow
 def test_a_model_unloaded_gives_its_memory_back(registry: Registry, device: Device) -> None:
     for _ in range(2):  # libraries and their handles stay
@@ -75,6 +77,7 @@ def test_a_model_unloaded_gives_its_memory_back(registry: Registry, device: Devi
         assert used_bytes(device) - before <= STATES_BYTES / 8
 
 
+@REAL_DEVICES
 @pytest.mark.slow
 def test_models_come_and_go_while_another_captures(
     registry: Registry, cell: Cell, device: Device
@@ -98,6 +101,7 @@ def test_models_come_and_go_while_another_captures(
             other.result()
 
 
+@REAL_DEVICES
 def test_a_model_without_room_for_its_states_is_refused_and_others_run_on(
     tmp_path: Path, cell: Cell, device: Device, request: pytest.FixtureRequest
 ) -> None:

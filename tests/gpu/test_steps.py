@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
+from tests.gpu.devices import REAL_DEVICES
 from tests.gpu.step_batches import (
     MOST,
     all_drawn,
@@ -112,6 +113,7 @@ def vast(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return read_cell(write_cell(path, lstm_cell(16, vocabulary=words)))
 
 
+@REAL_DEVICES
 @pytest.mark.slow
 @pytest.mark.parametrize("limit", LIMITS)
 def test_vocabularies_of_thousands_of_words(vast: Cell, device: Device, limit: str) -> None:

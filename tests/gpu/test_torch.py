@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from tests.gpu.devices import REAL_DEVICES
 from tests.gpu.step_batches import on
 from tests.server.program_runs import batch_of
 
@@ -28,6 +29,7 @@ STEPS, ROWS = 16, 9
 CLOSE = {"float32": 1e-5, "float16": 2e-2}
 
 
+@REAL_DEVICES
 @pytest.mark.parametrize("weights", ["float32", "float16"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_daemon_computes_what_torch_does(
