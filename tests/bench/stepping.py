@@ -56,7 +56,7 @@ class ProgramLoop:
         step_binding = runner.binding(runner.size_of(batch))
         step_binding.fill(batch)
         binding = step_binding._binding
-        run, arrays = binding._session.run_with_iobinding, binding._binding
+        run, arrays = binding._compiled.session.run_with_iobinding, binding._binding.value
         (token,) = (a for column, a in step_binding._by_row if column.name == FIRST_TOKEN)
         last = step_binding._outputs[CHOSEN].host[-1, :, 0]
 

@@ -26,8 +26,6 @@ from cellwire.server.runtime.cuda import find_card
 from cellwire.server.runtime.device import Device, Execution
 from cellwire.server.runtime.runtime import Runtime
 
-WAITS = pytest.mark.xfail(strict=True, reason="weights, threads and memory are being mended")
-
 
 @pytest.fixture(scope="module")
 def large_cell(tmp_path_factory: pytest.TempPathFactory) -> Cell:
@@ -53,7 +51,6 @@ def used_runtime(cell: Cell, device: Device) -> Any:  # noqa: ANN401  # until it
     return runtime
 
 
-@WAITS
 def test_every_weight_is_on_the_card_once(card: Card, large_cell: Cell, cuda: Device) -> None:
     runtime = used_runtime(large_cell, cuda)
     assert len(card.sessions) > 10
@@ -62,14 +59,12 @@ def test_every_weight_is_on_the_card_once(card: Card, large_cell: Cell, cuda: De
     runtime.close()
 
 
-@WAITS
 def test_programs_in_the_host_hold_no_weights(card: Card, large_cell: Cell, cuda: Device) -> None:
     runtime = used_runtime(large_cell, cuda)
     assert card.host_bytes < len(card.sessions) * weight_bytes(large_cell) / 4
     runtime.close()
 
 
-@WAITS
 def test_a_program_on_the_card_starts_no_threads(
     card: Card, large_cell: Cell, cuda: Device
 ) -> None:
@@ -78,7 +73,6 @@ def test_a_program_on_the_card_starts_no_threads(
     runtime.close()
 
 
-@WAITS
 def test_a_closed_runtime_leaves_nothing_on_the_card(
     card: Card, large_cell: Cell, cuda: Device
 ) -> None:
@@ -95,7 +89,6 @@ def test_a_closed_runtime_leaves_nothing_on_the_card(
     assert card.faults == []
 
 
-@WAITS
 def test_states_are_given_back(card: Card, large_cell: Cell, cuda: Device) -> None:
     """Not kept by an arena that never shrinks."""
     before = card.module.reserved_bytes
@@ -118,7 +111,6 @@ def test_batches_with_some_more_changes_are_the_same_graph(
     assert sum(session.graph_count for session in card.sessions) == 1
 
 
-@WAITS
 def test_a_trial_leaves_nothing_on_the_card(card: Card, large_cell: Cell, cuda: Device) -> None:
     check_cell(large_cell, Execution.on(cuda, threads=4))
     assert not card.sessions
@@ -133,13 +125,11 @@ def machine(card: Card, monkeypatch: pytest.MonkeyPatch) -> Card:
     return card
 
 
-@WAITS
 def test_the_card_is_found(machine: Card) -> None:
     del machine
     assert find_card(0).name == "A Card"
 
 
-@WAITS
 @pytest.mark.parametrize("version", ["1.30.0", "1.9.2"])
 def test_onnxruntime_before_1_31_is_refused(
     machine: Card, monkeypatch: pytest.MonkeyPatch, version: str
@@ -150,7 +140,6 @@ def test_onnxruntime_before_1_31_is_refused(
         find_card(0)
 
 
-@WAITS
 def test_a_newer_onnxruntime_is_not(machine: Card, monkeypatch: pytest.MonkeyPatch) -> None:
     del machine
     monkeypatch.setattr(compiled, "VERSION", "1.100.0")

@@ -120,7 +120,6 @@ def test_others_come_and_go_while_sessions_run(folder: Path, models: Models) -> 
     assert models.wait("first", "c1") == expected(folder, "first", "c1", 30)
 
 
-@pytest.mark.xfail(strict=True, reason="a model's memory stays until garbage is collected")
 def test_a_model_that_has_gone_leaves_nothing_on_the_card(card: Card, models: Models) -> None:
     before = len(card.sessions), len(card.values), card.session_bytes
     models.registry.add(models.registry.load("second"))

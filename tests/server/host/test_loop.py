@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from queue import SimpleQueue
 
 import numpy as np
+import pytest
 from tests.server.plain_stepper import PlainStepper
 
 from cellwire.server.batch.sampling import Sampling
@@ -21,10 +23,14 @@ GUARD_S = 30
 
 
 def loop_with(
-    delivered: SimpleQueue[list[Event]], crashes: SimpleQueue[BaseException]
+    delivered: SimpleQueue[list[Event]],
+    crashes: SimpleQueue[BaseException],
+    on_end: Callable[[], None] = lambda: None,
 ) -> EngineLoop:
     engine = Engine(PlainStepper(), Arena(8), Limits(), max_sessions=4, max_batch=8)
-    return EngineLoop(engine, lambda _, events: delivered.put(events), crashes.put, "test")
+    return EngineLoop(
+        engine, lambda _, events: delivered.put(events), crashes.put, "test", on_end=on_end
+    )
 
 
 def test_commands_from_many_threads_are_carried_out() -> None:
@@ -73,3 +79,41 @@ def test_a_fault_of_ours_is_reported() -> None:
     loop.call(fault)
     assert str(crashes.get(timeout=GUARD_S)) == "a fault"
     loop.stop()
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_the_thread_gives_back_what_the_engine_uses(crash: bool) -> None:  # noqa: FBT001
+    ended: SimpleQueue[str] = SimpleQueue()
+    crashes: SimpleQueue[BaseException] = SimpleQueue()
+    loop = loop_with(SimpleQueue(), crashes, lambda: ended.put(threading.current_thread().name))
+    loop.start()
+
+    def fault(_: Engine) -> None:
+        raise RuntimeError("a fault")
+
+    if crash:
+        loop.call(fault)
+    loop.stop()
+    assert ended.get_nowait() == "engine test"
+    assert crashes.empty() != crash
+    assert ended.empty()
+
+
+def test_a_loop_that_never_started_gives_it_back_when_it_is_stopped() -> None:
+    ended: SimpleQueue[None] = SimpleQueue()
+    loop = loop_with(SimpleQueue(), SimpleQueue(), lambda: ended.put(None))
+    assert loop.stop()
+    ended.get_nowait()
+    assert loop.call(lambda _: None).cancelled()
+
+
+def test_what_cannot_be_given_back_is_a_fault() -> None:
+    crashes: SimpleQueue[BaseException] = SimpleQueue()
+
+    def fail() -> None:
+        raise RuntimeError("held for good")
+
+    loop = loop_with(SimpleQueue(), crashes, fail)
+    loop.start()
+    loop.stop()
+    assert str(crashes.get_nowait()) == "held for good"

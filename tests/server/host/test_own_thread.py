@@ -36,6 +36,29 @@ async def test_a_thread_that_does_not_end_is_known_and_can_be_left() -> None:
     go_on.set()
 
 
+@pytest.mark.parametrize("fails", [False, True])
+async def test_what_nobody_waits_for_any_more_is_dropped(fails: bool) -> None:  # noqa: FBT001
+    started, go_on = threading.Event(), threading.Event()
+    dropped: list[int] = []
+
+    def work() -> int:
+        started.set()
+        go_on.wait(GUARD_S)
+        if fails:
+            raise ValueError("a fault")
+        return 3
+
+    task = asyncio.ensure_future(in_own_thread("a dropped one", work, dropped.append))
+    while not started.is_set():  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    go_on.set()
+    assert "a dropped one" not in threads_left(GUARD_S)
+    assert dropped == ([] if fails else [3])
+
+
 async def test_nothing_of_a_failed_call_stays_in_memory() -> None:
     class Payload(bytearray):
         """Bytes that can be watched."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import pynvml
@@ -14,10 +16,10 @@ from cellwire.server.errors import NoCuda
 from cellwire.server.host import placement as placement_module
 from cellwire.server.host.placement import Placement, place
 from cellwire.server.runtime import compiled, cuda
-from cellwire.server.runtime.cuda import Card
 from cellwire.server.runtime.device import CPU, Device
 
 GIB = 2**30
+PRELOAD = compiled.preload_cuda
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,7 @@ class Nvml:
     """NVIDIA's management library on a machine with some cards; a handle is a card's name."""
 
     NVMLError = pynvml.NVMLError
+    free_bytes = 6 * GIB
 
     def __init__(self, *names: str, driver: bool = True) -> None:
         self.names = names
@@ -59,7 +62,7 @@ class Nvml:
         return handle
 
     def nvmlDeviceGetMemoryInfo(self, _handle: str) -> Memory:  # noqa: N802
-        return Memory(6 * GIB, 8 * GIB)
+        return Memory(self.free_bytes, 8 * GIB)
 
 
 @pytest.fixture
@@ -76,7 +79,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         monkeypatch.setattr(ctypes, "CDLL", load)
         monkeypatch.setattr(cuda, "pynvml", Nvml(*cards, driver="cuda" not in missing))
         monkeypatch.setattr(compiled, "has_cuda", lambda: True)
-        monkeypatch.setattr(compiled, "preload_cuda", lambda: None)
+        monkeypatch.setattr(compiled, "preload_cuda", lambda _: None)
         monkeypatch.setattr(compiled, "try_cuda", lambda _: None)
 
     return lacks
@@ -110,6 +113,76 @@ def test_a_build_without_cuda_says_so(
     machine()
     monkeypatch.setattr(compiled, "has_cuda", lambda: False)
     with pytest.raises(NoCuda, match="this build of onnxruntime has no CUDA provider"):
+        place("cuda", 0)
+
+
+@pytest.mark.parametrize("version", ["1.30.2", "1.9.0", "0.99", "1.4.1rc2"])
+def test_an_onnxruntime_whose_graphs_are_wrong_is_refused(
+    machine: Callable[..., None], monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    machine()
+    monkeypatch.setattr(compiled, "VERSION", version)
+    words = rf"onnxruntime {version} computes wrongly .* 1\.31 is the oldest that does not: pip"
+    with pytest.raises(NoCuda, match=words):
+        place("cuda", 0)
+
+
+@pytest.mark.parametrize("version", ["1.31.0", "1.100", "2.0.1", "1.31.0.dev20261101"])
+def test_later_ones_are_not(
+    machine: Callable[..., None], monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    machine()
+    monkeypatch.setattr(compiled, "VERSION", version)
+    assert place("cuda", 0).device == Device("cuda", 0)
+
+
+@pytest.fixture
+def site_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The library folders of NVIDIA's packages in two site folders, neither onnxruntime's."""
+    folders = [
+        tmp_path / "one" / "nvidia" / "cu13" / "lib",
+        tmp_path / "two" / "nvidia" / "cudnn" / "lib",
+    ]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    (tmp_path / "two" / "nvidia" / "cudnn" / "include").mkdir()
+    for name in ("one", "two"):
+        monkeypatch.syspath_prepend(tmp_path / name)
+    return folders
+
+
+def test_libraries_are_loaded_from_every_site_folder(
+    machine: Callable[..., None], monkeypatch: pytest.MonkeyPatch, site_folders: list[Path]
+) -> None:
+    machine()
+    preloaded: list[str | None] = []
+
+    class Ort:
+        @staticmethod
+        def preload_dlls(directory: str | None = None) -> None:
+            preloaded.append(directory)
+
+    monkeypatch.setattr(compiled, "ort", Ort)
+    monkeypatch.setattr(compiled, "preload_cuda", PRELOAD)
+    place("cuda", 0)
+    assert preloaded == [*map(str, site_folders), None]
+
+
+def test_the_refusal_says_where_a_library_was_looked_for(
+    machine: Callable[..., None], site_folders: list[Path]
+) -> None:
+    machine("cudnn")
+    with pytest.raises(NoCuda) as refused:
+        place("cuda", 0)
+    assert all(str(folder) in str(refused.value) for folder in site_folders)
+
+
+def test_or_that_there_are_no_packages(
+    machine: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine("cudnn")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(NoCuda, match="looked for in no package of NVIDIA's, as none is installed"):
         place("cuda", 0)
 
 
@@ -183,13 +256,21 @@ def test_nobody_looks_for_a_card_that_is_not_wanted(monkeypatch: pytest.MonkeyPa
     assert place("cpu", 0).why == "on the CPU, as asked for"
 
 
-def test_models_share_a_quarter_of_the_cards_free_memory() -> None:
-    placement = Placement(Device("cuda"), "", Card(0, "A Card", 8 * GIB, 8 * GIB))
-    assert placement.slots(10**9, state_bytes=1024, models=2) == GIB // 1024
+def test_models_share_half_of_the_cards_memory_that_is_free_now(
+    machine: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine()
+    placement = place("cuda", 0)
+    assert placement.slots(10**9, state_bytes=1024, models=1) == 3 * GIB // 1024
     assert placement.slots(50, state_bytes=1024, models=2) == 50
+    monkeypatch.setattr(Nvml, "free_bytes", 2 * GIB)
+    assert placement.slots(10**9, state_bytes=1024, models=2) == GIB // 2 // 1024
+    monkeypatch.setattr(cuda, "pynvml", Nvml())
+    with pytest.raises(ValueError, match="the NVIDIA driver sees no GPU"):
+        placement.slots(50, state_bytes=1024, models=1)
 
 
-def test_or_of_the_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_or_a_quarter_of_the_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(placement_module, "free_memory_bytes", lambda: 8 * GIB)
     placement = Placement(CPU, "")
     assert placement.slots(29_186, state_bytes=7168, models=1) == 29_186

@@ -17,6 +17,7 @@ import onnx
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
+from cellwire.server.runtime.card_lock import Held
 from cellwire.server.runtime.compiled import Compiled
 from cellwire.server.runtime.device import CPU
 
@@ -119,7 +120,7 @@ class ReferenceCompiled(Compiled):
     """A program that the reference evaluator runs."""
 
     def __init__(self, serialized: bytes, *, card: bool) -> None:
-        self.session = ReferenceSession(serialized, card=card)
+        self._session = Held(ReferenceSession(serialized, card=card), CPU)
         self.device = CPU
 
     def run_options(self) -> None:

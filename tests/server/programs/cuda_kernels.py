@@ -29,6 +29,7 @@ KERNELS = {
     **dict.fromkeys(("Squeeze", "Unsqueeze", "GatherND", "Loop"), ANY),
     "And": BOOL,
     "Equal": ANY,
+    "ConstantOfShape": {TensorProto.INT64},
     "Where": NUMBERS,  # the type of its second input
 }
 # Inputs that a kernel reads in the host's memory: they must be constant when a graph is captured.

@@ -20,7 +20,7 @@ from cellwire.model_file.cell import read_cell
 from cellwire.server.programs.beam_program import BeamProgram, compose_beam_program
 from cellwire.server.programs.sampler_variant import SamplerVariant
 from cellwire.server.programs.step_program import ProgramShape, compose_step_program
-from cellwire.server.programs.transfer_program import compose_read, compose_write
+from cellwire.server.programs.transfer_program import compose_read, compose_write, compose_zeros
 from cellwire.server.runtime.fixed_shape_step_runner import SUPPORTED_STEPS
 
 
@@ -63,6 +63,7 @@ def test_searches_and_transfers_have_kernels(
         compose_beam_program(cell, BeamProgram(may_end)),
         compose_read(cell),
         compose_write(cell),
+        compose_zeros(),
     ):
         check_kernels(optimized(serialized, tmp_path))
 

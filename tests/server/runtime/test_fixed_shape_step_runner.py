@@ -19,6 +19,7 @@ from cellwire.server.programs import step_program
 from cellwire.server.programs.sampler_variant import SamplerVariant
 from cellwire.server.runtime.device import CPU, Execution
 from cellwire.server.runtime.fixed_shape_step_runner import SUPPORTED_STEPS, FixedShapeStepRunner
+from cellwire.server.runtime.memory import DeviceMemory, Memory
 from cellwire.server.runtime.runtime import Runtime
 from cellwire.server.runtime.states import DeviceStates, States
 from cellwire.server.runtime.step_binding import StepSize
@@ -107,11 +108,12 @@ def test_a_batch_of_a_fixed_shape_is_one_of_any_size_bit_for_bit(
 
 @pytest.mark.parametrize("steps", [1, 4])
 def test_a_large_vocabulary_gives_the_same_log_probabilities(
-    runtimes: Runtimes, steps: int, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, steps: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They are looked up in each step, since the logits of all steps would take too much memory."""
     monkeypatch.setattr(step_program, "_MAX_COLLECTED_VOCABULARY", len(SYMBOLS) - 1)
-    cell, way = runtimes[1]._cell, Execution(fixed_shape=True)
+    cell = read_cell(write_cell(tmp_path / "cell.onnx", lstm_cell(19)))
+    way = Execution(fixed_shape=True)
     one_by_one, at_once = Runtime(cell, SLOTS, MOST, way), Runtime(cell, SLOTS, MOST)
     random = np.random.default_rng(3)
     batch = random_batch(random, ROWS, steps, ragged=False, top_k=np.full(ROWS, 3))
@@ -159,7 +161,7 @@ def test_the_first_run_of_each_size_changes_the_trash_only(tmp_path: Path) -> No
 
 def test_programs_read_and_write_rows_as_the_host_does(tmp_path: Path) -> None:
     cell = read_cell(write_cell(tmp_path / "cell.onnx", lstm_cell(19)))
-    host, device = States(cell, 6, CPU), DeviceStates(cell, 6, CPU)
+    host, device = States(cell, 6, Memory()), DeviceStates(cell, 6, DeviceMemory(CPU))
     state = tuple(np.random.default_rng(n).normal(size=19).astype("<f4").tobytes() for n in (1, 2))
     for states in (host, device):
         states.write(4, state)

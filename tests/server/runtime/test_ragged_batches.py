@@ -95,10 +95,10 @@ def test_programs_of_ragged_batches_are_compiled_on_first_use(cell: Cell, way: E
     runtime = Runtime(cell, SLOTS, ROWS, way)
     shape = ProgramShape(16, 0) if way.fixed_shape else None
     compiled = [(SamplerVariant.FORCED, shape, False), (SamplerVariant.PLAIN, shape, False)]
-    assert list(runtime._programs) == compiled
+    assert list(runtime._programs._programs) == compiled
     batch = even_batch(seed=1, rows=3, steps=16, top_k=0)
     batch = replace(batch, forced=np.full((16, 3), SAMPLED))
     runtime.step(batch)
-    assert list(runtime._programs) == compiled
+    assert list(runtime._programs._programs) == compiled
     runtime.step(replace(batch, count=np.array([16, 2, 3])))
-    assert list(runtime._programs) == [*compiled, (SamplerVariant.PLAIN, shape, True)]
+    assert list(runtime._programs._programs) == [*compiled, (SamplerVariant.PLAIN, shape, True)]

@@ -104,7 +104,8 @@ class Config:
             "The most states of each model that are kept ready: seven a session at the default "
             "rewind window. Beyond them, idle sessions are parked in the host's memory.",
             name="slots",
-            default="enough for all sessions, or a quarter of the free memory",
+            default="enough for all sessions, or as many as fit into half of a card's free memory, "
+            "or a quarter of the host's",
             minimum=7,
         ),
     )

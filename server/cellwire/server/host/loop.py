@@ -45,10 +45,13 @@ class EngineLoop:
         on_crash: Callable[[BaseException], None],
         name: str,
         abort: Callable[[], None] = lambda: None,
+        on_end: Callable[[], None] = lambda: None,
     ) -> None:
         """`deliver` and `on_crash` are called in the engine's thread and must not block.
 
         `abort` ends the run in progress, and is called by another thread if a run does not end.
+        `on_end` gives back what the engine uses. The thread calls it last, after a crash too; for a
+        loop that was never started, `stop` does.
         """
         self.name = name
         self._engine = engine
@@ -60,10 +63,12 @@ class EngineLoop:
         self._stopping = False
         self._lock = threading.Lock()  # nothing enters the inbox after the order to stop
         self._abort = abort
-        self._thread = OwnThread(f"engine {name}", self._run)
+        self._on_end = on_end
+        self._thread: OwnThread | None = None
 
     def start(self) -> None:
         """Start the thread."""
+        self._thread = OwnThread(f"engine {self.name}", self._run)
         self._thread.start()
 
     def post(self, command: Command) -> bool:
@@ -113,23 +118,34 @@ class EngineLoop:
         one that has not even then is left behind.
         """
         self.begin_to_stop()
-        self._thread.join(limit_s)
-        if self._thread.is_alive():
+        thread = self._thread
+        if thread is None:
+            self._on_end()
+            return True
+        thread.join(limit_s)
+        if thread.is_alive():
             _log.warning("a step of %s does not end; it is aborted", self.name)
             self._abort()
-            self._thread.join(limit_s)
-        return not self._thread.is_alive()
+            thread.join(limit_s)
+        return not thread.is_alive()
 
     def _run(self) -> None:
         try:
-            while self._handle_commands():
-                self._batcher.add(self._step())
-                self._send_due(idle=self._engine.idle)
-            self._batcher.add(self._engine.take_events())
-            self._send_due(idle=True)
+            try:
+                self._work()
+            finally:
+                self._on_end()
         # An exception that gets here is a fault of the daemon, which must hear of it.
         except BaseException as error:  # noqa: BLE001
             self._on_crash(error)
+
+    def _work(self) -> None:
+        """Handle commands and make runs, until the order to stop."""
+        while self._handle_commands():
+            self._batcher.add(self._step())
+            self._send_due(idle=self._engine.idle)
+        self._batcher.add(self._engine.take_events())
+        self._send_due(idle=True)
 
     def _step(self) -> list[Event]:
         # Each kind of run has its budget: a quick one must not lengthen a slow one.

@@ -41,23 +41,33 @@ def threads_left(
     return sorted(thread.name for thread in threads if thread.is_alive())
 
 
-async def in_own_thread(name: str, function: Callable[[], T]) -> T:
-    """Call `function` in a new thread, and return its result or raise its error."""
+async def in_own_thread(
+    name: str, function: Callable[[], T], drop: Callable[[T], object] = lambda _: None
+) -> T:
+    """Call `function` in a new thread, and return its result or raise its error.
+
+    If the caller is cancelled meanwhile, the thread calls `drop` with the result.
+    """
     future: Future[T] = Future()
-    future.set_running_or_notify_cancel()
-    OwnThread(name, partial(_call, future, function)).start()
+    OwnThread(name, partial(_call, future, function, drop)).start()
     try:
         return await asyncio.wrap_future(future)
     finally:
         # An error knows this frame by its traceback; with the future here it would be a cycle.
-        del future, function
+        del future, function, drop
 
 
-def _call(future: Future[T], function: Callable[[], T]) -> None:
+def _call(future: Future[T], function: Callable[[], T], drop: Callable[[T], object]) -> None:
     try:
-        future.set_result(function())
+        result = function()
     # Every error is the caller's.
     except BaseException as error:  # noqa: BLE001
-        future.set_exception(error)
+        if future.set_running_or_notify_cancel():
+            future.set_exception(error)
+    else:
+        if future.set_running_or_notify_cancel():
+            future.set_result(result)
+        else:
+            drop(result)
     finally:
-        del future, function  # as above
+        del future, function, drop  # as above

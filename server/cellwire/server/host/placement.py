@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from cellwire.server.batch.limits import DEFAULT_REWIND_WINDOW
 from cellwire.server.errors import NoCuda
 from cellwire.server.host.machine import free_memory_bytes
+from cellwire.server.runtime import cuda
 from cellwire.server.runtime.cuda import Card, find_card
 from cellwire.server.runtime.device import CPU, Device, Provider
 from cellwire.server.state.rewind_window import slots_for
 
 _GIB = 2**30
 _MIB = 2**20
-# Of the free memory. On a card the rest is for weights, CUDA graphs, and ONNX Runtime's allocator,
-# which doubles each allocation; in the host, for parked sessions, texts and weights.
-_STATES_SHARE = 0.25
+# Of the free memory. The rest is for weights, and on a card for CUDA graphs and the libraries' own
+# buffers, in the host for parked sessions and texts.
+_STATES_SHARE_OF_CARD = 0.5
+_STATES_SHARE_OF_HOST = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +31,10 @@ class Placement:
     def slots(self, wanted: int, state_bytes: int, models: int) -> int:
         """Return how many states each of `models` models keeps ready: `wanted`, or fewer.
 
-        ValueError if the states of a single session do not fit.
+        That depends on the memory that is free now. ValueError if the states of a single session
+        do not fit.
         """
-        free_bytes = self.card.free_bytes if self.card else free_memory_bytes()
+        free_bytes = self._free_bytes()
         if free_bytes is None:
             return wanted
         least = slots_for(DEFAULT_REWIND_WINDOW)
@@ -40,8 +43,17 @@ class Placement:
                 f"its state has {state_bytes / _MIB:,.1f} MiB, and a session {least} of them; "
                 f"there are {free_bytes / _MIB:,.0f} MiB of memory"
             )
-        room = int(free_bytes * _STATES_SHARE / models) // state_bytes
+        share = _STATES_SHARE_OF_CARD if self.card else _STATES_SHARE_OF_HOST
+        room = int(free_bytes * share / models) // state_bytes
         return max(least, min(wanted, room))
+
+    def _free_bytes(self) -> int | None:
+        if self.card is None:
+            return free_memory_bytes()
+        try:
+            return cuda.free_bytes(self.card.number)
+        except NoCuda as error:
+            raise ValueError(str(error)) from error
 
 
 def place(provider: Provider, number: int) -> Placement:

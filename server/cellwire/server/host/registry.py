@@ -6,6 +6,7 @@ import logging
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from cellwire.model_file.cell import Cell, read_cell
@@ -21,6 +22,7 @@ from cellwire.server.errors import (
 )
 from cellwire.server.host.config import Config
 from cellwire.server.host.loop import EngineLoop
+from cellwire.server.host.machine import return_freed_memory
 from cellwire.server.host.placement import Placement
 from cellwire.server.runtime.cell_trial import check_cell
 from cellwire.server.runtime.device import CPU, Device, Execution
@@ -60,20 +62,22 @@ class Registry:
         deliver: Callable[[EngineLoop, list[Event]], None],
         on_crash: Callable[[BaseException], None],
     ) -> None:
-        """Load every model of the configuration; BadModel if one cannot be served."""
+        """Load every model of the configuration; BadModel if one cannot be served.
+
+        Whoever makes a registry stops it, whether it was started or not.
+        """
         self._config = config
         self._placement = placement
         self._deliver = deliver
         self._on_crash = on_crash
         self._models: dict[str, ServedModel] = {}
         self.edition = _new_edition()  # changes with the list of models
-        for path in config.models:
-            if path.stem in self._models:
-                other = self._models[path.stem].cell.path
-                raise BadModel(
-                    path, [f"it and {other} would both be named {path.stem!r}; rename one"]
-                )
-            self._models[path.stem] = self._serve(path)
+        try:
+            for path in config.models:
+                self._models[path.stem] = self._serve_first(path)
+        except BaseException:
+            self.stop()
+            raise
 
     def __iter__(self) -> Iterator[ServedModel]:
         """Iterate over the models, the default first."""
@@ -123,7 +127,10 @@ class Registry:
         return model
 
     def add(self, model: ServedModel) -> None:
-        """Serve a loaded model; AlreadyExists if another of its name was added meanwhile."""
+        """Serve a loaded model; AlreadyExists if another of its name was added meanwhile.
+
+        The caller must then stop the model.
+        """
         if model.name in self._models:
             raise AlreadyExists(f"a model named {model.name!r} is being served; unload it first")
         model.loop.start()
@@ -150,9 +157,17 @@ class Registry:
             )
         return self._config.model_folder
 
+    def _serve_first(self, path: Path) -> ServedModel:
+        """Serve a model of the configuration; BadModel, also for a name that is taken."""
+        if path.stem in self._models:
+            other = self._models[path.stem].cell.path
+            raise BadModel(path, [f"it and {other} would both be named {path.stem!r}; rename one"])
+        return self._serve(path)
+
     def _serve(self, path: Path) -> ServedModel:
         config = self._config
         cell = read_cell(path)
+        vocabulary = Vocabulary.of(cell.manifest.vocabulary)
         arena = Arena(self._slots(cell))
         device, notes = self._placement.device, list[str]()
         try:
@@ -162,6 +177,8 @@ class Registry:
                 raise
             notes = [f"not on CUDA: {error.reason}"]
             runtime = self._runtime(cell, arena.slots, CPU, notes)
+        cell = runtime.cell  # without the weights, which the runtime has
+        return_freed_memory()
         engine = Engine(
             runtime,
             arena,
@@ -169,12 +186,20 @@ class Registry:
             max_sessions=config.sessions,
             max_batch=config.max_batch,
         )
+        loop = EngineLoop(
+            engine,
+            self._deliver,
+            self._on_crash,
+            cell.name,
+            runtime.abort,
+            on_end=partial(_close, runtime),
+        )
         return ServedModel(
             cell=cell,
             provider=runtime.provider,
             note="\n".join(f"{cell.path.name}: {note}" for note in notes),
-            vocabulary=Vocabulary.of(cell.manifest.vocabulary),
-            loop=EngineLoop(engine, self._deliver, self._on_crash, cell.name, runtime.abort),
+            vocabulary=vocabulary,
+            loop=loop,
         )
 
     def _slots(self, cell: Cell) -> int:
@@ -194,6 +219,11 @@ class Registry:
         execution = Execution.on(device, config.threads, fixed_batch=config.fixed_batch)
         notes.extend(check_cell(cell, execution))
         return Runtime(cell, slots, config.max_batch, execution)
+
+
+def _close(runtime: Runtime) -> None:
+    runtime.close()
+    return_freed_memory()
 
 
 def _cut(name: str) -> str:

@@ -65,7 +65,18 @@ class Daemon:
         self._loop = asyncio.get_running_loop()
         self.crashed = self._loop.create_future()
         # A file may hang; signals are handled meanwhile.
-        self.registry = await in_own_thread("load the models", self._read_models)
+        self.registry = await in_own_thread(
+            "load the models", self._read_models, drop=Registry.stop
+        )
+        try:
+            await self._listen()
+        except BaseException:
+            await self._stop_engines()
+            raise
+        return self
+
+    async def _listen(self) -> None:
+        """Serve the models; CannotListen."""
         self.sessions = SessionDirectory(self.registry, TextMemory(self._config.text_memory * MIB))
         self.generation = GenerationService(self.sessions, self._config.limits)
         self._health = HealthService(_SERVICES)
@@ -74,7 +85,6 @@ class Daemon:
         self.address = bind(self._server, self._config.listen)
         self.registry.start()
         await self._server.start()
-        return self
 
     def _read_models(self) -> Registry:
         return Registry(self._config, self.placement, self._deliver, self._on_crash)
@@ -129,4 +139,7 @@ class Daemon:
         stopped = asyncio.ensure_future(self._server.stop(_LAST_WRITES_S + _STATUSES_S))
         await self._calls.end(_LAST_WRITES_S)
         await stopped
+        await self._stop_engines()
+
+    async def _stop_engines(self) -> None:
         await in_own_thread("stop the engines", self.registry.stop)

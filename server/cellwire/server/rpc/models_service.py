@@ -8,7 +8,7 @@ from typing import Any
 from grpc import aio
 
 from cellwire.server.batch.limits import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
-from cellwire.server.errors import Aborted, InvalidArgument, ResourceExhausted
+from cellwire.server.errors import Aborted, AlreadyExists, InvalidArgument, ResourceExhausted
 from cellwire.server.host.own_thread import in_own_thread
 from cellwire.server.host.registry import ServedModel
 from cellwire.server.host.session_directory import SessionDirectory
@@ -88,8 +88,14 @@ class ModelsService(ModelsServiceServicer):
             raise ResourceExhausted(
                 f"{self._loading} models are being loaded; load this one when they are ready"
             )
-        model = await in_own_thread("load a model", partial(self._load, name))
-        self._registry.add(model)
+        model = await in_own_thread(
+            "load a model", partial(self._load, name), drop=lambda unused: unused.loop.stop()
+        )
+        try:
+            self._registry.add(model)
+        except AlreadyExists:
+            await in_own_thread("unload a model", model.loop.stop)
+            raise
         return LoadModelResponse(model=model_message(model))
 
     def _load(self, name: str) -> ServedModel:

@@ -120,6 +120,10 @@ class BeamBinding:
             broken=np.logical_or.reduce(broken, axis=(0, 2)),
         )
 
+    def close(self) -> None:
+        """Unbind the arrays."""
+        self._binding.close()
+
 
 def _with_dead(log_probability: Float64s) -> Float64s:
     """Return a copy in which dead hypotheses have -inf."""

@@ -52,6 +52,12 @@ class BeamRunner:
         binding.run()
         return binding.result()
 
+    def close(self) -> None:
+        """Close all bindings. No batch can be run then."""
+        for binding in self._bindings.values():
+            binding.close()
+        self._bindings.clear()
+
     def _binding(self, size: BeamSize) -> BeamBinding:
         """Return the binding for a size, made on first use; NotCompiled."""
         if size not in self._bindings:

@@ -7,7 +7,8 @@ from typing import Protocol
 
 from cellwire.server.programs.program import ARENA, NEXT_ARENA
 from cellwire.server.runtime.buffer import Buffer
-from cellwire.server.runtime.compiled import Array, Compiled, on_device
+from cellwire.server.runtime.card_lock import Held, on_device
+from cellwire.server.runtime.compiled import Array, Compiled
 from cellwire.server.runtime.device import CPU
 
 
@@ -23,8 +24,9 @@ class Binding:
 
     def __init__(self, compiled: Compiled) -> None:
         self._device = compiled.device
-        self._session = compiled.session
-        self._binding = compiled.session.io_binding()
+        self._compiled = compiled
+        with on_device(self._device):
+            self._binding = Held(compiled.session.io_binding(), self._device)
         self._bound: list[Buffer | Array] = []
         self._host_inputs: list[tuple[str, Array]] = []
         self._options = compiled.run_options()
@@ -39,19 +41,19 @@ class Binding:
         """Bind an input to a buffer."""
         self._bound.append(buffer)
         with on_device(self._device):
-            _bind(self._binding.bind_input, name, buffer)
+            _bind(self._binding.value.bind_input, name, buffer)
 
     def write(self, name: str, buffer: Buffer) -> None:
         """Bind an output to a buffer."""
         self._bound.append(buffer)
         with on_device(self._device):
-            _bind(self._binding.bind_output, name, buffer)
+            _bind(self._binding.value.bind_output, name, buffer)
 
     def input(self, name: str, array: Array) -> None:
         """Bind an input to an array of the host."""
         self._bound.append(array)
         if self._device.is_host:
-            _bind_host(self._binding.bind_input, name, array)
+            _bind_host(self._binding.value.bind_input, name, array)
         else:  # binding copies the array to the card, so it is bound again for every run
             self._host_inputs.append((name, array))
 
@@ -59,19 +61,26 @@ class Binding:
         """Bind an input to an array of the host whose values never change."""
         self._bound.append(array)
         with on_device(self._device):
-            _bind_host(self._binding.bind_input, name, array)
+            _bind_host(self._binding.value.bind_input, name, array)
 
     def output(self, name: str, array: Array) -> None:
         """Bind an output to an array of the host."""
         self._bound.append(array)
-        _bind_host(self._binding.bind_output, name, array)
+        _bind_host(self._binding.value.bind_output, name, array)
 
     def run(self) -> None:
         """Run the program."""
+        session, binding = self._compiled.session, self._binding.value
         with on_device(self._device):
             for name, array in self._host_inputs:
-                _bind_host(self._binding.bind_input, name, array)
-            self._session.run_with_iobinding(self._binding, self._options)
+                _bind_host(binding.bind_input, name, array)
+            session.run_with_iobinding(binding, self._options)
+
+    def close(self) -> None:
+        """Unbind all arrays; StepFailed from all other methods then."""
+        self._binding.close()
+        self._bound.clear()
+        self._host_inputs.clear()
 
 
 class _Binder(Protocol):

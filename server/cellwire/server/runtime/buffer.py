@@ -2,45 +2,71 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from cellwire.server.errors import StepFailed
-from cellwire.server.runtime.compiled import Array, device_array, on_device
+from cellwire.server.runtime.card_lock import Held, on_device
+from cellwire.server.runtime.compiled import Array
 from cellwire.server.runtime.device import CPU, Device
 
 
 class Buffer:
-    """An array at a fixed address in a device's memory; on the CPU, `host` is that array."""
+    """An array at a fixed address in the host's memory."""
 
-    def __init__(self, host: Array, device: Device = CPU) -> None:
-        """Copy `host` to the device; MemoryError if it has no room."""
+    device = CPU
+
+    def __init__(self, host: Array) -> None:
         self.host = host
-        self.device = device
         self.shape, self.element = host.shape, host.dtype.type
-        try:
-            self._value = None if device.is_host else device_array(host, device)
-        except StepFailed as error:
-            raise MemoryError(str(error.__cause__)) from error
 
     @property
     def address(self) -> int:
         """The address in the device's memory."""
-        return int(self._value.data_ptr()) if self._value is not None else self.host.ctypes.data
+        return self.host.ctypes.data
 
     def upload(self) -> None:
-        """Copy `host` to the device; StepFailed if that fails."""
-        if self._value is not None:
-            with on_device(self.device):
-                self._value.update_inplace(self.host)
+        """Copy `host` to the device's memory, if that is another; StepFailed if that fails."""
 
     def download(self) -> Array:
         """Copy the array to `host` and return that; StepFailed if that fails."""
-        if self._value is not None:
-            with on_device(self.device):
-                self.host = self._value.numpy()
         return self.host
 
-    def leave_host(self) -> None:
-        """Drop the host's copy, of an array that is never copied as a whole."""
-        if self._value is not None:
-            self.host = np.empty((0, *self.shape[1:]), self.element)
+    def close(self) -> None:
+        """Give the memory back, after the bindings to it are closed."""
+        self.host = np.empty((0, *self.shape[1:]), self.element)
+
+
+class DeviceBuffer(Buffer):
+    """An array at a fixed address in a device's memory; `host` is a copy of it."""
+
+    def __init__(
+        self, value: Held[Any], shape: tuple[int, ...], host: Array, device: Device
+    ) -> None:
+        """`value` is the array as ONNX Runtime holds it; `host` is empty if it is never copied."""
+        super().__init__(host)
+        self.shape, self.device = shape, device
+        self._value = value
+
+    @property
+    def address(self) -> int:
+        """The address in the device's memory."""
+        return int(self._value.value.data_ptr())
+
+    def upload(self) -> None:
+        """Copy `host` to the device's memory; StepFailed if that fails."""
+        value = self._value.value
+        with on_device(self.device):
+            value.update_inplace(self.host)
+
+    def download(self) -> Array:
+        """Copy the array to `host` and return that; StepFailed if that fails."""
+        value = self._value.value
+        with on_device(self.device):
+            self.host = value.numpy()
+        return self.host
+
+    def close(self) -> None:
+        """Give the memory back, after the bindings to it are closed."""
+        self._value.close()
+        super().close()

@@ -20,6 +20,8 @@ from cellwire.server.errors import StepFailed
 from cellwire.server.programs.float16 import widen_float16
 from cellwire.server.runtime.compiled import Array, Compiled
 from cellwire.server.runtime.device import Execution
+from cellwire.server.runtime.memory import memory_of
+from cellwire.server.runtime.weights import Weights
 
 # A step takes milliseconds, and a trial about a hundred of them.
 LIMIT_S = 30.0
@@ -44,6 +46,7 @@ def check_cell(cell: Cell, execution: Execution, limit_s: float = LIMIT_S) -> tu
         findings = Findings(("there is no memory for its steps",), ())
     finally:
         watch.cancel()
+        bare.close()  # the watch holds it a little longer
     faults = findings.faults
     if bare.aborted:
         faults = (
@@ -59,17 +62,36 @@ class _BareCell:
 
     def __init__(self, cell: Cell, execution: Execution) -> None:
         """Compile the cell; ValueError."""
-        graph = _with_names(cell.graph)
-        self._compiled = Compiled(
-            graph.SerializeToString(), execution.threads, execution.device, quiet=True
-        )
-        self._outputs = [value.name for value in graph.graph.output]
+        self._execution = execution
+        self._memory = memory_of(execution.device)
+        self._outputs = [value.name for value in cell.graph.graph.output]
+        try:
+            self._weights = Weights.shared(cell, self._memory)
+            self._compiled = self._compile()
+        except (MemoryError, StepFailed, ValueError):  # as in a runtime
+            self._weights = Weights(cell)
+            self._compiled = self._compile()
         self.aborted = False
+
+    def _compile(self) -> Compiled:
+        return Compiled(
+            _with_names(self._weights.cell.graph).SerializeToString(),
+            self._execution.threads,
+            self._execution.device,
+            constants=self._weights.constants,
+            quiet=True,
+        )
 
     def abort(self) -> None:
         """End the run in progress and all later ones."""
         self.aborted = True
         self._compiled.abort()
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self._compiled.close()
+        self._weights.close()
+        self._memory.close()
 
     def step(self, tokens: Array, states: Mapping[str, Array]) -> dict[str, Array]:
         """Run a step; CellFailed."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
-import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,31 +13,24 @@ import numpy.typing as npt
 import onnxruntime as ort
 from onnx import TensorProto, helper
 
-from cellwire.model_file.runtime_text import plain
 from cellwire.server.errors import StepFailed
+from cellwire.server.runtime.card_lock import Held, on_device
 from cellwire.server.runtime.device import CPU, Device
 
 VERSION: str = ort.__version__
 CUDA_MAJOR: str = str(ort.cuda_version or "").partition(".")[0]  # of this build; "" without CUDA
 Array = npt.NDArray[Any]
+Constant = Held[Any]
+"""A tensor in a device's memory, for all programs that are given it."""
 
 _CUDA = "CUDAExecutionProvider"
 _ERRORS_ONLY, _SILENT = 3, 4  # log severities
 
-# While one thread captures a CUDA graph, an allocation, a copy or a wait of another thread spoils
-# the capture; and every model has a thread.
-_CARD = threading.RLock()
-
-
-@contextlib.contextmanager
-def on_device(device: Device) -> Iterator[None]:
-    """Lock a card, and turn every error of onnxruntime into StepFailed. The CPU needs no lock."""
-    with contextlib.nullcontext() if device.is_host else _CARD:
-        try:
-            yield
-        # onnxruntime's exceptions have no common base but Exception.
-        except Exception as error:
-            raise StepFailed(f"the model could not be run: {plain(str(error))}") from error
+# ONNX Runtime takes a tensor without data for one in a file, and requires that the file exists. Its
+# optimizer reads values from there even if a session was given others: so they are said to be far
+# behind the file's end, and a program whose constants are read is refused, not computed wrongly.
+_FILE = Path(__file__)
+_NOWHERE = 2**40
 
 
 def has_cuda() -> bool:
@@ -56,16 +49,18 @@ def try_cuda(number: int) -> None:
     ort.set_default_logger_severity(_SILENT)  # the ValueError says it
     try:
         compiled = Compiled(model.SerializeToString(), device=Device("cuda", number))
-        compiled.session.run(None, {"one": np.ones(1, np.float32)})
-    except Exception as error:  # as above
-        raise ValueError(str(error)) from error
+        compiled.run(["two"], {"one": np.ones(1, np.float32)})
+    except StepFailed as error:
+        raise ValueError(str(error.__cause__)) from error
     finally:
         ort.set_default_logger_severity(_ERRORS_ONLY)
 
 
-def preload_cuda() -> None:
-    """Load the CUDA libraries of pip packages, where those are installed."""
+def preload_cuda(folders: Iterable[Path]) -> None:
+    """Load the CUDA libraries of some folders, and those beside onnxruntime."""
     with contextlib.redirect_stdout(io.StringIO()):  # it prints the missing ones
+        for folder in folders:
+            ort.preload_dlls(directory=str(folder))
         ort.preload_dlls()
 
 
@@ -78,29 +73,36 @@ class Compiled:
         threads: int = 1,
         device: Device = CPU,
         *,
+        constants: Mapping[str, Constant] | None = None,
         captured: bool = False,
         quiet: bool = False,
     ) -> None:
         """Compile a program for a device; ValueError says why it cannot be.
 
-        `threads` is for the CPU. A program that is `captured` as CUDA graphs must run on the card
-        as a whole. A `quiet` one prints nothing: the caller reports what fails.
+        `constants` are the values of its tensors without data. `threads` is for the CPU. A program
+        that is `captured` as CUDA graphs must run on the card as a whole. A `quiet` one prints
+        nothing: the caller reports what fails.
         """
         options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = threads if device.is_host else 1
         options.inter_op_num_threads = 1
         # Threads that wait for the next operator in a loop take all of their cores.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry(
+            "session.model_external_initializers_file_folder_path", str(_FILE.parent)
+        )
         options.log_severity_level = _SILENT if quiet or not device.is_host else _ERRORS_ONLY
-        if captured:
-            options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         try:
             with on_device(device):
-                self.session = ort.InferenceSession(
-                    serialized,
-                    options,
-                    providers=[_provider(device, captured=captured)],
-                    enable_fallback=0,  # to the CPU, with a printed message
+                for name, value in (constants or {}).items():
+                    options.add_initializer(name, value.value)
+                provider = _provider(device, captured=captured)
+                # The fallback would be to the CPU, with a printed message.
+                self._session = Held(
+                    ort.InferenceSession(
+                        serialized, options, providers=[provider], enable_fallback=0
+                    ),
+                    device,
                 )
         except StepFailed as error:
             raise ValueError(str(error.__cause__)) from error
@@ -111,11 +113,16 @@ class Compiled:
         self._options = [ort.RunOptions()]  # of all runs; of captured ones, one for each binding
 
     @property
+    def session(self) -> Any:  # noqa: ANN401  # onnxruntime has no types
+        """ONNX Runtime's session; StepFailed after close."""
+        return self._session.value
+
+    @property
     def provider(self) -> str:
         """The execution provider in use."""
         return str(self.session.get_providers()[0])
 
-    def run_options(self) -> Any:  # noqa: ANN401  # onnxruntime has no types
+    def run_options(self) -> Any:  # noqa: ANN401  # as above
         """Return the options of a new binding's runs: each has another CUDA graph."""
         if not self._captured:
             return self._options[0]
@@ -126,14 +133,19 @@ class Compiled:
 
     def run(self, outputs: Sequence[str], inputs: Mapping[str, Array]) -> Sequence[Array]:
         """Run on arrays of the host, without a binding; StepFailed."""
+        session = self.session
         with on_device(self.device):
-            arrays: Sequence[Array] = self.session.run(outputs, inputs, self._options[0])
+            arrays: Sequence[Array] = session.run(outputs, inputs, self._options[0])
             return arrays
 
     def abort(self) -> None:
         """End the run in progress, and all later ones, with StepFailed. For any thread."""
         for options in list(self._options):
             options.terminate = True
+
+    def close(self) -> None:
+        """Give back the session and all that it holds, after its bindings are closed."""
+        self._session.close()
 
 
 def _provider(device: Device, *, captured: bool) -> object:
@@ -148,7 +160,31 @@ def _provider(device: Device, *, captured: bool) -> object:
     return _CUDA, settings
 
 
-def device_array(host: Array, device: Device) -> Any:  # noqa: ANN401  # onnxruntime has no types
-    """Return a copy of `host` in a device's memory; StepFailed if it has no room."""
+def constant(values: Array) -> Constant:
+    """Return an array of the host as a constant; it must be writable, as DLPack demands."""
+    return Held(_lent(values), CPU)
+
+
+def constant_in(value: Held[Any], device: Device) -> Constant:
+    """Return a value in a device's memory as a constant, which owns it; StepFailed."""
+    lender = value.value
     with on_device(device):
-        return ort.OrtValue.ortvalue_from_numpy(host, device.kind, device.number)
+        return Held(_lent(lender), device, value)
+
+
+def _lent(lender: object) -> Any:  # noqa: ANN401  # as above
+    # A session takes no value that owns its memory; one that came through DLPack does not.
+    return ort.OrtValue.from_dlpack(lender)
+
+
+def without_data(tensor: TensorProto) -> TensorProto:
+    """Return a program's tensor whose values are given to the session as a constant."""
+    bare = TensorProto(
+        name=tensor.name,
+        dims=tensor.dims,
+        data_type=tensor.data_type,
+        data_location=TensorProto.EXTERNAL,
+    )
+    bare.external_data.add(key="location", value=_FILE.name)
+    bare.external_data.add(key="offset", value=str(_NOWHERE))
+    return bare

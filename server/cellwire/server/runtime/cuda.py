@@ -7,9 +7,12 @@ error. So the provider's requirements are checked here, one by one.
 from __future__ import annotations
 
 import ctypes
+import importlib.util
 import os
+import re
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pynvml
@@ -18,6 +21,10 @@ from cellwire.server.errors import NoCuda
 from cellwire.server.runtime import compiled
 
 _INSTALL = "pip install 'cellwire[gpu]'"
+
+# Before, graphs read memory that had been given back after the capture: the sizes of unequal Splits
+# (microsoft/onnxruntime#32121), the shape of GatherND (#32120), and what Gemm adds a bias with.
+_OLDEST = 1, 31
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +44,50 @@ def find_card(number: int) -> Card:
             "this build of onnxruntime has no CUDA provider: there are such builds for Linux on "
             f"x86-64 and for Windows, from {_INSTALL}"
         )
+    if _version() < _OLDEST:
+        raise NoCuda(
+            f"onnxruntime {compiled.VERSION} computes wrongly when it replays CUDA graphs (Split, "
+            "GatherND and Gemm read memory that is no longer theirs); "
+            f"{'.'.join(map(str, _OLDEST))} is the oldest that does not: {_INSTALL}"
+        )
     # NVML's order. CUDA's own default, the fastest first, would give the cards other numbers.
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
     name, _, _ = _describe(number)
-    compiled.preload_cuda()
+    folders = _library_folders()
+    compiled.preload_cuda(folders)
     for library, words in _libraries():
         if not _loads(library):
-            raise NoCuda(f"{words} is missing ({library} cannot be loaded): {_INSTALL}")
+            places = ", ".join(map(str, folders)) or "no package of NVIDIA's, as none is installed"
+            raise NoCuda(
+                f"{words} is missing ({library} cannot be loaded; it was looked for in {places}, "
+                f"and where the system's libraries are): {_INSTALL}"
+            )
     try:
         compiled.try_cuda(number)
     except ValueError as error:
         raise NoCuda(f"ONNX Runtime cannot use {name}: {error}") from error
     return Card(number, *_describe(number))  # with the memory that is free now
+
+
+def free_bytes(number: int) -> int:
+    """Return how much of a card's memory is free now; NoCuda if the driver does not say."""
+    _, free, _ = _describe(number)
+    return free
+
+
+def _version() -> tuple[int, ...]:
+    """Return the first two numbers of ONNX Runtime's version."""
+    return tuple(map(int, re.findall(r"\d+", compiled.VERSION)[:2]))
+
+
+def _library_folders() -> list[Path]:
+    """Return the folders of libraries in NVIDIA's pip packages, in whichever site folders they are.
+
+    ONNX Runtime itself looks only in the one that it is installed in.
+    """
+    spec = importlib.util.find_spec("nvidia")  # a namespace: each site folder may have a part
+    roots = spec.submodule_search_locations if spec else None
+    return sorted(folder for root in roots or () for folder in Path(root).glob("*/lib"))
 
 
 def _libraries() -> list[tuple[str, str]]:

@@ -12,6 +12,7 @@ for ragged batches.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 
@@ -21,8 +22,9 @@ from cellwire.server.errors import NotCompiled, StepFailed
 from cellwire.server.programs.step_program import ProgramShape
 from cellwire.server.runtime.buffer import Buffer
 from cellwire.server.runtime.device import Execution
+from cellwire.server.runtime.memory import Memory
 from cellwire.server.runtime.required_sampler import power_of_two, required_sampler
-from cellwire.server.runtime.step_binding import StepBinding, StepPrograms, StepSize
+from cellwire.server.runtime.step_binding import Allocate, StepBinding, StepPrograms, StepSize
 
 SUPPORTED_STEPS = (1, 4, 16)
 
@@ -39,12 +41,14 @@ class FixedShapeStepRunner:
         cell: Cell,
         execution: Execution,
         max_batch: int,
+        memory: Memory,
     ) -> None:
         """`compiled` returns a program of a fixed shape; NotCompiled."""
         self._compiled = compiled
         self._arenas = arenas
         self._cell = cell
-        self._device = execution.device
+        # Not a method of the runner, which the bindings would hold, and it them.
+        self._allocate: Allocate = partial(_allocate_in, memory)
         self._only_rows = max_batch if execution.fixed_batch else None
         # Bounded: three numbers of steps, four limits, ragged or not, powers of two.
         self._bindings: dict[StepSize, StepBinding] = {}
@@ -86,6 +90,14 @@ class FixedShapeStepRunner:
             raise NotCompiled(f"no room for {size.rows} rows: {error}") from error
         return binding
 
-    def _allocate(self, _name: str, shape: tuple[int, ...], dtype: type[np.generic]) -> Buffer:
-        """Return an array on the device."""
-        return Buffer(np.zeros(shape, dtype), self._device)
+    def close(self) -> None:
+        """Close all bindings. No batch can be run then."""
+        for binding in self._bindings.values():
+            binding.close()
+        self._bindings.clear()
+
+
+def _allocate_in(
+    memory: Memory, _name: str, shape: tuple[int, ...], dtype: type[np.generic]
+) -> Buffer:
+    return memory.buffer(shape, dtype)

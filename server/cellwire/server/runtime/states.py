@@ -11,21 +11,17 @@ from cellwire.server.batch.stepper import State
 from cellwire.server.programs.program import ARENA
 from cellwire.server.programs.transfer_program import ROW, SLOT, compose_read, compose_write
 from cellwire.server.runtime.binding import Binding
-from cellwire.server.runtime.buffer import Buffer
 from cellwire.server.runtime.compiled import Array, Compiled
 from cellwire.server.runtime.device import Device
+from cellwire.server.runtime.memory import Memory
 
 
 class States:
     """Arenas `[slots, ...]`, whose rows are read and written as bytes."""
 
-    def __init__(self, cell: Cell, slots: int, device: Device) -> None:
+    def __init__(self, cell: Cell, slots: int, memory: Memory) -> None:
         """Allocate zeros; MemoryError or ValueError if there is no room."""
-        self._cell = cell
-        self.arenas = {
-            state.name: Buffer(np.zeros((slots, *state.shape), np.float32), device)
-            for state in cell.states
-        }
+        self.arenas = {state.name: memory.zeros((slots, *state.shape)) for state in cell.states}
 
     def read(self, slot: int) -> State:
         """Return a copy of the state in a slot."""
@@ -36,20 +32,28 @@ class States:
         for arena, part in zip(self.arenas.values(), state, strict=True):
             arena.host[slot] = np.frombuffer(part, "<f4").reshape(arena.shape[1:])
 
+    def close(self) -> None:
+        """Give the memory back, after the bindings to the arenas are closed."""
+        for arena in self.arenas.values():
+            arena.close()
+
 
 class DeviceStates(States):
     """Arenas in a device's memory, whose rows are read and written by a program."""
 
-    def __init__(self, cell: Cell, slots: int, device: Device) -> None:
-        super().__init__(cell, slots, device)
-        for arena in self.arenas.values():
-            arena.leave_host()
+    def __init__(self, cell: Cell, slots: int, memory: Memory) -> None:
+        """Allocate zeros, and compile the program; MemoryError, StepFailed, BadModel."""
+        super().__init__(cell, slots, memory)
+        self._programs: list[Compiled] = []
         self._slot = np.zeros(1, np.int64)
         self._rows: dict[str, Array] = {
             state.name: np.zeros((1, *state.shape), np.float32) for state in cell.states
         }
-        self._reading = self._binding(compose_read(cell), device)
-        self._writing = self._binding(compose_write(cell), device)
+        try:
+            self._reading = self._binding(compose_read(cell), memory.device)
+            self._writing = self._binding(compose_write(cell), memory.device)
+        except ValueError as error:
+            raise BadModel(cell.path, [f"cannot be run: {plain(str(error))}"]) from error
         for name, rows in self._rows.items():
             self._reading.output(ROW + name, rows)
             self._writing.input(ROW + name, rows)
@@ -58,10 +62,9 @@ class DeviceStates(States):
         self._writing.bind_arenas(self.arenas)
 
     def _binding(self, serialized: bytes, device: Device) -> Binding:
-        try:
-            binding = Binding(Compiled(serialized, device=device))
-        except ValueError as error:
-            raise BadModel(self._cell.path, [f"cannot be run: {plain(str(error))}"]) from error
+        """Return a binding of a program; ValueError if it cannot be compiled."""
+        self._programs.append(Compiled(serialized, device=device))
+        binding = Binding(self._programs[-1])
         binding.input(SLOT, self._slot)
         return binding
 
@@ -77,3 +80,11 @@ class DeviceStates(States):
         for rows, part in zip(self._rows.values(), state, strict=True):
             rows[:] = np.frombuffer(part, "<f4").reshape(rows.shape)
         self._writing.run()
+
+    def close(self) -> None:
+        """Close the programs that read and write rows, and give the memory back."""
+        for binding in (self._reading, self._writing):
+            binding.close()
+        for program in self._programs:
+            program.close()
+        super().close()

@@ -194,3 +194,9 @@ class StepBinding:
             top_log_probability[:rows],
             outputs[ALL_SCORES].download()[:, :rows].copy() if ALL_SCORES in outputs else None,
         )
+
+    def close(self) -> None:
+        """Unbind the arrays and give their memory back."""
+        self._binding.close()
+        for buffer in (*self._inputs, *self._outputs.values()):
+            buffer.close()

@@ -17,7 +17,7 @@ from cellwire.server.errors import NotCompiled, StepFailed
 from cellwire.server.runtime.buffer import Buffer
 from cellwire.server.runtime.compiled import Array
 from cellwire.server.runtime.required_sampler import power_of_two, required_sampler
-from cellwire.server.runtime.step_binding import StepBinding, StepPrograms, StepSize
+from cellwire.server.runtime.step_binding import Allocate, StepBinding, StepPrograms, StepSize
 
 _MAX_BINDINGS = 512
 
@@ -30,7 +30,8 @@ class StepRunner:
         self._compiled = compiled
         self._arenas = arenas
         self._cell = cell
-        self._shared: dict[str, Array] = {}  # flat
+        # Not a method of the runner, which the bindings would hold, and it them.
+        self._allocate: Allocate = _SharedArrays().allocate
         self._bindings = LRUCache[StepSize, StepBinding](_MAX_BINDINGS)
 
     def supported_steps(self, steps: int) -> int:
@@ -65,10 +66,23 @@ class StepRunner:
         except (MemoryError, StepFailed) as error:
             raise NotCompiled(f"no room for {size.rows} rows: {error}") from error
 
-    def _allocate(self, name: str, shape: tuple[int, ...], dtype: type[np.generic]) -> Buffer:
-        """Return the beginning of the shared array, or of a larger one for this and later sizes."""
+    def close(self) -> None:
+        """Close all bindings. No batch can be run then."""
+        for binding in self._bindings.values():
+            binding.close()
+        self._bindings.clear()
+
+
+class _SharedArrays:
+    """An array for each name, which fits the largest binding so far."""
+
+    def __init__(self) -> None:
+        self._arrays: dict[str, Array] = {}  # flat
+
+    def allocate(self, name: str, shape: tuple[int, ...], dtype: type[np.generic]) -> Buffer:
+        """Return the beginning of an array, or of a larger one for this and later bindings."""
         length = prod(shape)
-        shared = self._shared.get(name)
+        shared = self._arrays.get(name)
         if shared is None or shared.size < length:
-            shared = self._shared[name] = np.zeros(power_of_two(length), dtype)
+            shared = self._arrays[name] = np.zeros(power_of_two(length), dtype)
         return Buffer(shared[:length].reshape(shape))
