@@ -24,17 +24,12 @@ _TEXT = np.arange(4, dtype=np.uint32)
 _WARM_UP_RUNS = 8
 
 
-def slots(sessions: int) -> int:
-    """Return how many states an engine of so many sessions keeps."""
-    return sessions * (slots_for(DEFAULT_REWIND_WINDOW) + 2)
-
-
 class EndlessEngine:
     """Sessions at temperature 1, all in one batch, in runs of the most steps."""
 
     def __init__(self, make_stepper: Callable[[int], Stepper], sessions: int) -> None:
-        """`make_stepper` is given the number of slots."""
-        arena = Arena(slots(sessions))
+        """`make_stepper` is given the number of slots; the caller closes what it makes."""
+        arena = Arena(sessions * (slots_for(DEFAULT_REWIND_WINDOW) + 2))
         stepper = make_stepper(arena.slots)
         self._engine = Engine(stepper, arena, _NO_READER, max_sessions=sessions, max_batch=sessions)
         for number in range(sessions):

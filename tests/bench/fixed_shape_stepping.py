@@ -41,6 +41,10 @@ class FixedShapeStepping:
         """Run the program on the inputs uploaded last."""
         self._binding._binding.run()
 
+    def close(self) -> None:
+        """Give all memory back."""
+        self._runtime.close()
+
     def log_probabilities(self, *rows: int) -> npt.NDArray[np.float32]:
         """Return those of the first run of some rows, or of all: `[steps, rows]`."""
         batch = self._batch(rows or range(self._rows), first=True)

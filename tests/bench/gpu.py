@@ -34,6 +34,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 
 import numpy as np
 from tests.bench.child import daemon, module, serving, told_by
@@ -118,55 +119,62 @@ class _Measurement:
     def steps(self, size: str, batch: int) -> Figures:
         """Measure the runtime alone."""
         device, effort = self._device, self._setting.effort
-        graph = self._stepping(size, batch, captured=not device.is_host)
-        plain = self._stepping(size, batch, captured=False)
 
         def pace(run: Callable[[], None], steps: int = STEPS) -> Callable[[], float]:
             return lambda: _US / (runs_per_s(run, effort.slice_s) * steps)
 
         at = f"{size}.{batch}"
-        rounds = in_turns(
-            {
-                "step_us": pace(graph.run),
-                "step_us_plain": pace(plain.run),
-                "step_us_torch": pace(torch_step(size, batch, device), 1),
-                "replay": pace(graph.replay),
-            },
-            effort.rounds,
-        )
+        with self._stepping(size, batch) as graph, self._stepping(size, batch, plain=True) as plain:
+            rounds = in_turns(
+                {
+                    "step_us": pace(graph.run),
+                    "step_us_plain": pace(plain.run),
+                    "step_us_torch": pace(torch_step(size, batch, device), 1),
+                    "replay": pace(graph.replay),
+                },
+                effort.rounds,
+            )
+            same_bits = self._same_bits(size, batch, graph)
         steps, replays = rounds["step_us"], rounds.pop("replay")
         rounds["host_us"] = [step - replay for step, replay in zip(steps, replays, strict=True)]
         rounds["tokens_per_s"] = [batch * _US / step for step in steps]
         figures: Figures = {}
         for name, values in rounds.items():
             figures |= figure(f"gpu.{name}.{at}", values)
-        return figures | {f"gpu.same_bits.{at}": self._same_bits(size, batch, graph)}
+        return figures | {f"gpu.same_bits.{at}": same_bits}
 
-    def _stepping(self, size: str, batch: int, *, captured: bool) -> FixedShapeStepping:
+    def _stepping(
+        self, size: str, batch: int, *, plain: bool = False
+    ) -> closing[FixedShapeStepping]:
+        captured = not (plain or self._device.is_host)
         execution = Execution(self._device, fixed_shape=True, captured=captured)
-        return FixedShapeStepping(self._setting.models.path(size), execution, batch)
+        return closing(FixedShapeStepping(self._setting.models.path(size), execution, batch))
 
     def _same_bits(self, size: str, batch: int, graph: FixedShapeStepping) -> float:
         """Return the share of rows that have the same log-probabilities in a run of one row."""
-        alone = self._stepping(size, 1, captured=not self._device.is_host)
         together = graph.log_probabilities()
-        same = [
-            np.array_equal(alone.log_probabilities(row)[:, 0], together[:, row])
-            for row in range(batch)
-        ]
+        with self._stepping(size, 1) as alone:
+            same = [
+                np.array_equal(alone.log_probabilities(row)[:, 0], together[:, row])
+                for row in range(batch)
+            ]
         return float(np.mean(same))
 
     def engine(self, size: str, batch: int) -> Figures:
         """Measure an engine with a cell that does nothing, and with one on the card."""
         cell = read_cell(self._setting.models.path(size))
         execution = Execution.on(self._device, self._setting.threads)
-        bare = EndlessEngine(lambda _: NoStepper(), batch)
-        full = EndlessEngine(lambda slots: Runtime(cell, slots, batch, execution), batch)
         slice_s = self._setting.effort.slice_s
-        rounds = in_turns(
-            {"bare": lambda: bare.step_us(slice_s), "full": lambda: full.step_us(slice_s)},
-            self._setting.effort.rounds,
-        )
+        with ExitStack() as stack:
+
+            def runtime(slots: int) -> Runtime:
+                return stack.enter_context(closing(Runtime(cell, slots, batch, execution)))
+
+            bare, full = EndlessEngine(lambda _: NoStepper(), batch), EndlessEngine(runtime, batch)
+            rounds = in_turns(
+                {"bare": lambda: bare.step_us(slice_s), "full": lambda: full.step_us(slice_s)},
+                self._setting.effort.rounds,
+            )
         at = f"{size}.{batch}"
         tokens_per_s = [batch * _US / step for step in rounds["full"]]
         figures = figure(f"gpu.engine_us.{batch}", rounds["bare"])

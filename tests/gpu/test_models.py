@@ -57,11 +57,10 @@ def load_and_unload(registry: Registry, device: Device) -> int:
 
 
 def used_bytes(device: Device) -> int:
-    """Return how much of a card's memory is in use, by whomever; of the host's, by this process."""
+    """Return the memory in use, for a card up to a constant: by all, of the host by this process."""
     if device.is_host:
         return resident_bytes(os.getpid())
-    _, free, total = cuda._describe(device.number)
-    return total - free
+    return -cuda.free_bytes(device.number)  # all that counts is the difference
 
 
 @REAL_DEVICES
