@@ -57,7 +57,7 @@ def load_and_unload(registry: Registry, device: Device) -> int:
 
 
 def used_bytes(device: Device) -> int:
-    """Return the memory in use, for a card up to a constant: by all, of the host by this process."""
+    """Return the memory in use: of the host, by this process; of a card, up to a constant."""
     if device.is_host:
         return resident_bytes(os.getpid())
     return -cuda.free_bytes(device.number)  # all that counts is the difference
