@@ -9,7 +9,7 @@ import numpy as np
 from cellwire.server.batch.beam_step import BeamBatch, BeamBatchResult, EndedHypotheses
 from cellwire.server.batch.slots import TRASH, ZERO
 from cellwire.server.batch.step import SAMPLED, StepBatch, StepResult
-from cellwire.server.batch.stepper import State
+from cellwire.server.batch.stepper import FinishedRun, Run, State
 
 Text = tuple[int, ...]
 
@@ -46,8 +46,21 @@ class PlainStepper:
         self.batches: list[int] = []  # the rows of each run
         self.searches: list[tuple[int, int]] = []  # the beams and the steps of each run
 
+    @property
+    def overlaps(self) -> bool:
+        return False
+
+    def padded_rows(self, rows: int) -> int:
+        return rows
+
     def supported_steps(self, steps: int) -> int:
         return steps
+
+    def start(self, batch: StepBatch) -> Run[StepResult]:
+        return FinishedRun(self.step(batch))
+
+    def start_beams(self, batch: BeamBatch) -> Run[BeamBatchResult]:
+        return FinishedRun(self.step_beams(batch))
 
     def step(self, batch: StepBatch) -> StepResult:
         self.batches.append(len(batch))

@@ -184,9 +184,9 @@ class NativeSession:
 
     def _start(self, run: _Run) -> None:
         """Let a run wait for whoever waits for it; until then its outputs are garbage."""
-        updated = set(map(id, run.updated))
+        updated = {id(bound.block) for bound in run.inputs.values() if bound.block}
         for bound in run.outputs.values():
-            if id(bound.array) not in updated:
+            if id(bound.block) not in updated:
                 bound.array[...] = garbage(bound.array.shape, bound.array.dtype)
         self._started.append(run)
 

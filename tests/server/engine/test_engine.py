@@ -83,6 +83,21 @@ def test_a_run_takes_several_steps_unless_a_session_needs_fewer() -> None:
     assert engine.steps == 4 * MAX_STEPS + 3
 
 
+def test_a_run_has_the_fewest_steps_that_its_longest_row_fits_in() -> None:
+    class FewLengths(PlainStepper):
+        def supported_steps(self, steps: int) -> int:
+            return max(supported for supported in (1, 4, 16) if supported <= steps)
+
+    engine = engine_with(FewLengths(), 1)
+    found = []
+    for tokens in (16, 9, 4, 3, 2, 1):
+        engine.handle(SubmitOperation("0", generate(tokens)))
+        steps = engine.steps
+        assert len(written(run(engine, max_steps=20), "0")) == tokens
+        found.append(engine.steps - steps)
+    assert found == [16, 16, 4, 4, 4, 1]
+
+
 def test_every_session_has_a_turn_before_any_has_a_second() -> None:
     engine = engine_with(PlainStepper(), 10, max_batch=3)
     for index in range(10):

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
-from tests.server.plain_checks import CANCEL_ID
+from tests.server.overlapping_stepper import OverlappingStepper
+from tests.server.plain_checks import CANCEL_ID, LIMITS
 from tests.server.plain_machine import ATTACH_ID, PlainMachine
 from tests.server.plain_stepper import SYMBOLS
 
@@ -24,7 +25,13 @@ from cellwire.server.engine.commands import (
     HoldSession,
 )
 from cellwire.server.errors import NotFound, OutOfRange, ResourceExhausted
-from cellwire.server.session.events import Attached, AttachFailed, Cancelled, Rejected
+from cellwire.server.session.events import (
+    Attached,
+    AttachFailed,
+    Cancelled,
+    FinishReason,
+    Rejected,
+)
 from cellwire.server.session.operations import (
     Accept,
     Append,
@@ -202,8 +209,9 @@ class EngineMachine(PlainMachine):
         except NotFound:
             assert self.plain[session_id].closed
         except ResourceExhausted:
-            pass
+            self.check_rest()
         else:
+            self.check_rest()
             self.check_copy(session_id, new_id, seed)
 
     @rule(session_id=open_ids)
@@ -217,9 +225,17 @@ class EngineMachine(PlainMachine):
         except NotFound:
             assert self.plain[session_id].closed
         except ResourceExhausted:
-            pass
+            self.check_rest()
         else:
+            self.check_rest()
             self.check_copy(session_id, new_id, seed)
+
+    @rule(session_id=open_ids)
+    def describe(self, session_id: str) -> None:
+        if not self.plain[session_id].closed:
+            self.engine.describe(session_id)
+            assert session_id not in self.in_flight
+            self.check_rest()
 
     @rarely
     @rule(session_id=known, keep=st.booleans())
@@ -243,6 +259,8 @@ class EngineMachine(PlainMachine):
     @rule(session_id=open_ids)
     def disconnect_and_hold(self, session_id: str) -> None:
         self.engine.handle(HoldSession(session_id))
+        if session_id in self.in_flight:  # it is held after the run
+            self.take()
         self.plain[session_id].held = True
         self.take()
 
@@ -250,9 +268,10 @@ class EngineMachine(PlainMachine):
     def attach(self, session_id: str, back: int | None) -> None:
         plain = self.plain[session_id]
         offset = None if back is None else len(plain.text) - back
-        shortest = min(map(len, plain.possible_texts()))
+        possible = plain.possible_texts()
         self.engine.handle(AttachReader(session_id, ATTACH_ID, offset))
         events = [e for e in self.take() if isinstance(e, Attached | AttachFailed)]
+        shortest = min(map(len, [*possible, *plain.possible_texts()]))
         if isinstance(events[0], AttachFailed):
             assert isinstance(events[0].error, NotFound if plain.closed else OutOfRange)
             assert plain.closed or (offset is not None and (offset < 0 or offset > shortest))
@@ -269,10 +288,15 @@ class EngineMachine(PlainMachine):
         found = index < len(plain.operations)
         target = (plain.operations[index].id if found else None) or 10_000
         self.engine.handle(CancelOperation(session_id, CANCEL_ID, target))
+        in_flight = session_id in self.in_flight
         events = self.take()
         if plain.closed and not found:
             return
         answer = next(e for e in events if getattr(e, "operation_id", 0) == CANCEL_ID)
+        if found and in_flight:  # the run may have ended it first
+            answered = [e for e in events if getattr(e, "operation_id", 0) == target]
+            found = any(getattr(e, "reason", 0) is FinishReason.CANCELLED for e in answered)
+            assert answered or found
         if found:
             assert isinstance(answer, Cancelled)
         else:
@@ -280,9 +304,39 @@ class EngineMachine(PlainMachine):
             assert isinstance(answer.error, NotFound)
 
 
+class OverlappingEngineMachine(EngineMachine):
+    """The same with a run in flight between two steps: small ones, of sessions that are busy."""
+
+    make_stepper = OverlappingStepper
+    max_batch = 2
+
+    @initialize(seed=seeds)
+    def open_more(self, seed: int) -> None:
+        for number in range(4):
+            self.open_with(seed + number, 5, [number])
+
+    @rule(max_steps=st.integers(1, 3))
+    def change_max_steps(self, max_steps: int) -> None:
+        self.max_steps = max_steps
+
+    @rule(steps=st.integers(1, 5), alternatives=st.integers(0, 1), width=st.integers(1, 2))
+    def keep_all_busy(self, steps: int, alternatives: int, width: int) -> None:
+        for index, session_id in enumerate(self.open_ids):
+            operation: Generate | Complete = Generate(
+                self.fresh_id(), 30, Sampling(), alternatives=alternatives * (index % 2)
+            )
+            if index % 5 == 4:  # one in five
+                operation = Complete(operation.id, width, 1, 9, partial_results=True)
+            if len(self.plain[session_id].operations) < LIMITS.waiting_operations:
+                self.engine.handle(GrantTokens(session_id, 30))
+                self.plain[session_id].granted += 30
+                self.post(session_id, operation)
+        self.step(steps)
+
+
 # More examples than elsewhere: most faults take several operations to show.
-EngineMachine.TestCase.settings = settings(
-    stateful_step_count=50, max_examples=4 * settings().max_examples
-)
+MANY = settings(stateful_step_count=50, max_examples=4 * settings().max_examples)
+EngineMachine.TestCase.settings = OverlappingEngineMachine.TestCase.settings = MANY
 # Coverage would double its time, and adds nothing that the other tests do not cover.
 TestEngine = pytest.mark.no_cover(pytest.mark.slow(EngineMachine.TestCase))
+TestOverlap = pytest.mark.no_cover(pytest.mark.slow(OverlappingEngineMachine.TestCase))

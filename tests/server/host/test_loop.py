@@ -8,13 +8,15 @@ from queue import SimpleQueue
 
 import numpy as np
 import pytest
+from tests.server.overlapping_stepper import OverlappingStepper
 from tests.server.plain_stepper import PlainStepper
 
 from cellwire.server.batch.sampling import Sampling
-from cellwire.server.engine.commands import OpenSession, SubmitOperation
+from cellwire.server.batch.step import StepBatch, StepResult
+from cellwire.server.engine.commands import CloseSession, OpenSession, SubmitOperation
 from cellwire.server.engine.engine import Engine
 from cellwire.server.host.loop import EngineLoop
-from cellwire.server.session.events import Event, Finished
+from cellwire.server.session.events import Closed, Event, Finished
 from cellwire.server.session.operation_queue import Limits
 from cellwire.server.session.operations import Append, Generate
 from cellwire.server.state.arena import Arena
@@ -26,8 +28,10 @@ def loop_with(
     delivered: SimpleQueue[list[Event]],
     crashes: SimpleQueue[BaseException],
     on_end: Callable[[], None] = lambda: None,
+    stepper: PlainStepper | None = None,
 ) -> EngineLoop:
-    engine = Engine(PlainStepper(), Arena(8), Limits(), max_sessions=4, max_batch=8)
+    stepper = stepper or PlainStepper()
+    engine = Engine(stepper, Arena(8), Limits(), max_sessions=4, max_batch=1)
     return EngineLoop(
         engine, lambda _, events: delivered.put(events), crashes.put, "test", on_end=on_end
     )
@@ -117,3 +121,48 @@ def test_what_cannot_be_given_back_is_a_fault() -> None:
     loop.start()
     loop.stop()
     assert str(crashes.get_nowait()) == "held for good"
+
+
+def start_two_sessions(engine: Engine) -> None:
+    """Let two sessions generate, one token in each run."""
+    for session_id in ("a", "b"):
+        engine.handle(OpenSession(session_id, 0, 1, 0))
+        engine.handle(SubmitOperation(session_id, Append(1, np.array([1], np.uint32))))
+        generate = Generate(2, 1_000, Sampling(), alternatives=1)
+        engine.handle(SubmitOperation(session_id, generate))
+
+
+def test_a_run_in_flight_is_finished_before_a_loop_ends() -> None:
+    delivered: SimpleQueue[list[Event]] = SimpleQueue()
+    crashes: SimpleQueue[BaseException] = SimpleQueue()
+    stepper = OverlappingStepper()
+    loop = loop_with(delivered, crashes, stepper=stepper)
+    loop.start()
+
+    def close_both_in_flight(engine: Engine) -> int:
+        start_two_sessions(engine)
+        engine.step()
+        for session_id in ("a", "b"):
+            loop.post(CloseSession(session_id))
+        loop.begin_to_stop()
+        return len(stepper.in_flight)
+
+    assert loop.call(close_both_in_flight).result(GUARD_S) == 1
+    assert loop.stop()
+    assert stepper.in_flight == []
+    found = [event for _ in range(delivered.qsize()) for event in delivered.get()]
+    assert sorted(e.session_id for e in found if isinstance(e, Closed)) == ["a", "b"]
+    assert crashes.empty()
+
+
+def test_a_fault_of_a_run_in_flight_is_reported() -> None:
+    class Faulty(OverlappingStepper):
+        def step(self, batch: StepBatch) -> StepResult:  # noqa: ARG002
+            raise ZeroDivisionError("a fault")
+
+    crashes: SimpleQueue[BaseException] = SimpleQueue()
+    loop = loop_with(SimpleQueue(), crashes, stepper=Faulty())
+    loop.start()
+    loop.call(start_two_sessions).result(GUARD_S)
+    assert str(crashes.get(timeout=GUARD_S)) == "a fault"
+    loop.stop()

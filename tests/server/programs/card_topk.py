@@ -18,7 +18,7 @@ from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
 from cellwire.server.runtime.card_lock import Held
-from cellwire.server.runtime.compiled import Compiled
+from cellwire.server.runtime.compiled import Compiled, RunOptions
 from cellwire.server.runtime.device import CPU
 
 _THREADS = 256
@@ -123,5 +123,5 @@ class ReferenceCompiled(Compiled):
         self._session = Held(ReferenceSession(serialized, card=card), CPU)
         self.device = CPU
 
-    def run_options(self) -> None:
-        return None
+    def run_options(self) -> RunOptions:
+        return RunOptions(None, None)

@@ -188,7 +188,7 @@ def test_a_slow_search_is_cut_shorter() -> None:
     while not engine.idle:
         engine.step(4)
     assert stepper.searches == [(1, 4), (1, 4), (1, 1)]
-    assert engine.beam_steps == 9
+    assert engine.stats().beam_steps == 9
 
 
 def test_a_runs_steps_are_those_that_the_runtime_supports() -> None:

@@ -7,27 +7,17 @@ thread: `handle()` for each command, `step()` as long as it is not idle; events 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from cellwire.server.batch import beam_step
-from cellwire.server.batch.beam_step import BeamInput, BeamResult
 from cellwire.server.batch.limits import TAIL_TOKENS
-from cellwire.server.batch.row import Row, RowResult, batch_of, row_results
 from cellwire.server.batch.step import MAX_STEPS
 from cellwire.server.batch.stepper import Stepper
 from cellwire.server.engine import commands
 from cellwire.server.engine.dispatch import dispatch
+from cellwire.server.engine.runs import Runs
 from cellwire.server.engine.scheduler import Scheduler
 from cellwire.server.engine.session_table import SessionTable
 from cellwire.server.engine.stats import Description, Stats
 from cellwire.server.engine.transfer import from_snapshot, to_snapshot
-from cellwire.server.errors import (
-    CellwireError,
-    NotCompiled,
-    NotFound,
-    ResourceExhausted,
-    StepFailed,
-)
+from cellwire.server.errors import CellwireError, NotFound, ResourceExhausted
 from cellwire.server.session.events import AttachFailed, Closed, Event, Opened, Restored
 from cellwire.server.session.fork import forked
 from cellwire.server.session.new_task import check_possible, slots_needed
@@ -53,20 +43,24 @@ class Engine:
         max_sessions: int,
         max_batch: int,
     ) -> None:
-        self.steps = 0  # of rows, since the start
-        self.beam_steps = 0
         self._stepper = stepper
         self._arena = arena
         self._limits = limits
-        self._scheduler = Scheduler(max_batch)
+        self._scheduler = Scheduler(stepper, max_batch)
+        self._runs = Runs(stepper, self._scheduler, self._update, self.handle)
         self._sessions = SessionTable(arena, stepper, max_sessions)
         self._events: list[Event] = []
         # Bound once: each access to a method makes an object.
         self._emit = self._report
 
     @property
+    def steps(self) -> int:
+        """The steps of all runs of rows since the start."""
+        return self._runs.steps
+
+    @property
     def idle(self) -> bool:
-        """Whether a step would do nothing."""
+        """Whether a step would do nothing. With a run in flight, it would commit that."""
         return self._scheduler.idle
 
     @property
@@ -74,56 +68,24 @@ class Engine:
         """The kind of the next run, unless it is idle."""
         return self._scheduler.next_kind
 
-    def step(self, max_steps: int = MAX_STEPS) -> list[Event]:
-        """Advance the sessions whose turn it is by one run; return all events since the last call.
+    @property
+    def committed(self) -> tuple[RunKind, int] | None:
+        """The kind and the steps of the run that the last step committed."""
+        return self._runs.committed
 
-        The run's steps are capped by the given maximum, and by the session that needs the fewest,
-        so that no answer waits for another session.
+    def step(self, max_steps: int = MAX_STEPS) -> list[Event]:
+        """Start one run and commit one; return all events since the last call.
+
+        It is the same run, unless two go on at a time (see runs.py). The steps of the one that is
+        started are capped by the given maximum, and by the session that needs the fewest, so that
+        no answer waits for another session.
         """
-        kind = self.next_kind
-        if sessions := self._scheduler.next_batch():
-            steps = min(max_steps, *(session.active.max_steps for session in sessions))
-            try:
-                results = self._run(kind, sessions, steps)
-            except NotCompiled as error:
-                for session in sessions:
-                    session.fail(error)
-            except StepFailed as error:
-                # The states of these sessions may be spoiled, and no others.
-                for session in sessions:
-                    session.close(None, error)
-            else:
-                for session, result in zip(sessions, results, strict=True):
-                    if result.broken:
-                        session.close(None, StepFailed("the model's output is not a number"))
-                    else:
-                        session.active.commit(result)
-            for session in sessions:
-                self._update(session)
+        self._runs.step(max_steps)
         return self.take_events()
 
-    def _run(
-        self, kind: RunKind, sessions: list[Session], steps: int
-    ) -> Sequence[RowResult | BeamResult]:
-        """Run the sessions' rows, or their searches, for up to `steps` steps."""
-        if kind.beam_width:
-            return self._run_beams([session.active.beam_input() for session in sessions], steps)
-        steps = self._stepper.supported_steps(steps)
-        return self._run_rows([session.active.row(steps) for session in sessions], steps)
-
-    def _run_rows(self, rows: list[Row], steps: int) -> list[RowResult]:
-        longest = max(row.steps for row in rows)
-        if self._stepper.supported_steps(longest) == longest:
-            steps = longest
-        self.steps += steps
-        return row_results(rows, self._stepper.step(batch_of(rows, steps)))
-
-    def _run_beams(self, inputs: list[BeamInput], steps: int) -> list[BeamResult]:
-        rows = len(inputs) * len(inputs[0].token)
-        steps = self._stepper.supported_steps(min(steps, beam_step.beam_steps_for(rows)))
-        batch = beam_step.batch_of(inputs, steps)
-        self.beam_steps += batch.steps
-        return beam_step.beam_results(self._stepper.step_beams(batch))
+    def finish_run(self) -> None:
+        """Commit the run in flight, if there is one."""
+        self._runs.finish()
 
     def handle(self, command: commands.Command) -> None:
         """Carry out a command, and start the operations that can start."""
@@ -136,8 +98,15 @@ class Engine:
                 error = NotFound(f"there is no session {command.session_id!r}")
                 self._report(AttachFailed(command.session_id, command.operation_id, error))
             return
-        dispatch(command, session)
-        self._update(session)
+        if not self._runs.defers(command, session):
+            dispatch(command, session)
+            self._update(session)
+
+    def _find(self, session_id: str) -> Session:
+        """Return a session; NotFound. If its run is in flight, commit that first."""
+        if self._sessions.find(session_id) in self._runs.sessions_in_flight:
+            self._runs.finish()
+        return self._sessions.find(session_id)
 
     def _update(self, session: Session) -> None:
         """Start a session's operations until one takes steps; bring the tables up to date."""
@@ -185,7 +154,7 @@ class Engine:
 
     def fork(self, session_id: str, new_id: str, seed: int, operation_id: int | None = None) -> int:
         """Copy a session at this moment; return the copy's offset. NotFound, ResourceExhausted."""
-        session = self._sessions.find(session_id)
+        session = self._find(session_id)
         self._sessions.check_room()
         self._make_ready(session, slots_for(session.state_history.window))
         copy = session.state_history.fork()
@@ -196,7 +165,7 @@ class Engine:
 
     def describe(self, session_id: str) -> Description:
         """Return a session's text and operations; NotFound."""
-        session = self._sessions.find(session_id)
+        session = self._find(session_id)
         end = session.reported_length
         history = session.state_history
         tail = tuple(history.text.between(end - TAIL_TOKENS, end))
@@ -204,7 +173,7 @@ class Engine:
 
     def snapshot(self, session_id: str) -> SessionSnapshot:
         """Return a session at this moment, without its operations; NotFound."""
-        return to_snapshot(self._sessions.find(session_id), self._stepper)
+        return to_snapshot(self._find(session_id), self._stepper)
 
     def restore(self, session_id: str, snapshot: SessionSnapshot) -> None:
         """Create a session from a snapshot. ResourceExhausted, InvalidArgument."""
@@ -223,8 +192,8 @@ class Engine:
             reserved_slots=arena.reserved,
             taken_slots=arena.taken,
             total_slots=arena.capacity,
-            steps=self.steps,
-            beam_steps=self.beam_steps,
+            steps=self._runs.steps,
+            beam_steps=self._runs.beam_steps,
         )
 
     def _report(self, event: Event) -> None:
@@ -236,9 +205,10 @@ class Engine:
         return events
 
     def check_integrity(self) -> None:
-        """Raise AssertionError unless sessions, slots and the scheduler's rounds agree."""
+        """Raise AssertionError unless sessions, slots, rounds and runs agree."""
         self._arena.check_integrity(slot for s in self._sessions for slot in s.held_slots())
         runnable = {s: s.active.run_kind for s in self._sessions if s.runnable}
         assert runnable == self._scheduler.runnable
         for session in self._sessions:
             session.check_integrity()
+        self._runs.check_integrity()

@@ -144,16 +144,19 @@ class EngineLoop:
         while self._handle_commands():
             self._batcher.add(self._step())
             self._send_due(idle=self._engine.idle)
+        self._engine.finish_run()
         self._batcher.add(self._engine.take_events())
         self._send_due(idle=True)
 
     def _step(self) -> list[Event]:
-        # Each kind of run has its budget: a quick one must not lengthen a slow one.
-        engine, budget = self._engine, self._budgets[self._engine.next_kind]
-        steps, start_s = engine.steps + engine.beam_steps, time.perf_counter()
-        events = engine.step(budget.steps)
-        elapsed_s = time.perf_counter() - start_s
-        budget.record(engine.steps + engine.beam_steps - steps, elapsed_s)
+        # Each kind of run has its budget: a quick one must not lengthen a slow one. A step's time
+        # counts for the run that it commits, even if it has started another: it has waited for the
+        # end of that one, and no time counts twice.
+        engine, start_s = self._engine, time.perf_counter()
+        events = engine.step(self._budgets[engine.next_kind].steps)
+        if engine.committed is not None:
+            kind, steps = engine.committed
+            self._budgets[kind].record(steps, time.perf_counter() - start_s)
         return events
 
     def _send_due(self, *, idle: bool) -> None:

@@ -8,6 +8,7 @@ from typing import Protocol
 from cellwire.server.programs.program import ARENA, NEXT_ARENA
 from cellwire.server.runtime.buffer import Buffer
 from cellwire.server.runtime.card_lock import Held, on_device
+from cellwire.server.runtime.card_wait import wait_for_card
 from cellwire.server.runtime.compiled import Array, Compiled
 from cellwire.server.runtime.device import CPU
 
@@ -17,7 +18,8 @@ class Binding:
 
     The binding keeps its arrays alive; their addresses must not change. A captured program becomes
     a CUDA graph in a binding's first run, for the sizes of its arrays. Capturing executes the
-    program several times, so a captured binding's first run may write only the trash slot.
+    program several times, so a captured binding's first run may write only the trash slot. Later
+    runs replay the graph, and can be started and waited for.
 
     All methods raise StepFailed if the runtime fails.
     """
@@ -74,7 +76,24 @@ class Binding:
         with on_device(self._device):
             for name, array in self._host_inputs:
                 _bind_host(binding.bind_input, name, array)
-            session.run_with_iobinding(binding, self._options)
+            session.run_with_iobinding(binding, self._options.run)
+
+    def start(self) -> None:
+        """Start a replay, without inputs in the host's memory; run a program that is not captured.
+
+        The lock of a card is held for the call only, so that other models use the card meanwhile.
+        """
+        session, binding = self._compiled.session, self._binding.value
+        with on_device(self._device):
+            session.run_with_iobinding(binding, self._options.start)
+
+    def wait(self) -> None:
+        """Wait for the end of what was started."""
+        if not self._device.is_host:
+            binding = self._binding.value
+            with on_device(self._device):
+                wait_for_card()
+                binding.synchronize_outputs()
 
     def close(self) -> None:
         """Unbind all arrays; StepFailed from all other methods then."""

@@ -4,6 +4,12 @@ A batch is padded to one of these sizes. Its columns are packed into two arrays,
 a device in two copies; the chosen tokens and their log-probabilities are copied back. States and
 logits stay on the device.
 
+A run goes on while the host works. One at a time is on the card: a start first waits for the run
+before and copies its results. ONNX Runtime can only wait for all that a card was given, so a second
+run in its queue would be waited for with the first. What the host does between two runs is short:
+the next batch is filled in before, and the results of the last one are committed after. Nothing is
+written, then, that a run in flight reads or writes, and one binding of a size is enough.
+
 The programs have no loop (see ProgramShape), so that they can be captured as CUDA graphs. There is
 one for each variant, number of steps, and limit of top tokens; and of several steps, another one
 for ragged batches.
@@ -24,6 +30,7 @@ from cellwire.server.runtime.buffer import Buffer
 from cellwire.server.runtime.device import Execution
 from cellwire.server.runtime.memory import Memory
 from cellwire.server.runtime.required_sampler import power_of_two, required_sampler
+from cellwire.server.runtime.started_step import StartedStep
 from cellwire.server.runtime.step_binding import Allocate, StepBinding, StepPrograms, StepSize
 
 SUPPORTED_STEPS = (1, 4, 16)
@@ -49,6 +56,8 @@ class FixedShapeStepRunner:
         self._cell = cell
         # Not a method of the runner, which the bindings would hold, and it them.
         self._allocate: Allocate = partial(_allocate_in, memory)
+        self.overlaps = execution.captured
+        self._in_flight: StartedStep | None = None
         self._only_rows = max_batch if execution.fixed_batch else None
         # Bounded: three numbers of steps, four limits, ragged or not, powers of two.
         self._bindings: dict[StepSize, StepBinding] = {}
@@ -57,9 +66,28 @@ class FixedShapeStepRunner:
         """Return the largest supported number of steps up to `steps`."""
         return max(supported for supported in SUPPORTED_STEPS if supported <= steps)
 
+    def padded_rows(self, rows: int) -> int:
+        """Return the rows of the smallest size that `rows` rows fit in."""
+        return self._only_rows or power_of_two(rows)
+
+    def start(self, batch: StepBatch) -> StartedStep:
+        """Start the run of a batch of a supported number of steps; NotCompiled, StepFailed."""
+        binding = self.binding(self.size_of(batch))
+        binding.fill(batch)
+        self.finish()
+        binding.start()
+        self._in_flight = StartedStep(binding, batch)
+        return self._in_flight
+
+    def finish(self) -> None:
+        """Wait for the run in flight, if there is one. Its result or failure is its own."""
+        started, self._in_flight = self._in_flight, None
+        if started is not None:
+            started.finish()
+
     def step(self, batch: StepBatch) -> StepResult:
         """Run a batch of a supported number of steps; NotCompiled, StepFailed."""
-        return self.binding(self.size_of(batch)).step(batch)
+        return self.start(batch).wait()
 
     def size_of(self, batch: StepBatch) -> StepSize:
         """Return the smallest size that a batch fits in."""
@@ -68,12 +96,13 @@ class FixedShapeStepRunner:
         limit = next((limit for limit in _LIMITS if needed <= limit <= vocabulary), vocabulary)
         adjustments = batch.adjustments
         changes = 0 if adjustments is None else power_of_two(len(adjustments.row))
-        rows = self._only_rows or power_of_two(len(batch))
+        rows = self.padded_rows(len(batch))
         return StepSize(variant, batch.steps, rows, limit, changes, batch.ragged)
 
     def binding(self, size: StepSize) -> StepBinding:
         """Return the binding for a size, made and captured on first use; NotCompiled."""
         if size not in self._bindings:
+            self.finish()  # a capture has the card to itself, as far as this model goes
             self._bindings[size] = self._bind(size)
         return self._bindings[size]
 
@@ -91,7 +120,8 @@ class FixedShapeStepRunner:
         return binding
 
     def close(self) -> None:
-        """Close all bindings. No batch can be run then."""
+        """Close all bindings, after the run in flight. No batch can be run then."""
+        self.finish()
         for binding in self._bindings.values():
             binding.close()
         self._bindings.clear()

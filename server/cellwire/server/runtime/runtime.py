@@ -14,7 +14,7 @@ from cellwire.model_file.errors import BadModel
 from cellwire.model_file.runtime_text import plain
 from cellwire.server.batch.beam_step import BeamBatch, BeamBatchResult
 from cellwire.server.batch.step import StepBatch, StepResult
-from cellwire.server.batch.stepper import State
+from cellwire.server.batch.stepper import FinishedRun, Run, State
 from cellwire.server.errors import InvalidArgument, NotCompiled, StepFailed
 from cellwire.server.programs.float16 import widen_float16
 from cellwire.server.programs.sampler_variant import SamplerVariant
@@ -157,6 +157,15 @@ class Runtime:
             raise InvalidArgument("the snapshot's state has not the shape of the model's")
         self._states.write(slot, state)
 
+    @property
+    def overlaps(self) -> bool:
+        """Whether the run of a step batch goes on while the caller works: on a card."""
+        return self._step_runner.overlaps
+
+    def padded_rows(self, rows: int) -> int:
+        """Return the number of rows that a run of `rows` rows costs as much as."""
+        return self._step_runner.padded_rows(rows)
+
     def supported_steps(self, steps: int) -> int:
         """Return the largest number of steps that a run may have, up to `steps`."""
         return self._step_runner.supported_steps(steps)
@@ -170,6 +179,15 @@ class Runtime:
         """Run a beam batch; NotCompiled, StepFailed."""
         self._check_open()
         return self._beam_runner.step(batch)
+
+    def start(self, batch: StepBatch) -> Run[StepResult]:
+        """Start the run of a step batch; NotCompiled, StepFailed."""
+        self._check_open()
+        return self._step_runner.start(batch)
+
+    def start_beams(self, batch: BeamBatch) -> FinishedRun[BeamBatchResult]:
+        """Run a beam batch; NotCompiled, StepFailed."""
+        return FinishedRun(self.step_beams(batch))
 
     def abort(self) -> None:
         """End the run in progress, and all later ones, with StepFailed. For any thread."""

@@ -149,7 +149,7 @@ class StepBinding:
         return self.result(len(batch), top_tokens=bool(batch.top_token_count))
 
     def fill(self, batch: StepBatch) -> None:
-        """Copy a batch into the input arrays."""
+        """Copy a batch of this size or smaller into the input arrays."""
         rows = len(batch)
         if rows == self._size.rows:
             for column, array in self._by_row:
@@ -179,6 +179,19 @@ class StepBinding:
         for buffer in self._inputs:
             buffer.upload()
         self._binding.run()
+
+    def start(self) -> None:
+        """Start the program on the input arrays, which may then be filled again; StepFailed.
+
+        A captured program must have run before.
+        """
+        for buffer in self._inputs:
+            buffer.upload()
+        self._binding.start()
+
+    def wait(self) -> None:
+        """Wait for the end of what was started; StepFailed."""
+        self._binding.wait()
 
     def result(self, rows: int, *, top_tokens: bool) -> StepResult:
         """Return copies of the output arrays' first rows; StepFailed."""

@@ -13,6 +13,7 @@ from cachetools import LRUCache
 
 from cellwire.model_file.cell import Cell
 from cellwire.server.batch.step import StepBatch, StepResult
+from cellwire.server.batch.stepper import FinishedRun
 from cellwire.server.errors import NotCompiled, StepFailed
 from cellwire.server.runtime.buffer import Buffer
 from cellwire.server.runtime.compiled import Array
@@ -25,6 +26,8 @@ _MAX_BINDINGS = 512
 class StepRunner:
     """The step programs with a loop, and bindings for the sizes that were used last."""
 
+    overlaps = False
+
     def __init__(self, compiled: StepPrograms, arenas: Mapping[str, Buffer], cell: Cell) -> None:
         """`compiled` returns a program with a loop; NotCompiled."""
         self._compiled = compiled
@@ -34,6 +37,10 @@ class StepRunner:
         self._allocate: Allocate = _SharedArrays().allocate
         self._bindings = LRUCache[StepSize, StepBinding](_MAX_BINDINGS)
 
+    def padded_rows(self, rows: int) -> int:
+        """Return `rows`: a batch is not padded."""
+        return rows
+
     def supported_steps(self, steps: int) -> int:
         """Return `steps`: a run may have any number of them."""
         return steps
@@ -41,6 +48,10 @@ class StepRunner:
     def step(self, batch: StepBatch) -> StepResult:
         """Run a batch; NotCompiled, StepFailed."""
         return self.binding(self.size_of(batch)).step(batch)
+
+    def start(self, batch: StepBatch) -> FinishedRun[StepResult]:
+        """Run a batch; NotCompiled, StepFailed."""
+        return FinishedRun(self.step(batch))
 
     def size_of(self, batch: StepBatch) -> StepSize:
         """Return the batch's own size, with the number of logit changes rounded up."""

@@ -1,0 +1,82 @@
+"""A plain stepper whose runs go on while the engine works, as they do on a card."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from tests.server.plain_stepper import PlainStepper, Text
+
+from cellwire.server.batch.beam_step import BeamBatch, BeamBatchResult
+from cellwire.server.batch.slots import TRASH
+from cellwire.server.batch.step import Int64s, StepBatch, StepResult
+from cellwire.server.batch.stepper import Run, State
+
+Result = TypeVar("Result")
+AT_ONCE = 2  # runs in flight
+
+
+class PlainRun(Generic[Result]):
+    """A run that is computed when it is waited for, from the states at its start."""
+
+    def __init__(
+        self, stepper: OverlappingStepper, reads: Int64s, writes: Int64s, end: Callable[[], Result]
+    ) -> None:
+        self.stepper = stepper
+        self.reads = set(reads.flatten().tolist())
+        self.writes = set(writes.flatten().tolist()) - {TRASH}
+        self.end = end
+        self.texts = self.texts_now()
+
+    def texts_now(self) -> dict[int, Text | None]:
+        """The texts in all slots of the run."""
+        return {slot: self.stepper.arena.get(slot) for slot in self.reads | self.writes}
+
+    def wait(self) -> Result:
+        runs = self.stepper.in_flight
+        assert runs[0] is self, "runs are waited for in another order than they were started in"
+        assert self.texts_now() == self.texts, "a slot of a run in flight was written"
+        runs.pop(0)
+        return self.end()
+
+
+class OverlappingStepper(PlainStepper):
+    """Asserts that nobody else touches the slots of a run in flight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.in_flight: list[PlainRun[StepResult] | PlainRun[BeamBatchResult]] = []
+        self.most_in_flight = 0
+
+    @property
+    def overlaps(self) -> bool:
+        return True
+
+    def start(self, batch: StepBatch) -> Run[StepResult]:
+        run = PlainRun(self, batch.read_slot, batch.write_slot, lambda: self.step(batch))
+        self.add(run)
+        return run
+
+    def start_beams(self, batch: BeamBatch) -> Run[BeamBatchResult]:
+        run = PlainRun(self, batch.read_slot, batch.write_slot, lambda: self.step_beams(batch))
+        self.add(run)
+        return run
+
+    def add(self, run: PlainRun[StepResult] | PlainRun[BeamBatchResult]) -> None:
+        self.check_access(run.reads, run.writes)
+        self.in_flight.append(run)
+        assert len(self.in_flight) <= AT_ONCE, "too many runs are in flight"
+        self.most_in_flight = max(self.most_in_flight, len(self.in_flight))
+
+    def check_access(self, reads: set[int], writes: set[int]) -> None:
+        for run in self.in_flight:
+            assert not run.writes & (reads | writes), "a slot that a run in flight writes is used"
+            assert not run.reads & writes, "a slot that a run in flight reads is written"
+
+    def read_state(self, slot: int) -> State:
+        self.check_access({slot}, set())
+        return super().read_state(slot)
+
+    def write_state(self, slot: int, state: State) -> None:
+        self.check_access(set(), {slot})
+        super().write_state(slot, state)
