@@ -11,7 +11,7 @@ from cellwire.server.batch.beam_step import BeamBatch, BeamBatchResult
 from cellwire.server.batch.limits import DEFAULT_REWIND_WINDOW, MAX_GENERATE_TOKENS
 from cellwire.server.batch.sampling import Sampling
 from cellwire.server.batch.step import StepBatch, StepResult
-from cellwire.server.batch.stepper import State, Stepper
+from cellwire.server.batch.stepper import FinishedRun, Run, State, Stepper
 from cellwire.server.engine.commands import OpenSession, SubmitOperation
 from cellwire.server.engine.engine import Engine
 from cellwire.server.session.operation_queue import Limits
@@ -50,14 +50,20 @@ class EndlessEngine:
 class NoStepper:
     """A stepper that does nothing: what is left is the engine's own time."""
 
+    overlaps = False
+
     def __init__(self) -> None:
         self._results: dict[tuple[int, ...], StepResult] = {}
+
+    def padded_rows(self, rows: int) -> int:
+        """Return `rows`."""
+        return rows
 
     def supported_steps(self, steps: int) -> int:
         """Return `steps`."""
         return steps
 
-    def step(self, batch: StepBatch) -> StepResult:
+    def start(self, batch: StepBatch) -> Run[StepResult]:
         """Return zeros, made once for each shape."""
         shape = batch.forced.shape
         if shape not in self._results:
@@ -68,9 +74,9 @@ class NoStepper:
                 none.astype(np.int64),
                 none.astype(np.float32),
             )
-        return self._results[shape]
+        return FinishedRun(self._results[shape])
 
-    def step_beams(self, batch: BeamBatch) -> BeamBatchResult:
+    def start_beams(self, batch: BeamBatch) -> Run[BeamBatchResult]:
         """Raise: its sessions do not search."""
         raise NotImplementedError
 

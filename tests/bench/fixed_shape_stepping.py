@@ -30,12 +30,11 @@ class FixedShapeStepping:
         assert isinstance(runner, FixedShapeStepRunner)
         self._next = self._batch(range(rows), first=False)
         self._binding = runner.binding(runner.size_of(self._next))
-        self._binding.fill(self._next)
         self.run()  # uploads what a replay reads
 
     def run(self) -> None:
         """Upload the tokens drawn last, run the program, and download the tokens drawn."""
-        self._next.token[:] = self._binding.step(self._next).chosen[-1]
+        self._next.token[:] = self._runtime.step(self._next).chosen[-1]
 
     def replay(self) -> None:
         """Run the program on the inputs uploaded last."""

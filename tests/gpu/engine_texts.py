@@ -15,8 +15,11 @@ SESSIONS = 12
 LIMITS = Limits(read_ahead_tokens=1_000)
 
 
-def written(engine: Engine) -> dict[str, list[int]]:
-    """Let every session read, write, go back, be completed, and write again; what they wrote."""
+def written(engine: Engine, *, together: bool = False) -> dict[str, list[int]]:
+    """Let every session read, write, go back, be completed, and write again; what they wrote.
+
+    One session works after the other, or all of them do together.
+    """
     events: list[Event] = []
     for n in range(SESSIONS):
         engine.handle(OpenSession(str(n), 0, n, 20))
@@ -29,8 +32,10 @@ def written(engine: Engine) -> dict[str, list[int]]:
     ):
         for n in range(SESSIONS):
             engine.handle(SubmitOperation(str(n), operation(n)))
-            while not engine.idle:
+            while not (together or engine.idle):
                 events += engine.step()
+        while not engine.idle:
+            events += engine.step()
     engine.check_integrity()
     assert not any(isinstance(event, Rejected | Closed) for event in events)
     texts: dict[str, list[int]] = {}
