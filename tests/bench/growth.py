@@ -24,7 +24,7 @@ from cellwire.server.batch.sampling import Sampling
 
 SIZE = "M"
 SESSIONS = (1, 4, 16, 64, 256, 1_024)
-VOCABULARIES = (VOCABULARY, 1_000, 3_000)
+VOCABULARIES = (VOCABULARY, 1_000, 3_000, 10_000, 50_000)
 BATCH = 64
 
 PLAIN = "temperature"
@@ -34,6 +34,7 @@ KINDS = {
     "topk": Sampling(top_k=40),
     "topp": Sampling(top_p=0.9),
     "minp": Sampling(min_p=0.05),
+    "topk_topp": Sampling(top_k=40, top_p=0.9),
     "penalty": Sampling(repetition_penalty=1.2),
 }
 _OTHERS = tuple(kind for kind in KINDS if kind != PLAIN)

@@ -6,13 +6,13 @@ import string
 
 VOCABULARY = 83  # of the built-in model
 
-_FIRST_IDEOGRAPH = 0x4E00
+_IDEOGRAPHS = (*range(0x4E00, 0x9F00), *range(0x20000, 0x2A6D0))
 
 
 def symbols_of(vocabulary: int) -> str:
     """Return the symbols of a vocabulary of this size: printable ASCII, then ideographs."""
     ascii_ = string.printable[:VOCABULARY]
-    return (ascii_ + "".join(chr(_FIRST_IDEOGRAPH + i) for i in range(vocabulary)))[:vocabulary]
+    return (ascii_ + "".join(map(chr, _IDEOGRAPHS[:vocabulary])))[:vocabulary]
 
 
 def text_of(tokens: int) -> str:

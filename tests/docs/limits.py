@@ -105,6 +105,7 @@ _OPERATIONS = (
         limits.MAX_REPETITION_WINDOW,
         limits.DEFAULT_REPETITION_WINDOW,
     ),
+    _states(OPERATIONS, "on a card takes at most {} for a model with", limits.MAX_TOP_K_ON_CARD),
     _states(OPERATIONS, "at most {}, each symbol once", limits.MAX_BIASES),
     _states(OPERATIONS, "-{} (practically never) to {}.", *(limits.MAX_BIAS,) * 2),
     _states(
@@ -227,6 +228,11 @@ _PROTOCOL = (
         "| `sampling.repetition_window` | 1 to {} | {} |",
         limits.MAX_REPETITION_WINDOW,
         limits.DEFAULT_REPETITION_WINDOW,
+    ),
+    _states(
+        PROTOCOL,
+        "| `sampling.top_k` | on a card, of a model with more than {} symbols: {} |",
+        *(limits.MAX_TOP_K_ON_CARD,) * 2,
     ),
     _states(
         PROTOCOL,

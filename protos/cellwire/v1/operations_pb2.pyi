@@ -391,10 +391,13 @@ class Sampling(_message.Message):
     most probable symbol. 0 to 100; unset means 1.
     """
     top_k: _builtins.int
-    """Draw among the top_k most probable symbols; of equals, the first in the vocabulary. 0 means all."""
+    """Draw among the top_k most probable symbols; of equals, the first in the vocabulary. 0 means all.
+    A daemon on a card takes at most 4,096 for a model with more symbols.
+    """
     top_p: _builtins.float
-    """Draw among the most probable symbols that together reach this probability, and symbols that tie
-    with the last of them. Above 0, at most 1; unset means 1, which is all.
+    """Draw among the most probable symbols that together reach this probability, and symbols that are
+    as probable as the last of them, but for about 1 %. Above 0, at most 1; unset means 1, which is
+    all.
     """
     min_p: _builtins.float
     """Exclude symbols whose probability is below this share of the most probable one's: 0 to 1; 0

@@ -22,11 +22,15 @@ KERNELS = {
         ("Add", "Sub", "Mul", "Div", "Mod", "Min", "Max", "ReduceSum", "CumSum"), NUMBERS
     ),
     **dict.fromkeys(("Less", "LessOrEqual", "Greater", "GreaterOrEqual", "TopK", "Range"), NUMBERS),
-    **dict.fromkeys(("ArgMax", "ArgMin", "Exp", "Gemm", "MatMul"), FLOATS),
-    **dict.fromkeys(("LogSoftmax", "Softmax", "Sigmoid", "Tanh", "Relu"), FLOATS),
+    **dict.fromkeys(("Clip", "Max", "ReduceMax", "ReduceMin"), NUMBERS),
+    **dict.fromkeys(("ArgMax", "ArgMin", "Exp", "Gemm", "Log", "MatMul", "Pad"), FLOATS),
+    **dict.fromkeys(
+        ("LogSoftmax", "Softmax", "Sigmoid", "Tanh", "Relu", "ThresholdedRelu"), FLOATS
+    ),
     **dict.fromkeys(("Cast", "Concat", "Expand", "Gather", "GatherElements", "Identity"), ANY),
     **dict.fromkeys(("Reshape", "ScatterElements", "ScatterND", "Shape", "Split"), ANY),
     **dict.fromkeys(("Squeeze", "Unsqueeze", "GatherND", "Loop"), ANY),
+    "ThresholdedRelu": FLOATS,
     "And": BOOL,
     "Equal": ANY,
     "ConstantOfShape": {TensorProto.INT64},
@@ -42,6 +46,7 @@ HOST_INPUTS = {
     "Unsqueeze": 1,
     "Squeeze": 1,
     "Split": 1,
+    "Pad": 1,
 }
 
 

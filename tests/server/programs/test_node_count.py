@@ -21,7 +21,12 @@ MOST_NODES = {
     SamplerVariant.PLAIN: {1: (51, 56), 4: (165, 183), 16: (609, 675)},
     SamplerVariant.TOP_K: {1: (58, 63), 4: (190, 208), 16: (706, 772)},
     SamplerVariant.RANKING: {1: (71, 76), 4: (231, 249), 16: (867, 933)},
-    SamplerVariant.ADJUSTED: {1: (99, 104), 4: (333, 351), 16: (1269, 1335)},
+    SamplerVariant.ADJUSTED: {1: (68, 73), 4: (221, 239), 16: (821, 887)},
+    SamplerVariant.ADJUSTED_TOP_K: {1: (90, 95), 4: (303, 321), 16: (1143, 1209)},
+    SamplerVariant.ADJUSTED_RANKING: {1: (93, 98), 4: (303, 321), 16: (1143, 1209)},
+    SamplerVariant.TOP_P: {1: (112, 117), 4: (379, 397), 16: (1435, 1501)},
+    SamplerVariant.TOP_P_TOP_K: {1: (134, 139), 4: (461, 479), 16: (1757, 1823)},
+    SamplerVariant.TOP_P_RANKING: {1: (137, 142), 4: (461, 479), 16: (1757, 1823)},
 }
 
 

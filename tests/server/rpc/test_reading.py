@@ -34,7 +34,8 @@ class ShortTexts(Bytes):
 @pytest.fixture
 def reader() -> Reader:
     vocabulary = ShortTexts(VocabularyFacts("bytes"))
-    model = SimpleNamespace(vocabulary=vocabulary, cell=SimpleNamespace(generates=True))
+    cell = SimpleNamespace(generates=True)
+    model = SimpleNamespace(vocabulary=vocabulary, cell=cell, max_top_k=99)
     return Reader(cast("ServedModel", model), Settings())
 
 
@@ -53,6 +54,7 @@ def bias(symbol: str) -> operations_pb2.LogitBias:
         ({"sampling": {"logit_bias": [bias("a" * 1_000_000)]}}, "single symbols"),
         ({"sampling": {"logit_bias": [bias("ab")]}}, "single symbols; 'ab' is not one"),
         ({"sampling": {"logit_bias": [bias("a"), bias("a")]}}, "a symbol twice"),
+        ({"sampling": {"top_k": 1_000}}, "top_k is 1,000; .* at most 99, or 0, .* all 256 symbols"),
     ],
 )
 def test_messages_beyond_a_limit_are_refused_before_they_are_read(
@@ -67,7 +69,7 @@ def test_a_message_at_its_limits_is_read(reader: Reader) -> None:
     message = operations_pb2.Generate(
         max_tokens=1,
         stop_strings=[letter * 64 for letter in "abcdefghijklmnop"],
-        sampling=operations_pb2.Sampling(logit_bias=biases),
+        sampling=operations_pb2.Sampling(logit_bias=biases, top_k=99),
     )
     generate = reader.generate(1, message)
     assert (len(generate.stop_strings), len(generate.sampling.logit_bias)) == (16, 128)
@@ -75,7 +77,8 @@ def test_a_message_at_its_limits_is_read(reader: Reader) -> None:
 
 def test_a_text_of_too_many_tokens_is_refused() -> None:
     vocabulary = Bytes(VocabularyFacts("bytes"))
-    model = SimpleNamespace(vocabulary=vocabulary, cell=SimpleNamespace(generates=True))
+    cell = SimpleNamespace(generates=True)
+    model = SimpleNamespace(vocabulary=vocabulary, cell=cell, max_top_k=99)
     settings = Settings()
     with pytest.raises(InvalidArgument, match="has 1,200,000 tokens"):
         Reader(cast("ServedModel", model), settings).append(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.server.program_runs import SLOTS, adjustments_of, batch_of
+from tests.server.program_runs import SLOTS, adjustments_of, batch_of, rows_of
 from tests.server.tiny_cell import SYMBOLS, labelled_cell, lstm_cell, write_cell
 
 from cellwire.model_file.cell import read_cell
@@ -17,14 +17,19 @@ from cellwire.server.batch.slots import ZERO
 from cellwire.server.batch.step import SAMPLED, StepBatch
 from cellwire.server.programs import step_program
 from cellwire.server.programs.sampler_variant import SamplerVariant
-from cellwire.server.runtime.device import CPU, Execution
-from cellwire.server.runtime.fixed_shape_step_runner import SUPPORTED_STEPS, FixedShapeStepRunner
+from cellwire.server.runtime.device import CPU, Device, Execution
+from cellwire.server.runtime.fixed_shape_step_runner import (
+    SUPPORTED_STEPS,
+    FixedShapeStepRunner,
+    max_top_k,
+)
 from cellwire.server.runtime.memory import DeviceMemory, Memory
 from cellwire.server.runtime.runtime import Runtime
 from cellwire.server.runtime.states import DeviceStates, States
 from cellwire.server.runtime.step_binding import StepSize
 
 MOST = 16
+LARGE = 5_000  # symbols
 ROWS = 9
 
 Runtimes = tuple[Runtime, ...]  # of any size, of fixed shapes, of a fixed batch
@@ -122,6 +127,79 @@ def test_a_large_vocabulary_gives_the_same_log_probabilities(
     assert (found.chosen == expected.chosen).all()
     assert (found.log_probability == expected.log_probability).all()
     assert (found.top_log_probability == expected.top_log_probability)[:, :3].all()
+
+
+@pytest.fixture(scope="module")
+def large_runtimes(tmp_path_factory: pytest.TempPathFactory) -> Runtimes:
+    """Of any size, and of fixed shapes; with 5,000 symbols, one of which is not written."""
+    symbols = [chr(0x4E00 + number) for number in range(LARGE)]
+    vocabulary = {"kind": "words", "symbols": symbols, "unknown": symbols[7]}
+    path = tmp_path_factory.mktemp("cell") / "large.onnx"
+    cell = read_cell(write_cell(path, lstm_cell(5, vocabulary=vocabulary)))
+    return tuple(
+        Runtime(cell, SLOTS, MOST, Execution(fixed_shape=fixed)) for fixed in (False, True)
+    )
+
+
+@pytest.mark.parametrize("adjusted", [False, True])
+@pytest.mark.parametrize("top_k", [0, 1, 16, 256, 512, 513, 600, 4_096, 4_097, LARGE])
+def test_a_large_vocabulary_gives_the_same_at_any_limit(
+    large_runtimes: Runtimes,
+    top_k: int,
+    adjusted: bool,  # noqa: FBT001
+) -> None:
+    """Half of the rows have the batch's top_k, others less or none, and all draw the same alone."""
+    random = np.random.default_rng(top_k)
+    rows = 12
+    mixed = random.integers(0, top_k + 1, rows)
+    batch = batch_of(
+        rows,
+        token=random.integers(0, LARGE, rows),
+        uniform=random.integers(0, 2**23, rows) * 2.0**-23,
+        inverse_temperature=random.uniform(0.2, 5, rows),
+        top_k=np.where(random.random(rows) < 0.5, top_k, mixed),
+    )
+    if adjusted:
+        changes = [(row, 7 + row, 1.5, -0.5) for row in range(rows)]
+        limits = {"top_p": random.choice([1, 0.7], rows), "min_p": random.choice([0, 0.1], rows)}
+        batch = replace(batch, adjustments=adjustments_of(rows, changes, **limits))
+    any_size, fixed = large_runtimes
+    expected, found = any_size.step(batch), fixed.step(batch)
+    assert (found.chosen == expected.chosen).all()
+    assert (found.log_probability == expected.log_probability).all()
+    for row in range(rows):
+        single = rows_of(replace(batch, adjustments=None), np.array([row]))
+        if batch.adjustments is not None:
+            limits = {
+                "top_p": batch.adjustments.top_p[[row]],
+                "min_p": np.exp(batch.adjustments.log_min_p[[row]]),
+            }
+            change = [(0, 7 + row, 1.5, -0.5)]
+            single = replace(single, adjustments=adjustments_of(1, change, **limits))
+        assert any_size.step(single).chosen[0, 0] == expected.chosen[0, row]
+
+
+def test_there_are_few_sizes(large_runtimes: Runtimes) -> None:
+    """Of top tokens to rank, and of logit changes: each is a program or a captured graph."""
+    runner = large_runtimes[1]._step_runner
+    assert isinstance(runner, FixedShapeStepRunner)
+    limits = {runner.size_of(batch_of(1, top_k=[top_k])).limit for top_k in range(LARGE + 2)}
+    assert limits == {0, 1, 16, 256, 4_096, LARGE}
+    changes = [
+        runner.size_of(replace(batch_of(1), adjustments=adjustments_of(1, [(0, 1, 1, 1)] * number)))
+        for number in (0, 1, 64, 65, 1_024, 1_025, 20_000)
+    ]
+    assert [size.changes for size in changes] == [64, 64, 64, 1_024, 1_024, 16_384, 262_144]
+
+
+def test_a_card_ranks_no_more_than_it_ranks_quickly() -> None:
+    card = Device("cuda")
+    assert [max_top_k(card, symbols) for symbols in (256, 4_096, 4_097)] == [None, None, 4_096]
+    assert max_top_k(CPU, LARGE) is None
+
+
+def test_the_cpu_ranks_any_number(large_runtimes: Runtimes) -> None:
+    assert [runtime.max_top_k for runtime in large_runtimes] == [None, None]
 
 
 def test_scores_are_the_same_too(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ MAX_REPETITION_WINDOW = 1_024  # tokens
 DEFAULT_REPETITION_WINDOW = 64
 MAX_BIAS = 100.0
 MAX_BIASES = 256
+MAX_TOP_K_ON_CARD = 4_096  # of a model with more symbols
 
 # Complete
 MAX_BEAM_WIDTH = 64

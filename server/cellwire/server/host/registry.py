@@ -42,6 +42,7 @@ class ServedModel:
 
     cell: Cell
     provider: str
+    max_top_k: int | None  # of a Sampling; None if it may be any
     note: str  # what its users should know; empty if there is nothing
     vocabulary: Vocabulary
     loop: EngineLoop
@@ -197,6 +198,7 @@ class Registry:
         return ServedModel(
             cell=cell,
             provider=runtime.provider,
+            max_top_k=runtime.max_top_k,
             note="\n".join(f"{cell.path.name}: {note}" for note in notes),
             vocabulary=vocabulary,
             loop=loop,

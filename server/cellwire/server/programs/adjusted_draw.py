@@ -16,38 +16,48 @@ from cellwire.server.programs.columns import (
     CHANGE_ROW,
     CHANGE_TOKEN,
     INVERSE_TEMPERATURE,
-    LOG_MIN_P,
-    TOP_P,
 )
+from cellwire.server.programs.cumulative_draw import draw_from_blocks, in_blocks
 from cellwire.server.programs.draws import (
     LIMIT,
     Ranking,
+    Ranks,
     by_rank_if_top_k,
-    count_true,
     draw_by_rank,
-    draw_by_token,
 )
 from cellwire.server.programs.graph import Graph
-from cellwire.server.programs.unknown_symbol import unwritten_token, writable
+from cellwire.server.programs.unknown_symbol import (
+    EXCLUDED_LOGIT,
+    unwritten_token,
+    writable,
+)
+from cellwire.server.programs.weight_floor import CUTOFF, Floors, above_floor, find_scale
 
 
-def draw_adjusted(graph: Graph, uniform: str, cell: Cell) -> str:
-    """Draw from each row's adjusted distribution: int64[batch, 1]."""
+def draw_adjusted(
+    graph: Graph, ranks: Ranks | None, floors: Floors, uniform: str, cell: Cell
+) -> str:
+    """Draw from each row's adjusted distribution: int64[batch, 1].
+
+    `ranks` is None if no row has a top_k.
+    """
     logits, vocabulary = _changed(graph, cell), cell.manifest.vocabulary.size
-    ranking = Ranking(*graph.top(logits, LIMIT))
     scaled = graph.add("Mul", logits, INVERSE_TEMPERATURE)
-    ranked = graph.add("Mul", ranking.logits, INVERSE_TEMPERATURE)  # [batch, limit], descending
-    top_p_floor = _top_p_floor(graph, ranking.logits, ranked)
-    min_p_floor = _min_p_floor(graph, ranked)
-
-    def allowed(logits: str, scaled: str) -> str:
-        in_top_p = graph.add("GreaterOrEqual", logits, top_p_floor)
-        return graph.add("And", in_top_p, graph.add("GreaterOrEqual", scaled, min_p_floor))
-
-    by_rank = draw_by_rank(graph, ranking, uniform, allowed(ranking.logits, ranked))
-    nothing = graph.constant(-np.inf, np.float32)
-    masked = graph.add("Where", allowed(logits, scaled), scaled, nothing)
-    return by_rank_if_top_k(graph, by_rank, draw_by_token(graph, masked, uniform, vocabulary))
+    probability = graph.add("Softmax", scaled, axis=1)
+    weight = in_blocks(graph, probability, vocabulary)
+    scale = find_scale(graph, floors, weight)
+    kept = above_floor(graph, weight, scale)
+    by_token = draw_from_blocks(graph, kept, uniform, vocabulary)
+    # In a row of NaN, nothing is above the floor.
+    by_token = graph.add("Min", by_token, graph.constant(vocabulary - 1, np.int64))
+    if ranks is None:
+        return by_token
+    ranking = Ranking(*graph.top(logits, LIMIT))
+    ranked = graph.add("GatherElements", probability, ranking.tokens, axis=1)
+    ranked = graph.add("Mul", ranked, graph.add("Squeeze", scale, graph.axes(2)))
+    allowed = graph.add("Greater", ranked, graph.constant(CUTOFF, np.float32))
+    by_rank = draw_by_rank(graph, ranks, ranking, uniform, allowed)
+    return by_rank_if_top_k(graph, by_rank, by_token)
 
 
 def _changed(graph: Graph, cell: Cell) -> str:
@@ -71,26 +81,6 @@ def _changed(graph: Graph, cell: Cell) -> str:
         is_unwritten = graph.add("Equal", CHANGE_TOKEN, graph.constant(unwritten, np.int64))
         unbiased = graph.add("Equal", CHANGE_BIAS, graph.constant(0, np.float32))
         stays = graph.add("And", is_unwritten, unbiased)
-        after = graph.add("Where", stays, graph.constant(-np.inf, np.float32), after)
-    return graph.add("ScatterND", writable(graph, cell, LOGITS), places, after)
-
-
-def _top_p_floor(graph: Graph, logits: str, ranked: str) -> str:
-    """Return the lowest logit within each row's top_p: float32[batch, 1].
-
-    `logits` and `ranked`, its scaled logits, hold the whole vocabulary in a row with a top_p.
-    """
-    weight = graph.add("Softmax", ranked, axis=1)
-    # The sum of likelier tokens: 0 for the first, so one token always remains.
-    before = graph.add("CumSum", weight, graph.constant(1, np.int64), exclusive=1)
-    count = count_true(graph, graph.add("Less", before, TOP_P))
-    index = graph.add("Sub", count, graph.constant(1, np.int64))
-    lowest = graph.add("GatherElements", logits, index, axis=1)
-    unrestricted = graph.add("GreaterOrEqual", TOP_P, graph.constant(1, np.float32))
-    return graph.add("Where", unrestricted, graph.constant(-np.inf, np.float32), lowest)
-
-
-def _min_p_floor(graph: Graph, ranked: str) -> str:
-    """Return the lowest scaled logit within each row's min_p: float32[batch, 1]."""
-    likeliest = graph.add("Gather", ranked, graph.constant([0], np.int64), axis=1)
-    return graph.add("Add", likeliest, LOG_MIN_P)
+        excluded = graph.constant(EXCLUDED_LOGIT, np.float32)
+        after = graph.add("Where", stays, excluded, after)
+    return graph.add("ScatterND", writable(graph, cell, LOGITS, EXCLUDED_LOGIT), places, after)

@@ -51,7 +51,8 @@ class Axes(Enum):
 _ALL = frozenset(SamplerVariant)
 _SAMPLING = _ALL - {SamplerVariant.FORCED}
 _RANKING = frozenset(variant for variant in SamplerVariant if variant.ranks_tokens)
-_ADJUSTED = frozenset({SamplerVariant.ADJUSTED})
+_ADJUSTED = frozenset(variant for variant in SamplerVariant if variant.adjusts)
+_TOP_P = frozenset(variant for variant in SamplerVariant if variant.limits_top_p)
 
 _TENSOR_TYPES: dict[type[np.generic], int] = {
     np.int64: TensorProto.INT64,
@@ -95,7 +96,7 @@ COLUMNS = (
     Column("uniform", UNIFORM, _FLOAT, Axes.STEP_AND_ROW, _SAMPLING),
     Column("inverse_temperature", INVERSE_TEMPERATURE, _FLOAT, Axes.ROW_OF_ONE, _SAMPLING, 1),
     Column("top_k", TOP_K, _INT, Axes.ROW_OF_ONE, _RANKING),
-    Column("adjustments.top_p", TOP_P, _FLOAT, Axes.ROW_OF_ONE, _ADJUSTED, 1),
+    Column("adjustments.top_p", TOP_P, _FLOAT, Axes.ROW_OF_ONE, _TOP_P, 1),
     Column("adjustments.log_min_p", LOG_MIN_P, _FLOAT, Axes.ROW_OF_ONE, _ADJUSTED, -np.inf),
     Column("adjustments.row", CHANGE_ROW, _INT, Axes.CHANGE, _ADJUSTED),
     Column("adjustments.token", CHANGE_TOKEN, _INT, Axes.CHANGE, _ADJUSTED),

@@ -1,10 +1,8 @@
-"""Draws of a token from each row's distribution, by inverting its cumulative distribution (CDF).
+"""Draws of a token from each row's distribution: in the order of tokens, or of ranks.
 
-Every operation on logits must work on each row by itself, and in the same order whatever the batch
-holds, so that a row's token depends on no other row. Softmax, LogSoftmax, CumSum and products with
-constants do. ReduceSum does not: its order of addition depends on a row's place in memory, so here
-it adds whole numbers only. The number of ranked tokens depends on other rows, so ranked weights are
-added by CumSum only, which goes from the first to the last.
+See cumulative_draw.py for the sums. The number of ranked tokens depends on other rows, so ranked
+weights are added by CumSum only, which goes from the first to the last. In a large vocabulary it
+adds blocks of them, so that a card need not add thousands for each of thousands.
 """
 
 from __future__ import annotations
@@ -12,14 +10,39 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from onnx import TensorProto
 
 from cellwire.server.programs.columns import INVERSE_TEMPERATURE, TOP_K
+from cellwire.server.programs.cumulative_draw import (
+    blocks_of,
+    draw,
+    draw_from_blocks,
+    in_blocks,
+    place_of_share,
+)
 from cellwire.server.programs.graph import OWN, Graph
 
 LIMIT = f"{OWN}limit"  # int64[1], the number of top tokens to rank
 
-_MAX_PRODUCT_VOCABULARY = 128
+_RANK_BLOCK = 512
+_MOST_WHOLE = 4_096  # symbols of a vocabulary whose ranks are not cut into blocks
+
+
+@dataclass(frozen=True, slots=True)
+class Ranks:
+    """What all steps need to draw from top tokens; `limit` is known in programs of fixed shapes."""
+
+    limit: int | None
+    within: str = ""  # bool[batch, limit], the ranks below a row's top_k
+    last: str = ""  # int64[1], the last rank
+    blocks: RankBlocks | None = None  # of a vocabulary above 4,096
+
+
+@dataclass(frozen=True, slots=True)
+class RankBlocks:
+    """How to cut the ranks into blocks of up to 512."""
+
+    padding: str  # int64[4], of Pad
+    shape: str  # int64[3]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,56 +59,74 @@ def draw_by_token(graph: Graph, scaled: str, uniform: str, vocabulary: int) -> s
     `scaled` names the logits divided by the temperature, float32[batch, vocabulary].
     """
     weight = graph.add("Softmax", scaled, axis=1)
-    return _inverse_of_cdf(graph, _cumulated(graph, weight, vocabulary), uniform)
+    if blocks_of(vocabulary) == 1:
+        return draw(graph, weight, uniform, vocabulary)
+    return draw_from_blocks(graph, in_blocks(graph, weight, vocabulary), uniform, vocabulary)
 
 
-def draw_by_rank(graph: Graph, ranking: Ranking, uniform: str, allowed: str = "") -> str:
+def add_ranks(outer: Graph, vocabulary: int, limit: int | None) -> Ranks:
+    """Add to the nodes before all steps what their draws from top tokens need."""
+    if limit == 1:
+        return Ranks(limit)
+    zero, one = outer.constant(0, np.int64), outer.constant(1, np.int64)
+    ranks = outer.add("Range", zero, outer.add("Squeeze", LIMIT), one)
+    return Ranks(
+        limit,
+        outer.add("Less", ranks, TOP_K),
+        outer.add("Sub", LIMIT, one),
+        _rank_blocks(outer) if vocabulary > _MOST_WHOLE else None,
+    )
+
+
+def _rank_blocks(outer: Graph) -> RankBlocks:
+    most = outer.constant([_RANK_BLOCK], np.int64)
+    width = outer.add("Min", LIMIT, most)
+    over = outer.add("Mod", LIMIT, width)
+    padding = outer.add("Mod", outer.add("Sub", width, over), width)
+    return RankBlocks(
+        outer.add("Concat", outer.constant([0, 0, 0], np.int64), padding, axis=0),
+        outer.add("Concat", outer.constant([0, -1], np.int64), width, axis=0),
+    )
+
+
+def draw_by_rank(
+    graph: Graph, ranks: Ranks, ranking: Ranking, uniform: str, allowed: str = ""
+) -> str:
     """Draw from each row's first top_k ranks, in the order of ranks: int64[batch, 1].
 
     `allowed` names a bool[batch, limit] that restricts the ranks further. The draw of a row without
     top_k is undefined.
     """
+    if ranks.limit == 1:
+        return ranking.tokens
     scaled = graph.add("Mul", ranking.logits, INVERSE_TEMPERATURE)
     first = graph.add("Gather", scaled, graph.constant([0], np.int64), axis=1)
     weight = graph.add("Exp", graph.add("Sub", scaled, first))
-    zero, one = graph.constant(0, np.int64), graph.constant(1, np.int64)
-    ranks = graph.add("Range", zero, graph.add("Squeeze", LIMIT), one)
-    within = graph.add("Less", ranks, TOP_K)
-    if allowed:
-        within = graph.add("And", within, allowed)
+    within = graph.add("And", ranks.within, allowed) if allowed else ranks.within
     weight = graph.add("Where", within, weight, graph.constant(0, np.float32))
-    drawn = _inverse_of_cdf(graph, graph.add("CumSum", weight, one), uniform)
-    last_rank = graph.add("Sub", LIMIT, graph.constant(1, np.int64))
-    rank = graph.add("Min", drawn, last_rank)  # without top_k, all weights are 0
+    drawn = place_of_share(graph, _cumulated(graph, ranks, weight), uniform)
+    rank = graph.add("Min", drawn, ranks.last)  # without top_k, all weights are 0
     return graph.add("GatherElements", ranking.tokens, rank, axis=1)
+
+
+def _cumulated(graph: Graph, ranks: Ranks, weight: str) -> str:
+    """Return cumulative sums of the weights, with zeros behind them: float32[batch, limit or more].
+
+    In the first block they do not depend on the limit.
+    """
+    last_axis = graph.constant(-1, np.int64)
+    if ranks.blocks is None:
+        return graph.add("CumSum", weight, last_axis)
+    padded = graph.add("Pad", weight, ranks.blocks.padding)
+    blocks = graph.add("Reshape", padded, ranks.blocks.shape)
+    inside = graph.add("CumSum", blocks, last_axis)  # [batch, blocks, width]
+    sums = graph.add("Gather", inside, graph.constant([-1], np.int64), axis=2)
+    before = graph.add("CumSum", sums, graph.constant(1, np.int64), exclusive=1)
+    cumulated = graph.add("Add", inside, before)
+    return graph.add("Reshape", cumulated, graph.constant([0, -1], np.int64))
 
 
 def by_rank_if_top_k(graph: Graph, by_rank: str, by_token: str) -> str:
     """Choose between the two draws of each row: int64[batch, 1]."""
     has_top_k = graph.add("Greater", TOP_K, graph.constant(0, np.int64))
     return graph.add("Where", has_top_k, by_rank, by_token)
-
-
-def count_true(graph: Graph, mask: str) -> str:
-    """Count each row's true values: int64[batch, 1]. Adding whole numbers is exact."""
-    ones = graph.add("Cast", mask, to=TensorProto.FLOAT)
-    count = graph.add("ReduceSum", ones, graph.axes(1), keepdims=1)
-    return graph.add("Cast", count, to=TensorProto.INT64)
-
-
-def _cumulated(graph: Graph, weight: str, vocabulary: int) -> str:
-    """Return the cumulative sums of each row of `weight`: float32[batch, vocabulary].
-
-    For a small vocabulary, a matrix product is faster than CumSum, which adds one number at a time.
-    """
-    if vocabulary > _MAX_PRODUCT_VOCABULARY:
-        return graph.add("CumSum", weight, graph.constant(1, np.int64))
-    triangle = np.triu(np.ones((vocabulary, vocabulary)))
-    return graph.add("MatMul", weight, graph.constant(triangle, np.float32))
-
-
-def _inverse_of_cdf(graph: Graph, cumulated: str, uniform: str) -> str:
-    """Return each row's place where the share `uniform` of its total falls: int64[batch, 1]."""
-    total = graph.add("Gather", cumulated, graph.constant([-1], np.int64), axis=1)
-    mark = graph.add("Mul", total, uniform)
-    return count_true(graph, graph.add("LessOrEqual", cumulated, mark))

@@ -72,7 +72,7 @@ class Graph:
             return self.add("Identity", parts[0], name=name)
         return self.add("Concat", *parts, axis=axis, name=name)
 
-    def add(self, kind: str, *inputs: str, name: str = "", **attributes: int | str) -> str:
+    def add(self, kind: str, *inputs: str, name: str = "", **attributes: float | str) -> str:
         """Add a node with one output and return the output's name."""
         name = name or f"{OWN}{self.part}.{kind}.{len(self.nodes)}"
         self._add(kind, inputs, [name], attributes)
@@ -95,7 +95,7 @@ class Graph:
         kind: str,
         inputs: Sequence[str],
         outputs: list[str],
-        attributes: Mapping[str, int | str],
+        attributes: Mapping[str, int | float | str],
     ) -> None:
         node = helper.make_node(kind, inputs, outputs, name=outputs[0])
         node.attribute.extend(helper.make_attribute(key, v) for key, v in attributes.items())

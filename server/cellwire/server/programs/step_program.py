@@ -145,7 +145,10 @@ class _Composer:
     def _choose(self) -> str:
         """Choose the next tokens, and the top tokens to report; return the former's name."""
         step, labels = self._step, self._cell.labels
-        chosen = sampler.choose(step, self._variant, self._cell, reports=self._reports)
+        limit = self._shape.limit if self._shape else None
+        chosen = sampler.Sampler(
+            step, self._outer, self._variant, self._cell, limit, reports=self._reports
+        ).choose()
         step.add("Squeeze", chosen, step.axes(1), name=NEXT_TOKEN)
         self._scan(Value(chosen, _INT64, _BY_ROW), CHOSEN)
         if self._reports:

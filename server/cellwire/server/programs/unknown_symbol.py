@@ -7,6 +7,11 @@ import numpy as np
 from cellwire.model_file.cell import Cell
 from cellwire.server.programs.graph import Graph
 
+# A logit that is never drawn. It is finite, since the padding of CUDA's TopK is the lowest finite
+# number: places that do not exist would rank above -inf. A model's own logits are finite, too, or
+# it is refused (model_file/trial.py).
+EXCLUDED_LOGIT = -1e30
+
 
 def unwritten_token(cell: Cell) -> int | None:
     """Return the token that a cell does not write, if it has one."""
@@ -14,8 +19,8 @@ def unwritten_token(cell: Cell) -> int | None:
     return None if facts.unknown is None else facts.symbols.index(facts.unknown)
 
 
-def writable(graph: Graph, cell: Cell, values: str) -> str:
-    """Return logits or log-probabilities to choose from: -inf for a token that is not written.
+def writable(graph: Graph, cell: Cell, values: str, excluded: float = -np.inf) -> str:
+    """Return logits or log-probabilities to choose from, with `excluded` added to one not written.
 
     `values` names a float32[..., vocabulary]. A cell without such a token pays nothing.
     """
@@ -23,5 +28,5 @@ def writable(graph: Graph, cell: Cell, values: str) -> str:
     if token is None:
         return values
     mask = np.zeros(cell.manifest.vocabulary.size)
-    mask[token] = -np.inf
+    mask[token] = excluded
     return graph.add("Add", values, graph.constant(mask, np.float32))

@@ -152,6 +152,7 @@ class Reader:
 
     def _sampling(self, message: operations_pb2.Sampling) -> Sampling:
         check_biases(len(message.logit_bias))
+        self._check_top_k(message.top_k)
         penalised = message.HasField("repetition_penalty")
         return Sampling(
             temperature=message.temperature if message.HasField("temperature") else 1.0,
@@ -163,6 +164,16 @@ class Reader:
             logit_bias=tuple(read_bias(bias, self._vocabulary) for bias in message.logit_bias),
             seed=message.seed if message.HasField("seed") else None,
         )
+
+    def _check_top_k(self, top_k: int) -> None:
+        """Raise InvalidArgument for more tokens than the model's device ranks quickly."""
+        most = self._model.max_top_k
+        if most is not None and top_k > most:
+            raise InvalidArgument(
+                f"top_k is {top_k:,}; on a card it must be at most {most:,}, or 0, which draws "
+                f"from all {len(self._vocabulary):,} symbols",
+                field="sampling.top_k",
+            )
 
     def complete(self, operation_id: int, message: operations_pb2.Complete) -> Complete:
         """Return a complete."""

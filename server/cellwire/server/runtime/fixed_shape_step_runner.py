@@ -23,11 +23,12 @@ from functools import partial
 import numpy as np
 
 from cellwire.model_file.cell import Cell
+from cellwire.server.batch.limits import MAX_TOP_K_ON_CARD
 from cellwire.server.batch.step import StepBatch, StepResult
 from cellwire.server.errors import NotCompiled, StepFailed
 from cellwire.server.programs.step_program import ProgramShape
 from cellwire.server.runtime.buffer import Buffer
-from cellwire.server.runtime.device import Execution
+from cellwire.server.runtime.device import Device, Execution
 from cellwire.server.runtime.memory import Memory
 from cellwire.server.runtime.required_sampler import power_of_two, required_sampler
 from cellwire.server.runtime.started_step import StartedStep
@@ -35,7 +36,18 @@ from cellwire.server.runtime.step_binding import Allocate, StepBinding, StepProg
 
 SUPPORTED_STEPS = (1, 4, 16)
 
-_LIMITS = (0, 1, 16)  # of top tokens to rank; above, the whole vocabulary is ranked
+# Of top tokens to rank; above, the whole vocabulary is ranked.
+_LIMITS = (0, 1, 16, 256, MAX_TOP_K_ON_CARD)
+_CHANGES = (64, 16)  # the least number of logit changes, and the factor to the next
+
+
+def max_top_k(device: Device, vocabulary: int) -> int | None:
+    """Return the greatest top_k of a row on a device; None if there is no such limit.
+
+    A card sorts more symbols row by row, and the host starts each sort.
+    """
+    few = vocabulary <= MAX_TOP_K_ON_CARD
+    return None if device.is_host or few else MAX_TOP_K_ON_CARD
 
 
 class FixedShapeStepRunner:
@@ -59,7 +71,8 @@ class FixedShapeStepRunner:
         self.overlaps = execution.captured
         self._in_flight: StartedStep | None = None
         self._only_rows = max_batch if execution.fixed_batch else None
-        # Bounded: three numbers of steps, four limits, ragged or not, powers of two.
+        # Bounded: three numbers of steps, six limits, ragged or not, powers of two of rows, and of
+        # 16 of changes.
         self._bindings: dict[StepSize, StepBinding] = {}
 
     def supported_steps(self, steps: int) -> int:
@@ -95,7 +108,7 @@ class FixedShapeStepRunner:
         vocabulary = self._cell.manifest.vocabulary.size
         limit = next((limit for limit in _LIMITS if needed <= limit <= vocabulary), vocabulary)
         adjustments = batch.adjustments
-        changes = 0 if adjustments is None else power_of_two(len(adjustments.row))
+        changes = 0 if adjustments is None else _padded_changes(len(adjustments.row))
         rows = self.padded_rows(len(batch))
         return StepSize(variant, batch.steps, rows, limit, changes, batch.ragged)
 
@@ -131,3 +144,11 @@ def _allocate_in(
     memory: Memory, _name: str, shape: tuple[int, ...], dtype: type[np.generic]
 ) -> Buffer:
     return memory.buffer(shape, dtype)
+
+
+def _padded_changes(changes: int) -> int:
+    """Return one of few numbers of logit changes: a repetition penalty adds one a token."""
+    padded, factor = _CHANGES
+    while padded < changes:
+        padded *= factor
+    return padded

@@ -6,6 +6,14 @@ from cellwire.model_file.cell import Cell
 from cellwire.server.batch.step import SAMPLED, StepBatch
 from cellwire.server.programs.sampler_variant import SamplerVariant
 
+# By what is ranked: nothing, tokens to draw from, or tokens to report.
+_ADJUSTED = (
+    SamplerVariant.ADJUSTED,
+    SamplerVariant.ADJUSTED_TOP_K,
+    SamplerVariant.ADJUSTED_RANKING,
+)
+_TOP_P = (SamplerVariant.TOP_P, SamplerVariant.TOP_P_TOP_K, SamplerVariant.TOP_P_RANKING)
+
 
 def required_sampler(batch: StepBatch, cell: Cell) -> tuple[SamplerVariant, int]:
     """Return the cheapest variant for a batch, and the number of top tokens to rank.
@@ -16,12 +24,10 @@ def required_sampler(batch: StepBatch, cell: Cell) -> tuple[SamplerVariant, int]
         return SamplerVariant.PLAIN, 0
     vocabulary = cell.manifest.vocabulary.size
     ranked = max(min(int(batch.top_k.max()), vocabulary), batch.top_token_count)
-    adjustments = batch.adjustments
-    if adjustments is not None and (adjustments.top_p < 1).any():
-        ranked = vocabulary
-    limit = min(vocabulary, power_of_two(max(ranked, 1)))
-    if adjustments is not None:
-        return SamplerVariant.ADJUSTED, limit
+    limit = min(vocabulary, power_of_two(ranked)) if ranked else 0
+    if batch.adjustments is not None:
+        variants = _TOP_P if (batch.adjustments.top_p < 1).any() else _ADJUSTED
+        return variants[2 if batch.top_token_count else bool(ranked)], limit
     sampled = (batch.forced == SAMPLED).any(axis=0)  # [batch]
     if not sampled.any():
         return SamplerVariant.FORCED, 0

@@ -26,6 +26,7 @@ from cellwire.server.runtime.device import Execution
 from cellwire.server.runtime.fixed_shape_step_runner import (
     SUPPORTED_STEPS,
     FixedShapeStepRunner,
+    max_top_k,
 )
 from cellwire.server.runtime.memory import Memory, memory_of
 from cellwire.server.runtime.states import DeviceStates, States
@@ -140,6 +141,11 @@ class Runtime:
     def provider(self) -> str:
         """The execution provider in use."""
         return self._programs.provider
+
+    @property
+    def max_top_k(self) -> int | None:
+        """The greatest top_k that rows may have; None if they may have any."""
+        return max_top_k(self._execution.device, self.cell.manifest.vocabulary.size)
 
     def state(self, name: str) -> npt.NDArray[np.float32]:
         """Return the arena of one state itself, `[slots, ...]`, on the CPU."""
