@@ -9,7 +9,7 @@ CORE := */server/engine/*,*/server/session/*,*/server/state/*,*/server/batch/*
 CORE_COVERAGE := 99
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test format lint types protos protos-check protos-release bench bench-report gpu model clean
+.PHONY: help demo serve test format lint types protos protos-check protos-release bench bench-report gpu gpu-hour model clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -86,8 +86,11 @@ GPU_BIN ?= $(BIN)
 
 gpu: $(if $(filter $(BIN),$(GPU_BIN)),.venv/.gpu)  ## test and measure on a CUDA card, into runs/gpu.json
 	@mkdir -p runs
-	$(GPU_BIN)/python -m pytest -m gpu
+	CELLWIRE_GPU=1 $(GPU_BIN)/python -m pytest -m gpu --timeout 600
 	$(GPU_BIN)/python -m tests.bench gpu --out runs/gpu.json
+
+gpu-hour: $(if $(filter $(BIN),$(GPU_BIN)),.venv/.gpu)  ## the first hour on a card: every step, into runs/gpu-first-hour.txt
+	$(GPU_BIN)/python -m tests.gpu.first_hour
 
 bench-report: .venv/.bench  ## write the figures and plots of runs/bench.json and gpu.json into docs/
 	$(BIN)/python -m tests.bench.report runs/bench.json

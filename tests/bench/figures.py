@@ -37,6 +37,7 @@ _MIXED = ("raw", "raw_alternatives", "served", "served_alternatives")
 _MIXED_FLOORS = (("S", 0.92), ("M", 0.95), ("L", 0.95))
 
 BOUNDS: dict[str, Bound] = {
+    "gpu.failed_parts": _at_most(0),
     "gpu.tokens_per_s.L.512": Bound(500_000),
     "raw.cell_ratio.L.64": Bound(0.93),
     "raw.cell_ratio.M.64": Bound(0.90),

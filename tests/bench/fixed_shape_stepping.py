@@ -11,11 +11,9 @@ from cellwire.model_file.cell import read_cell
 from cellwire.server.batch.row import Row, batch_of
 from cellwire.server.batch.slots import RESERVED_SLOTS, ZERO
 from cellwire.server.batch.step import StepBatch
-from cellwire.server.programs.sampler_variant import SamplerVariant
 from cellwire.server.runtime.device import Execution
 from cellwire.server.runtime.fixed_shape_step_runner import SUPPORTED_STEPS, FixedShapeStepRunner
 from cellwire.server.runtime.runtime import Runtime
-from cellwire.server.runtime.step_binding import StepSize
 
 _STEPS = max(SUPPORTED_STEPS)
 
@@ -30,18 +28,21 @@ class FixedShapeStepping:
         self._runtime = Runtime(cell, RESERVED_SLOTS + rows, rows, execution)
         runner = self._runtime._step_runner
         assert isinstance(runner, FixedShapeStepRunner)
-        size = StepSize(SamplerVariant.PLAIN, _STEPS, rows, limit=0, changes=0)
-        self._binding = runner.binding(size)
         self._next = self._batch(range(rows), first=False)
-        self._binding.fill(self._next)
+        self._binding = runner.binding(runner.size_of(self._next))
+        self.run()  # uploads what a replay reads
 
     def run(self) -> None:
         """Upload the tokens drawn last, run the program, and download the tokens drawn."""
-        self._next.token[:] = self._binding.step(self._next).chosen[-1]
+        self._next.token[:] = self._runtime.step(self._next).chosen[-1]
 
     def replay(self) -> None:
         """Run the program on the inputs uploaded last."""
         self._binding._binding.run()
+
+    def close(self) -> None:
+        """Give all memory back."""
+        self._runtime.close()
 
     def log_probabilities(self, *rows: int) -> npt.NDArray[np.float32]:
         """Return those of the first run of some rows, or of all: `[steps, rows]`."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 import subprocess
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import pynvml
 from tests.bench.child import ROOT
 from tests.bench.models import SIZES
 from tests.bench.texts import VOCABULARY
@@ -70,8 +70,11 @@ def _gpu() -> dict[str, str]:
         card = find_card(0)
     except NoCuda:
         return {}
-    driver = re.search(r"[0-9]+[.][0-9.]+", Path("/proc/driver/nvidia/version").read_text())
-    return {"gpu": card.name, "driver": driver[0] if driver else "unknown"}
+    pynvml.nvmlInit()
+    try:
+        return {"gpu": card.name, "driver": pynvml.nvmlSystemGetDriverVersion()}
+    finally:
+        pynvml.nvmlShutdown()
 
 
 def _version(package: str) -> str:

@@ -8,17 +8,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pynvml
 import pytest
-from tests.bench import cli, gpu, mixed, raw, trainer
+import torch
+from tests.bench import cli, gpu, machine, mixed, raw, trainer
 from tests.bench.child import ROOT
 from tests.bench.cli import NAMES, Result
 from tests.bench.figures import BOUNDS, Bound, names
+from tests.bench.kernels import kernels_of
 from tests.bench.machine import described
 from tests.bench.models import Models
 from tests.bench.report import markdown
 from tests.bench.setting import QUICK, Effort, Setting
 from tests.bench.texts import symbols_of, text_of
 
+from cellwire.server.runtime.cuda import Card
 from cellwire.server.runtime.device import Device
 
 _AT_ONCE = Effort(
@@ -81,11 +85,43 @@ def test_mixed_measures_a_tiny_model_in_an_engine_and_over_the_wire(tmp_path: Pa
 
 @pytest.mark.slow
 def test_gpu_measures_a_tiny_model_where_there_is_none(tmp_path: Path) -> None:
-    setting = Setting(Models(tmp_path), 1, _AT_ONCE, lambda _: None)
+    said: list[str] = []
+    setting = Setting(Models(tmp_path), 1, _AT_ONCE, said.append)
     figures = gpu.run(setting, ("tiny",), (1, 4), (1,), device=Device())
-    assert {f"gpu.step_us.tiny.{batch}" for batch in (1, 4)} <= figures.keys()
+    kinds = {name.split(".")[1] for name in gpu.FIGURES}
+    assert {name.split(".")[1] for name in figures} == kinds
+    assert figures["gpu.failed_parts"] == 0, said
     assert figures["gpu.same_bits.tiny.4"] == 1
+    assert 20 < figures["gpu.reckoned_kernels.tiny"] < 40
+    assert figures["gpu.kernels.tiny.4"] == 0  # of a card
+    assert figures["gpu.gap_us.tiny.4"] == figures["gpu.step_us.tiny.4"] > 0
+    assert figures["gpu.engine_tokens_per_s.tiny.4"] > 0
     assert figures["gpu.served_tokens_per_s.tiny.1"] > 0
+
+
+def test_a_part_that_fails_on_a_card_takes_no_other_with_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(gpu, "torch_step", lambda *_: 1 / 0)
+    monkeypatch.setattr(gpu, "told_by", lambda _: {"number": 160, "time_us": 32, "longest": {}})
+    setting = Setting(Models(tmp_path), 1, _AT_ONCE, said.append)
+    figures = gpu.run(setting, ("tiny",), (1,), (), device=Device())
+    assert figures["gpu.failed_parts"] == 1
+    assert "ZeroDivisionError" in "".join(said)
+    assert "gpu.engine_tokens_per_s.tiny.1" in figures
+    assert (figures["gpu.kernels.tiny.1"], figures["gpu.kernels_us.tiny.1"]) == (10, 2)
+    # These need the time of a step.
+    assert not any("gap" in name or "hidden" in name for name in figures)
+
+
+def test_what_a_card_does_is_read_from_a_profile() -> None:
+    matrix = torch.ones(4, 4)
+    kernels = kernels_of(lambda: matrix @ matrix, runs=3, kinds={"cpu_op"})
+    assert kernels.number == int(kernels.number) > 0
+    assert 0 < max(kernels.longest.values()) <= kernels.time_us
+    assert "aten::mm" in kernels.longest
+    assert kernels_of(lambda: matrix @ matrix).number == 0  # nothing of it is on a card
 
 
 def test_the_trainer_is_measured_against_a_plain_loop(tmp_path: Path) -> None:
@@ -97,6 +133,14 @@ def test_the_trainer_is_measured_against_a_plain_loop(tmp_path: Path) -> None:
 
 def test_the_machine_is_described() -> None:
     assert described(threads=2).keys() >= (_MACHINE | _VERSIONS)
+
+
+def test_a_card_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "find_card", lambda number: Card(number, "NVIDIA H1", 1, 2))
+    for name in ("nvmlInit", "nvmlShutdown"):
+        monkeypatch.setattr(pynvml, name, lambda: None)
+    monkeypatch.setattr(pynvml, "nvmlSystemGetDriverVersion", lambda: "580.95.05")
+    assert described(threads=2).items() >= {"gpu": "NVIDIA H1", "driver": "580.95.05"}.items()
 
 
 def test_the_result_is_one_json_object(

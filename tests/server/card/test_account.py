@@ -98,7 +98,6 @@ def test_states_are_given_back(card: Card, large_cell: Cell, cuda: Device) -> No
     assert card.memory.reserved_bytes < before + 4 * 2**20
 
 
-@pytest.mark.xfail(strict=True, reason="a graph for each power of two of changes")
 def test_batches_with_some_more_changes_are_the_same_graph(
     card: Card, cell: Cell, cuda: Device, runtime_on: RuntimeOn
 ) -> None:

@@ -86,7 +86,10 @@ def train(
         Literal["auto", "cpu", "cuda"], typer.Option(help="auto: a GPU if there is one.")
     ] = "auto",
     precision: Annotated[
-        Literal["float32", "mixed"], typer.Option(help="mixed: products in bfloat16; GPU only.")
+        Literal["float32", "tf32", "mixed"],
+        typer.Option(
+            help="Of products. GPU only: tf32 rounds their factors to ten bits; mixed: bfloat16."
+        ),
     ] = "float32",
 ) -> None:
     """Train a recurrent network on a text, and measure it on the part that is held out.

@@ -11,18 +11,22 @@ import torch
 from cellwire.exporter.errors import DeviceError
 
 Device = Literal["auto", "cpu", "cuda"]
-Precision = Literal["float32", "mixed"]
+Precision = Literal["float32", "tf32", "mixed"]
 
 
 @dataclass(frozen=True, slots=True)
 class Compute:
-    """A device, and whether matrix products are computed in bfloat16.
+    """A device, and the precision of its matrix products.
+
+    float32   as on the CPU
+    tf32      float32 whose factors a GPU rounds to ten bits
+    mixed     bfloat16 while training, tf32 elsewhere
 
     bfloat16 has the range of float32, so gradients need no scaling.
     """
 
     device: torch.device
-    mixed: bool = False
+    precision: Precision = "float32"
 
     @classmethod
     def select(cls, device: Device, precision: Precision) -> Compute:
@@ -31,16 +35,24 @@ class Compute:
         if device == "cuda" and not gpu:
             raise DeviceError("torch finds no GPU; train on the CPU with --device cpu")
         selected = torch.device("cuda" if gpu and device != "cpu" else "cpu")
-        if precision == "mixed":
-            if selected.type != "cuda":
-                raise DeviceError("mixed precision needs a GPU; leave out --precision mixed")
-            if not torch.cuda.is_bf16_supported(including_emulation=False):
-                raise DeviceError("this GPU has no bfloat16; leave out --precision mixed")
-        return cls(selected, precision == "mixed")
+        if precision != "float32" and selected.type != "cuda":
+            raise DeviceError(f"{precision} precision needs a GPU; leave out --precision")
+        if precision == "mixed" and not torch.cuda.is_bf16_supported(including_emulation=False):
+            raise DeviceError("this GPU has no bfloat16; leave out --precision mixed")
+        return cls(selected, precision)
+
+    def set_products(self) -> None:
+        """Set the precision of float32 products on a GPU, for this process."""
+        # torch's default is half of each: cuDNN, which computes the cells, has TF32, cuBLAS has
+        # not. Of torch's two interfaces, this one leaves what the other reads in order.
+        allowed = self.precision != "float32"
+        torch.backends.cuda.matmul.allow_tf32 = allowed
+        torch.backends.cudnn.allow_tf32 = allowed
 
     def autocast(self) -> AbstractContextManager[object]:
         """Return the context for the forward pass of a training step."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed)
+        mixed = self.precision == "mixed"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=mixed)
 
 
 CPU = Compute(torch.device("cpu"))

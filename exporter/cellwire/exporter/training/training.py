@@ -48,6 +48,7 @@ class Training:
         prompts = prompts_for(self._settings, dataset)
         self._sampler = Sampler(dataset.vocabulary, prompts, self._settings)
         check_memory(config.shape, self._compute.device)
+        self._compute.set_products()
         torch.manual_seed(self._settings.seed)
         self.network = Network(config.shape).to(self._compute.device)
         if config.recipe.network.input == "vectors" and config.recipe.network.freeze_vectors:
