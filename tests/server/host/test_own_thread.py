@@ -59,6 +59,25 @@ async def test_what_nobody_waits_for_any_more_is_dropped(fails: bool) -> None:  
     assert dropped == ([] if fails else [3])
 
 
+@pytest.mark.parametrize("fails", [False, True])
+async def test_what_came_just_before_the_cancellation_is_dropped(fails: bool) -> None:  # noqa: FBT001
+    dropped: list[int] = []
+
+    def work() -> int:
+        if fails:
+            raise ValueError("a fault")
+        return 3
+
+    task = asyncio.ensure_future(in_own_thread("an early one", work, dropped.append))
+    await asyncio.sleep(0)
+    assert not threads_left(GUARD_S)  # it has ended, and the event loop has not heard of it
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not threads_left(GUARD_S)
+    assert dropped == ([] if fails else [3])
+
+
 async def test_nothing_of_a_failed_call_stays_in_memory() -> None:
     class Payload(bytearray):
         """Bytes that can be watched."""
