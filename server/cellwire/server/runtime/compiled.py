@@ -90,15 +90,7 @@ class Compiled:
         that is `captured` as CUDA graphs must run on the card as a whole. Runs of a `quiet` one
         print nothing: the caller reports what fails.
         """
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads if device.is_host else 1
-        options.inter_op_num_threads = 1
-        # Threads that wait for the next operator in a loop take all of their cores.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.add_session_config_entry(
-            "session.model_external_initializers_file_folder_path", str(_FILE.parent)
-        )
-        options.log_severity_level = _SILENT  # the ValueError says it
+        options = _session_options(threads if device.is_host else 1)
         try:
             with on_device(device):
                 for name, value in (constants or {}).items():
@@ -162,6 +154,19 @@ class Compiled:
     def close(self) -> None:
         """Give back the session and all that it holds, after its bindings are closed."""
         self._session.close()
+
+
+def _session_options(threads: int) -> Any:  # noqa: ANN401  # as above
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Threads that wait for the next operator in a loop take all of their cores.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry(
+        "session.model_external_initializers_file_folder_path", str(_FILE.parent)
+    )
+    options.log_severity_level = _SILENT  # the error that is raised says it
+    return options
 
 
 def _provider(device: Device, *, captured: bool) -> object:
