@@ -149,6 +149,27 @@ def test_many_rows_run_as_two_halves(rows: int, expected: list[int]) -> None:
     assert stepper.batches[:2] == stepper.batches[4:6] == expected
 
 
+def test_a_search_is_committed_by_the_step_that_carries_it_out() -> None:
+    """The time of a step then is that of the run that it commits."""
+    stepper = OverlappingStepper()
+    engine = engine_with(stepper, 3)
+    start(engine, "0", "1")
+    engine.step(4)
+    engine.handle(SubmitOperation("2", Complete(5, 2, 1, 40)))
+    assert sessions_of(engine.step(4)) == ["0"]  # which was in flight
+    assert engine.committed == (MULTI_STEP, 4)
+    kinds = []
+    for _ in range(6):
+        searches, rows = len(stepper.searches), len(stepper.batches)
+        engine.step(4)
+        carried_out = len(stepper.searches) - searches, len(stepper.batches) - rows
+        assert engine.committed
+        kinds.append(engine.committed[0].beam_width)
+        assert carried_out == ((1, 0) if kinds[-1] else (0, 1))
+        assert not stepper.in_flight
+    assert kinds == [2, 0] * 3
+
+
 def test_rows_that_cost_as_much_as_all_are_no_half() -> None:
     class OnlySize(OverlappingStepper):
         def padded_rows(self, rows: int) -> int:  # noqa: ARG002
@@ -378,17 +399,6 @@ def test_a_run_that_fails_as_it_starts_ends_its_sessions() -> None:
         (events.Closed, SECOND),
         (Written, FIRST),
     ]
-
-
-def test_a_search_runs_beside_rows() -> None:
-    stepper = OverlappingStepper()
-    engine = engine_with(stepper, 2, max_batch=8)
-    start(engine, FIRST)
-    engine.handle(SubmitOperation(SECOND, Complete(3, 2, 1, 6)))
-    assert engine.step(2) == []
-    found = sessions_of(run_steps(engine, 6))
-    assert stepper.most_in_flight == 2
-    assert found == ["0", "0", "1", "0"]  # the search is committed between, and reports its end
 
 
 def test_texts_are_the_same_with_and_without_overlap() -> None:
