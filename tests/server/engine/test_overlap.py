@@ -34,17 +34,22 @@ from cellwire.server.session.operations import Append, Complete, Fork, Generate,
 from cellwire.server.session.task import MULTI_STEP, SINGLE_STEP, RunKind
 from cellwire.server.state.arena import Arena
 from cellwire.server.state.rewind_window import slots_for
+from cellwire.server.state.snapshot import SessionSnapshot
 
 WINDOW = 20
 FIRST, SECOND = "0", "1"  # of two sessions that take turns, the one in flight, and the other
 
 
 def engine_with(
-    stepper: PlainStepper, sessions: int, max_batch: int = 1, slots: int = 9_000
+    stepper: PlainStepper,
+    sessions: int,
+    max_batch: int = 1,
+    slots: int = 9_000,
+    max_sessions: int = 999,
 ) -> Engine:
     """Return an engine with sessions "0", "1", ... of one token each."""
     limits = Limits(read_ahead_tokens=10_000)
-    engine = Engine(stepper, Arena(slots), limits, max_sessions=999, max_batch=max_batch)
+    engine = Engine(stepper, Arena(slots), limits, max_sessions=max_sessions, max_batch=max_batch)
     for number in range(sessions):
         engine.handle(OpenSession(str(number), 0, number, WINDOW))
         text = np.array([number % 7], np.uint32)
@@ -319,6 +324,38 @@ def test_room_is_made_beside_a_run_in_flight() -> None:
     assert engine.describe("2").parked
     assert not engine.describe(SECOND).parked
     engine.check_integrity()
+
+
+@pytest.mark.parametrize(
+    "add",
+    [
+        lambda engine, _: engine.handle(OpenSession("new", 0, 1, WINDOW)),
+        lambda engine, _: engine.fork(SECOND, "new", 1),
+        lambda engine, _: engine.handle(SubmitOperation(SECOND, Fork(7, "new", 1))),
+        lambda engine, snapshot: engine.restore("new", snapshot),
+    ],
+)
+def test_a_session_that_is_to_be_closed_takes_no_room(
+    add: Callable[[Engine, SessionSnapshot], object],
+) -> None:
+    engine = engine_with(OverlappingStepper(), 3, slots=3 * slots_for(WINDOW), max_sessions=3)
+    snapshot = engine.snapshot(SECOND)
+    start(engine, FIRST, "2")
+    engine.step(4)
+    engine.handle(CloseSession(FIRST))
+    add(engine, snapshot)
+    kinds = [type(event) for event in engine.take_events()]
+    assert kinds[:2] == [Written, events.Closed]
+    assert kinds[-1] in {events.Opened, events.Forked, events.Restored}
+    engine.check_integrity()
+
+
+def test_a_session_that_is_to_be_closed_is_not_counted() -> None:
+    engine = first_in_flight()
+    assert engine.stats().sessions == 2
+    assert engine.take_events() == []  # its run goes on
+    engine.handle(CloseSession(FIRST))
+    assert engine.stats().sessions == 1
 
 
 def test_an_operation_in_order_that_forks_follows_the_commit() -> None:

@@ -79,6 +79,11 @@ class Runs:
         if run is not None:
             self._commit(run, deferred)
 
+    def handle_deferred(self) -> None:
+        """Carry out the commands that wait, after their run; without one, leave it in flight."""
+        if self._deferred:
+            self.finish()
+
     def _put(self, run: StartedRun | None) -> tuple[StartedRun | None, list[Command]]:
         """Put a run in the place of the one in flight; return that, and what waits for it."""
         before = self._in_flight, self._deferred
