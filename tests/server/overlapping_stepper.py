@@ -43,7 +43,7 @@ class PlainRun:
 
 
 class OverlappingStepper(PlainStepper):
-    """Asserts that nobody else touches the slots of a run in flight."""
+    """Asserts that nothing else touches the slots of a run in flight."""
 
     def __init__(self) -> None:
         super().__init__()
