@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -61,3 +62,15 @@ def test_the_variant_and_the_limit(
     cell: Cell, batch: StepBatch, variant: SamplerVariant, limit: int
 ) -> None:
     assert required_sampler(batch, cell) == (variant, limit)
+
+
+def test_few_numbers_of_tokens_are_ranked(tmp_path: Path) -> None:
+    """Each is bound to arrays of its own; but ranking more than are needed takes longer."""
+    symbols = tuple(chr(0x4E00 + number) for number in range(300))
+    cell = read_cell(write_cell(tmp_path / "cell.onnx", lstm_cell(5, symbols)))
+    limits = [required_sampler(batch_of(1, top_k=[k]), cell)[1] for k in range(1, 400)]
+    assert sorted(set(limits)) == [
+        *(1, 2, 4, 8, 16, 20, 24, 28, 32, 40, 48, 56, 64),
+        *(80, 96, 112, 128, 160, 192, 224, 256, 300),
+    ]
+    assert all(limit >= min(k, 300) for k, limit in enumerate(limits, 1))
