@@ -130,9 +130,9 @@ class Engine:
 
     def _make_ready(self, session: Session, slots: int) -> None:
         """Make room for `slots` slots, and for the session's own if it is parked; unpark it."""
+        self._runs.handle_deferred()  # which may free slots, or park the session
         history = session.state_history
         own = slots_for(history.window) if history.parked else 0
-        self._runs.handle_deferred()  # which may free slots
         self._sessions.make_room(own + slots, session)
         history.unpark(self._stepper.write_state)
 
