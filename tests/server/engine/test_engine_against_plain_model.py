@@ -313,7 +313,7 @@ class OverlappingEngineMachine(EngineMachine):
     @initialize(seed=seeds)
     def open_more(self, seed: int) -> None:
         for number in range(4):
-            self.open_with(seed + number, 5, [number])
+            self.open_with((seed + number) % 2**64, 5, [number])
 
     @rule(max_steps=st.integers(1, 3))
     def change_max_steps(self, max_steps: int) -> None:

@@ -130,16 +130,22 @@ class Engine:
 
     def _make_ready(self, session: Session, slots: int) -> None:
         """Make room for `slots` slots, and for the session's own if it is parked; unpark it."""
+        self._runs.handle_deferred()  # which may free slots, or park the session
         history = session.state_history
         own = slots_for(history.window) if history.parked else 0
         self._sessions.make_room(own + slots, session)
         history.unpark(self._stepper.write_state)
 
+    def _check_room(self) -> None:
+        """Raise ResourceExhausted if no session may be added; those to be closed take no room."""
+        self._runs.handle_deferred()
+        self._sessions.check_room()
+
     def _open(self, command: commands.OpenSession) -> None:
         """Create a session; it is closed at once, with the reason, if there is no room."""
         session_id, window = command.session_id, command.rewind_window
         try:
-            self._sessions.check_room()
+            self._check_room()
             self._sessions.make_room(slots_for(window))
             self._add(session_id, StateHistory(self._arena, window), command.seed)
         except ResourceExhausted as error:
@@ -155,7 +161,7 @@ class Engine:
     def fork(self, session_id: str, new_id: str, seed: int, operation_id: int | None = None) -> int:
         """Copy a session at this moment; return the copy's offset. NotFound, ResourceExhausted."""
         session = self._find(session_id)
-        self._sessions.check_room()
+        self._check_room()
         self._make_ready(session, slots_for(session.state_history.window))
         copy = session.state_history.fork()
         if session.reported_length < len(copy):  # a stop string may still take the rest back
@@ -177,7 +183,7 @@ class Engine:
 
     def restore(self, session_id: str, snapshot: SessionSnapshot) -> None:
         """Create a session from a snapshot. ResourceExhausted, InvalidArgument."""
-        self._sessions.check_room()
+        self._check_room()
         self._sessions.make_room(slots_for(snapshot.rewind_window))
         history = from_snapshot(snapshot, self._arena, self._stepper)
         self._add(session_id, history, snapshot.seed)
@@ -185,6 +191,7 @@ class Engine:
 
     def stats(self) -> Stats:
         """Return the load at this moment."""
+        self._runs.handle_deferred()
         arena = self._arena
         return Stats(
             sessions=len(self._sessions),

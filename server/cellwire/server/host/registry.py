@@ -65,7 +65,7 @@ class Registry:
     ) -> None:
         """Load every model of the configuration; BadModel if one cannot be served.
 
-        Whoever makes a registry stops it, whether it was started or not.
+        Its maker stops it, whether it was started or not.
         """
         self._config = config
         self._placement = placement
