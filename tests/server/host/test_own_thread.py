@@ -9,7 +9,7 @@ import weakref
 
 import pytest
 
-from cellwire.server.host.own_thread import in_own_thread, threads_left
+from cellwire.server.host.own_thread import in_own_thread, own_threads, threads_left
 
 GUARD_S = 30
 
@@ -62,6 +62,7 @@ async def test_what_nobody_waits_for_any_more_is_dropped(fails: bool) -> None:  
 @pytest.mark.parametrize("fails", [False, True])
 async def test_what_came_just_before_the_cancellation_is_dropped(fails: bool) -> None:  # noqa: FBT001
     dropped: list[int] = []
+    earlier = own_threads()
 
     def work() -> int:
         if fails:
@@ -70,11 +71,13 @@ async def test_what_came_just_before_the_cancellation_is_dropped(fails: bool) ->
 
     task = asyncio.ensure_future(in_own_thread("an early one", work, dropped.append))
     await asyncio.sleep(0)
-    assert not threads_left(GUARD_S)  # it has ended, and the event loop has not heard of it
+    assert not threads_left(
+        GUARD_S, earlier=earlier
+    )  # it has ended, and the event loop has not heard of it
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert not threads_left(GUARD_S)
+    assert not threads_left(GUARD_S, earlier=earlier)
     assert dropped == ([] if fails else [3])
 
 
