@@ -79,6 +79,9 @@ _OPERATIONS = (
         _WEEK_S,
         limits.DEFAULT_IDLE_TIMEOUT_S,
     ),
+    _states(OPERATIONS, "as {} hexadecimal digits", limits.SESSION_ID_DIGITS),
+    _states(OPERATIONS, "takes more than {} seconds, the stream", limits.SAFE_FIRST_TIMEOUT_S),
+    _states(OPERATIONS, "the last {} operations that changed its text", limits.DONE_OPERATIONS),
     _states(
         OPERATIONS,
         "At most the last {} tokens and {} characters that clients have appended are read again",
