@@ -81,7 +81,7 @@ _OPERATIONS = (
     ),
     _states(OPERATIONS, "as {} hexadecimal digits", limits.SESSION_ID_DIGITS),
     _states(OPERATIONS, "takes more than {} seconds, the stream", limits.SAFE_FIRST_TIMEOUT_S),
-    _states(OPERATIONS, "the last {} operations that changed its text", limits.DONE_OPERATIONS),
+    _states(OPERATIONS, "the last {} appends, accepts, generates and rewinds", limits.DONE_OPERATIONS),
     _states(
         OPERATIONS,
         "At most the last {} tokens and {} characters that clients have appended are read again",
