@@ -29,6 +29,14 @@ class OnDisconnect(Enum):
     CONTINUE = "continue"
 
 
+class Durability(Enum):
+    """Whether a session is kept in the daemon's store, and what its answers wait for."""
+
+    NONE = "none"
+    SAFE_LATER = "safe_later"
+    SAFE_FIRST = "safe_first"
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The settings of a session, checked; InvalidArgument names the first that is out of range."""
@@ -37,10 +45,16 @@ class Settings:
     unknown_symbols: Unknown = Unknown.REJECT
     on_disconnect: OnDisconnect = OnDisconnect.DELETE
     idle_timeout_s: float = DEFAULT_IDLE_TIMEOUT_S
+    durability: Durability = Durability.NONE
 
     def __post_init__(self) -> None:
         _check("rewind_window", self.rewind_window, 0, MAX_REWIND_WINDOW)
         _check("idle_timeout", self.idle_timeout_s, MIN_IDLE_TIMEOUT_S, MAX_IDLE_TIMEOUT_S, " s")
+
+    @property
+    def durable(self) -> bool:
+        """Whether the session outlives the daemon."""
+        return self.durability is not Durability.NONE
 
     def fitted_to(self, vocabulary: Vocabulary) -> Settings:
         """Return the settings as a model with this vocabulary follows them.
@@ -59,7 +73,8 @@ class Settings:
     def stored(self) -> dict[str, str | float]:
         """Return the settings by name, as a snapshot stores them.
 
-        The rewind window is left out: the session's own snapshot has it.
+        The rewind window is left out: the session's own snapshot has it. So is the durability, which
+        depends on the daemon: an import says what it is to be.
         """
         return {
             "unknown_symbols": self.unknown_symbols.value,
