@@ -10,7 +10,7 @@ CellwireError
     PermissionDenied     not allowed by the daemon's configuration
     ResourceExhausted    no room; retry later
     Aborted              the session was deleted or taken over, or its model unloaded
-    Unavailable          the daemon is shutting down
+    Unavailable          the daemon is shutting down, or its store cannot be used now
     Internal             a fault of the daemon
         StepFailed       the model could not be run
     NotCompiled          a program could not be compiled; no state is spoiled
@@ -80,10 +80,10 @@ class Aborted(CellwireError):
 
 
 class Unavailable(CellwireError):
-    """The daemon is shutting down."""
+    """The daemon is shutting down, or its store cannot be used now; a later attempt may succeed."""
 
-    def __init__(self) -> None:
-        super().__init__("the daemon is shutting down")
+    def __init__(self, message: str = "the daemon is shutting down") -> None:
+        super().__init__(message)
 
 
 class Internal(CellwireError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -14,9 +15,11 @@ from cellwire.server.batch.limits import (
     MAX_IDLE_TIMEOUT_S,
     MAX_REWIND_WINDOW,
     MIN_IDLE_TIMEOUT_S,
+    SESSION_ID_DIGITS,
 )
 from cellwire.server.errors import InvalidArgument
 
+_SESSION_ID = re.compile(f"[0-9a-f]{{{SESSION_ID_DIGITS}}}")
 _SEED_BITS = 53  # of the seeds drawn here: a double holds them exactly
 
 
@@ -100,6 +103,16 @@ def _check(name: str, value: float, least: float, most: float, unit: str = "") -
     if not least <= value <= most:
         raise InvalidArgument(
             f"{name} is {value}{unit}; it must be from {least} to {most:,}{unit}", field=name
+        )
+
+
+def check_session_id(session_id: str, field: str) -> None:
+    """Raise InvalidArgument for an id that no client may choose."""
+    if _SESSION_ID.fullmatch(session_id) is None:
+        raise InvalidArgument(
+            f"{field} has {len(session_id):,} characters; an id has {SESSION_ID_DIGITS} hexadecimal "
+            "digits in lower case: take 128 random bits",
+            field=field,
         )
 
 

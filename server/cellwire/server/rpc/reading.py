@@ -20,9 +20,9 @@ from cellwire.server.batch.limits import (
 from cellwire.server.batch.sampling import Sampling, check_biases
 from cellwire.server.errors import FailedPrecondition, InvalidArgument, UnknownSymbol
 from cellwire.server.host.registry import ServedModel
-from cellwire.server.host.settings import Settings, new_session_id
+from cellwire.server.host.settings import Settings
 from cellwire.server.host.text_ends import TextEnds
-from cellwire.server.rpc.reading_settings import read_seed
+from cellwire.server.rpc.reading_settings import read_new_id, read_seed
 from cellwire.server.rpc.reading_symbols import read_bias, read_stops
 from cellwire.server.session.operations import (
     Accept,
@@ -72,7 +72,7 @@ class Reader:
             "complete": self.complete,
             "accept": lambda i, message: Accept(i, message.index, message.tokens),
             "rewind": _rewind,
-            "fork": lambda i, message: Fork(i, new_session_id(), read_seed(message)),
+            "fork": lambda i, message: Fork(i, read_new_id(message), read_seed(message)),
             "score": self.score,
             "classify": lambda i, _: self.classify(i),
             "close": lambda i, message: Close(i, message.keep),
