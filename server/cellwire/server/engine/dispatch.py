@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from cellwire.server.engine import commands
+from cellwire.server.session.append_task import AppendTask
 from cellwire.server.session.session import Session
 
 
-def dispatch(command: commands.Command, session: Session) -> None:
-    """Let a session carry out a command; `OpenSession`, which has none, is the engine's."""
+def dispatch(
+    command: commands.Command, session: Session, read_state: Callable[[Session], None]
+) -> None:
+    """Let a session carry out a command; `OpenSession`, which has none, is the engine's.
+
+    `read_state` reports a session's oldest state.
+    """
     match command:
         case commands.SubmitOperation():
             session.submit(command.operation)
@@ -23,5 +31,11 @@ def dispatch(command: commands.Command, session: Session) -> None:
             session.hold()
         case commands.AttachReader():
             session.attach(command.operation_id, command.offset)
+        case commands.ReadState():
+            # A running append has added tokens that are in no event yet.
+            if isinstance(session.task, AppendTask):
+                session.queue.read_state()
+            else:
+                read_state(session)
         case commands.CloseSession():
             session.close(None, command.error)

@@ -13,11 +13,17 @@ from cellwire.server.state.text_history import TextHistory
 
 def to_snapshot(session: Session, stepper: Stepper) -> SessionSnapshot:
     """Return a session at this moment, without its operations and the tokens held back."""
-    history = session.state_history
-    tokens = history.text.between(history.text.start, session.reported_length)
+    return history_snapshot(session.state_history, session.reported_length, session.seed, stepper)
+
+
+def history_snapshot(
+    history: StateHistory, length: int, seed: int, stepper: Stepper
+) -> SessionSnapshot:
+    """Return a session of the first `length` tokens of a text; StepFailed."""
+    tokens = history.text.between(history.text.start, length)
     tokens_read, state = history.oldest_state(stepper.read_state)
     return SessionSnapshot(
-        seed=session.seed,
+        seed=seed,
         rewind_window=history.window,
         rewind_floor=history.rewind_floor,
         text_start=history.text.start,
@@ -27,6 +33,7 @@ def to_snapshot(session: Session, stepper: Stepper) -> SessionSnapshot:
         end_text=history.text.end.text,
         end_tokens=len(history.text.end.tokens),
         at_beginning=history.text.end.beginning,
+        blank_offset=history.text.blank_offset,
     )
 
 
@@ -34,7 +41,7 @@ def from_snapshot(snapshot: SessionSnapshot, arena: Arena, stepper: Stepper) -> 
     """Return the text and the state of a snapshot. ResourceExhausted, InvalidArgument."""
     # Copied as bytes: 163,000 tokens one by one would hold the engine up for milliseconds.
     text = TextHistory(snapshot.text_start, from_token_bytes(snapshot.token_bytes))
-    text.end = snapshot.text_end
+    text.end, text.blank_offset = snapshot.text_end, snapshot.blank_offset
     history = StateHistory.from_snapshot(
         arena, snapshot.rewind_window, text, snapshot.rewind_floor, snapshot.tokens_read
     )

@@ -13,6 +13,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from cellwire.model_file.vocabulary import SETTLED, TextEnd
+from cellwire.server.batch.stepper import State
 from cellwire.server.errors import CellwireError
 from cellwire.server.session.operations import Generate, Operation
 from cellwire.server.state.snapshot import SessionSnapshot
@@ -91,6 +92,7 @@ class Appended:
     log_probability: float  # of the tokens
     tokens: Sequence[int]
     replaced: int = 0  # tokens at the end of the text before, whose place they take
+    text_end: TextEnd = SETTLED  # of the text
 
 
 class Written(NamedTuple):
@@ -174,6 +176,20 @@ class Forked:
     appended: Sequence[int] = ()  # the end of that text, if a running append has added it so far
     replaced: int = 0  # tokens at the end of the text before, which that append replaces
     text_end: TextEnd = SETTLED  # of that text
+    snapshot: SessionSnapshot | None = None  # of the copy, if it was requested
+
+
+@dataclass(frozen=True, slots=True)
+class StateRead:
+    """A state along the text: the oldest that a rewind may need.
+
+    All tokens that it has read are in events before, and never change again.
+    """
+
+    session_id: str
+    tokens_read: int
+    state: State
+    operation_id: None = None  # no operation of a stream reads it
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +263,7 @@ Answer = (
     | Closed
     | Detached
 )
-Event = Opened | Restored | Attached | AttachFailed | Written | Answer
+Event = Opened | Restored | Attached | AttachFailed | Written | StateRead | Answer
 
 
 def is_partial(event: Event) -> bool:
@@ -256,11 +272,13 @@ def is_partial(event: Event) -> bool:
 
 
 def without_appended(event: Event) -> Event:
-    """Return an event without the tokens that its client has sent itself."""
+    """Return an event without what its client has sent itself, or does not read."""
     match event:
         case Appended():
             return replace(event, tokens=())
-        case Finished() | Rejected() | Forked() if event.appended:
+        case Finished() | Rejected() if event.appended:
             return replace(event, appended=())
+        case Forked() if event.appended or event.snapshot:
+            return replace(event, appended=(), snapshot=None)
         case _:
             return event

@@ -59,7 +59,8 @@ class GenerateTask(OperationTask, StepTask):
         # An operation's own generator counts from the operation's start, the session's from the
         # session's.
         self._key = session_key if sampling.seed is None else generator_key(sampling.seed)
-        self._key_start = len(state_history) if sampling.seed is not None else 0
+        own_start = len(state_history) - generate.sampled_before
+        self._key_start = own_start if sampling.seed is not None else 0
         self._start = len(state_history)
         if generate.after_blank:
             state_history.text.blank_offset = self._start

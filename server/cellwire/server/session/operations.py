@@ -63,9 +63,13 @@ class Generate:
     stop_strings: tuple[tuple[int, ...], ...] = ()  # as tokens; one string may be several of them
     stop_texts: tuple[str, ...] = ()  # each of them as the client has sent it
     after_blank: bool = False  # whether the client's text ends with a blank that has no token yet
+    # Tokens that an interrupted generate had added, which this one continues: the random numbers of
+    # a seed of its own go on after those.
+    sampled_before: int = 0
 
     def __post_init__(self) -> None:
         _check_range("max_tokens", self.max_tokens, 1, MAX_GENERATE_TOKENS)
+        _check_range("sampled_before", self.sampled_before, 0, MAX_GENERATE_TOKENS)
         _check_range("top_alternatives", self.alternatives, 0, MAX_ALTERNATIVES)
         assert all(self.stop_strings)
 
@@ -132,6 +136,7 @@ class Fork:
     id: int
     session_id: str  # of the copy
     seed: int
+    snapshot: bool = False  # whether to report the copy's snapshot
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -167,7 +172,16 @@ class Close:
     keep: bool = False  # only the stream ends, not the session
 
 
-Operation = Append | Generate | Complete | Accept | Rewind | Fork | Score | Classify | Close
+@dataclass(frozen=True, slots=True, eq=False)
+class ReadState:
+    """Report the oldest state, between two operations; the host's, not a client's."""
+
+    id: None = None
+
+
+Operation = (
+    Append | Generate | Complete | Accept | Rewind | Fork | Score | Classify | ReadState | Close
+)
 
 # These supersede the completes before them, whose text is about to change.
 TEXT_CHANGING = Append | Generate | Accept | Rewind
