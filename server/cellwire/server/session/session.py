@@ -23,6 +23,7 @@ from cellwire.server.session.operations import (
     Operation,
     ReadState,
     Rewind,
+    Save,
 )
 from cellwire.server.session.task import Emit, OperationTask
 from cellwire.server.state.arena import Arena
@@ -176,13 +177,15 @@ class Session:
             self._active.task.release()
             self._active = None
 
-    def start(self, operation: TaskOperation | Rewind | Close) -> None:
+    def start(self, operation: TaskOperation | Rewind | Save | Close) -> None:
         """Start an operation, and finish it if it takes no steps; CellwireError if it cannot."""
         match operation:
             case Close(keep=True):
                 self._emit(events.Detached(self.id, operation.id))
             case Close():
                 self.close(operation.id)
+            case Save():
+                self._emit(events.Saved(self.id, operation.id))
             case Rewind():
                 offset = operation.target(len(self.state_history))
                 self.state_history.rewind(offset)
