@@ -64,6 +64,7 @@ class SessionHandle:
         self.expiry = Expiry()
         self.text_ends = TextEnds()
         self.text = SessionText(directory.memory)
+        self.in_engine = True  # until its engine has reported its end
         self._directory = directory
         self._closed = False
 
@@ -76,9 +77,15 @@ class SessionHandle:
         """Take an event of the session from its engine."""
         # There is a Written for every run; its text is counted once it is written to the client.
         if not isinstance(event, Written):
-            self.text_ends.correct(event)
-            self.text.receive(event)
+            self.follow(event)
         self.outbox.put(event)
+
+    def follow(self, event: Event) -> None:
+        """Note what an event other than Written says of the session."""
+        self.text_ends.correct(event)
+        self.text.receive(event)
+        if isinstance(event, Closed):
+            self.in_engine = False
 
     async def events(self) -> list[Event]:
         """Wait for events, and take all there are."""
@@ -161,7 +168,7 @@ class SessionHandle:
         if self._closed:  # a timer would keep it and its model in memory
             return
         if self.draining:
-            self.end()
+            self.leave()
         else:
             self.expiry.start(self.settings.idle_timeout_s, self.end)
 
@@ -171,6 +178,10 @@ class SessionHandle:
         if error is not None:
             self.outbox.put(Closed(self.id, None, error))
         self.mark_closed()
+
+    def leave(self, error: CellwireError | None = None) -> None:
+        """Leave the process, with which a session ends that is not durable; as `end`."""
+        self.end(error)
 
     def mark_closed(self) -> None:
         """Forget the session: its engine has closed it, or is about to."""
