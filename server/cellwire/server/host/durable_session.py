@@ -9,9 +9,11 @@ from cellwire.server.engine import commands
 from cellwire.server.errors import CellwireError, Unavailable
 from cellwire.server.host.answer_gate import AnswerGate
 from cellwire.server.host.registry import ServedModel
+from cellwire.server.host.safe_revisions import SafePoint
 from cellwire.server.host.session_handle import Attachment, Directory, SessionHandle
 from cellwire.server.host.session_record import SessionRecord
 from cellwire.server.host.settings import Durability, OnDisconnect, Settings
+from cellwire.server.session.change_log import ChangeLog
 from cellwire.server.session.events import (
     Closed,
     Event,
@@ -78,8 +80,14 @@ class DurableSession(SessionHandle):
         self._keeper = keeper
         self._left: asyncio.Future[None] | None = None
 
-    def begin_from(self, snapshot: SessionSnapshot) -> None:
-        """Store the session, which a fork or an import has made."""
+    def go_on_from(self, snapshot: SessionSnapshot, changes: ChangeLog) -> None:
+        """Follow the session, which wakes: all of it is safe."""
+        self.record.resume(snapshot, changes)
+        self.gate.open_to(changes.revision)
+        self.begin_from(snapshot.text_end, snapshot.length)
+
+    def store_from(self, snapshot: SessionSnapshot) -> None:
+        """Store the session, which a fork or an import has made; `begin_from` follows."""
         self.record.create_from(self._keeper.header(self), snapshot)
 
     def receive(self, event: Event) -> None:
@@ -98,6 +106,16 @@ class DurableSession(SessionHandle):
         self.gate.put(event, self.record.changes.revision)
         if isinstance(event, Closed):
             self._note_closed(event)
+
+    @property
+    def revision(self) -> int:
+        """The number of changes of its text."""
+        return self.record.changes.revision
+
+    @property
+    def safe_point(self) -> SafePoint | None:
+        """How much of it is in the store; None if nothing is."""
+        return self.record.safe.point
 
     def note_safe(self, revision: int) -> None:
         """Let go what has waited until a revision is in the store."""
@@ -149,10 +167,10 @@ class DurableSession(SessionHandle):
         """Whether nothing may attach to it any more: it wakes again when it has left."""
         return self._left is not None
 
-    async def left(self) -> None:
-        """Wait until the session has left the process, or stays."""
-        if self._left is not None:
-            await asyncio.shield(self._left)
+    @property
+    def left(self) -> asyncio.Future[None] | None:
+        """Done when the session has left the process, or stays; None unless it is leaving."""
+        return self._left
 
     def end(self, error: CellwireError | None = None) -> None:
         """Delete the session, in the store as well; an attached call ends with `error`."""
@@ -168,6 +186,7 @@ class DurableSession(SessionHandle):
         if error is not None:
             self.outbox.put(Closed(self.id, None, error))
         self.attachment = None
+        self._leave_if_safe()
 
     def begin_to_leave(self) -> None:
         """Let nothing attach until the session has left."""
@@ -188,12 +207,16 @@ class DurableSession(SessionHandle):
         self._leave_if_safe()
 
     def _leave_if_safe(self) -> None:
-        if self._left is not None and not self.in_engine and self.record.safe.all:
+        if self._left is not None and not self.in_engine and self._nothing_waits:
             self.mark_closed()
+
+    @property
+    def _nothing_waits(self) -> bool:
+        return not self.record.exists or self.record.safe.all
 
     def mark_closed(self) -> None:
         """Forget the session, when all of it is safe."""
-        if self._left is not None and self.record.exists and not self.record.safe.all:
+        if self._left is not None and not self._nothing_waits:
             self.attachment = None
             return
         self.gate.close()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from cellwire.server.engine import commands
 from cellwire.server.engine.engine import Engine
@@ -27,6 +29,18 @@ class Residents:
         self._all: set[DurableSession] = set()
         self._detached: dict[DurableSession, None] = {}  # longest first
         self._shrinking: asyncio.Task[None] | None = None
+        self._kept = Counter[str]()
+
+    @contextmanager
+    def kept(self, session_id: str) -> Iterator[None]:
+        """Let a session stay in this context: a caller is on its way to it."""
+        self._kept[session_id] += 1
+        try:
+            yield
+        finally:
+            self._kept[session_id] -= 1
+            if not self._kept[session_id]:
+                del self._kept[session_id]
 
     def __len__(self) -> int:
         return len(self._all)
@@ -46,9 +60,9 @@ class Residents:
 
     def shrink_soon(self) -> None:
         """Let sessions leave until no more than the most are left, if so many can."""
-        if self._most < len(self._all) and self._detached and self._may_leave():
-            if self._shrinking is None or self._shrinking.done():
-                self._shrinking = asyncio.create_task(self._shrink())
+        busy = self._shrinking is not None and not self._shrinking.done()
+        if not busy and self._longest_detached(but=set()):
+            self._shrinking = asyncio.create_task(self._shrink())
 
     async def shrunk(self) -> None:
         """Wait until those have left that are to leave now."""
@@ -63,7 +77,7 @@ class Residents:
 
     def _longest_detached(self, but: set[DurableSession]) -> list[DurableSession]:
         excess = max(0, len(self._all) - self._most) if self._may_leave() else 0
-        return [session for session in self._detached if session not in but][:excess]
+        return [s for s in self._detached if s not in but and s.id not in self._kept][:excess]
 
     async def _let_leave(self, session: DurableSession) -> None:
         del self._detached[session]
@@ -80,8 +94,8 @@ class Residents:
             left = await call_engine(session.model, close_if_idle)
         except CellwireError:  # its engine has closed it, or ends: it leaves in any case
             return
-        if left:
-            await session.left()
+        if left and session.left is not None:
+            await session.left
         else:
             session.stay()
             self.update(session)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from cellwire.model_file.text_end import TextEnd
 from cellwire.server.batch.limits import REMEMBERED_TOKENS
 from cellwire.server.engine import commands
 from cellwire.server.errors import Aborted, CellwireError, FailedPrecondition
 from cellwire.server.host.expiry import Expiry
 from cellwire.server.host.outbox import Outbox
 from cellwire.server.host.registry import ServedModel
+from cellwire.server.host.safe_revisions import SafePoint
 from cellwire.server.host.settings import OnDisconnect, Settings
 from cellwire.server.host.text_ends import TextEnds
 from cellwire.server.host.text_memory import SessionText, TextMemory
@@ -35,6 +37,9 @@ class Directory(Protocol):
     @property
     def draining(self) -> bool:
         """Whether a session ends as soon as no call is attached to it."""
+
+    async def check_new(self, session_id: str) -> None:
+        """Raise AlreadyExists if there is a session of this id."""
 
     def forget(self, session: SessionHandle) -> None:
         """Find this session no longer."""
@@ -68,6 +73,22 @@ class SessionHandle:
         self._directory = directory
         self._closed = False
 
+    def begin_from(self, text_end: TextEnd, length: int) -> None:
+        """Wait for a call to attach: the session was made with a text of this length and end."""
+        self.text_ends = TextEnds(text_end)
+        self.text.set_length(length)
+        self.wait_for_attach()
+
+    @property
+    def revision(self) -> int:
+        """The number of changes of its text; 0 if it is not durable."""
+        return 0
+
+    @property
+    def safe_point(self) -> SafePoint | None:
+        """How much of it is in the store; None if nothing is."""
+        return None
+
     @property
     def draining(self) -> bool:
         """Whether the daemon is shutting down."""
@@ -92,6 +113,10 @@ class SessionHandle:
         while not self.outbox.unread:
             await self.outbox.more()
         return self.outbox.take()
+
+    async def check_new(self, session_id: str) -> None:
+        """Raise AlreadyExists if there is a session of this id."""
+        await self._directory.check_new(session_id)
 
     def submit(self, operation: Operation) -> None:
         """Queue an operation behind those the session has; ResourceExhausted."""

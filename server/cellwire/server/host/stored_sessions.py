@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 
-from cellwire.server.errors import CellwireError, NotFound, StoreFailed
+from cellwire.server.errors import CellwireError, DamagedRecord, NotFound, StoreFailed
+from cellwire.server.host.config import Config
 from cellwire.server.host.durable_session import DurableSession
 from cellwire.server.host.own_thread import in_own_thread
 from cellwire.server.host.residents import Residents
 from cellwire.server.host.store_writer import StoreWriter
 from cellwire.server.state.stored_session import Header
+from cellwire.server.store.sqlite import SqliteStore
 from cellwire.server.store.store import Store
 from cellwire.server.store.writes import Create, Delete, KeepUntil, Write
 
@@ -24,6 +27,13 @@ off in time: it does expire if the daemon is killed."""
 _SWEEP_S = 60.0
 _PAGE = 100  # sessions
 _CLOSE_TIMEOUT_S = 5.0
+
+
+def open_store(config: Config) -> Store | None:
+    """Open the store of a configuration, if it has one; CannotOpenStore."""
+    if config.state is None:
+        return None
+    return SqliteStore(config.state, "FULL" if config.state_sync == "full" else "NORMAL")
 
 
 class StoredSessions:
@@ -69,7 +79,8 @@ class StoredSessions:
 
     def _end_writer(self) -> bool:
         safe = self._writer.close(_CLOSE_TIMEOUT_S)
-        self.store.close()
+        if safe or not self._writer.running:
+            self.store.close()
         return safe
 
     def write(self, write: Write) -> None:
@@ -95,6 +106,10 @@ class StoredSessions:
     def add(self, session: DurableSession) -> None:
         """Know a session that is in the process."""
         self._sessions[session.id] = session
+
+    def find(self, session_id: str) -> DurableSession | None:
+        """Return a durable session if it is in the process."""
+        return self._sessions.get(session_id)
 
     def drop(self, session: DurableSession) -> None:
         """Know a session no longer that has left the process."""
@@ -136,6 +151,18 @@ class StoredSessions:
         done = self._writer.flush(session_id)
         done.add_done_callback(lambda _: self._loop.call_soon_threadsafe(forget))
 
+    async def has(self, session_id: str) -> bool:
+        """Whether the store has a session; StoreFailed. One that is damaged is there."""
+        if session_id in self._deleting:
+            return False
+        try:
+            await in_own_thread("look for a session", partial(self.store.head, session_id))
+        except NotFound:
+            return False
+        except DamagedRecord:
+            return True
+        return True
+
     def check_not_deleted(self, session_id: str) -> None:
         """Raise NotFound if the store is about to forget a session."""
         if session_id in self._deleting:
@@ -148,20 +175,20 @@ class StoredSessions:
     # What the writer says
 
     def note_safe(self, revisions: Mapping[str, int]) -> None:
-        """Sessions are safe up to these revisions."""
+        """Tell sessions up to which revisions they are safe."""
         for session_id, revision in revisions.items():
             session = self._sessions.get(session_id)
             if session is not None:
                 session.note_safe(revision)
 
     def note_lost(self, session_id: str, error: CellwireError) -> None:
-        """The store takes nothing of a session any more."""
+        """End a session here: the store takes nothing of it any more."""
         session = self._sessions.get(session_id)
         if session is not None:
             session.refuse(error)
 
     def note_condition(self, error: StoreFailed | None) -> None:
-        """The store fails, or is well again."""
+        """Note why the store fails; None if it is well again."""
         self.failing = error
         self._on_health(error is None)
 
@@ -212,17 +239,17 @@ class _Listener:
         self._sessions = sessions
 
     def safe(self, revisions: Mapping[str, int]) -> None:
-        """These sessions are safe up to these revisions."""
+        """Tell these sessions up to which revisions they are safe."""
         self._call(self._sessions.note_safe, revisions)
 
     def lost(self, session_id: str, error: CellwireError) -> None:
-        """A session is not written any more."""
+        """End a session that is not written any more."""
         self._call(self._sessions.note_lost, session_id, error)
 
     def failing(self, error: StoreFailed) -> None:
-        """Nothing becomes safe at present."""
+        """Note that nothing becomes safe at present."""
         self._call(self._sessions.note_condition, error)
 
     def well(self) -> None:
-        """The store works again."""
+        """Note that the store works again."""
         self._call(self._sessions.note_condition, None)

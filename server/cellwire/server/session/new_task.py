@@ -61,7 +61,7 @@ def check_possible(
             raise FailedPrecondition("the session has no text yet; append some first")
         case Generate(start_offset=int(start)) if start > len(state_history):
             raise OutOfRange(
-                f"the session is at offset {len(state_history)}; no generate can have begun at {start}"
+                f"the session is at offset {len(state_history)}; no generate began at {start}"
             )
 
 
