@@ -31,7 +31,7 @@ from cellwire.server.store.sqlite_writer import Writer
 from cellwire.server.store.store import RefusedWrite
 from cellwire.server.store.writes import Write
 
-_LOG = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 _FREE_PAGES = 256  # that the file may keep for what is written next
 _PAGES_PER_COMMIT = 512  # given back at most, so that no commit takes long
 _MOST_WAL_BYTES = 32 * 1024 * 1024  # beyond it, readers wait until the file begins anew
@@ -223,7 +223,7 @@ class SqliteStore:
                 done = self._truncate_wal()
             if not done:
                 self._wal_limit = 2 * size
-                _LOG.warning(
+                _log.warning(
                     "The write-ahead file %s has %d MiB, and cannot begin anew: another program "
                     "reads the database. End its transaction.",
                     self._wal,
@@ -271,7 +271,7 @@ def _check_file_system(folder: Path, on_network: Literal["refuse", "warn"]) -> N
             f"the state folder {folder} is on a network's file system ({kind}), which can lose or "
             "damage a database; give --state a folder on a local disk"
         )
-    _LOG.warning(
+    _log.warning(
         "The state folder %s is on a network's file system (%s): sessions may be lost or damaged.",
         folder,
         kind,
