@@ -29,6 +29,7 @@ from cellwire.server.session.events import (
     Rejected,
     Restored,
     Rewound,
+    StateRead,
     Written,
     is_partial,
 )
@@ -182,8 +183,8 @@ class SessionStream:
                 self._end_unattached(event)
             case Closed() | Detached():
                 await self._write_end(event)
-            case Written() | Restored():
-                pass  # the one is in a list, see coalesced; the other is for no stream
+            case Written() | Restored() | StateRead():
+                pass  # the first is in a list, see coalesced; the others are for no stream
             case _:
                 if isinstance(event, Appended | Rewound):
                     self._chunks.forget_details()
