@@ -16,16 +16,15 @@ from cellwire.server.engine.runs import Runs
 from cellwire.server.engine.scheduler import Scheduler
 from cellwire.server.engine.session_table import SessionTable
 from cellwire.server.engine.stats import Description, Stats
-from cellwire.server.engine.transfer import from_snapshot, history_snapshot, to_snapshot
-from cellwire.server.errors import CellwireError, NotFound, ResourceExhausted, StepFailed
-from cellwire.server.session.events import (
-    AttachFailed,
-    Closed,
-    Event,
-    Opened,
-    Restored,
-    StateRead,
+from cellwire.server.engine.transfer import (
+    from_snapshot,
+    snapshot_of_copy,
+    state_read,
+    to_snapshot,
 )
+from cellwire.server.errors import CellwireError, NotFound, ResourceExhausted
+from cellwire.server.session.append_task import AppendTask
+from cellwire.server.session.events import AttachFailed, Closed, Event, Opened, Restored
 from cellwire.server.session.fork import forked
 from cellwire.server.session.new_task import check_possible, slots_needed
 from cellwire.server.session.operation_queue import Limits
@@ -106,7 +105,10 @@ class Engine:
                 self._report(AttachFailed(command.session_id, command.operation_id, error))
             return
         if not self._runs.defers(command, session):
-            dispatch(command, session, self._read_state)
+            if isinstance(command, commands.ReadState):
+                self._read_state(session)
+            else:
+                dispatch(command, session)
             self._update(session)
 
     def _find(self, session_id: str) -> Session:
@@ -127,10 +129,8 @@ class Engine:
 
     def _start(self, session: Session, operation: Operation) -> None:
         if isinstance(operation, Fork):
-            wanted = operation.snapshot
-            self.fork(
-                session.id, operation.session_id, operation.seed, operation.id, snapshot=wanted
-            )
+            new_id, seed, told = operation.session_id, operation.seed, operation.snapshot
+            self.fork(session.id, new_id, seed, operation.id, snapshot=told)
             return
         if isinstance(operation, ReadState):
             self._read_state(session)
@@ -184,21 +184,15 @@ class Engine:
         copy = session.state_history.fork()
         if session.reported_length < len(copy):  # a stop string may still take the rest back
             copy.rewind(session.reported_length)
-        try:
-            told = history_snapshot(copy, len(copy), seed, self._stepper) if snapshot else None
-        except CellwireError:
-            copy.release()
-            raise
+        told = snapshot_of_copy(copy, seed, self._stepper) if snapshot else None
         self._report(forked(session, operation_id, self._add(new_id, copy, seed), told))
         return len(copy)
 
     def _read_state(self, session: Session) -> None:
-        """Report a session's oldest state, if it can be read."""
-        try:
-            tokens_read, state = session.state_history.oldest_state(self._stepper.read_state)
-        except StepFailed:
-            return
-        self._report(StateRead(session.id, tokens_read, state))
+        if isinstance(session.task, AppendTask):  # it has added tokens that are in no event yet
+            session.queue.read_state()
+        elif event := state_read(session, self._stepper):
+            self._report(event)
 
     def describe(self, session_id: str) -> Description:
         """Return a session's text and operations; NotFound."""

@@ -153,13 +153,22 @@ class SessionDirectory:
 
     async def delete(self, session_id: str, error: CellwireError) -> None:
         """Delete a session, here or in the store; NotFound. An attached call ends with `error`."""
-        if self.stored is not None and session_id not in self._sessions and not self.draining:
-            if not await self.stored.has(session_id):
-                self.find(session_id)
-            if session_id not in self._sessions:  # meanwhile, it may have woken
-                self.stored.delete(session_id)
-                return
-        self.find(session_id).end(error)
+        if (
+            not self.draining
+            and session_id not in self._sessions
+            and await self._is_stored(session_id)
+        ):
+            self.stored.delete(session_id)
+        else:
+            self.find(session_id).end(error)
+
+    async def _is_stored(self, session_id: str) -> bool:
+        """Whether a session is in the store and nowhere else."""
+        if self.stored is None or self._waking is None or not await self.stored.has(session_id):
+            return False
+        if self._waking.busy_with(session_id):
+            await self._waking.bring(session_id)
+        return session_id not in self._sessions
 
     def forget(self, session: SessionHandle) -> None:
         """Find this session no longer."""

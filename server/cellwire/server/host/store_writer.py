@@ -68,6 +68,16 @@ class StoreWriter:
         """The bytes that wait for the store, about."""
         return self._waiting.size + self._in_commit.size
 
+    @property
+    def ended(self) -> bool:
+        """Whether the thread uses the store no more."""
+        return not self._thread.is_alive()
+
+    def take_up(self, session_id: str) -> None:
+        """Write a session again that was lost: it goes on from what is stored of it."""
+        with self._news:
+            self._lost.pop(session_id, None)
+
     def write(self, writes: Iterable[Write]) -> None:
         """Take writes, in their order; never waits for the store."""
         with self._news:

@@ -5,9 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 
-from cellwire.server.errors import CellwireError, DamagedRecord, NotFound, StoreFailed
+from cellwire.server.batch.limits import SAFE_FIRST_TIMEOUT_S
+from cellwire.server.errors import (
+    CellwireError,
+    DamagedRecord,
+    NotFound,
+    StoreFailed,
+    Unavailable,
+)
 from cellwire.server.host.config import Config
 from cellwire.server.host.durable_session import DurableSession
 from cellwire.server.host.own_thread import in_own_thread
@@ -16,7 +24,7 @@ from cellwire.server.host.store_writer import StoreWriter
 from cellwire.server.state.stored_session import Header
 from cellwire.server.store.sqlite import SqliteStore
 from cellwire.server.store.store import Store
-from cellwire.server.store.writes import Create, Delete, KeepUntil, Write
+from cellwire.server.store.writes import Delete, KeepUntil, Write
 
 _log = logging.getLogger(__name__)
 
@@ -56,7 +64,6 @@ class StoredSessions:
         self._clock = clock
         self._on_health = on_health
         self._sessions: dict[str, DurableSession] = {}
-        self._deleting: dict[str, object] = {}  # deletions that are not safe yet, by id
         self._writes: list[Write] = []  # that the writer is about to have
         self._loop = asyncio.get_running_loop()
         self._writer = StoreWriter(store, _Listener(self._loop, self))
@@ -79,14 +86,12 @@ class StoredSessions:
 
     def _end_writer(self) -> bool:
         safe = self._writer.close(_CLOSE_TIMEOUT_S)
-        if safe or not self._writer.running:
+        if self._writer.ended:
             self.store.close()
         return safe
 
     def write(self, write: Write) -> None:
         """Let the store carry out a write, soon, and after those before it."""
-        if isinstance(write, Create):
-            self._deleting.pop(write.session_id, None)
         if not self._writes:
             self._loop.call_soon(self._pass_on)
         self._writes.append(write)
@@ -141,20 +146,26 @@ class StoredSessions:
     def delete(self, session_id: str) -> None:
         """Let the store forget a session."""
         self.write(Delete(session_id))
+
+    async def settled(self, session_id: str) -> None:
+        """Wait until the store has what was written of a session; Unavailable if it takes too long.
+
+        A session that was lost can be written again.
+        """
         self._pass_on()
-        deletion = self._deleting[session_id] = object()
-
-        def forget() -> None:
-            if self._deleting.get(session_id) is deletion:
-                del self._deleting[session_id]
-
-        done = self._writer.flush(session_id)
-        done.add_done_callback(lambda _: self._loop.call_soon_threadsafe(forget))
+        try:
+            async with asyncio.timeout(SAFE_FIRST_TIMEOUT_S):
+                with suppress(CellwireError):
+                    await asyncio.wrap_future(self._writer.flush(session_id))
+        except TimeoutError:
+            raise Unavailable(
+                "the daemon's store does not answer; the session cannot come back from it"
+            ) from None
+        self._writer.take_up(session_id)
 
     async def has(self, session_id: str) -> bool:
-        """Whether the store has a session; StoreFailed. One that is damaged is there."""
-        if session_id in self._deleting:
-            return False
+        """Whether the store has a session, or a damaged one; StoreFailed, Unavailable."""
+        await self.settled(session_id)
         try:
             await in_own_thread("look for a session", partial(self.store.head, session_id))
         except NotFound:
@@ -162,11 +173,6 @@ class StoredSessions:
         except DamagedRecord:
             return True
         return True
-
-    def check_not_deleted(self, session_id: str) -> None:
-        """Raise NotFound if the store is about to forget a session."""
-        if session_id in self._deleting:
-            raise NotFound(f"there is no session {session_id!r}; it was deleted")
 
     def expired(self, expires_s: float | None) -> bool:
         """Whether a stored session is kept no longer."""
@@ -214,7 +220,7 @@ class StoredSessions:
     def _expire(self, session_id: str) -> bool:
         """Delete an expired session, unless it has a client."""
         session = self._sessions.get(session_id)
-        if session_id in self._deleting or (session is not None and not session.expiry.running):
+        if session is not None and not session.expiry.running:
             return False
         if session is not None:
             session.end()

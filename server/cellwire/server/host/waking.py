@@ -59,12 +59,16 @@ class Waking:
         self._waking: dict[str, asyncio.Task[None]] = {}
         self._loading = asyncio.Semaphore(_MOST_LOADING)
 
+    def busy_with(self, session_id: str) -> bool:
+        """Whether a session is waking."""
+        return session_id in self._waking
+
     async def bring(self, session_id: str) -> None:
         """Return when a session is in the process, if there is one of this id.
 
         It stays there until the caller has had the time to attach to it. DamagedRecord,
         StoreFailed; FailedPrecondition if its model is not served; ResourceExhausted without room;
-        Unavailable if it can neither leave nor stay.
+        Unavailable if the store does not answer.
         """
         with self._stored.residents.kept(session_id):
             while (task := self._next_step(session_id)) is not None:
@@ -111,11 +115,10 @@ class Waking:
 
     async def _load(self, session_id: str) -> StoredSession:
         """Return what is stored of a session; NotFound, also if it has expired or was deleted."""
-        self._stored.check_not_deleted(session_id)
+        await self._stored.settled(session_id)
         load = partial(self._stored.store.load, session_id, REMEMBERED_TOKENS)
         async with self._loading:
             stored = await in_own_thread("wake a session", load)
-        self._stored.check_not_deleted(session_id)  # meanwhile
         if self._stored.expired(stored.head.expires_s):
             self._stored.delete(session_id)
             raise NotFound(f"the session {session_id!r} has expired")

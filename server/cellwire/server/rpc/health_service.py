@@ -61,7 +61,7 @@ class HealthService(health_pb2_grpc.HealthServicer):
         request: health_pb2.HealthCheckRequest,
         context: aio.ServicerContext[Any, Any],
     ) -> None:
-        """Write a service's status now and when it changes; end with UNAVAILABLE as the daemon drains.
+        """Write a service's status, now and when it changes, until the daemon drains: UNAVAILABLE.
 
         The library's own watch has no end: the server's stop cuts it, with a traceback.
         """

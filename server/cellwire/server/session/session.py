@@ -125,7 +125,7 @@ class Session:
         self._emit(events.Cancelled(self.id, operation_id))
 
     def cancel_all(self) -> None:
-        """End every operation except a close."""
+        """End every operation of a client, except a close."""
         for operation in self._operations():
             if not isinstance(operation, ReadState | Close):
                 self._end_early(operation, events.FinishReason.CANCELLED)
@@ -168,9 +168,8 @@ class Session:
             if isinstance(self._active.task, CompleteTask):
                 self.completions = self._active.task.results
             self._drop_active()
-        if self._active is not None or self.closed or not self.queue:
-            return None
-        return self.queue.take()
+        free = self._active is None and not self.closed
+        return self.queue.take() if free and self.queue else None
 
     def _drop_active(self) -> None:
         if self._active is not None:
