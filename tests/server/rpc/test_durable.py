@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from grpc import aio
-from tests.server.rpc.conftest import Stream, text_of
+from tests.server.rpc.conftest import Stream
 from tests.server.rpc.durable import FIRST, LATER, SESSION_ID, serving, stream_to
 
 from cellwire.server.host.config import Config

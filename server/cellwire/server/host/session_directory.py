@@ -153,22 +153,21 @@ class SessionDirectory:
 
     async def delete(self, session_id: str, error: CellwireError) -> None:
         """Delete a session, here or in the store; NotFound. An attached call ends with `error`."""
-        if (
-            not self.draining
-            and session_id not in self._sessions
-            and await self._is_stored(session_id)
-        ):
-            self.stored.delete(session_id)
-        else:
+        here = self.draining or session_id in self._sessions
+        if here or not await self._delete_stored(session_id):
             self.find(session_id).end(error)
 
-    async def _is_stored(self, session_id: str) -> bool:
-        """Whether a session is in the store and nowhere else."""
-        if self.stored is None or self._waking is None or not await self.stored.has(session_id):
+    async def _delete_stored(self, session_id: str) -> bool:
+        """Delete a session that is only in the store; False if there is none."""
+        stored, waking = self.stored, self._waking
+        if stored is None or waking is None or not await stored.has(session_id):
             return False
-        if self._waking.busy_with(session_id):
-            await self._waking.bring(session_id)
-        return session_id not in self._sessions
+        if waking.busy_with(session_id):
+            await waking.bring(session_id)
+        if session_id in self._sessions:
+            return False
+        stored.delete(session_id)
+        return True
 
     def forget(self, session: SessionHandle) -> None:
         """Find this session no longer."""
