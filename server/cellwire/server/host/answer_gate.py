@@ -29,9 +29,9 @@ class AnswerGate:
         self._timer: asyncio.TimerHandle | None = None
 
     @property
-    def waits(self) -> bool:
-        """Whether an answer is held back."""
-        return bool(self._waiting)
+    def waiting(self) -> int:
+        """How many answers are held back."""
+        return len(self._waiting)
 
     def put(self, event: Event, revision: int) -> None:
         """Pass an event on, now or when its revision is safe."""

@@ -181,11 +181,13 @@ class DurableSession(SessionHandle):
         """Leave the process; the store keeps the session. An attached call ends with `error`."""
         if self._closed or self._left is not None:
             return
+        self.attachment = None
+        if not self.expiry.running:  # it had a client until now
+            self._keeper.keep_until(self)
         self.begin_to_leave()
         self.post(commands.CloseSession(self.id))
         if error is not None:
             self.outbox.put(Closed(self.id, None, error))
-        self.attachment = None
         self._leave_if_safe()
 
     def begin_to_leave(self) -> None:
