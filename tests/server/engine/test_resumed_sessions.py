@@ -69,7 +69,7 @@ session_ids = st.runner().flatmap(lambda machine: st.sampled_from(machine.alive)
 seeds = st.integers(0, 2**64 - 1)
 symbols = st.integers(0, SYMBOLS - 1)
 texts = st.lists(symbols, min_size=1, max_size=20)
-fractions = st.floats(0, 1)
+fractions = st.integers(0, 4)  # quarters
 
 
 class SteadyEngine:
@@ -149,7 +149,7 @@ class ResumedMachine(RuleBasedStateMachine):
         while operation := self.clients[session_id].next_to_send():
             self.engine.handle(SubmitOperation(session_id, operation))
 
-    @rule(session_id=session_ids, tokens=st.lists(symbols, min_size=1, max_size=60))
+    @rule(session_id=session_ids, tokens=texts)
     def append(self, session_id: str, tokens: list[int]) -> None:
         self.request(session_id, Append(self.fresh_id(), np.array(tokens, np.uint32)))
 
@@ -192,7 +192,7 @@ class ResumedMachine(RuleBasedStateMachine):
             ),
         )
 
-    @rule(session_id=session_ids, tokens=st.integers(0, 30))
+    @rule(session_id=session_ids, tokens=st.integers(0, 9))
     def rewind(self, session_id: str, tokens: int) -> None:
         self.request(session_id, Rewind(self.fresh_id(), tokens=tokens))
 
@@ -217,13 +217,19 @@ class ResumedMachine(RuleBasedStateMachine):
             self.engine.handle(CancelOperation(session_id, CANCEL_ID, unanswered[index].id))
             self.take()
 
-    @rule(session_id=session_ids)
-    def hold(self, session_id: str) -> None:
-        self.engine.handle(HoldSession(session_id))
-
-    @rule(session_id=session_ids)
-    def attach(self, session_id: str) -> None:
-        self.engine.handle(AttachReader(session_id, ATTACH_ID, None))
+    @rule(session_id=session_ids, what=st.sampled_from(["hold", "attach", "park", "read_state"]))
+    def disturb(self, session_id: str, what: str) -> None:
+        session = self.engine._sessions.find(session_id)
+        match what:
+            case "hold":
+                self.engine.handle(HoldSession(session_id))
+            case "attach":
+                self.engine.handle(AttachReader(session_id, ATTACH_ID, None))
+            case "park" if session.resting:
+                session.state_history.park(self.stepper.read_state)
+            case _:
+                self.engine.handle(ReadState(session_id))
+        self.take()
 
     # The engine.
 
@@ -231,29 +237,42 @@ class ResumedMachine(RuleBasedStateMachine):
     def change_max_steps(self, max_steps: int) -> None:
         self.max_steps = max_steps
 
-    @rule(steps=st.integers(1, 12))
+    @rule(steps=st.integers(1, 9))
     def step(self, steps: int) -> None:
         for _ in range(steps):
             self.take()
 
-    @rule(session_id=session_ids)
-    def read_state(self, session_id: str) -> None:
-        self.engine.handle(ReadState(session_id))
-        self.take()
+    @rule(
+        session_id=session_ids, tokens=texts, steps=st.integers(1, 3), max_steps=st.integers(1, 9)
+    )
+    def read_state_within_an_append(
+        self, session_id: str, tokens: list[int], steps: int, max_steps: int
+    ) -> None:
+        self.append(session_id, 3 * tokens)
+        self.max_steps = max_steps
+        self.step(steps)
+        self.disturb(session_id, "read_state")
 
-    @rule(session_id=session_ids)
-    def park(self, session_id: str) -> None:
-        session = self.engine._sessions.find(session_id)
-        if session.resting:
-            session.state_history.park(self.stepper.read_state)
+    @rule(
+        steps=st.integers(1, 3),
+        max_steps=st.integers(1, 9),
+        session_id=session_ids,
+        state=fractions,
+    )
+    def crash_within(self, steps: int, max_steps: int, session_id: str, state: int) -> None:
+        """Crash when something is under way."""
+        self.disturb(session_id, "attach")
+        self.max_steps = max_steps
+        self.step(steps)
+        self.crash(4, state)
 
     @rule(share=fractions)
-    def make_safe(self, share: float) -> None:
-        more = round(share * (len(self.record.writes) - self.safe))
+    def make_safe(self, share: int) -> None:
+        more = share * (len(self.record.writes) - self.safe) // 4
         self.safe = self.record.together(self.safe + more)
 
     @rule(share=fractions, state=fractions)
-    def crash(self, share: float, state: float) -> None:
+    def crash(self, share: int, state: int) -> None:
         """Throw the engine away, and go on from some of what was written."""
         self.make_safe(share)
         writes, self.record = self.record.writes[: self.safe], StoreRecord()
@@ -262,7 +281,7 @@ class ResumedMachine(RuleBasedStateMachine):
         stored = self.record.sessions()
 
         def choose(states: list[StateRecord]) -> StateRecord | None:
-            return ([None, *states])[round(state * len(states))]
+            return ([None, *states])[state * len(states) // 4]
 
         for session_id, client in self.clients.items():
             client.alive = session_id in stored
