@@ -68,12 +68,11 @@ class Request:
             case _:
                 return None
 
-    def rest(self, sampled: int) -> Operation | None:
-        """Return what is left to do of it, when so many of its tokens were generated before."""
+    def rest(self, start: int = 0, sampled: int = 0) -> Operation | None:
+        """Return what is left to do of it, when `sampled` tokens were generated from `start` on."""
         left = self.operation if self.answer is None else self.effective(self.answer)
         if isinstance(left, Generate) and sampled:
-            tokens = left.max_tokens - sampled
-            left = replace(left, max_tokens=tokens, sampled_before=sampled) if tokens else None
+            left = replace(left, start_offset=start) if sampled < left.max_tokens else None
         return left
 
 
@@ -123,13 +122,14 @@ class DurableClient:
         for number, request in self.requests.items():
             if number in carried_out:
                 self._check(request, carried_out[number])
-            elif self.children.get(number) not in sessions and request.rest(0) is not None:
+            elif self.children.get(number) not in sessions and request.rest() is not None:
                 if partly is None:
                     before = [d.offset for d in done if d.operation_id < number]
-                    partly = length - (before[-1] if before else self.base)
-                    rest = request.rest(partly)
+                    start = before[-1] if before else self.base
+                    partly = length - start
+                    rest = request.rest(start, partly)
                 else:
-                    rest = request.rest(0)
+                    rest = request.rest()
                 if rest is not None:
                     self.to_send += [request.complete] if request.complete else []
                     self.to_send.append(rest)

@@ -28,6 +28,9 @@ from cellwire.server.state.snapshot import SessionSnapshot
 from cellwire.server.state.stored_session import Header
 from cellwire.server.store.writes import Write
 
+_TELL_S = 0.1
+"""What has become safe waits so long for an answer that says it."""
+
 
 class Keeper(Protocol):
     """Keeps durable sessions in a store."""
@@ -76,6 +79,8 @@ class DurableSession(SessionHandle):
             self._fail_waiting,
             all_wait=settings.durability is Durability.SAFE_FIRST,
         )
+        self.told: SafePoint | None = None  # to the client: what was safe at its last answer
+        self._telling: asyncio.TimerHandle | None = None
         self.expires_s: float | None = None  # wall clock, as the store knows it
         self._keeper = keeper
         self._left: asyncio.Future[None] | None = None
@@ -119,12 +124,18 @@ class DurableSession(SessionHandle):
 
     def note_safe(self, revision: int) -> None:
         """Let go what has waited until a revision is in the store."""
-        advanced = self.record.safe.advance(revision)
+        self.record.safe.advance(revision)
         self.gate.open_to(revision)
-        # Whatever is unread says it, too.
-        if advanced and self.attachment is not None and not self.outbox.unread:
-            self.outbox.put(SafeAdvanced(self.id))
+        if self._telling is None and self.safe_point != self.told:
+            loop = asyncio.get_running_loop()
+            self._telling = loop.call_later(_TELL_S, self._tell_safe)
         self._leave_if_safe()
+
+    def _tell_safe(self) -> None:
+        """Let the client know what is safe, if no answer has said it."""
+        self._telling = None
+        if self.attachment is not None and self.safe_point != self.told:
+            self.outbox.put(SafeAdvanced(self.id))
 
     def refuse(self, error: CellwireError) -> None:
         """End the session here: the store takes nothing of it any more."""
@@ -222,6 +233,8 @@ class DurableSession(SessionHandle):
             self.attachment = None
             return
         self.gate.close()
+        if self._telling is not None:
+            self._telling.cancel()
         super().mark_closed()
         self._keeper.drop(self)
         self._end_leaving()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cellwire.server.errors import Unavailable
-from cellwire.server.host.safe_revisions import SafePoint
+from cellwire.server.host.durable_session import DurableSession
 from cellwire.server.rpc.durable_writing import safe_message
 from cellwire.server.rpc.session_stream import SessionStream, StreamEnd
 from cellwire.server.session.events import (
@@ -26,11 +26,12 @@ class DurableStream(SessionStream):
     """Adds revisions and safe points to the answers, and sends `saved` where none says it."""
 
     _revision = 0  # of the answer that is written
-    _told: SafePoint | None = None
+
+    _session: DurableSession
 
     async def _write(self, event: Event | list[Written]) -> None:
         if isinstance(event, SafeAdvanced):
-            if self._session.safe_point != self._told:
+            if self._session.safe_point != self._session.told:
                 self._revision = 0
                 await self._respond(StreamSessionResponse(saved=Saved()))
             return
@@ -50,7 +51,7 @@ class DurableStream(SessionStream):
 
     async def _respond(self, response: StreamSessionResponse) -> None:
         response.revision = self._revision
-        self._told = self._session.safe_point
+        self._session.told = self._session.safe_point
         if (safe := safe_message(self._session)) is not None:
             response.safe.CopyFrom(safe)
         await super()._respond(response)

@@ -13,6 +13,7 @@ from grpc import aio
 
 from cellwire.server.batch.limits import FIRST_MESSAGE_TIMEOUT_S
 from cellwire.server.errors import FailedPrecondition, InvalidArgument, Unavailable
+from cellwire.server.host.durable_session import DurableSession
 from cellwire.server.host.session_directory import SessionDirectory
 from cellwire.server.host.session_handle import SessionHandle
 from cellwire.server.host.settings import Durability
@@ -97,7 +98,7 @@ class GenerationService(GenerationServiceServicer):
             session = await self._open(first.open, first.operation_id)
         else:
             session = await self._sessions.reach(attach.session_id)
-        kind = DurableStream if session.settings.durable else SessionStream
+        kind = DurableStream if isinstance(session, DurableSession) else SessionStream
         stream = kind(session, request_iterator, context, self._max_unanswered)
         self.streams.add(stream)
         try:
