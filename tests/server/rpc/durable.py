@@ -11,12 +11,13 @@ from typing import Any
 from grpc import aio
 from tests.server.rpc.conftest import GUARD_S, Stream
 
-from cellwire.server.errors import StoreFailed
+from cellwire.server.errors import CellwireError, StoreFailed
 from cellwire.server.host.config import Config
 from cellwire.server.host.durable_session import DurableSession
 from cellwire.server.host.stored_sessions import StoredSessions
 from cellwire.server.rpc.daemon import Daemon
 from cellwire.server.store.memory import MemoryStore
+from cellwire.server.store.store import RefusedWrite
 from cellwire.server.store.writes import Write
 from cellwire.v1.generation_pb2 import StreamSessionResponse
 from cellwire.v1.generation_pb2_grpc import GenerationServiceStub
@@ -35,13 +36,17 @@ class LastingStore(MemoryStore):
         self.open = threading.Event()
         self.open.set()
         self.failure: StoreFailed | None = None
+        self.refused: dict[str, CellwireError] = {}
         self.writes: list[Write] = []
 
     def commit(self, writes: Sequence[Write]) -> None:
-        """Carry out writes, when the store is open; StoreFailed if it is to fail."""
+        """Carry out writes when the store is open, unless it is to fail or refuses a session."""
         self.open.wait(GUARD_S)
         if self.failure is not None:
             raise self.failure
+        for write in writes:
+            if write.session_id in self.refused:
+                raise RefusedWrite(write.session_id, self.refused[write.session_id])
         super().commit(writes)
         self.writes += writes
 
