@@ -55,6 +55,7 @@ class SqliteStore:
         self._synchronous: Synchronous = synchronous
         self._writing = threading.Lock()
         self._failed = False
+        self._gives_back_pages = True
         self._wal_limit = _MOST_WAL_BYTES
         self._folder_lock = FolderLock(folder)
         try:
@@ -207,11 +208,17 @@ class SqliteStore:
                 self._connection.execute("ROLLBACK")
 
     def _give_back_pages(self) -> None:
-        """Shorten the file where much of it is free."""
+        """Shorten the file where much of it is free, unless it is damaged where it says so."""
+        if not self._gives_back_pages:
+            return
         free = self._connection.execute("PRAGMA freelist_count").fetchone()[0] - _FREE_PAGES
-        for _ in range(min(free, _PAGES_PER_COMMIT)):
-            # Python takes one step of this statement, which is one page whatever its argument.
-            self._connection.execute("PRAGMA incremental_vacuum(1)")
+        try:
+            for _ in range(min(free, _PAGES_PER_COMMIT)):
+                # Python takes one step of this statement: one page, whatever its argument.
+                self._connection.execute("PRAGMA incremental_vacuum(1)")
+        except sqlite3.Error as error:
+            self._gives_back_pages = not is_damage(error)
+            raise
 
     def _bound_wal(self) -> None:
         """Begin the write-ahead file anew if readers have kept SQLite from it for long."""
