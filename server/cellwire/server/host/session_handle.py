@@ -63,7 +63,7 @@ class SessionHandle:
         self.outbox = Outbox()
         self.expiry = Expiry()
         self.text_ends = TextEnds()
-        self.text = SessionText(directory.memory)
+        self.text = SessionText(directory.memory, len(model.vocabulary))
         self._directory = directory
         self._closed = False
 
