@@ -36,6 +36,7 @@ class StreamSessionRequest(_message.Message):
     CLASSIFY_FIELD_NUMBER: _builtins.int
     CANCEL_FIELD_NUMBER: _builtins.int
     CLOSE_FIELD_NUMBER: _builtins.int
+    SAVE_FIELD_NUMBER: _builtins.int
     operation_id: _builtins.int
     """Chosen by the client, and repeated in every answer to this operation. Must differ from the ids of
     all operations that are running or waiting, except 0, which any number of them may share.
@@ -88,6 +89,10 @@ class StreamSessionRequest(_message.Message):
     def close(self) -> _operations_pb2.Close:
         """Delete the session, or detach from it."""
 
+    @_builtins.property
+    def save(self) -> _operations_pb2.Save:
+        """Wait until the session is safe."""
+
     def __init__(
         self,
         *,
@@ -104,12 +109,13 @@ class StreamSessionRequest(_message.Message):
         classify: _operations_pb2.Classify | None = ...,
         cancel: _operations_pb2.Cancel | None = ...,
         close: _operations_pb2.Close | None = ...,
+        save: _operations_pb2.Save | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["accept", b"accept", "append", b"append", "attach", b"attach", "cancel", b"cancel", "classify", b"classify", "close", b"close", "complete", b"complete", "fork", b"fork", "generate", b"generate", "open", b"open", "operation", b"operation", "rewind", b"rewind", "score", b"score"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["accept", b"accept", "append", b"append", "attach", b"attach", "cancel", b"cancel", "classify", b"classify", "close", b"close", "complete", b"complete", "fork", b"fork", "generate", b"generate", "open", b"open", "operation", b"operation", "rewind", b"rewind", "save", b"save", "score", b"score"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accept", b"accept", "append", b"append", "attach", b"attach", "cancel", b"cancel", "classify", b"classify", "close", b"close", "complete", b"complete", "fork", b"fork", "generate", b"generate", "open", b"open", "operation", b"operation", "operation_id", b"operation_id", "rewind", b"rewind", "score", b"score"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accept", b"accept", "append", b"append", "attach", b"attach", "cancel", b"cancel", "classify", b"classify", "close", b"close", "complete", b"complete", "fork", b"fork", "generate", b"generate", "open", b"open", "operation", b"operation", "operation_id", b"operation_id", "rewind", b"rewind", "save", b"save", "score", b"score"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_operation: _TypeAlias = _typing.Literal["open", "attach", "append", "generate", "complete", "accept", "rewind", "fork", "score", "classify", "cancel", "close"]  # noqa: Y015
+    _WhichOneofReturnType_operation: _TypeAlias = _typing.Literal["open", "attach", "append", "generate", "complete", "accept", "rewind", "fork", "score", "classify", "cancel", "close", "save"]  # noqa: Y015
     _WhichOneofArgType_operation: _TypeAlias = _typing.Literal["operation", b"operation"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_operation) -> _WhichOneofReturnType_operation | None: ...
 
@@ -136,8 +142,15 @@ class StreamSessionResponse(_message.Message):
     CANCELLED_FIELD_NUMBER: _builtins.int
     CLOSED_FIELD_NUMBER: _builtins.int
     REJECTED_FIELD_NUMBER: _builtins.int
+    SAVED_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    SAFE_FIELD_NUMBER: _builtins.int
     operation_id: _builtins.int
     """The operation that is answered."""
+    revision: _builtins.int
+    """Of a durable session, in answers that report its text or a change of it: the revision of that text.
+    0 in others, and before the first change.
+    """
     @_builtins.property
     def opened(self) -> _operations_pb2.Opened:
         """Final answer to open."""
@@ -194,6 +207,14 @@ class StreamSessionResponse(_message.Message):
     def rejected(self) -> _operations_pb2.Rejected:
         """Final answer to an operation that failed."""
 
+    @_builtins.property
+    def saved(self) -> _operations_pb2.Saved:
+        """Final answer to save; with the operation_id 0, the news that more of the session is safe."""
+
+    @_builtins.property
+    def safe(self) -> _operations_pb2.SafePoint:
+        """Of a durable session: how much of it is safe."""
+
     def __init__(
         self,
         *,
@@ -212,12 +233,15 @@ class StreamSessionResponse(_message.Message):
         cancelled: _operations_pb2.Cancelled | None = ...,
         closed: _operations_pb2.Closed | None = ...,
         rejected: _operations_pb2.Rejected | None = ...,
+        saved: _operations_pb2.Saved | None = ...,
+        revision: _builtins.int = ...,
+        safe: _operations_pb2.SafePoint | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "appended", b"appended", "attached", b"attached", "cancelled", b"cancelled", "chunk", b"chunk", "classified", b"classified", "closed", b"closed", "completed", b"completed", "completing", b"completing", "finished", b"finished", "forked", b"forked", "opened", b"opened", "rejected", b"rejected", "rewound", b"rewound", "scored", b"scored"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "appended", b"appended", "attached", b"attached", "cancelled", b"cancelled", "chunk", b"chunk", "classified", b"classified", "closed", b"closed", "completed", b"completed", "completing", b"completing", "finished", b"finished", "forked", b"forked", "opened", b"opened", "rejected", b"rejected", "rewound", b"rewound", "safe", b"safe", "saved", b"saved", "scored", b"scored"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "appended", b"appended", "attached", b"attached", "cancelled", b"cancelled", "chunk", b"chunk", "classified", b"classified", "closed", b"closed", "completed", b"completed", "completing", b"completing", "finished", b"finished", "forked", b"forked", "opened", b"opened", "operation_id", b"operation_id", "rejected", b"rejected", "rewound", b"rewound", "scored", b"scored"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "appended", b"appended", "attached", b"attached", "cancelled", b"cancelled", "chunk", b"chunk", "classified", b"classified", "closed", b"closed", "completed", b"completed", "completing", b"completing", "finished", b"finished", "forked", b"forked", "opened", b"opened", "operation_id", b"operation_id", "rejected", b"rejected", "revision", b"revision", "rewound", b"rewound", "safe", b"safe", "saved", b"saved", "scored", b"scored"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_answer: _TypeAlias = _typing.Literal["opened", "attached", "appended", "chunk", "finished", "completing", "completed", "rewound", "forked", "scored", "classified", "cancelled", "closed", "rejected"]  # noqa: Y015
+    _WhichOneofReturnType_answer: _TypeAlias = _typing.Literal["opened", "attached", "appended", "chunk", "finished", "completing", "completed", "rewound", "forked", "scored", "classified", "cancelled", "closed", "rejected", "saved"]  # noqa: Y015
     _WhichOneofArgType_answer: _TypeAlias = _typing.Literal["answer", b"answer"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_answer) -> _WhichOneofReturnType_answer | None: ...
 
@@ -234,7 +258,7 @@ class GenerateRequest(_message.Message):
     GENERATE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def open(self) -> _operations_pb2.Open:
-        """The session. on_disconnect and idle_timeout have no effect."""
+        """The session. on_disconnect, idle_timeout, durability and session_id have no effect."""
 
     @_builtins.property
     def prompt(self) -> _operations_pb2.Append:

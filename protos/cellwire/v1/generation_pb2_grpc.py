@@ -71,8 +71,9 @@ class GenerationServiceServicer:
 
         The first message must be open or attach. Operations run in the order in which they are sent;
         cancel overtakes. Every operation gets exactly one final answer under its operation_id: opened,
-        attached, appended, finished, completed, rewound, forked, scored, classified, cancelled, closed or
-        rejected. Before it, generate sends chunks and complete may send completing.
+        attached, appended, finished, completed, rewound, forked, scored, classified, cancelled, closed,
+        saved or rejected. Before it, generate sends chunks and complete may send completing. The stream of
+        a durable session also carries saved without an operation, under the operation_id 0.
 
         A rejected operation fails alone, and the stream continues. An operation whose operation_id is in
         use is rejected under that id; the operation that holds the id continues.
@@ -86,7 +87,9 @@ class GenerationServiceServicer:
         - the session is deleted or taken over, or its model is unloaded (ABORTED);
         - the model cannot be run (INTERNAL);
         - the daemon shuts down (UNAVAILABLE). It takes no new operations and finishes those it has within
-        its drain timeout. An operation without an answer may or may not have run.
+        its drain timeout. An operation without an answer may or may not have run. Durable sessions are
+        kept;
+        - what was done in a session with SAFE_FIRST does not become safe in time (UNAVAILABLE).
 
         When the client half-closes, the operations already sent are finished; then the session is deleted,
         or kept if its open set on_disconnect to anything but DELETE. When the stream breaks (the client

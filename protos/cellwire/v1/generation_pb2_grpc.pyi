@@ -38,8 +38,9 @@ class GenerationServiceStub:
 
     The first message must be open or attach. Operations run in the order in which they are sent;
     cancel overtakes. Every operation gets exactly one final answer under its operation_id: opened,
-    attached, appended, finished, completed, rewound, forked, scored, classified, cancelled, closed or
-    rejected. Before it, generate sends chunks and complete may send completing.
+    attached, appended, finished, completed, rewound, forked, scored, classified, cancelled, closed,
+    saved or rejected. Before it, generate sends chunks and complete may send completing. The stream of
+    a durable session also carries saved without an operation, under the operation_id 0.
 
     A rejected operation fails alone, and the stream continues. An operation whose operation_id is in
     use is rejected under that id; the operation that holds the id continues.
@@ -53,7 +54,9 @@ class GenerationServiceStub:
     - the session is deleted or taken over, or its model is unloaded (ABORTED);
     - the model cannot be run (INTERNAL);
     - the daemon shuts down (UNAVAILABLE). It takes no new operations and finishes those it has within
-      its drain timeout. An operation without an answer may or may not have run.
+      its drain timeout. An operation without an answer may or may not have run. Durable sessions are
+      kept;
+    - what was done in a session with SAFE_FIRST does not become safe in time (UNAVAILABLE).
 
     When the client half-closes, the operations already sent are finished; then the session is deleted,
     or kept if its open set on_disconnect to anything but DELETE. When the stream breaks (the client
@@ -91,8 +94,9 @@ class GenerationServiceAsyncStub(GenerationServiceStub):
 
     The first message must be open or attach. Operations run in the order in which they are sent;
     cancel overtakes. Every operation gets exactly one final answer under its operation_id: opened,
-    attached, appended, finished, completed, rewound, forked, scored, classified, cancelled, closed or
-    rejected. Before it, generate sends chunks and complete may send completing.
+    attached, appended, finished, completed, rewound, forked, scored, classified, cancelled, closed,
+    saved or rejected. Before it, generate sends chunks and complete may send completing. The stream of
+    a durable session also carries saved without an operation, under the operation_id 0.
 
     A rejected operation fails alone, and the stream continues. An operation whose operation_id is in
     use is rejected under that id; the operation that holds the id continues.
@@ -106,7 +110,9 @@ class GenerationServiceAsyncStub(GenerationServiceStub):
     - the session is deleted or taken over, or its model is unloaded (ABORTED);
     - the model cannot be run (INTERNAL);
     - the daemon shuts down (UNAVAILABLE). It takes no new operations and finishes those it has within
-      its drain timeout. An operation without an answer may or may not have run.
+      its drain timeout. An operation without an answer may or may not have run. Durable sessions are
+      kept;
+    - what was done in a session with SAFE_FIRST does not become safe in time (UNAVAILABLE).
 
     When the client half-closes, the operations already sent are finished; then the session is deleted,
     or kept if its open set on_disconnect to anything but DELETE. When the stream breaks (the client
@@ -147,8 +153,9 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
 
         The first message must be open or attach. Operations run in the order in which they are sent;
         cancel overtakes. Every operation gets exactly one final answer under its operation_id: opened,
-        attached, appended, finished, completed, rewound, forked, scored, classified, cancelled, closed or
-        rejected. Before it, generate sends chunks and complete may send completing.
+        attached, appended, finished, completed, rewound, forked, scored, classified, cancelled, closed,
+        saved or rejected. Before it, generate sends chunks and complete may send completing. The stream of
+        a durable session also carries saved without an operation, under the operation_id 0.
 
         A rejected operation fails alone, and the stream continues. An operation whose operation_id is in
         use is rejected under that id; the operation that holds the id continues.
@@ -162,7 +169,9 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
         - the session is deleted or taken over, or its model is unloaded (ABORTED);
         - the model cannot be run (INTERNAL);
         - the daemon shuts down (UNAVAILABLE). It takes no new operations and finishes those it has within
-          its drain timeout. An operation without an answer may or may not have run.
+          its drain timeout. An operation without an answer may or may not have run. Durable sessions are
+          kept;
+        - what was done in a session with SAFE_FIRST does not become safe in time (UNAVAILABLE).
 
         When the client half-closes, the operations already sent are finished; then the session is deleted,
         or kept if its open set on_disconnect to anything but DELETE. When the stream breaks (the client

@@ -22,6 +22,47 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _Durability:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DurabilityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Durability.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DURABILITY_UNSPECIFIED: _Durability.ValueType  # 0
+    """As NONE."""
+    DURABILITY_NONE: _Durability.ValueType  # 1
+    """The session ends with the daemon."""
+    DURABILITY_SAFE_LATER: _Durability.ValueType  # 2
+    """Answers come at once, and say up to where the session is safe."""
+    DURABILITY_SAFE_FIRST: _Durability.ValueType  # 3
+    """Every answer and chunk waits until what it reports is safe. If that takes more than 30 seconds,
+    the stream ends with UNAVAILABLE, and the session is kept as on_disconnect says.
+    """
+
+class Durability(_Durability, metaclass=_DurabilityEnumTypeWrapper):
+    """Durability says whether a session is kept in the daemon's store, so that it is still there after the
+    daemon was stopped or killed, and goes on as if that had never happened.
+
+    A durable session has a revision: the number of changes of its text. Operations that change no text
+    leave it as it is. A safe revision is in the store, with everything before it: what was safe is never
+    undone, and what was rewound safely never comes back. Operations without an answer are not stored;
+    a client sends them again (see Attached.done).
+
+    LATER and FIRST are FAILED_PRECONDITION if the daemon has no store (`cellwire serve --state DIR`).
+    """
+
+DURABILITY_UNSPECIFIED: Durability.ValueType  # 0
+"""As NONE."""
+DURABILITY_NONE: Durability.ValueType  # 1
+"""The session ends with the daemon."""
+DURABILITY_SAFE_LATER: Durability.ValueType  # 2
+"""Answers come at once, and say up to where the session is safe."""
+DURABILITY_SAFE_FIRST: Durability.ValueType  # 3
+"""Every answer and chunk waits until what it reports is safe. If that takes more than 30 seconds,
+the stream ends with UNAVAILABLE, and the session is kept as on_disconnect says.
+"""
+Global___Durability: _TypeAlias = Durability  # noqa: Y015
+
 class _UnknownSymbols:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -65,13 +106,15 @@ class _OnDisconnect:
 class _OnDisconnectEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OnDisconnect.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     ON_DISCONNECT_UNSPECIFIED: _OnDisconnect.ValueType  # 0
-    """As DELETE."""
+    """As DELETE; as PAUSE for a durable session."""
     ON_DISCONNECT_DELETE: _OnDisconnect.ValueType  # 1
     """The session is deleted at once."""
     ON_DISCONNECT_CANCEL: _OnDisconnect.ValueType  # 2
     """Running and waiting operations are cancelled, and the session is kept."""
     ON_DISCONNECT_PAUSE: _OnDisconnect.ValueType  # 3
-    """Running and waiting operations pause until a stream attaches."""
+    """Running and waiting operations pause until a stream attaches. A durable session that leaves the
+    daemon's memory meanwhile forgets them, as it does when the daemon is stopped.
+    """
     ON_DISCONNECT_CONTINUE: _OnDisconnect.ValueType  # 4
     """Running and waiting operations continue for 65,536 tokens, which are kept for the client to catch
     up with; then they pause until a stream attaches.
@@ -84,13 +127,15 @@ class OnDisconnect(_OnDisconnect, metaclass=_OnDisconnectEnumTypeWrapper):
     """
 
 ON_DISCONNECT_UNSPECIFIED: OnDisconnect.ValueType  # 0
-"""As DELETE."""
+"""As DELETE; as PAUSE for a durable session."""
 ON_DISCONNECT_DELETE: OnDisconnect.ValueType  # 1
 """The session is deleted at once."""
 ON_DISCONNECT_CANCEL: OnDisconnect.ValueType  # 2
 """Running and waiting operations are cancelled, and the session is kept."""
 ON_DISCONNECT_PAUSE: OnDisconnect.ValueType  # 3
-"""Running and waiting operations pause until a stream attaches."""
+"""Running and waiting operations pause until a stream attaches. A durable session that leaves the
+daemon's memory meanwhile forgets them, as it does when the daemon is stopped.
+"""
 ON_DISCONNECT_CONTINUE: OnDisconnect.ValueType  # 4
 """Running and waiting operations continue for 65,536 tokens, which are kept for the client to catch
 up with; then they pause until a stream attaches.
@@ -187,6 +232,8 @@ class Open(_message.Message):
     UNKNOWN_SYMBOLS_FIELD_NUMBER: _builtins.int
     ON_DISCONNECT_FIELD_NUMBER: _builtins.int
     IDLE_TIMEOUT_FIELD_NUMBER: _builtins.int
+    DURABILITY_FIELD_NUMBER: _builtins.int
+    SESSION_ID_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The model's name, as in ListModels; empty means the default model. NOT_FOUND if the daemon serves
     no model of that name.
@@ -205,6 +252,13 @@ class Open(_message.Message):
     """How to handle symbols of an append or score that are not in the model's vocabulary."""
     on_disconnect: Global___OnDisconnect.ValueType
     """What happens to the session when its stream breaks."""
+    durability: Global___Durability.ValueType
+    """Whether the session outlives the daemon."""
+    session_id: _builtins.str
+    """The session's id, chosen by the client: 128 random bits as 32 hexadecimal digits in lower case;
+    INVALID_ARGUMENT otherwise. ALREADY_EXISTS if there is a session of this id, which an open whose
+    answer was lost may have created. If unset, the daemon draws one; Opened returns it.
+    """
     @_builtins.property
     def idle_timeout(self) -> _duration_pb2.Duration:
         """How long the session is kept while no stream is attached to it: 1 second to 604,800 seconds (a
@@ -220,21 +274,53 @@ class Open(_message.Message):
         unknown_symbols: Global___UnknownSymbols.ValueType = ...,
         on_disconnect: Global___OnDisconnect.ValueType = ...,
         idle_timeout: _duration_pb2.Duration | None = ...,
+        durability: Global___Durability.ValueType = ...,
+        session_id: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_rewind_window", b"_rewind_window", "_seed", b"_seed", "idle_timeout", b"idle_timeout", "rewind_window", b"rewind_window", "seed", b"seed"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_rewind_window", b"_rewind_window", "_seed", b"_seed", "_session_id", b"_session_id", "idle_timeout", b"idle_timeout", "rewind_window", b"rewind_window", "seed", b"seed", "session_id", b"session_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_rewind_window", b"_rewind_window", "_seed", b"_seed", "idle_timeout", b"idle_timeout", "model", b"model", "on_disconnect", b"on_disconnect", "rewind_window", b"rewind_window", "seed", b"seed", "unknown_symbols", b"unknown_symbols"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_rewind_window", b"_rewind_window", "_seed", b"_seed", "_session_id", b"_session_id", "durability", b"durability", "idle_timeout", b"idle_timeout", "model", b"model", "on_disconnect", b"on_disconnect", "rewind_window", b"rewind_window", "seed", b"seed", "session_id", b"session_id", "unknown_symbols", b"unknown_symbols"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__rewind_window: _TypeAlias = _typing.Literal["rewind_window"]  # noqa: Y015
     _WhichOneofArgType__rewind_window: _TypeAlias = _typing.Literal["_rewind_window", b"_rewind_window"]  # noqa: Y015
     _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
     _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
+    _WhichOneofReturnType__session_id: _TypeAlias = _typing.Literal["session_id"]  # noqa: Y015
+    _WhichOneofArgType__session_id: _TypeAlias = _typing.Literal["_session_id", b"_session_id"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__rewind_window) -> _WhichOneofReturnType__rewind_window | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__seed) -> _WhichOneofReturnType__seed | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__session_id) -> _WhichOneofReturnType__session_id | None: ...
 
 Global___Open: _TypeAlias = Open  # noqa: Y015
+
+@_typing.final
+class SafePoint(_message.Message):
+    """SafePoint says how much of a durable session is in the store."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """The last revision that is safe; 0 if only the empty session is."""
+    offset: _builtins.int
+    """The length of the session's text at that revision."""
+    def __init__(
+        self,
+        *,
+        revision: _builtins.int = ...,
+        offset: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["offset", b"offset", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SafePoint: _TypeAlias = SafePoint  # noqa: Y015
 
 @_typing.final
 class Attach(_message.Message):
@@ -242,9 +328,12 @@ class Attach(_message.Message):
     missed. Then follow the final answers of operations that ended in the meantime, and then everything
     new. Log-probabilities of missed text are not kept.
 
+    A durable session that is only in the daemon's store wakes: DATA_LOSS if what is stored of it is
+    damaged, UNAVAILABLE if the store cannot be read now.
+
     NOT_FOUND if the session does not exist. FAILED_PRECONDITION if another stream is attached to it and
     takeover is not set. OUT_OF_RANGE if the session's text is shorter than offset, or if the text after
-    offset is no longer kept (at least the last 65,536 tokens are).
+    offset is no longer kept (at least the last 65,536 tokens are; of a durable session, 500,000).
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -332,12 +421,20 @@ class Generate(_message.Message):
     LOG_PROBABILITIES_FIELD_NUMBER: _builtins.int
     TOP_ALTERNATIVES_FIELD_NUMBER: _builtins.int
     STOP_STRINGS_FIELD_NUMBER: _builtins.int
+    START_OFFSET_FIELD_NUMBER: _builtins.int
     max_tokens: _builtins.int
     """Required. How many tokens to generate: 1 to 1,000,000."""
     log_probabilities: _builtins.bool
     """Whether each chunk carries the log-probability of each of its tokens."""
     top_alternatives: _builtins.int
     """How many of the most probable symbols each chunk carries for each of its tokens: 0 to 20."""
+    start_offset: _builtins.int
+    """For an operation that is sent again because the daemon was stopped during it: the length of the
+    session's text when it first began. The text after it counts as generated by this operation, for
+    max_tokens, Finished.usage and the generator of Sampling.seed, which go on as if the operation had
+    never been broken off. OUT_OF_RANGE if the session's text is shorter. If unset, the operation
+    begins at the end of the text.
+    """
     @_builtins.property
     def sampling(self) -> Global___Sampling:
         """How to choose each token; unset draws from the model's distribution as it is."""
@@ -360,12 +457,15 @@ class Generate(_message.Message):
         log_probabilities: _builtins.bool = ...,
         top_alternatives: _builtins.int = ...,
         stop_strings: _abc.Iterable[_builtins.str] | None = ...,
+        start_offset: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["sampling", b"sampling"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_start_offset", b"_start_offset", "sampling", b"sampling", "start_offset", b"start_offset"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["log_probabilities", b"log_probabilities", "max_tokens", b"max_tokens", "sampling", b"sampling", "stop_strings", b"stop_strings", "top_alternatives", b"top_alternatives"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_start_offset", b"_start_offset", "log_probabilities", b"log_probabilities", "max_tokens", b"max_tokens", "sampling", b"sampling", "start_offset", b"start_offset", "stop_strings", b"stop_strings", "top_alternatives", b"top_alternatives"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__start_offset: _TypeAlias = _typing.Literal["start_offset"]  # noqa: Y015
+    _WhichOneofArgType__start_offset: _TypeAlias = _typing.Literal["_start_offset", b"_start_offset"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__start_offset) -> _WhichOneofReturnType__start_offset | None: ...
 
 Global___Generate: _TypeAlias = Generate  # noqa: Y015
 
@@ -598,7 +698,8 @@ Global___Rewind: _TypeAlias = Rewind  # noqa: Y015
 
 @_typing.final
 class Fork(_message.Message):
-    """Fork creates a session that is a copy of this one; afterwards the two are independent. It takes the
+    """Fork creates a session that is a copy of this one, as durable as this one; afterwards the two are
+    independent. It takes the
     same time however long the session. No stream is attached to the copy. RESOURCE_EXHAUSTED if the
     daemon has no room.
     """
@@ -606,20 +707,29 @@ class Fork(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SEED_FIELD_NUMBER: _builtins.int
+    SESSION_ID_FIELD_NUMBER: _builtins.int
     seed: _builtins.int
     """The seed of the copy; if unset, the daemon draws one below 2**53."""
+    session_id: _builtins.str
+    """The id of the copy, as Open.session_id."""
     def __init__(
         self,
         *,
         seed: _builtins.int | None = ...,
+        session_id: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "seed", b"seed"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "_session_id", b"_session_id", "seed", b"seed", "session_id", b"session_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "seed", b"seed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "_session_id", b"_session_id", "seed", b"seed", "session_id", b"session_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
     _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
+    _WhichOneofReturnType__session_id: _TypeAlias = _typing.Literal["session_id"]  # noqa: Y015
+    _WhichOneofArgType__session_id: _TypeAlias = _typing.Literal["_session_id", b"_session_id"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__seed) -> _WhichOneofReturnType__seed | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__session_id) -> _WhichOneofReturnType__session_id | None: ...
 
 Global___Fork: _TypeAlias = Fork  # noqa: Y015
 
@@ -726,6 +836,25 @@ class Close(_message.Message):
 Global___Close: _TypeAlias = Close  # noqa: Y015
 
 @_typing.final
+class Save(_message.Message):
+    """Save waits for the operations before it, and until all of a durable session is safe. The answer is
+    saved. FAILED_PRECONDITION if the session is not durable; INVALID_ARGUMENT if its operation_id is 0.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Save: _TypeAlias = Save  # noqa: Y015
+
+@_typing.final
 class Opened(_message.Message):
     """Opened answers Open."""
 
@@ -769,6 +898,7 @@ class Attached(_message.Message):
     OFFSET_FIELD_NUMBER: _builtins.int
     OPERATION_IDS_FIELD_NUMBER: _builtins.int
     MISSED_FIELD_NUMBER: _builtins.int
+    DONE_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     """The session's id."""
     seed: _builtins.int
@@ -789,6 +919,15 @@ class Attached(_message.Message):
     def missed(self) -> Global___Chunk:
         """The text that the client has missed; unset if there is none."""
 
+    @_builtins.property
+    def done(self) -> _containers.RepeatedCompositeFieldContainer[Global___DoneOperation]:
+        """Of a durable session, the last 64 appends, accepts, generates and rewinds that have ended, the
+        oldest first; without those whose operation_id is 0. All of them are safe when the revision of
+        this answer is. An operation that is neither here nor in operation_ids, nor was answered, was not
+        carried out: send it again, a generate with its start_offset. Operation ids tell operations apart
+        only if the client uses each of them once in the session's life.
+        """
+
     def __init__(
         self,
         *,
@@ -798,14 +937,63 @@ class Attached(_message.Message):
         offset: _builtins.int = ...,
         operation_ids: _abc.Iterable[_builtins.int] | None = ...,
         missed: Global___Chunk | None = ...,
+        done: _abc.Iterable[Global___DoneOperation] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["missed", b"missed", "model", b"model"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["missed", b"missed", "model", b"model", "offset", b"offset", "operation_ids", b"operation_ids", "seed", b"seed", "session_id", b"session_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["done", b"done", "missed", b"missed", "model", b"model", "offset", b"offset", "operation_ids", b"operation_ids", "seed", b"seed", "session_id", b"session_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Attached: _TypeAlias = Attached  # noqa: Y015
+
+@_typing.final
+class DoneOperation(_message.Message):
+    """DoneOperation is an operation that has ended, with the answer that its client may have lost."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATION_ID_FIELD_NUMBER: _builtins.int
+    APPENDED_FIELD_NUMBER: _builtins.int
+    FINISHED_FIELD_NUMBER: _builtins.int
+    REWOUND_FIELD_NUMBER: _builtins.int
+    REJECTED_FIELD_NUMBER: _builtins.int
+    operation_id: _builtins.int
+    """The id of the operation."""
+    @_builtins.property
+    def appended(self) -> Global___Appended:
+        """To append and accept."""
+
+    @_builtins.property
+    def finished(self) -> Global___Finished:
+        """To generate, and to any of them that was cancelled."""
+
+    @_builtins.property
+    def rewound(self) -> Global___Rewound:
+        """To rewind."""
+
+    @_builtins.property
+    def rejected(self) -> Global___Rejected:
+        """To any of them that failed."""
+
+    def __init__(
+        self,
+        *,
+        operation_id: _builtins.int = ...,
+        appended: Global___Appended | None = ...,
+        finished: Global___Finished | None = ...,
+        rewound: Global___Rewound | None = ...,
+        rejected: Global___Rejected | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "appended", b"appended", "finished", b"finished", "rejected", b"rejected", "rewound", b"rewound"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "appended", b"appended", "finished", b"finished", "operation_id", b"operation_id", "rejected", b"rejected", "rewound", b"rewound"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_answer: _TypeAlias = _typing.Literal["appended", "finished", "rewound", "rejected"]  # noqa: Y015
+    _WhichOneofArgType_answer: _TypeAlias = _typing.Literal["answer", b"answer"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_answer) -> _WhichOneofReturnType_answer | None: ...
+
+Global___DoneOperation: _TypeAlias = DoneOperation  # noqa: Y015
 
 @_typing.final
 class Appended(_message.Message):
@@ -1279,3 +1467,22 @@ class Closed(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Closed: _TypeAlias = Closed  # noqa: Y015
+
+@_typing.final
+class Saved(_message.Message):
+    """Saved answers Save. A daemon also sends it unasked, with the operation_id 0, when more of a durable
+    session has become safe than an answer has said. StreamSessionResponse.safe says how much.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Saved: _TypeAlias = Saved  # noqa: Y015

@@ -3,6 +3,7 @@
 isort:skip_file
 Cellwire serves recurrent language models as live, stateful streams."""
 
+from cellwire.v1 import operations_pb2 as _operations_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -31,6 +32,9 @@ class Session(_message.Message):
     TAIL_FIELD_NUMBER: _builtins.int
     ATTACHED_FIELD_NUMBER: _builtins.int
     OPERATION_IDS_FIELD_NUMBER: _builtins.int
+    DURABILITY_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    SAFE_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     """The session's id: 128 random bits in hexadecimal."""
     model: _builtins.str
@@ -43,9 +47,17 @@ class Session(_message.Message):
     """The end of its text: at most 1,024 tokens."""
     attached: _builtins.bool
     """Whether a stream is attached to it."""
+    durability: _operations_pb2.Durability.ValueType
+    """Whether it outlives the daemon; UNSPECIFIED if not."""
+    revision: _builtins.int
+    """Of a durable session: the number of changes of its text."""
     @_builtins.property
     def operation_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """The operations that are running or waiting."""
+
+    @_builtins.property
+    def safe(self) -> _operations_pb2.SafePoint:
+        """Of a durable session: how much of it is safe."""
 
     def __init__(
         self,
@@ -57,10 +69,13 @@ class Session(_message.Message):
         tail: _builtins.str = ...,
         attached: _builtins.bool = ...,
         operation_ids: _abc.Iterable[_builtins.int] | None = ...,
+        durability: _operations_pb2.Durability.ValueType = ...,
+        revision: _builtins.int = ...,
+        safe: _operations_pb2.SafePoint | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["safe", b"safe"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attached", b"attached", "model", b"model", "offset", b"offset", "operation_ids", b"operation_ids", "seed", b"seed", "session_id", b"session_id", "tail", b"tail"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attached", b"attached", "durability", b"durability", "model", b"model", "offset", b"offset", "operation_ids", b"operation_ids", "revision", b"revision", "safe", b"safe", "seed", b"seed", "session_id", b"session_id", "tail", b"tail"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -120,22 +135,31 @@ class ForkSessionRequest(_message.Message):
 
     SESSION_ID_FIELD_NUMBER: _builtins.int
     SEED_FIELD_NUMBER: _builtins.int
+    NEW_SESSION_ID_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     """Required. The id of the session to copy."""
     seed: _builtins.int
     """The seed of the copy; if unset, the daemon draws one below 2**53."""
+    new_session_id: _builtins.str
+    """The id of the copy, as Open.session_id."""
     def __init__(
         self,
         *,
         session_id: _builtins.str = ...,
         seed: _builtins.int | None = ...,
+        new_session_id: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "seed", b"seed"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_new_session_id", b"_new_session_id", "_seed", b"_seed", "new_session_id", b"new_session_id", "seed", b"seed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "seed", b"seed", "session_id", b"session_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_new_session_id", b"_new_session_id", "_seed", b"_seed", "new_session_id", b"new_session_id", "seed", b"seed", "session_id", b"session_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__new_session_id: _TypeAlias = _typing.Literal["new_session_id"]  # noqa: Y015
+    _WhichOneofArgType__new_session_id: _TypeAlias = _typing.Literal["_new_session_id", b"_new_session_id"]  # noqa: Y015
     _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
     _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__new_session_id) -> _WhichOneofReturnType__new_session_id | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__seed) -> _WhichOneofReturnType__seed | None: ...
 
 Global___ForkSessionRequest: _TypeAlias = ForkSessionRequest  # noqa: Y015
@@ -215,18 +239,30 @@ class ImportSessionRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SNAPSHOT_FIELD_NUMBER: _builtins.int
+    DURABILITY_FIELD_NUMBER: _builtins.int
+    SESSION_ID_FIELD_NUMBER: _builtins.int
     snapshot: _builtins.bytes
     """Required. The bytes that ExportSession returned."""
+    durability: _operations_pb2.Durability.ValueType
+    """Whether the new session outlives the daemon, as Open.durability; unset means NONE, whatever the
+    exported session was.
+    """
+    session_id: _builtins.str
+    """The new session's id, as Open.session_id."""
     def __init__(
         self,
         *,
         snapshot: _builtins.bytes = ...,
+        durability: _operations_pb2.Durability.ValueType = ...,
+        session_id: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_session_id", b"_session_id", "session_id", b"session_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["snapshot", b"snapshot"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_session_id", b"_session_id", "durability", b"durability", "session_id", b"session_id", "snapshot", b"snapshot"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__session_id: _TypeAlias = _typing.Literal["session_id"]  # noqa: Y015
+    _WhichOneofArgType__session_id: _TypeAlias = _typing.Literal["_session_id", b"_session_id"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__session_id) -> _WhichOneofReturnType__session_id | None: ...
 
 Global___ImportSessionRequest: _TypeAlias = ImportSessionRequest  # noqa: Y015
 

@@ -28,7 +28,7 @@ if _version_not_supported:
 class SessionsServiceStub:
     """SessionsService handles sessions from outside their streams. A session's id is the only credential:
     any client that knows it may use the session. Calls that name a session fail with NOT_FOUND if it
-    does not exist.
+    does not exist. A durable session that is only in the daemon's store wakes, as for Attach.
     """
 
     def __init__(self, channel):
@@ -67,7 +67,7 @@ class SessionsServiceStub:
 class SessionsServiceServicer:
     """SessionsService handles sessions from outside their streams. A session's id is the only credential:
     any client that knows it may use the session. Calls that name a session fail with NOT_FOUND if it
-    does not exist.
+    does not exist. A durable session that is only in the daemon's store wakes, as for Attach.
     """
 
     def GetSession(self, request, context):
@@ -149,7 +149,7 @@ def add_SessionsServiceServicer_to_server(servicer, server):
 class SessionsService:
     """SessionsService handles sessions from outside their streams. A session's id is the only credential:
     any client that knows it may use the session. Calls that name a session fail with NOT_FOUND if it
-    does not exist.
+    does not exist. A durable session that is only in the daemon's store wakes, as for Attach.
     """
 
     @staticmethod

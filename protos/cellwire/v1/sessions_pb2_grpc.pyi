@@ -29,7 +29,7 @@ GRPC_VERSION: str
 class SessionsServiceStub:
     """SessionsService handles sessions from outside their streams. A session's id is the only credential:
     any client that knows it may use the session. Calls that name a session fail with NOT_FOUND if it
-    does not exist.
+    does not exist. A durable session that is only in the daemon's store wakes, as for Attach.
     """
 
     @_typing.overload
@@ -59,7 +59,7 @@ class SessionsServiceStub:
 class SessionsServiceAsyncStub(SessionsServiceStub):
     """SessionsService handles sessions from outside their streams. A session's id is the only credential:
     any client that knows it may use the session. Calls that name a session fail with NOT_FOUND if it
-    does not exist.
+    does not exist. A durable session that is only in the daemon's store wakes, as for Attach.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -85,7 +85,7 @@ class SessionsServiceAsyncStub(SessionsServiceStub):
 class SessionsServiceServicer(metaclass=_abc_1.ABCMeta):
     """SessionsService handles sessions from outside their streams. A session's id is the only credential:
     any client that knows it may use the session. Calls that name a session fail with NOT_FOUND if it
-    does not exist.
+    does not exist. A durable session that is only in the daemon's store wakes, as for Attach.
     """
 
     @_abc_1.abstractmethod

@@ -11,6 +11,8 @@ DEFAULT_REWIND_WINDOW = 64
 MIN_IDLE_TIMEOUT_S = 1
 MAX_IDLE_TIMEOUT_S = 7 * 24 * 3600
 DEFAULT_IDLE_TIMEOUT_S = 600
+SESSION_ID_DIGITS = 32  # hexadecimal
+SAFE_FIRST_TIMEOUT_S = 30  # how long an answer may wait until it is safe
 
 # Append, Score
 MAX_APPEND_TOKENS = 1_000_000
@@ -38,6 +40,7 @@ MAX_LENGTH_PENALTY = 10.0
 
 # Attach, GetSession
 REMEMBERED_TOKENS = 65_536  # of a session's text, at least
+STORED_TOKENS = 500_000  # of a durable session's text, that one message can carry
 TAIL_TOKENS = 1_024
 
 # ListModels
