@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.server.store.stored import (
@@ -141,20 +142,20 @@ def test_a_damaged_file_fails_and_says_what_to_do(store: SqliteStore, tmp_path: 
     assert store.head(ONE).revision == 3
 
 
-def test_what_cannot_be_given_back_is_kept(
-    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+def let_fail(
+    monkeypatch: pytest.MonkeyPatch, fails: Callable[[str, tuple[Any, ...]], bool]
 ) -> None:
-    """A damaged list of free pages stops the giving back of pages, once it is found."""
+    """Let some statements meet damage, on connections that are made from now on."""
 
     class Connection(sqlite3.Connection):
-        def execute(self, *args: object) -> sqlite3.Cursor:
-            if args[0] == "PRAGMA freelist_count":
-                return super().execute("SELECT 1000")
-            if args[0] == "PRAGMA incremental_vacuum(1)":
+        def execute(self, query: str, *values: Any) -> sqlite3.Cursor:  # noqa: ANN401
+            if fails(query, *values or ((),)):
                 error = sqlite3.DatabaseError("database disk image is malformed")
                 error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
                 raise error
-            return super().execute(*args)  # type: ignore[arg-type]
+            if query == "PRAGMA freelist_count":
+                return super().execute("SELECT 1000")
+            return super().execute(query, *values)
 
     def connect(path: Path) -> sqlite3.Connection:
         return sqlite3.connect(
@@ -162,11 +163,39 @@ def test_what_cannot_be_given_back_is_kept(
         )
 
     monkeypatch.setattr(sqlite_file, "_connect", connect)
+
+
+def test_what_cannot_be_given_back_is_kept(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A damaged list of free pages stops the giving back of pages, once it is found."""
+    let_fail(monkeypatch, lambda query, _: "incremental_vacuum" in query)
     store.reopen()
     with pytest.raises(StoreFailed, match="is damaged"):
         store.commit([added(ONE, 4, 3_002, [1])])
     store.reopen()
     store.commit([added(ONE, 4, 3_002, [1])])
+
+
+def test_damage_that_only_one_session_writes_into_is_its_own(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_fail(monkeypatch, lambda query, values: "INTO change" in query and values[0] == 1)
+    store.reopen()
+    with pytest.raises(RefusedWrite) as refused:
+        store.commit([added(ONE, 4, 3_002, [1])])
+    assert refused.value.session_id == ONE
+    store.commit([added(TWO, 4, 3_002, [1])])
+    assert len(store.sessions()) == 2
+
+
+def test_damage_that_every_session_writes_into_is_the_files(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_fail(monkeypatch, lambda query, _: "INTO change" in query)
+    store.reopen()
+    with pytest.raises(StoreFailed, match="is damaged"):
+        store.commit([added(ONE, 4, 3_002, [1])])
 
 
 def test_a_reader_sees_what_is_new_after_it_met_damage(store: SqliteStore, tmp_path: Path) -> None:
