@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import pytest
@@ -247,3 +247,32 @@ def test_a_write_that_does_not_fit_is_a_fault_and_said() -> None:
         writing.writer.write([Create(ONE, HEADER), added(ONE, 1, 5, [1])])
         writing.heard.wait_for(lambda: ONE in writing.heard.losses)
         assert isinstance(writing.heard.losses[ONE], Internal)
+
+
+def test_a_lost_session_can_be_taken_up_where_the_store_has_it() -> None:
+    with running() as writing:
+        writing.writer.write(session(ONE))
+        writing.flush()
+        writing.store.faults = [RefusedWrite(ONE, DamagedRecord("altered", session_id=ONE))]
+        writing.writer.write([added(ONE, 2, 100, [7])])
+        writing.heard.wait_for(lambda: ONE in writing.heard.losses)
+        writing.writer.take_up(ONE)
+        writing.writer.write([added(ONE, 2, 100, [8])])
+        writing.flush(ONE)
+        assert writing.heard.revisions == {ONE: 2}
+
+
+def test_a_thread_that_ends_by_a_fault_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    writing = Writing()
+
+    def safe(revisions: Mapping[str, int]) -> None:
+        raise ZeroDivisionError(revisions)
+
+    writing.heard.safe = safe  # type: ignore[method-assign]
+    writing.writer.start()
+    writing.writer.write(session(ONE))
+    writing.heard.wait_for(lambda: writing.heard.errors)
+    writing.writer.close(LIMIT_S)
+    assert writing.writer.ended
+    assert writing.writer.failing is writing.heard.errors[0]
+    assert "ended by a fault" in caplog.text

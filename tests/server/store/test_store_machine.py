@@ -25,7 +25,7 @@ from tests.server.store.stored import (
 )
 
 from cellwire.server.errors import NotFound, StoreFailed
-from cellwire.server.store import sqlite, sqlite_rows, sqlite_writer
+from cellwire.server.store import folder, sqlite, sqlite_rows, sqlite_writer
 from cellwire.server.store.memory import MemoryStore
 from cellwire.server.store.sqlite import SqliteStore
 from cellwire.server.store.sqlite_file import Synchronous
@@ -46,6 +46,7 @@ class Crashes(RuleBasedStateMachine):
         self.faults = Faults()
         self.faults.install(self.patches)
         self.patches.setattr(sqlite, "sync_folder", lambda _: None)
+        self.patches.setattr(folder, "sync_folder", lambda _: None)
         self.folder = Path(tempfile.mkdtemp())
         self.model = MemoryStore()
         self.copies = 0

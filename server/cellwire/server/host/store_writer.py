@@ -129,6 +129,11 @@ class StoreWriter:
         try:
             while self._gather() and self._commit():
                 pass
+        # Without the thread nothing becomes safe any more, and somebody must hear of it.
+        except Exception as error:  # noqa: BLE001
+            _log.exception("the thread of the store has ended by a fault")
+            self._failing = StoreFailed(f"the thread of the store has ended by a fault: {error!r}")
+            self._listener.failing(self._failing)
         finally:
             with self._news:
                 self._ended = True
@@ -160,7 +165,7 @@ class StoreWriter:
                 self._note_failure(error)
             # A fault of the store must not end the thread: nothing would ever be safe again.
             except Exception as error:  # noqa: BLE001
-                _log.exception("The store of sessions has a fault.")
+                _log.exception("the store of sessions has a fault")
                 self._note_failure(StoreFailed(f"the store has a fault: {error!r}"))
             else:
                 self._note_success()
@@ -189,14 +194,14 @@ class StoreWriter:
 
     def _note_failure(self, error: StoreFailed) -> None:
         if self._failing is None:
-            _log.error("Sessions are not safe at present: %s. The daemon goes on trying.", error)
+            _log.error("sessions are not safe at present: %s; the daemon goes on trying", error)
         if str(self._failing) != str(error):
             self._failing = error
             self._listener.failing(error)
 
     def _note_success(self) -> None:
         if self._failing is not None:
-            _log.warning("The store of sessions works again.")
+            _log.warning("the store of sessions works again")
             self._failing = None
             self._listener.well()
         with self._news:
@@ -223,7 +228,7 @@ class StoreWriter:
         return self._flushes.take_of(session_id)
 
     def _report_lost(self, session_id: str, error: CellwireError, *flushes: Flushes) -> None:
-        _log.error("The session %s is not safe any more: %s", session_id, error)
+        _log.error("the session %s is not safe any more: %s", session_id, error)
         self._listener.lost(session_id, error)
         for some in flushes:
             some.fail(error)

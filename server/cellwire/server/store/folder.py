@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import re
 import sys
 from pathlib import Path
 from typing import IO
@@ -21,10 +22,12 @@ _NETWORK = frozenset((
     "ocfs2", "orangefs", "smb3", "smbfs", "virtiofs",
 ))
 # fmt: on
+_OCTAL = re.compile(r"\\([0-7]{3})")  # blanks in the list of mounts
 
 
 def make_folder(folder: Path) -> None:
     """Make a folder that nobody else may read, if it is not there; CannotOpenStore."""
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -32,6 +35,8 @@ def make_folder(folder: Path) -> None:
             f"the state folder {folder} cannot be made: {error.strerror}; give --state a folder "
             "that this daemon may write"
         ) from error
+    for place in missing:
+        sync_folder(place.parent)
 
 
 def network_file_system(folder: Path, mounts: Path = Path("/proc/mounts")) -> str:
@@ -48,7 +53,7 @@ def network_file_system(folder: Path, mounts: Path = Path("/proc/mounts")) -> st
     deepest = -1
     for line in lines:
         _, point, kind, *_ = line.split(" ")
-        mounted = Path(point.encode().decode("unicode_escape"))
+        mounted = Path(_OCTAL.sub(lambda digits: chr(int(digits[1], 8)), point))
         # A later mount at the same point hides the one before.
         if place.is_relative_to(mounted) and len(mounted.parts) >= deepest:
             found, deepest = kind, len(mounted.parts)

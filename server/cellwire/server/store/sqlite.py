@@ -145,12 +145,15 @@ class SqliteStore:
     def expired(self, now_s: float, limit: int = 100) -> list[str]:
         """Return the ids of sessions that have expired."""
         due: list[str] = []
-        with failing(self._path), self._readers.reading() as connection:
-            found = connection.execute(
-                "SELECT id, expires_s, expiry FROM session WHERE expires_s <= ? ORDER BY expires_s",
-                (now_s,),
-            )
+        query = "SELECT id, expires_s, expiry FROM session WHERE expires_s <= ? ORDER BY expires_s"
+        with (
+            failing(self._path),
+            self._readers.reading() as connection,
+            contextlib.closing(connection.execute(query, (now_s,))) as found,
+        ):
             for session_id, expires_s, expiry in found:
+                if session_id in self._writer.undeletable:
+                    continue  # it would be found, and refused, again and again
                 # A session whose expiry is damaged is kept.
                 with contextlib.suppress(Damaged):
                     expiry_in(session_id, expires_s, expiry)
@@ -231,8 +234,8 @@ class SqliteStore:
             if not done:
                 self._wal_limit = 2 * size
                 _log.warning(
-                    "The write-ahead file %s has %d MiB, and cannot begin anew: another program "
-                    "reads the database. End its transaction.",
+                    "the write-ahead file %s has %d MiB, and cannot begin anew: another program "
+                    "reads the database; end its transaction",
                     self._wal,
                     size >> 20,
                 )
@@ -279,7 +282,7 @@ def _check_file_system(folder: Path, on_network: Literal["refuse", "warn"]) -> N
             "damage a database; give --state a folder on a local disk"
         )
     _log.warning(
-        "The state folder %s is on a network's file system (%s): sessions may be lost or damaged.",
+        "the state folder %s is on a network's file system (%s): sessions may be lost or damaged",
         folder,
         kind,
     )

@@ -77,8 +77,8 @@ class Rows:
 
     def changes(self) -> list[ChangeRow]:
         """Return the chain of changes after the state."""
-        found = self._execute(
-            "SELECT revision, record FROM change WHERE session = ? ORDER BY revision", (self.key,)
+        found = self._all(
+            "SELECT revision, record FROM change WHERE session = ? ORDER BY revision", self.key
         )
         rows = []
         last = 0
@@ -113,10 +113,12 @@ class Rows:
 
     def text(self, start: int, end: int) -> array[int]:
         """Return the immutable text from offset `start` up to `end`."""
-        found = self._execute(
+        found = self._all(
             "SELECT start, record FROM text WHERE session = ? AND start > ? AND start < ? "
             "ORDER BY start",
-            (self.key, start - TEXT_TOKENS, end),
+            self.key,
+            start - TEXT_TOKENS,
+            end,
         )
         tokens = array("I")
         first = at = None
@@ -154,6 +156,10 @@ class Rows:
 
     def _tokens(self, start: int, record: bytes) -> array[int]:
         return unpack_tokens(unseal(Kind.TEXT, self._id, start, record))
+
+    def _all(self, query: str, *values: int) -> list[tuple[Any, ...]]:
+        # A query that is left in the middle, at a damaged row, would keep its transaction open.
+        return self._execute(query, values).fetchall()
 
     def _session(self, query: str) -> tuple[Any, ...]:
         found: tuple[Any, ...] | None = self._execute(query, (self.key,)).fetchone()

@@ -50,6 +50,7 @@ class Writer:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._places: LRUCache[str, _Place] = LRUCache(_REMEMBERED)
+        self.undeletable: set[str] = set()  # sessions whose damage keeps them in the file
 
     def forget(self) -> None:
         """Remember nothing: the transaction was undone."""
@@ -66,6 +67,8 @@ class Writer:
                 self._cannot_be_read(write.session_id) or self._another_can_be_written()
             )
             if alone:
+                if isinstance(write, Delete):
+                    self.undeletable.add(write.session_id)
                 raise RefusedWrite(write.session_id, damaged(write.session_id, error)) from error
             raise
 
