@@ -7,7 +7,6 @@ thread: `handle()` for each command, `step()` as long as it is not idle; events 
 
 from __future__ import annotations
 
-from cellwire.server.batch.limits import TAIL_TOKENS
 from cellwire.server.batch.step import MAX_STEPS
 from cellwire.server.batch.stepper import Stepper
 from cellwire.server.engine import commands
@@ -15,7 +14,7 @@ from cellwire.server.engine.dispatch import dispatch
 from cellwire.server.engine.runs import Runs
 from cellwire.server.engine.scheduler import Scheduler
 from cellwire.server.engine.session_table import SessionTable
-from cellwire.server.engine.stats import Description, Stats
+from cellwire.server.engine.stats import Description, Stats, description_of
 from cellwire.server.engine.transfer import (
     from_snapshot,
     snapshot_of_copy,
@@ -204,11 +203,7 @@ class Engine:
 
     def describe(self, session_id: str) -> Description:
         """Return a session's text and operations; NotFound."""
-        session = self._find(session_id)
-        end = session.reported_length
-        history = session.state_history
-        tail = tuple(history.text.between(end - TAIL_TOKENS, end))
-        return Description(end, tail, session.operation_ids, history.parked, history.text.end)
+        return description_of(self._find(session_id))
 
     def snapshot(self, session_id: str) -> SessionSnapshot:
         """Return a session at this moment, without its operations; NotFound."""
