@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from tests.crash.entry import Entry
@@ -73,12 +73,16 @@ def _carried_out(ledger: Ledger, attached: Attached, revision: int) -> tuple[int
     lost: list[Entry] = []
     for entry in unsafe:
         if entry.id in done or (entry.answer is not None and entry.revision <= revision):
-            lost = _without_idle(ledger, lost, entry, running)
+            _drop_idle(ledger, lost, entry, running)
+            lost = []
             _settle(ledger, entry, done, revision)
             last = entry.id
         else:
             lost.append(entry)
-    return last, lost
+    begun = next((at for at, entry in enumerate(lost) if entry.id in running), 0)
+    if begun:
+        _drop_idle(ledger, lost[:begun], lost[begun], running)
+    return last, lost[begun:]
 
 
 def _done(attached: Attached, revision: int) -> Mapping[int, DoneOperation]:
@@ -89,20 +93,19 @@ def _done(attached: Attached, revision: int) -> Mapping[int, DoneOperation]:
     return {done.operation_id: done for done in attached.done}
 
 
-def _without_idle(
-    ledger: Ledger, lost: list[Entry], entry: Entry, running: set[int]
-) -> list[Entry]:
+def _drop_idle(
+    ledger: Ledger, skipped: Sequence[Entry], later: Entry, running: Collection[int]
+) -> None:
     """Drop operations before one that was carried out: they must have ended without effect."""
-    for skipped in lost:
-        stops = isinstance(skipped.operation, Generate) and skipped.operation.stop_strings
-        idle = (stops or skipped.cancelled) and not skipped.told and not skipped.piece
+    for entry in skipped:
+        stops = isinstance(entry.operation, Generate) and entry.operation.stop_strings
+        idle = (stops or entry.cancelled) and not entry.told and not entry.piece
         check(
-            bool(idle) and skipped.id not in running,
-            f"operation {entry.id} was carried out, and {skipped.id} {skipped.operation} before "
-            "it was not",
+            bool(idle) and entry.id not in running,
+            f"operation {later.id} was carried out, and {entry.id} {entry.operation} before it "
+            "was not",
         )
-        ledger.drop(skipped)
-    return []
+        ledger.drop(entry)
 
 
 def _settle(
