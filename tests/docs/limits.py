@@ -18,6 +18,7 @@ from cellwire.server.host.settings import _SEED_BITS
 from cellwire.server.rpc import options
 from cellwire.server.rpc.reading_symbols import _MAX_STOP_CHARS
 from cellwire.server.session.operation_queue import Limits
+from cellwire.server.state.change import REMEMBERED_OPERATIONS
 
 GENERATION = "protos/cellwire/v1/generation.proto"
 MODELS = "protos/cellwire/v1/models.proto"
@@ -81,7 +82,9 @@ _OPERATIONS = (
     ),
     _states(OPERATIONS, "as {} hexadecimal digits", limits.SESSION_ID_DIGITS),
     _states(OPERATIONS, "takes more than {} seconds, the stream", limits.SAFE_FIRST_TIMEOUT_S),
-    _states(OPERATIONS, "the last {} operations that changed its text", limits.DONE_OPERATIONS),
+    _states(
+        OPERATIONS, "the last {} appends, accepts, generates and rewinds", REMEMBERED_OPERATIONS
+    ),
     _states(
         OPERATIONS,
         "At most the last {} tokens and {} characters that clients have appended are read again",

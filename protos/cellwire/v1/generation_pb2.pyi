@@ -148,7 +148,9 @@ class StreamSessionResponse(_message.Message):
     operation_id: _builtins.int
     """The operation that is answered."""
     revision: _builtins.int
-    """Of a durable session: the revision of the text that the answer reports; 0 before the first change."""
+    """Of a durable session, in answers that report its text or a change of it: the revision of that text.
+    0 in others, and before the first change.
+    """
     @_builtins.property
     def opened(self) -> _operations_pb2.Opened:
         """Final answer to open."""

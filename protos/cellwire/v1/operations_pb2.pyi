@@ -106,13 +106,15 @@ class _OnDisconnect:
 class _OnDisconnectEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OnDisconnect.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     ON_DISCONNECT_UNSPECIFIED: _OnDisconnect.ValueType  # 0
-    """As DELETE."""
+    """As DELETE; as PAUSE for a durable session."""
     ON_DISCONNECT_DELETE: _OnDisconnect.ValueType  # 1
     """The session is deleted at once."""
     ON_DISCONNECT_CANCEL: _OnDisconnect.ValueType  # 2
     """Running and waiting operations are cancelled, and the session is kept."""
     ON_DISCONNECT_PAUSE: _OnDisconnect.ValueType  # 3
-    """Running and waiting operations pause until a stream attaches."""
+    """Running and waiting operations pause until a stream attaches. A durable session that leaves the
+    daemon's memory meanwhile forgets them, as it does when the daemon is stopped.
+    """
     ON_DISCONNECT_CONTINUE: _OnDisconnect.ValueType  # 4
     """Running and waiting operations continue for 65,536 tokens, which are kept for the client to catch
     up with; then they pause until a stream attaches.
@@ -125,13 +127,15 @@ class OnDisconnect(_OnDisconnect, metaclass=_OnDisconnectEnumTypeWrapper):
     """
 
 ON_DISCONNECT_UNSPECIFIED: OnDisconnect.ValueType  # 0
-"""As DELETE."""
+"""As DELETE; as PAUSE for a durable session."""
 ON_DISCONNECT_DELETE: OnDisconnect.ValueType  # 1
 """The session is deleted at once."""
 ON_DISCONNECT_CANCEL: OnDisconnect.ValueType  # 2
 """Running and waiting operations are cancelled, and the session is kept."""
 ON_DISCONNECT_PAUSE: OnDisconnect.ValueType  # 3
-"""Running and waiting operations pause until a stream attaches."""
+"""Running and waiting operations pause until a stream attaches. A durable session that leaves the
+daemon's memory meanwhile forgets them, as it does when the daemon is stopped.
+"""
 ON_DISCONNECT_CONTINUE: OnDisconnect.ValueType  # 4
 """Running and waiting operations continue for 65,536 tokens, which are kept for the client to catch
 up with; then they pause until a stream attaches.
@@ -917,11 +921,11 @@ class Attached(_message.Message):
 
     @_builtins.property
     def done(self) -> _containers.RepeatedCompositeFieldContainer[Global___DoneOperation]:
-        """Of a durable session, the last 64 operations that changed its text and have ended, the oldest
-        first; without those whose operation_id is 0. An operation that is neither here nor in
-        operation_ids, nor was answered, was not carried out: send it again, a generate with its
-        start_offset. Operation ids tell operations apart only if the client uses each of them once in the
-        session's life.
+        """Of a durable session, the last 64 appends, accepts, generates and rewinds that have ended, the
+        oldest first; without those whose operation_id is 0. All of them are safe when the revision of
+        this answer is. An operation that is neither here nor in operation_ids, nor was answered, was not
+        carried out: send it again, a generate with its start_offset. Operation ids tell operations apart
+        only if the client uses each of them once in the session's life.
         """
 
     def __init__(
@@ -950,40 +954,42 @@ class DoneOperation(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     OPERATION_ID_FIELD_NUMBER: _builtins.int
-    REVISION_FIELD_NUMBER: _builtins.int
     APPENDED_FIELD_NUMBER: _builtins.int
     FINISHED_FIELD_NUMBER: _builtins.int
     REWOUND_FIELD_NUMBER: _builtins.int
+    REJECTED_FIELD_NUMBER: _builtins.int
     operation_id: _builtins.int
     """The id of the operation."""
-    revision: _builtins.int
-    """The session's revision after it."""
     @_builtins.property
     def appended(self) -> Global___Appended:
         """To append and accept."""
 
     @_builtins.property
     def finished(self) -> Global___Finished:
-        """To generate, and to an append that was cancelled."""
+        """To generate, and to any of them that was cancelled."""
 
     @_builtins.property
     def rewound(self) -> Global___Rewound:
         """To rewind."""
 
+    @_builtins.property
+    def rejected(self) -> Global___Rejected:
+        """To any of them that failed."""
+
     def __init__(
         self,
         *,
         operation_id: _builtins.int = ...,
-        revision: _builtins.int = ...,
         appended: Global___Appended | None = ...,
         finished: Global___Finished | None = ...,
         rewound: Global___Rewound | None = ...,
+        rejected: Global___Rejected | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "appended", b"appended", "finished", b"finished", "rewound", b"rewound"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "appended", b"appended", "finished", b"finished", "rejected", b"rejected", "rewound", b"rewound"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "appended", b"appended", "finished", b"finished", "operation_id", b"operation_id", "revision", b"revision", "rewound", b"rewound"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "appended", b"appended", "finished", b"finished", "operation_id", b"operation_id", "rejected", b"rejected", "rewound", b"rewound"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_answer: _TypeAlias = _typing.Literal["appended", "finished", "rewound"]  # noqa: Y015
+    _WhichOneofReturnType_answer: _TypeAlias = _typing.Literal["appended", "finished", "rewound", "rejected"]  # noqa: Y015
     _WhichOneofArgType_answer: _TypeAlias = _typing.Literal["answer", b"answer"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_answer) -> _WhichOneofReturnType_answer | None: ...
 

@@ -10,12 +10,15 @@ CellwireError
     PermissionDenied     not allowed by the daemon's configuration
     ResourceExhausted    no room; retry later
     Aborted              the session was deleted or taken over, or its model unloaded
-    Unavailable          the daemon is shutting down
+    Unavailable          the daemon is shutting down, or its store cannot be used now
     Internal             a fault of the daemon
         StepFailed       the model could not be run
     NotCompiled          a program could not be compiled; no state is spoiled
+    DamagedRecord        what is stored of a session cannot be read
+    StoreFailed          the store of sessions cannot read or write now
 NoCuda                   no CUDA device can be used (start only)
 CannotListen             the address cannot be listened on (start only)
+CannotOpenStore          the store of sessions cannot be opened (start only)
 TwoRuntimes              two builds of ONNX Runtime are installed (start only)
 
 Each message says what was wrong and, where it helps, what to do.
@@ -80,10 +83,10 @@ class Aborted(CellwireError):
 
 
 class Unavailable(CellwireError):
-    """The daemon is shutting down."""
+    """The daemon is shutting down, or its store cannot be used now; a later attempt may succeed."""
 
-    def __init__(self) -> None:
-        super().__init__("the daemon is shutting down")
+    def __init__(self, message: str = "the daemon is shutting down") -> None:
+        super().__init__(message)
 
 
 class Internal(CellwireError):
@@ -98,12 +101,29 @@ class NotCompiled(CellwireError):
     """A program could not be compiled, for want of memory for example. No state is spoiled."""
 
 
+class DamagedRecord(CellwireError):
+    """What is stored of a session cannot be read; other sessions are not concerned."""
+
+    def __init__(self, message: str, *, session_id: str = "") -> None:
+        """`session_id` names the session."""
+        super().__init__(message)
+        self.session_id = session_id
+
+
+class StoreFailed(CellwireError):
+    """The store of sessions cannot read or write now; it may be well again later."""
+
+
 class NoCuda(Exception):
     """No CUDA device can be used; the message says what is missing."""
 
 
 class CannotListen(Exception):
     """The address cannot be listened on."""
+
+
+class CannotOpenStore(Exception):
+    """The store of sessions cannot be opened; the message says why, and what to do."""
 
 
 class TwoRuntimes(Exception):

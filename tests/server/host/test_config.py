@@ -28,6 +28,9 @@ GOOD = {
     "fixed_batch": ("true", True),
     "threads": ("3", 3),
     "text_memory": ("64", 64),
+    "state": ("sessions", Path("sessions")),
+    "state_sync": ("normal", "normal"),
+    "resident": ("100", 100),
     "drain_timeout_s": ("2.5", 2.5),
 }
 BAD = {
@@ -42,6 +45,9 @@ BAD = {
     "fixed_batch": ["yes", ""],
     "threads": ["0"],
     "text_memory": ["0", "1.5"],
+    "state": [""],
+    "state_sync": ["off", ""],
+    "resident": ["-1", "x"],
     "drain_timeout_s": ["-0.1", "nan", "inf", "soon"],
 }
 BAD_PAIRS = [(name, value) for name, values in BAD.items() for value in values]

@@ -82,6 +82,17 @@ class AttachReader:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadState:
+    """Report a session's oldest state, in order with its other events: answered by StateRead.
+
+    While an append runs, its tokens are in no event: the state is then reported after it. Not
+    answered if the state cannot be read, or the session ends before.
+    """
+
+    session_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class CloseSession:
     """End a session at once, whatever it is doing."""
 
@@ -89,9 +100,8 @@ class CloseSession:
     error: CellwireError | None = None
 
 
-Command = (
-    OpenSession
-    | SubmitOperation
+SessionCommand = (
+    SubmitOperation
     | FinishSession
     | CancelOperation
     | CancelAll
@@ -100,3 +110,4 @@ Command = (
     | AttachReader
     | CloseSession
 )
+Command = OpenSession | ReadState | SessionCommand

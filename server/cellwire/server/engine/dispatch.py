@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from cellwire.server.engine import commands
+from cellwire.server.engine.commands import SessionCommand
 from cellwire.server.session.session import Session
 
 
-def dispatch(command: commands.Command, session: Session) -> None:
-    """Let a session carry out a command; `OpenSession`, which has none, is the engine's."""
+def dispatch(command: SessionCommand, session: Session) -> None:
+    """Let a session carry out a command; those that it cannot are the engine's."""
     match command:
         case commands.SubmitOperation():
             session.submit(command.operation)

@@ -16,13 +16,19 @@ from cellwire.server.engine.runs import Runs
 from cellwire.server.engine.scheduler import Scheduler
 from cellwire.server.engine.session_table import SessionTable
 from cellwire.server.engine.stats import Description, Stats
-from cellwire.server.engine.transfer import from_snapshot, to_snapshot
+from cellwire.server.engine.transfer import (
+    from_snapshot,
+    snapshot_of_copy,
+    state_read,
+    to_snapshot,
+)
 from cellwire.server.errors import CellwireError, NotFound, ResourceExhausted
+from cellwire.server.session.append_task import AppendTask
 from cellwire.server.session.events import AttachFailed, Closed, Event, Opened, Restored
 from cellwire.server.session.fork import forked
 from cellwire.server.session.new_task import check_possible, slots_needed
 from cellwire.server.session.operation_queue import Limits
-from cellwire.server.session.operations import Close, Fork, Operation
+from cellwire.server.session.operations import Close, Fork, Operation, ReadState
 from cellwire.server.session.session import Session
 from cellwire.server.session.task import RunKind
 from cellwire.server.state.arena import Arena
@@ -99,7 +105,10 @@ class Engine:
                 self._report(AttachFailed(command.session_id, command.operation_id, error))
             return
         if not self._runs.defers(command, session):
-            dispatch(command, session)
+            if isinstance(command, commands.ReadState):
+                self._read_state(session)
+            else:
+                dispatch(command, session)
             self._update(session)
 
     def _find(self, session_id: str) -> Session:
@@ -120,7 +129,11 @@ class Engine:
 
     def _start(self, session: Session, operation: Operation) -> None:
         if isinstance(operation, Fork):
-            self.fork(session.id, operation.session_id, operation.seed, operation.id)
+            new_id, seed, told = operation.session_id, operation.seed, operation.snapshot
+            self.fork(session.id, new_id, seed, operation.id, snapshot=told)
+            return
+        if isinstance(operation, ReadState):
+            self._read_state(session)
             return
         # A request that is refused must not park other sessions.
         check_possible(operation, session.state_history, session.completions)
@@ -152,16 +165,34 @@ class Engine:
         self._sessions.add(session)
         return session
 
-    def fork(self, session_id: str, new_id: str, seed: int, operation_id: int | None = None) -> int:
-        """Copy a session at this moment; return the copy's offset. NotFound, ResourceExhausted."""
+    def fork(
+        self,
+        session_id: str,
+        new_id: str,
+        seed: int,
+        operation_id: int | None = None,
+        *,
+        snapshot: bool = False,
+    ) -> int:
+        """Copy a session at this moment; return the copy's offset. NotFound, ResourceExhausted.
+
+        `snapshot`: whether the event tells the copy's; StepFailed if its state cannot be read.
+        """
         session = self._find(session_id)
         self._sessions.check_room()
         self._make_ready(session, slots_for(session.state_history.window))
         copy = session.state_history.fork()
         if session.reported_length < len(copy):  # a stop string may still take the rest back
             copy.rewind(session.reported_length)
-        self._report(forked(session, operation_id, self._add(new_id, copy, seed)))
+        told = snapshot_of_copy(copy, seed, self._stepper) if snapshot else None
+        self._report(forked(session, operation_id, self._add(new_id, copy, seed), told))
         return len(copy)
+
+    def _read_state(self, session: Session) -> None:
+        if isinstance(session.task, AppendTask):  # it has added tokens that are in no event yet
+            session.queue.read_state()
+        elif event := state_read(session, self._stepper):
+            self._report(event)
 
     def describe(self, session_id: str) -> Description:
         """Return a session's text and operations; NotFound."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cellwire.server.session.operation_queue import Limits
 
 Kind = Literal["text", "path", "integer", "number", "switch"]
+StateSync = Literal["full", "normal"]
 
 _SETTING = "setting"
 _KINDS: dict[object, Kind] = {
@@ -139,6 +140,31 @@ class Config:
             minimum=1,
         ),
     )
+    state: Path | None = field(
+        default=None,
+        metadata=_about(
+            "The folder in which durable sessions are kept. It is made if need be, and used by one "
+            "daemon at a time.",
+            default="none: no session outlives the daemon",
+        ),
+    )
+    state_sync: StateSync = field(
+        default="full",
+        metadata=_about(
+            "What a safe session survives: full, a loss of power; normal, which is quicker, the "
+            "death of the daemon."
+        ),
+    )
+    max_resident: int | None = field(
+        default=None,
+        metadata=_about(
+            "The most durable sessions in memory. Beyond them, those without a client leave it, "
+            "the longest idle first, and come back when they are used.",
+            name="resident",
+            default="half of --sessions",
+            minimum=0,
+        ),
+    )
     drain_timeout_s: float = field(
         default=10.0,
         metadata=_about(
@@ -147,6 +173,11 @@ class Config:
         ),
     )
     limits: Limits = field(default_factory=_default_limits)
+
+    @property
+    def resident(self) -> int:
+        """The most durable sessions in memory, unless more have clients."""
+        return self.sessions // 2 if self.max_resident is None else self.max_resident
 
     @property
     def slots(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -14,9 +15,11 @@ from cellwire.server.batch.limits import (
     MAX_IDLE_TIMEOUT_S,
     MAX_REWIND_WINDOW,
     MIN_IDLE_TIMEOUT_S,
+    SESSION_ID_DIGITS,
 )
 from cellwire.server.errors import InvalidArgument
 
+_SESSION_ID = re.compile(f"[0-9a-f]{{{SESSION_ID_DIGITS}}}")
 _SEED_BITS = 53  # of the seeds drawn here: a double holds them exactly
 
 
@@ -29,6 +32,14 @@ class OnDisconnect(Enum):
     CONTINUE = "continue"
 
 
+class Durability(Enum):
+    """Whether a session is kept in the daemon's store, and what its answers wait for."""
+
+    NONE = "none"
+    SAFE_LATER = "safe_later"
+    SAFE_FIRST = "safe_first"
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The settings of a session, checked; InvalidArgument names the first that is out of range."""
@@ -37,10 +48,16 @@ class Settings:
     unknown_symbols: Unknown = Unknown.REJECT
     on_disconnect: OnDisconnect = OnDisconnect.DELETE
     idle_timeout_s: float = DEFAULT_IDLE_TIMEOUT_S
+    durability: Durability = Durability.NONE
 
     def __post_init__(self) -> None:
         _check("rewind_window", self.rewind_window, 0, MAX_REWIND_WINDOW)
         _check("idle_timeout", self.idle_timeout_s, MIN_IDLE_TIMEOUT_S, MAX_IDLE_TIMEOUT_S, " s")
+
+    @property
+    def durable(self) -> bool:
+        """Whether the session outlives the daemon."""
+        return self.durability is not Durability.NONE
 
     def fitted_to(self, vocabulary: Vocabulary) -> Settings:
         """Return the settings as a model with this vocabulary follows them.
@@ -59,7 +76,8 @@ class Settings:
     def stored(self) -> dict[str, str | float]:
         """Return the settings by name, as a snapshot stores them.
 
-        The rewind window is left out: the session's own snapshot has it.
+        The rewind window is left out: the session's own snapshot has it. So is the durability,
+        which depends on the daemon: an import says what it is to be.
         """
         return {
             "unknown_symbols": self.unknown_symbols.value,
@@ -76,6 +94,7 @@ class Settings:
                 unknown_symbols=Unknown(stored["unknown_symbols"]),
                 on_disconnect=OnDisconnect(stored["on_disconnect"]),
                 idle_timeout_s=float(stored["idle_timeout_s"]),
+                durability=Durability(stored.get("durability", Durability.NONE.value)),
             )
         except (KeyError, ValueError) as error:
             raise InvalidArgument(f"the settings are not those of a session: {error}") from error
@@ -85,6 +104,16 @@ def _check(name: str, value: float, least: float, most: float, unit: str = "") -
     if not least <= value <= most:
         raise InvalidArgument(
             f"{name} is {value}{unit}; it must be from {least} to {most:,}{unit}", field=name
+        )
+
+
+def check_session_id(session_id: str, field: str) -> None:
+    """Raise InvalidArgument for an id that no client may choose."""
+    if _SESSION_ID.fullmatch(session_id) is None:
+        raise InvalidArgument(
+            f"{field} {session_id[: 2 * SESSION_ID_DIGITS]!r} is no id; an id has "
+            f"{SESSION_ID_DIGITS} hexadecimal digits in lower case: take 128 random bits",
+            field=field,
         )
 
 

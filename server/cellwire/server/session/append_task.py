@@ -65,6 +65,7 @@ class AppendTask(OperationTask, StepTask):
                     self._log_probability,
                     self.appended,
                     self.replaced,
+                    self.operation.text_end,
                 )
             )
 

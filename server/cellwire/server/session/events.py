@@ -3,6 +3,8 @@
 A session's text can be rebuilt from its events alone. `Opened`, `Forked` and `Restored` begin one;
 `Appended`, `Written`, `Finished` and `Rejected` carry the tokens that were added, and how many at
 the end of the text they replace; `Rewound` says where it was cut.
+
+`revision` counts the changes of a durable session's text; the host sets it (see ChangeLog).
 """
 
 from __future__ import annotations
@@ -13,8 +15,10 @@ from enum import Enum
 from typing import NamedTuple
 
 from cellwire.model_file.vocabulary import SETTLED, TextEnd
+from cellwire.server.batch.stepper import State
 from cellwire.server.errors import CellwireError
 from cellwire.server.session.operations import Generate, Operation
+from cellwire.server.state.change import DoneOperation
 from cellwire.server.state.snapshot import SessionSnapshot
 
 TopTokens = tuple[tuple[int, float], ...]
@@ -70,6 +74,8 @@ class Attached:
     tokens: tuple[int, ...]
     operation_ids: tuple[int, ...]
     after_blank: bool = False  # whether the client has the blank that the tokens begin with
+    done: tuple[DoneOperation, ...] = ()  # the last operations that have ended, if it is durable
+    revision: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +97,8 @@ class Appended:
     log_probability: float  # of the tokens
     tokens: Sequence[int]
     replaced: int = 0  # tokens at the end of the text before, whose place they take
+    text_end: TextEnd = SETTLED  # of the text
+    revision: int = 0
 
 
 class Written(NamedTuple):
@@ -107,6 +115,7 @@ class Written(NamedTuple):
     before: tuple[int, ...] = ()  # the last tokens of the text at the start of the operation
     alternatives: tuple[TopTokens, ...] = ()  # one for each token, if they were requested
     after_blank: bool = False  # whether the client has the blank that the text begins with
+    revision: int = 0
 
     @property
     def operation_id(self) -> int:
@@ -129,6 +138,7 @@ class Finished:
     appended: Sequence[int] = ()  # the tokens that the append has added
     replaced: int = 0  # tokens at the end of the text before, whose place they take
     after: TextEndAfter | None = field(default=None, compare=False)  # if it may change the text
+    revision: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +170,7 @@ class Rewound:
     operation_id: int
     offset: int
     after: TextEndAfter | None = field(default=None, compare=False)
+    revision: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +185,20 @@ class Forked:
     appended: Sequence[int] = ()  # the end of that text, if a running append has added it so far
     replaced: int = 0  # tokens at the end of the text before, which that append replaces
     text_end: TextEnd = SETTLED  # of that text
+    snapshot: SessionSnapshot | None = None  # of the copy, if it was requested
+
+
+@dataclass(frozen=True, slots=True)
+class StateRead:
+    """A state along the text: the oldest that a rewind may need.
+
+    All tokens that it has read are in events before, and never change again.
+    """
+
+    session_id: str
+    tokens_read: int
+    state: State
+    operation_id: None = None  # no operation of a stream reads it
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +240,23 @@ class Rejected:
     appended: Sequence[int] = ()  # the tokens that an append has added before it failed
     replaced: int = 0  # tokens at the end of the text before, whose place they take
     after: TextEndAfter | None = field(default=None, compare=False)  # if it may change the text
+    revision: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """The operations before a save have ended; the host holds it back until they are safe."""
+
+    session_id: str
+    operation_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class SafeAdvanced:
+    """More of a durable session is in the store. From the host, not from an engine."""
+
+    session_id: str
+    operation_id: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,11 +285,12 @@ Answer = (
     | Scored
     | Classified
     | Cancelled
+    | Saved
     | Rejected
     | Closed
     | Detached
 )
-Event = Opened | Restored | Attached | AttachFailed | Written | Answer
+Event = Opened | Restored | Attached | AttachFailed | Written | StateRead | SafeAdvanced | Answer
 
 
 def is_partial(event: Event) -> bool:
@@ -256,11 +299,13 @@ def is_partial(event: Event) -> bool:
 
 
 def without_appended(event: Event) -> Event:
-    """Return an event without the tokens that its client has sent itself."""
+    """Return an event without what its client has sent itself, or does not read."""
     match event:
         case Appended():
             return replace(event, tokens=())
-        case Finished() | Rejected() | Forked() if event.appended:
+        case Finished() | Rejected() if event.appended:
             return replace(event, appended=())
+        case Forked() if event.appended or event.snapshot:
+            return replace(event, appended=(), snapshot=None)
         case _:
             return event

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cellwire.server.errors import FailedPrecondition, ResourceExhausted
-from cellwire.server.session.operations import Append, Close, Operation, Score
+from cellwire.server.session.operations import Append, Close, Operation, ReadState, Score
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +47,10 @@ class OperationQueue:
             raise FailedPrecondition("the session is closing; nothing comes after close")
         if isinstance(operation, Close):
             return
-        if len(self._operations) >= self._limits.waiting_operations:
+        waiting = len(self._operations) - self._reads_state
+        if waiting >= self._limits.waiting_operations:
             raise ResourceExhausted(
-                f"{len(self._operations)} operations of this session are waiting already; "
+                f"{waiting} operations of this session are waiting already; "
                 "wait for an answer before sending more"
             )
         if self._tokens + _tokens(operation) > self._limits.waiting_tokens:
@@ -63,6 +64,15 @@ class OperationQueue:
         """Add an operation at the end."""
         self._operations.append(operation)
         self._tokens += _tokens(operation)
+
+    def read_state(self) -> None:
+        """Read the state before the first operation that waits."""
+        if not self._reads_state:
+            self._operations.insert(0, ReadState())
+
+    @property
+    def _reads_state(self) -> bool:
+        return bool(self._operations) and isinstance(self._operations[0], ReadState)
 
     def remove(self, operation: Operation) -> None:
         """Remove an operation."""

@@ -63,6 +63,8 @@ class Generate:
     stop_strings: tuple[tuple[int, ...], ...] = ()  # as tokens; one string may be several of them
     stop_texts: tuple[str, ...] = ()  # each of them as the client has sent it
     after_blank: bool = False  # whether the client's text ends with a blank that has no token yet
+    # Where an interrupted generate began, which this one continues; None: at the end of the text.
+    start_offset: int | None = None
 
     def __post_init__(self) -> None:
         _check_range("max_tokens", self.max_tokens, 1, MAX_GENERATE_TOKENS)
@@ -132,6 +134,7 @@ class Fork:
     id: int
     session_id: str  # of the copy
     seed: int
+    snapshot: bool = False  # whether to report the copy's snapshot
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -160,6 +163,13 @@ class Classify:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Save:
+    """Report that the operations before it have ended."""
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Close:
     """End the session after the operations before it."""
 
@@ -167,7 +177,26 @@ class Close:
     keep: bool = False  # only the stream ends, not the session
 
 
-Operation = Append | Generate | Complete | Accept | Rewind | Fork | Score | Classify | Close
+@dataclass(frozen=True, slots=True, eq=False)
+class ReadState:
+    """Report the oldest state, between two operations; the host's, not a client's."""
+
+    id: None = None
+
+
+Operation = (
+    Append
+    | Generate
+    | Complete
+    | Accept
+    | Rewind
+    | Fork
+    | Score
+    | Classify
+    | ReadState
+    | Save
+    | Close
+)
 
 # These supersede the completes before them, whose text is about to change.
 TEXT_CHANGING = Append | Generate | Accept | Rewind

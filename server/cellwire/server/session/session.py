@@ -21,7 +21,9 @@ from cellwire.server.session.operations import (
     Close,
     Complete,
     Operation,
+    ReadState,
     Rewind,
+    Save,
 )
 from cellwire.server.session.task import Emit, OperationTask
 from cellwire.server.state.arena import Arena
@@ -38,10 +40,10 @@ class Session:
         "_emit",
         "_held",
         "_limits",
-        "_queue",
         "closed",
         "completions",
         "id",
+        "queue",
         "seed",
         "state_history",
     )
@@ -62,7 +64,7 @@ class Session:
         self._held = False  # until a client reads
         self._limits = limits
         self._credit = Credit(limits.read_ahead_tokens)
-        self._queue = OperationQueue(limits)
+        self.queue = OperationQueue(limits)
         self._active: ActiveTask | None = None
         self.completions: tuple[events.Completion, ...] | None = None  # of the text as it is
         self._arena = arena
@@ -90,19 +92,19 @@ class Session:
             if operation.id != 0 and self._find(operation.id) is not None:
                 at_work = f"operation {operation.id} is still running or waiting"
                 raise InvalidArgument(f"{at_work}; use another id, or wait for its answer")
-            self._queue.check_room(operation)
+            self.queue.check_room(operation)
         except CellwireError as error:
             self.reject(operation, error)
             return
         if isinstance(operation, TEXT_CHANGING):
             for complete in [o for o in self._operations() if isinstance(o, Complete)]:
                 self._end_early(complete, events.FinishReason.SUPERSEDED)
-        self._queue.add(operation)
+        self.queue.add(operation)
 
     def finish(self, *, keep: bool) -> None:
         """Close the session, or with `keep` only detach, after the operations it has."""
-        if not self._queue.closing:
-            self._queue.add(Close(None, keep))
+        if not self.queue.closing:
+            self.queue.add(Close(None, keep))
 
     def grant(self, tokens: int) -> None:
         """Allow `tokens` more generated tokens: the reader has taken as many."""
@@ -123,9 +125,9 @@ class Session:
         self._emit(events.Cancelled(self.id, operation_id))
 
     def cancel_all(self) -> None:
-        """End every operation except a close."""
+        """End every operation of a client, except a close."""
         for operation in self._operations():
-            if not isinstance(operation, Close):
+            if not isinstance(operation, ReadState | Close):
                 self._end_early(operation, events.FinishReason.CANCELLED)
 
     def _end_early(self, operation: Operation, reason: events.FinishReason) -> None:
@@ -133,7 +135,7 @@ class Session:
             self._active.task.finish(reason)
             self._drop_active()
         else:
-            self._queue.remove(operation)
+            self.queue.remove(operation)
             offset, after = self.reported_length, self._after(operation)
             self._emit(events.Finished(self.id, operation.id or 0, reason, offset, after=after))
 
@@ -145,7 +147,7 @@ class Session:
         except OutOfRange as error:
             self._emit(events.AttachFailed(self.id, operation_id, error))
             return
-        self._queue.forget_end_of_stream()  # of the reader before
+        self.queue.forget_end_of_stream()  # of the reader before
         self._emit(event)
         self._credit.tokens = self._limits.read_ahead_tokens
         self._held = False
@@ -156,7 +158,7 @@ class Session:
             return
         self.closed = True
         self._drop_active()
-        self._queue.clear()
+        self.queue.clear()
         self.state_history.release()
         self._emit(events.Closed(self.id, operation_id, error))
 
@@ -166,22 +168,23 @@ class Session:
             if isinstance(self._active.task, CompleteTask):
                 self.completions = self._active.task.results
             self._drop_active()
-        if self._active is not None or self.closed or not self._queue:
-            return None
-        return self._queue.take()
+        free = self._active is None and not self.closed
+        return self.queue.take() if free and self.queue else None
 
     def _drop_active(self) -> None:
         if self._active is not None:
             self._active.task.release()
             self._active = None
 
-    def start(self, operation: TaskOperation | Rewind | Close) -> None:
+    def start(self, operation: TaskOperation | Rewind | Save | Close) -> None:
         """Start an operation, and finish it if it takes no steps; CellwireError if it cannot."""
         match operation:
             case Close(keep=True):
                 self._emit(events.Detached(self.id, operation.id))
             case Close():
                 self.close(operation.id)
+            case Save():
+                self._emit(events.Saved(self.id, operation.id))
             case Rewind():
                 offset = operation.target(len(self.state_history))
                 self.state_history.rewind(offset)
@@ -233,7 +236,7 @@ class Session:
         return self._active.task if self._active else None
 
     def _operations(self) -> list[Operation]:
-        return [self._active.operation, *self._queue] if self._active else list(self._queue)
+        return [self._active.operation, *self.queue] if self._active else list(self.queue)
 
     def _find(self, target: int | None) -> Operation | None:
         return next((o for o in self._operations() if o.id == target), None)
@@ -246,5 +249,5 @@ class Session:
     def check_integrity(self) -> None:
         """Raise AssertionError unless its parts agree with each other."""
         self.state_history.check_integrity()
-        assert self._active is not None or not self._queue, "an operation waits for nothing"
-        self._queue.check_integrity()
+        assert self._active is not None or not self.queue, "an operation waits for nothing"
+        self.queue.check_integrity()

@@ -21,7 +21,6 @@ from cellwire.model_file.text_end import MAX_REREAD_CHARS, MAX_REREAD_TOKENS, Te
 from cellwire.server.batch.limits import MAX_REWIND_WINDOW
 from cellwire.server.batch.stepper import State
 from cellwire.server.errors import FailedPrecondition, InvalidArgument
-from cellwire.server.state.rewind_window import checkpoint_interval
 from cellwire.server.state.text_history import MAX_LENGTH, MAX_REMEMBERED
 
 MAGIC = b"CELLWIRE SESSION"
@@ -47,6 +46,8 @@ class SessionSnapshot:
     end_text: str = ""
     end_tokens: int = 0  # the tokens that it was read to, the last of the text
     at_beginning: bool = False  # whether it begins the whole text
+    # Where generated text begins with a blank that the client has already; -1: nowhere.
+    blank_offset: int = -1
 
     @property
     def tokens(self) -> Tokens:
@@ -66,25 +67,23 @@ class SessionSnapshot:
 
     @property
     def consistent(self) -> bool:
+        """Whether the fields describe a possible session, of no more text than is exported."""
+        return self.length - self.text_start <= MAX_REMEMBERED and self.may_go_on
+
+    @property
+    def may_go_on(self) -> bool:
         """Whether the fields describe a possible session."""
         return (
             len(self.token_bytes) % _TOKEN.itemsize == 0
-            and self.length - self.text_start <= MAX_REMEMBERED
             and 0 <= self.seed < 2**64
             and 0 <= self.rewind_window <= MAX_REWIND_WINDOW
-            and 0 <= self.text_start <= self.tokens_read
-            and self._state_serves_floor
+            and 0 <= self.text_start <= self.tokens_read <= max(0, self.rewind_floor - 1)
             and max(0, self.length - self.rewind_window) <= self.rewind_floor
             and self.rewind_floor <= self.length <= MAX_LENGTH
             and 0 <= self.end_tokens <= min(MAX_REREAD_TOKENS, self.length - self.text_start)
             and len(self.end_text) <= MAX_REREAD_CHARS
+            and -1 <= self.blank_offset <= self.length
         )
-
-    @property
-    def _state_serves_floor(self) -> bool:
-        """Whether a rewind to the floor replays some tokens after `state`, but not many."""
-        needed = max(0, self.rewind_floor - 1)
-        return 0 <= needed - self.tokens_read <= checkpoint_interval(self.rewind_window)
 
 
 def to_token_bytes(tokens: Sequence[int]) -> bytes:

@@ -1,0 +1,39 @@
+"""What a session remembers of an operation that it has carried out."""
+
+from __future__ import annotations
+
+from cellwire.server.session.events import Appended, Finished, Rejected, Rewound
+from cellwire.server.state.change import DoneKind, DoneOperation
+
+
+def done_operation(event: Appended | Finished | Rejected | Rewound) -> DoneOperation | None:
+    """Return what a client that loses this answer needs; None if the text was not to change.
+
+    Nor is an operation remembered whose id is 0, which stands for none.
+    """
+    operation_id = event.operation_id
+    if operation_id == 0:
+        return None
+    match event:
+        case Appended():
+            log_probability = event.log_probability
+            return DoneOperation(operation_id, DoneKind.APPENDED, event.offset, log_probability)
+        case Rewound():
+            return DoneOperation(operation_id, DoneKind.REWOUND, event.offset)
+        case Finished() if event.after is not None:
+            return DoneOperation(
+                operation_id,
+                DoneKind.FINISHED,
+                event.offset,
+                reason=event.reason.value,
+                appended_tokens=event.appended_tokens,
+                generated_tokens=event.generated_tokens,
+                stop_string=event.stop_string,
+                stop_text=event.stop_text,
+            )
+        case Rejected() if event.after is not None:
+            error = event.error
+            name, message = type(error).__name__, str(error)
+            return DoneOperation(operation_id, DoneKind.REJECTED, 0, error=name, message=message)
+        case _:
+            return None
