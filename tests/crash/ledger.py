@@ -19,6 +19,7 @@ from cellwire.v1.operations_pb2 import (
     Durability,
     Finished,
     Forked,
+    Rejected,
     Rewound,
     SafePoint,
 )
@@ -127,12 +128,12 @@ class Ledger:
             check(entry.answer == answer, f"operation {entry.id} has two answers: {kind}")
             return
         check(entry.sent, f"operation {entry.id} is answered, and was lost: {kind}")
-        if entry.cancelled and kind == "finished" and self._is_idle(entry, answer):
+        if isinstance(answer, Finished) and self._is_idle(entry, answer):
             self.drop(entry)
             return
         self._check_turn(entry, kind or "")
         if kind == "rejected":
-            self._reject(entry, response)
+            self._reject(entry, response.rejected)
         elif isinstance(answer, Chunk):
             self._extend(entry, answer, response.revision)
         else:
@@ -164,7 +165,7 @@ class Ledger:
 
     def note_revision(self, revision: int, *, changed: bool) -> None:
         """Take the revision of an answer that reports the text's end."""
-        if self.catching_up:
+        if self.catching_up or not revision:
             return
         least = self.revision + 1 if changed else self.revision
         check(revision >= least, f"revision {revision} is told after {self.revision}")
@@ -184,6 +185,9 @@ class Ledger:
 
     def _is_idle(self, entry: Entry, finished: Finished) -> bool:
         """Whether an operation was cancelled before it had any effect."""
+        if finished.reason != FINISH_REASON_CANCELLED:
+            return False
+        check(entry.cancelled, f"operation {entry.id} is cancelled, and nobody asked for it")
         if entry is not self.next_change:
             return True
         return not entry.piece and finished.offset == len(self.carried_text)
@@ -217,14 +221,13 @@ class Ledger:
             entry.again = entry.again or entry.sent
             entry.sent = entry.cancelled = False
 
-    def _reject(self, entry: Entry, response: StreamSessionResponse) -> None:
-        status = response.rejected.status
-        operation = entry.operation
-        if isinstance(operation, Fork) and entry.again and "already" in status.message:
+    def _reject(self, entry: Entry, rejected: Rejected) -> None:
+        message, operation = rejected.status.message, entry.operation
+        if isinstance(operation, Fork) and entry.again and "exist" in message:
             entry.put_answer(Forked(session_id=operation.session_id), 0)
             return
         expected = isinstance(operation, Rewind) and operation.tokens > len(self.carried_text)
-        check(expected, f"operation {entry.id} {operation} is rejected: {status.message}")
+        check(expected, f"operation {entry.id} {operation} is rejected: {message}")
         self.drop(entry)
 
     def _extend(self, entry: Entry, chunk: Chunk, revision: int) -> None:
@@ -253,10 +256,19 @@ class Ledger:
             entry.put_answer(answer, revision)
             self.note_revision(revision, changed=False)
 
-    def settle(self, entry: Entry, answer: Answer, revision: int) -> None:
-        """Take the final answer of the next operation that changes the text."""
+    def settle(self, entry: Entry, answer: Answer | Rejected, revision: int) -> bool:
+        """Take the final answer of the next operation that changes the text.
+
+        False if it had no effect: then it is dropped.
+        """
         entry.before = self.carried_text
+        if isinstance(answer, Rejected):
+            self._reject(entry, answer)
+            return False
         if isinstance(answer, Finished):
+            if self._is_idle(entry, answer):
+                self.drop(entry)
+                return False
             self._finish(entry, answer)
         elif isinstance(answer, Appended):
             entry.piece = entry.addition
@@ -268,12 +280,12 @@ class Ledger:
                 f"after operation {entry.id} {entry.operation} the text ends at {answer.offset}, "
                 f"and must at {len(self.carried_text)}",
             )
+        return True
 
     def _finish(self, entry: Entry, finished: Finished) -> None:
         tokens = finished.offset - len(entry.before)
         check(0 <= tokens <= entry.most, f"operation {entry.id} has added {tokens} tokens")
         if finished.reason == FINISH_REASON_CANCELLED:
-            check(entry.cancelled, f"operation {entry.id} is cancelled, and nobody asked for it")
             entry.cut_to(tokens)
         generates = isinstance(entry.operation, Generate)
         known = merged(entry.told, entry.piece) if generates else entry.addition

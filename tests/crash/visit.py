@@ -151,7 +151,7 @@ class Visit:
             return
         if kind == "saved" and isinstance(entry.operation, Save):
             safe = ledger.safe.revision
-            least = response.revision if ledger.catching_up else ledger.revision
+            least = 0 if ledger.catching_up else ledger.revision
             check(safe >= least, f"saved, with {safe} of {least} changes")
         if kind == "forked" and isinstance(entry.operation, Fork):
             self._on_fork(entry)

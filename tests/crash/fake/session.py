@@ -16,6 +16,8 @@ from cellwire.v1 import operations_pb2 as pb
 from cellwire.v1.generation_pb2 import StreamSessionRequest, StreamSessionResponse
 
 _REMEMBERED = 64
+_CHANGES = {"append", "accept", "generate", "rewind"}
+_TELL_REVISION = {"appended", "chunk", "finished", "rewound"}
 _STEP_S = 0.0005
 _SYMBOLS_A_CHUNK = 7
 
@@ -125,7 +127,6 @@ class FakeSession:
         self.text = text
         self.revision += 1
         if done is not None:
-            done.revision = self.revision
             self.done = [*self.done, done][-_REMEMBERED:]
         if self.durable:
             version = Version(self.revision, self.text, tuple(self.done))
@@ -133,7 +134,7 @@ class FakeSession:
 
     async def tell(self, operation_id: int, **answer: object) -> None:
         response = StreamSessionResponse(operation_id=operation_id, **answer)  # type: ignore[arg-type]
-        if self.durable:
+        if self.durable and answer.keys() & _TELL_REVISION:
             response.revision = self.revision
         self.outbox.append(response)
         if self._fault is Fault.ANSWERS_TWICE and "appended" in answer:
@@ -197,9 +198,8 @@ class FakeSession:
             usage=pb.Usage(generated_tokens=going.generated),
             stop_string="" if cancelled else going.stop_string,
         )
-        if len(self.text) > start:
-            done = pb.DoneOperation(operation_id=number, finished=finished)
-            self.change(self.text, done)
+        done = pb.DoneOperation(operation_id=number, finished=finished)
+        self.change(self.text, done)
         await self.tell(number, finished=finished)
 
     async def _tell_chunk(self, number: int, text: str) -> None:
@@ -229,7 +229,11 @@ class FakeSession:
     async def _rewind(self, request: StreamSessionRequest) -> None:
         offset = len(self.text) - request.rewind.tokens
         if offset < 0:
-            await self.reject(request.operation_id, code_pb2.OUT_OF_RANGE, "too far")
+            status = status_pb2.Status(code=code_pb2.OUT_OF_RANGE, message="too far")
+            rejected = pb.Rejected(status=status)
+            done = pb.DoneOperation(operation_id=request.operation_id, rejected=rejected)
+            self.change(self.text, done)
+            await self.tell(request.operation_id, rejected=rejected)
             return
         rewound = pb.Rewound(offset=offset)
         done = pb.DoneOperation(operation_id=request.operation_id, rewound=rewound)
@@ -286,4 +290,7 @@ class FakeSession:
 
     async def _finish_cancelled(self, request: StreamSessionRequest, offset: int) -> None:
         finished = pb.Finished(reason=pb.FINISH_REASON_CANCELLED, offset=offset)
+        if request.WhichOneof("operation") in _CHANGES:
+            done = pb.DoneOperation(operation_id=request.operation_id, finished=finished)
+            self.change(self.text, done)
         await self.tell(request.operation_id, finished=finished)

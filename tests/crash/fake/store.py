@@ -102,14 +102,8 @@ class FakeStore:
         stored = self.sessions.get(write.session_id)
         if stored is not None and write.version is not None:
             last = stored.versions[-1]
-            done = [
-                DoneOperation.FromString(d.SerializeToString())
-                for d in write.version.done
-                if d not in last.done
-            ]
-            for operation in done:
-                operation.revision = last.revision
-            stored.versions[-1] = replace(last, done=(*last.done[:-1], *done))
+            new = [operation for operation in write.version.done if operation not in last.done]
+            stored.versions[-1] = replace(last, done=(*last.done, *new)[-64:])
 
     def _damage(self, stored: Stored) -> None:
         last = stored.versions[-1]
