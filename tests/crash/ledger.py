@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from tests.crash.entry import Answer, Entry
-from tests.crash.operations import Fork, Generate, Rewind
+from tests.crash.operations import Fork, Generate, Rewind, Save
 from tests.crash.text import UNKNOWN, merged
 from tests.crash.violation import check
 
@@ -108,6 +108,11 @@ class Ledger:
                 least += 0 if isinstance(entry.operation, Generate) else entry.most
         return least, most
 
+    def revision_before(self, entry: Entry) -> int:
+        """Return the last revision that was told of the operations before one."""
+        before = self.entries[self.inherited : self.entries.index(entry)]
+        return max((each.revision for each in before), default=0)
+
     def find(self, operation_id: int) -> Entry | None:
         own = self.entries[self.inherited :]
         return next((entry for entry in reversed(own) if entry.id == operation_id), None)
@@ -124,7 +129,9 @@ class Ledger:
         kind = response.WhichOneof("answer")
         answer = getattr(response, kind or "")
         if entry.answer is not None:
-            check(self.catching_up, f"operation {entry.id} is answered twice: {kind}")
+            # A save whose answer was late, and that was sent again, has two.
+            again = self.catching_up or (kind == "saved" and entry.again)
+            check(again, f"operation {entry.id} is answered twice: {kind}")
             check(entry.answer == answer, f"operation {entry.id} has two answers: {kind}")
             return
         check(entry.sent, f"operation {entry.id} is answered, and was lost: {kind}")
@@ -180,7 +187,14 @@ class Ledger:
         """Check that no operation before this one waits for an answer."""
         if self.catching_up and not entry.changes_text:
             return  # the answers of queries before it may have been lost with an earlier stream
-        first = next(e for e in self.open if e.changes_text or not self.catching_up)
+        # A save waits for the store, and what comes after it does not wait for the save.
+        saves = isinstance(entry.operation, Save)
+        first = next(
+            e
+            for e in self.open
+            if (e.changes_text or not self.catching_up)
+            and (saves or not isinstance(e.operation, Save))
+        )
         check(entry is first, f"operation {entry.id} is answered ({kind}) before {first.id}")
 
     def _is_idle(self, entry: Entry, finished: Finished) -> bool:

@@ -139,10 +139,12 @@ class Visit:
 
     def _take_answer(self, response: StreamSessionResponse) -> None:
         ledger = self._ledger
-        if ledger.catching_up and response.operation_id in ledger.dropped:
+        kind = response.WhichOneof("answer")
+        # A save may wait for the store longer than for its turn.
+        late = ledger.catching_up or kind == "saved"
+        if late and response.operation_id in ledger.dropped:
             return
         entry = ledger.find(response.operation_id)
-        kind = response.WhichOneof("answer")
         check(entry is not None, f"{kind} answers operation {response.operation_id}: there is none")
         assert entry is not None
         told = entry.answer is not None
@@ -150,8 +152,7 @@ class Visit:
         if told:
             return
         if kind == "saved" and isinstance(entry.operation, Save):
-            safe = ledger.safe.revision
-            least = 0 if ledger.catching_up else ledger.revision
+            safe, least = ledger.safe.revision, ledger.revision_before(entry)
             check(safe >= least, f"saved, with {safe} of {least} changes")
         if kind == "forked" and isinstance(entry.operation, Fork):
             self._on_fork(entry)

@@ -1,0 +1,92 @@
+"""`cellwire serve --state DIR` as processes, one after the other on the same folder."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+import sys
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.crash.violation import Violation
+
+CELLWIRE = Path(sys.executable).parent / "cellwire"
+_GUARD_S = 30.0
+_LINES_KEPT = 40
+
+
+class RealDaemon:
+    """The daemon that a service starts and ends; its folder stays."""
+
+    def __init__(
+        self, model: Path, *arguments: str, before_start: Callable[[], None] | None = None
+    ) -> None:
+        self._command = (
+            str(CELLWIRE), "serve", "--listen", "127.0.0.1:0",
+            "--model", str(model), "--threads", "1", *arguments,
+        )  # fmt: skip
+        self._before_start = before_start
+        self._process: asyncio.subprocess.Process | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self.lines: deque[str] = deque(maxlen=_LINES_KEPT)
+
+    async def start(self) -> str:
+        process = await self._spawn()
+        assert process.stderr is not None
+        async with asyncio.timeout(_GUARD_S):
+            while line := (await process.stderr.readline()).decode():
+                self.lines.append(line)
+                if ready := re.search(r"ready on (\S+);", line):
+                    self._reading = asyncio.create_task(self._read(process.stderr))
+                    return ready[1]
+        raise Violation(f"the daemon does not start: {''.join(self.lines)}")
+
+    async def kill(self) -> None:
+        await self._end(signal.SIGKILL, -signal.SIGKILL)
+
+    async def terminate(self) -> None:
+        await self._end(signal.SIGTERM, 0)
+
+    async def stop(self) -> None:
+        """End what runs, if anything does."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
+
+    async def pause(self, seconds: float) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        await asyncio.sleep(seconds)
+        self._process.send_signal(signal.SIGCONT)
+
+    async def kill_while_starting(self, after_s: float) -> None:
+        process = await self._spawn()
+        await asyncio.sleep(after_s)
+        process.kill()
+        await process.wait()
+
+    async def _spawn(self) -> asyncio.subprocess.Process:
+        self._process = await asyncio.create_subprocess_exec(
+            *self._command,
+            stderr=asyncio.subprocess.PIPE,
+            stdin=asyncio.subprocess.DEVNULL,
+            preexec_fn=self._before_start,
+        )
+        return self._process
+
+    async def _end(self, number: int, expected: int) -> None:
+        process = self._process
+        assert process is not None
+        if process.returncode is not None:
+            raise Violation(f"the daemon has ended by itself: {''.join(self.lines)}")
+        process.send_signal(number)
+        async with asyncio.timeout(_GUARD_S):
+            status = await process.wait()
+        if status != expected:
+            raise Violation(f"the daemon ends with {status}: {''.join(self.lines)}")
+
+    async def _read(self, stderr: asyncio.StreamReader) -> None:
+        while line := (await stderr.readline()).decode():
+            self.lines.append(line)
