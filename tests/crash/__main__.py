@@ -24,7 +24,7 @@ async def crash(
     """Run a trial against real daemons; return its summary. Violation, with the daemon's log."""
     reference = RealDaemon(model)
     daemon = RealDaemon(model, "--state", str(state), *arguments)
-    outages = draw_outages(seed, kills, pauses=True)
+    outages = draw_outages(seed, kills)
     begun = time.monotonic()
     try:
         trial = Trial(Service(daemon), await reference.start(), seed)

@@ -68,7 +68,8 @@ class Client:
         self.setting = setting
         self._service = service
         self._random = random
-        self._drawing = Drawing(random, setting.window)
+        high = parent._drawing.high if parent else 0
+        self._drawing = Drawing(random, setting.window, high)
         self._counts = counts
         self._forked = on_fork
         self._ids = parent._ids if parent else itertools.count(_FIRST_ID)

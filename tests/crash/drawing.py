@@ -42,17 +42,17 @@ _KINDS = {
 class Drawing:
     """Draws operations that a session of this rewind window must be able to carry out."""
 
-    def __init__(self, random: Random, window: int) -> None:
+    def __init__(self, random: Random, window: int, high: int = 0) -> None:
         self.random = random
         self._window = window
-        self._high = 0  # the most tokens that the text may have had
+        self.high = high  # the most tokens that the text may have had
 
     def next(self, ledger: Ledger) -> Operation | Act:
         unanswered = len(ledger.open)
         if unanswered >= MAX_UNANSWERED or (unanswered and self.random.random() < 0.6):
             return Act.READ
         least, most = ledger.lengths_to_come()
-        self._high = max(self._high, most)
+        self.high = max(self.high, most)
         if least < 1:
             return self._append()
         kind = self.random.choices(list(_KINDS), list(_KINDS.values()))[0]
@@ -87,7 +87,7 @@ class Drawing:
         return Generate(random.randint(1, random.choice((5, 60, 400))), temperature, seed, stops)
 
     def _rewind(self, least: int) -> Rewind | None:
-        most = least - max(1, self._high - self._window)
+        most = least - max(1, self.high - self._window)
         return Rewind(self.random.randint(1, min(most, 60))) if most > 0 else None
 
     def _text(self, most: int) -> str:

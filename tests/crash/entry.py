@@ -63,8 +63,10 @@ class Entry:
     def most(self) -> int:
         """The most tokens that it may add."""
         match self.operation:
-            case Append() | Accept():
-                return len(self.addition)
+            case Append(text=text):
+                return len(text)
+            case Accept():
+                return self.operation.tokens or self.operation.max_tokens
             case Generate(max_tokens=most):
                 return most
             case _:
@@ -99,6 +101,10 @@ class Entry:
         self.piece = (self.told[:carried] + UNKNOWN * carried)[:carried]
         self.sent = self.cancelled = False
         self.again = True
+
+    def forget_told(self) -> None:
+        """Expect nothing: the text before is another one than it was."""
+        self.told, self.told_answer, self.completed = "", None, None
 
     def cut_to(self, tokens: int) -> None:
         """Let the operation be what was carried out of it before it was cancelled."""

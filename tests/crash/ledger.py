@@ -119,6 +119,8 @@ class Ledger:
 
     def drop(self, entry: Entry) -> None:
         """Forget an operation that had no effect."""
+        if entry.changes_text and entry.again:
+            self._forget_told_after(entry)
         self.entries.remove(entry)
         self.dropped.add(entry.id)
 
@@ -205,6 +207,15 @@ class Ledger:
         if entry is not self.next_change:
             return True
         return not entry.piece and finished.offset == len(self.carried_text)
+
+    def _forget_told_after(self, entry: Entry) -> None:
+        """Expect other answers: an operation sent again was cancelled, and has done less."""
+        self.seen.clear()
+        for later in self.entries[self.entries.index(entry) + 1 :]:
+            if not later.changes_text and later.answer is not None:
+                self.entries.remove(later)
+                self.dropped.add(later.id)
+            later.forget_told()
 
     def lose_all(self) -> None:
         """Begin again: not even the session was kept."""
@@ -300,6 +311,8 @@ class Ledger:
         tokens = finished.offset - len(entry.before)
         check(0 <= tokens <= entry.most, f"operation {entry.id} has added {tokens} tokens")
         if finished.reason == FINISH_REASON_CANCELLED:
+            if entry.again:
+                self._forget_told_after(entry)
             entry.cut_to(tokens)
         generates = isinstance(entry.operation, Generate)
         known = merged(entry.told, entry.piece) if generates else entry.addition

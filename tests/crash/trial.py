@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from random import Random
@@ -51,20 +50,25 @@ class Outage:
     after_s: float
 
 
+KILLS = {Kind.KILL: 20, Kind.TERMINATE: 3, Kind.KILL_WHILE_STARTING: 2, Kind.PAUSE: 2}
+"""How often each kind of outage is drawn where kills are wanted."""
+
+
 def draw_outages(
-    seed: int, kills: int, *, most_messages: int = 300, pauses: bool = False
+    seed: int,
+    number: int,
+    kinds: Mapping[Kind, int] = KILLS,
+    *,
+    counted: Collection[Kind] = (Kind.KILL, Kind.KILL_WHILE_STARTING),
+    most_messages: int = 300,
 ) -> list[Outage]:
-    """Draw a schedule of so many kills, with a few other outages between them."""
+    """Draw a schedule with so many outages of the counted kinds, and others between them."""
     random = Random(f"outages {seed}")
     outages: list[Outage] = []
-    left = kills
-    while left:
-        kind = random.choices(
-            (Kind.KILL, Kind.TERMINATE, Kind.KILL_WHILE_STARTING, Kind.PAUSE),
-            (20, 3, 2, 2 if pauses else 0),
-        )[0]
+    while number:
+        kind = random.choices(list(kinds), list(kinds.values()))[0]
         outages.append(Outage(kind, random.randint(0, most_messages), random.random() * 0.05))
-        left -= kind in {Kind.KILL, Kind.KILL_WHILE_STARTING}
+        number -= kind in counted
     return outages
 
 
@@ -73,7 +77,7 @@ class Summary:
     """What has happened in a trial."""
 
     seed: int
-    outages: Counter[str] = field(default_factory=Counter)
+    outages: dict[str, int] = field(default_factory=dict)
     counts: Counts = field(default_factory=Counts)
 
     def __str__(self) -> str:
@@ -155,7 +159,8 @@ class Trial:
         for outage in outages:
             await service.reach(service.messages + outage.after_messages)
             await asyncio.sleep(outage.after_s)  # so that not every kill follows a message
-            self.summary.outages[outage.kind] += 1
+            counted = self.summary.outages
+            counted[str(outage.kind)] = counted.get(str(outage.kind), 0) + 1
             match outage.kind:
                 case Kind.PAUSE:
                     await service.daemon.pause(outage.after_s)
