@@ -11,30 +11,12 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from tests.crash.real import RealDaemon
-from tests.crash.service import Service
-from tests.crash.trial import Trial, draw_outages
-from tests.crash.violation import Violation
+from tests.crash.disk import small_disk
+from tests.crash.real_trial import run
+from tests.crash.trial import KILLS, Kind, draw_outages
 from tests.server.tiny_cell import lstm_cell, write_cell
 
-
-async def crash(
-    model: Path, state: Path, seed: int, kills: int, clients: int, *arguments: str
-) -> dict[str, object]:
-    """Run a trial against real daemons; return its summary. Violation, with the daemon's log."""
-    reference = RealDaemon(model)
-    daemon = RealDaemon(model, "--state", str(state), *arguments)
-    outages = draw_outages(seed, kills)
-    begun = time.monotonic()
-    try:
-        trial = Trial(Service(daemon), await reference.start(), seed)
-        summary = await trial.run(outages, clients)
-    except Violation as violation:
-        raise Violation(f"{violation}\n{''.join(daemon.lines)}") from violation
-    finally:
-        await daemon.stop()
-        await reference.stop()
-    return {**asdict(summary), "seconds": round(time.monotonic() - begun, 1)}
+_KINDS = {**KILLS, Kind.FULL_DISK: 1}
 
 
 def main() -> None:
@@ -45,18 +27,24 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/crash.json"))
     parser.add_argument("arguments", nargs="*", help="further arguments of `cellwire serve`")
     options = parser.parse_args()
-    print(f"seed {options.seed}", file=sys.stderr)  # noqa: T201
-    with tempfile.TemporaryDirectory() as folder:
+    _say(f"seed {options.seed}")
+    begun = time.monotonic()
+    outages = draw_outages(options.seed, options.kills, _KINDS)
+    with tempfile.TemporaryDirectory() as folder, small_disk(Path(folder) / "disk") as disk:
         model = write_cell(Path(folder) / "tiny.onnx", lstm_cell(16))
-        state = Path(folder) / "state"
-        summary = asyncio.run(
-            crash(model, state, options.seed, options.kills, options.clients, *options.arguments)
-        )
+        state = disk.folder / "state"
+        arguments = (model, state, options.seed, outages, options.clients, *options.arguments)
+        summary, _ = asyncio.run(run(*arguments, disk=disk))
         sizes = {path.name: path.stat().st_size for path in state.iterdir()}
-    text = json.dumps({**summary, "store_bytes": sizes}, indent=2)
+    seconds = round(time.monotonic() - begun, 1)
+    text = json.dumps({**asdict(summary), "seconds": seconds, "store_bytes": sizes}, indent=2)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(text + "\n")
-    print(text)  # noqa: T201
+    _say(text)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)  # noqa: T201  # its purpose
 
 
 if __name__ == "__main__":

@@ -7,9 +7,9 @@ import re
 import signal
 import sys
 from collections import deque
-from collections.abc import Callable
 from pathlib import Path
 
+from tests.crash.disk import Disk
 from tests.crash.violation import Violation
 
 CELLWIRE = Path(sys.executable).parent / "cellwire"
@@ -17,31 +17,38 @@ _GUARD_S = 30.0
 _LINES_KEPT = 40
 
 
+class DoesNotStart(Exception):
+    """A daemon has ended instead of listening; with what it said."""
+
+
 class RealDaemon:
     """The daemon that a service starts and ends; its folder stays."""
 
-    def __init__(
-        self, model: Path, *arguments: str, before_start: Callable[[], None] | None = None
-    ) -> None:
-        self._command = (
-            str(CELLWIRE), "serve", "--listen", "127.0.0.1:0",
-            "--model", str(model), "--threads", "1", *arguments,
-        )  # fmt: skip
-        self._before_start = before_start
+    def __init__(self, model: Path, *arguments: str, disk: Disk | None = None) -> None:
+        serve = ["serve", "--listen", "127.0.0.1:0", "--model", str(model), "--threads", "1"]
+        self._command = [str(CELLWIRE), *serve, *arguments]
+        self._disk = disk
         self._process: asyncio.subprocess.Process | None = None
         self._reading: asyncio.Task[None] | None = None
-        self.lines: deque[str] = deque(maxlen=_LINES_KEPT)
+        self._lines: deque[str] = deque(maxlen=_LINES_KEPT)
+
+    @property
+    def log(self) -> str:
+        """The last lines that its processes have written."""
+        return "".join(self._lines)
 
     async def start(self) -> str:
+        """Start a process; return its address. DoesNotStart."""
         process = await self._spawn()
         assert process.stderr is not None
         async with asyncio.timeout(_GUARD_S):
             while line := (await process.stderr.readline()).decode():
-                self.lines.append(line)
+                self._lines.append(line)
                 if ready := re.search(r"ready on (\S+);", line):
                     self._reading = asyncio.create_task(self._read(process.stderr))
                     return ready[1]
-        raise Violation(f"the daemon does not start: {''.join(self.lines)}")
+            await process.wait()
+        raise DoesNotStart(self.log)
 
     async def kill(self) -> None:
         await self._end(signal.SIGKILL, -signal.SIGKILL)
@@ -50,7 +57,7 @@ class RealDaemon:
         await self._end(signal.SIGTERM, 0)
 
     async def stop(self) -> None:
-        """End what runs, if anything does."""
+        """Kill what runs, if anything does."""
         if self._process is not None and self._process.returncode is None:
             self._process.kill()
             await self._process.wait()
@@ -61,6 +68,13 @@ class RealDaemon:
         await asyncio.sleep(seconds)
         self._process.send_signal(signal.SIGCONT)
 
+    async def fill_disk(self, seconds: float) -> None:
+        assert self._process is not None
+        if self._disk is not None:
+            self._disk.fill(self._process.pid)
+            await asyncio.sleep(seconds)
+            self._disk.free(self._process.pid)
+
     async def kill_while_starting(self, after_s: float) -> None:
         process = await self._spawn()
         await asyncio.sleep(after_s)
@@ -68,11 +82,9 @@ class RealDaemon:
         await process.wait()
 
     async def _spawn(self) -> asyncio.subprocess.Process:
+        pipe, nothing = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
         self._process = await asyncio.create_subprocess_exec(
-            *self._command,
-            stderr=asyncio.subprocess.PIPE,
-            stdin=asyncio.subprocess.DEVNULL,
-            preexec_fn=self._before_start,
+            *self._command, stdin=nothing, stderr=pipe
         )
         return self._process
 
@@ -80,13 +92,13 @@ class RealDaemon:
         process = self._process
         assert process is not None
         if process.returncode is not None:
-            raise Violation(f"the daemon has ended by itself: {''.join(self.lines)}")
+            raise Violation(f"the daemon has ended by itself: {self.log}")
         process.send_signal(number)
         async with asyncio.timeout(_GUARD_S):
             status = await process.wait()
         if status != expected:
-            raise Violation(f"the daemon ends with {status}: {''.join(self.lines)}")
+            raise Violation(f"the daemon ends with {status}: {self.log}")
 
     async def _read(self, stderr: asyncio.StreamReader) -> None:
         while line := (await stderr.readline()).decode():
-            self.lines.append(line)
+            self._lines.append(line)

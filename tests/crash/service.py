@@ -22,6 +22,9 @@ class Daemon(Protocol):
     async def pause(self, seconds: float) -> None:
         """Stop it for a while, as SIGSTOP does."""
 
+    async def fill_disk(self, seconds: float) -> None:
+        """Leave its store no room for a while."""
+
     async def kill_while_starting(self, after_s: float) -> None:
         """Start it, and kill it before it listens."""
 

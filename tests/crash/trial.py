@@ -39,6 +39,7 @@ class Kind(StrEnum):
     KILL_WHILE_STARTING = "kill while starting"
     TERMINATE = "terminate"
     PAUSE = "pause"
+    FULL_DISK = "full disk"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ class Outage:
 
 KILLS = {Kind.KILL: 20, Kind.TERMINATE: 3, Kind.KILL_WHILE_STARTING: 2, Kind.PAUSE: 2}
 """How often each kind of outage is drawn where kills are wanted."""
+FULL_DISKS = {Kind.FULL_DISK: 6, Kind.KILL: 2, Kind.TERMINATE: 1}
 
 
 def draw_outages(
@@ -163,14 +165,17 @@ class Trial:
             counted[str(outage.kind)] = counted.get(str(outage.kind), 0) + 1
             match outage.kind:
                 case Kind.PAUSE:
-                    await service.daemon.pause(outage.after_s)
+                    await service.daemon.pause(10 * outage.after_s)
+                    continue
+                case Kind.FULL_DISK:
+                    await service.daemon.fill_disk(10 * outage.after_s)
                     continue
                 case Kind.TERMINATE:
                     await service.terminate()
                 case _:
                     await service.kill()
             if outage.kind is Kind.KILL_WHILE_STARTING:
-                await service.daemon.kill_while_starting(outage.after_s * 10)
+                await service.daemon.kill_while_starting(10 * outage.after_s)
             await service.start()
 
 

@@ -59,6 +59,12 @@ class FakeDaemon:
     async def pause(self, seconds: float) -> None:
         """Pass: the clients share its thread."""
 
+    async def fill_disk(self, seconds: float) -> None:
+        """Let the store take nothing for a while."""
+        self._store.full = True
+        await asyncio.sleep(seconds)
+        self._store.full = False
+
     async def kill_while_starting(self, after_s: float) -> None:
         """Pass: there is nothing to read at the start."""
 

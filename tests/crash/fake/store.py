@@ -44,6 +44,7 @@ class FakeStore:
     def __init__(self, random: Random, fault: Fault | None) -> None:
         self.sessions: dict[str, Stored] = {}
         self.tell: Callable[[Write], None]
+        self.full = False  # takes nothing
         self._random = random
         self._fault = fault
         self._waiting: list[Write] = []
@@ -60,7 +61,8 @@ class FakeStore:
         while True:
             await self._has_writes.wait()
             await asyncio.sleep(self._random.random() * _SLOWEST_S)
-            self.flush()
+            if not self.full:
+                self.flush()
 
     def flush(self) -> None:
         """Commit everything that waits."""
