@@ -9,6 +9,7 @@ from cellwire.server.session.change_log import ChangeLog, first_change
 from cellwire.server.session.events import Event, Forked, Opened, Restored, StateRead
 from cellwire.server.state.change import Change, StateRecord, joined
 from cellwire.server.state.snapshot import SessionSnapshot
+from cellwire.server.state.stored_session import StoredSession
 
 
 class ChangedText:
@@ -16,6 +17,7 @@ class ChangedText:
 
     def __init__(self, window: int) -> None:
         self.log = ChangeLog(window)
+        self.revision = 0
         self.text = array("I")
         self.changes: list[Change] = []
         self.joined: Change | None = None
@@ -28,8 +30,15 @@ class ChangedText:
         self.apply(change)
         self.states.append((1, state))
 
+    def resume(self, snapshot: SessionSnapshot, stored: StoredSession) -> None:
+        """Go on with a text that was stored."""
+        self.log = ChangeLog.resumed(snapshot, stored.head.revision, stored.done)
+        self.revision = stored.head.revision
+        self.text = stored.tokens[:]
+
     def apply(self, change: Change) -> None:
-        assert change.revision == len(self.changes) + 1
+        assert change.revision == self.revision + 1
+        self.revision += 1
         assert change.offset <= len(self.text)
         del self.text[change.offset :]
         self.text += change.tokens
@@ -62,7 +71,7 @@ class ChangeTexts:
         match event:
             case Opened():
                 self.sessions[event.session_id] = ChangedText(event.rewind_window)
-            case Restored():
+            case Restored() if event.session_id not in self.sessions:
                 self._begin(event.session_id, event.snapshot)
             case Forked() if event.snapshot is not None:
                 self._begin(event.new_session_id, event.snapshot)
@@ -77,6 +86,11 @@ class ChangeTexts:
             case _:
                 pass
         return None
+
+    def resume(self, session_id: str, snapshot: SessionSnapshot, stored: StoredSession) -> None:
+        """Go on with a session that was stored."""
+        self.sessions[session_id] = ChangedText(snapshot.rewind_window)
+        self.sessions[session_id].resume(snapshot, stored)
 
     def _begin(self, session_id: str, snapshot: SessionSnapshot) -> None:
         self.sessions[session_id] = ChangedText(snapshot.rewind_window)

@@ -117,6 +117,8 @@ async def _serve(config: Config) -> BaseException | None:
         signals.ready = True
         if is_open_to_others(daemon.address):
             _say(_OPEN.format(daemon.address))
+        if config.state is not None:
+            _say(f"durable sessions are kept in {config.state}")
         _say(_ready(daemon, config))
         daemon.crashed.add_done_callback(lambda _: signals.stop.set())
         await signals.stop.wait()

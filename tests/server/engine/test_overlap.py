@@ -26,7 +26,7 @@ from cellwire.server.engine.commands import (
     SubmitOperation,
 )
 from cellwire.server.engine.engine import Engine
-from cellwire.server.errors import NotCompiled, NotFound, StepFailed
+from cellwire.server.errors import AlreadyExists, NotCompiled, NotFound, StepFailed
 from cellwire.server.session import events
 from cellwire.server.session.events import Event, FinishReason, Written
 from cellwire.server.session.operation_queue import Limits
@@ -259,7 +259,7 @@ def test_commands_to_other_sessions_are_carried_out_at_once() -> None:
 @pytest.mark.parametrize(
     "ask",
     [
-        lambda engine, session_id: engine.fork(session_id, "copy", 1),
+        lambda engine, session_id: engine.fork(session_id, f"copy of {session_id}", 1),
         lambda engine, session_id: engine.snapshot(session_id),
         lambda engine, session_id: engine.describe(session_id),
     ],
@@ -275,6 +275,29 @@ def test_a_question_to_a_session_in_flight_finishes_its_run(
     assert isinstance(engine.take_events()[0], Written)
     assert engine.describe(FIRST).operation_ids == (2, 7)
     engine.check_integrity()
+
+
+def test_an_id_is_free_again_when_its_session_has_ended() -> None:
+    """The end of a session in flight waits for its run; another of its id waits with it."""
+    engine = first_in_flight()
+    engine.handle(CloseSession(FIRST))
+    engine.handle(OpenSession(FIRST, 3, 1, WINDOW))
+    kinds = [type(event) for event in engine.take_events()]
+    assert kinds[-2:] == [events.Closed, events.Opened]
+    assert engine.describe(FIRST).offset == 0
+    engine.check_integrity()
+
+
+def test_an_id_of_a_session_is_taken() -> None:
+    engine = first_in_flight()
+    engine.handle(OpenSession(FIRST, 3, 1, WINDOW))
+    closed = engine.take_events()[-1]
+    assert isinstance(closed, events.Closed)
+    assert isinstance(closed.error, AlreadyExists)
+    with pytest.raises(AlreadyExists):
+        engine.fork(SECOND, FIRST, 1)
+    with pytest.raises(AlreadyExists):
+        engine.restore(SECOND, engine.snapshot(FIRST))
 
 
 def test_a_snapshot_is_restored_beside_a_run_in_flight() -> None:

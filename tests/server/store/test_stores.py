@@ -110,6 +110,14 @@ def test_what_is_stored_already_changes_nothing(store: Store) -> None:
     assert content(store) == before
 
 
+def test_a_commit_that_ends_with_a_deletion_can_be_committed_again(store: Store) -> None:
+    writes: list[Write] = [added(ONE, 2, 100, [7]), Delete(ONE), Delete(TWO), *session(TWO)]
+    store.commit(session(ONE))
+    store.commit(writes)
+    store.commit(writes)
+    assert list(content(store)) == [TWO]
+
+
 def test_a_deleted_session_is_gone_and_its_id_free(store: Store) -> None:
     store.commit([*session(ONE), *session(TWO), KeepUntil(ONE, 1.0)])
     store.commit([Delete(ONE), Delete(ONE)])

@@ -22,7 +22,7 @@ from cellwire.server.engine.transfer import (
     state_read,
     to_snapshot,
 )
-from cellwire.server.errors import CellwireError, NotFound, ResourceExhausted
+from cellwire.server.errors import AlreadyExists, CellwireError, NotFound, ResourceExhausted
 from cellwire.server.session.append_task import AppendTask
 from cellwire.server.session.events import AttachFailed, Closed, Event, Opened, Restored
 from cellwire.server.session.fork import forked
@@ -152,18 +152,23 @@ class Engine:
         """Create a session; it is closed at once, with the reason, if there is no room."""
         session_id, window = command.session_id, command.rewind_window
         try:
-            self._sessions.check_room()
+            self._check_new(session_id)
             self._sessions.make_room(slots_for(window))
             self._add(session_id, StateHistory(self._arena, window), command.seed)
-        except ResourceExhausted as error:
+        except (AlreadyExists, ResourceExhausted) as error:
             self._report(Closed(session_id, command.operation_id, error))
         else:
             self._report(Opened(session_id, command.operation_id, command.seed, window))
 
+    def _check_new(self, session_id: str) -> None:
+        """Raise AlreadyExists if an id is taken, ResourceExhausted if all sessions are."""
+        if self._sessions.get(session_id) is not None:
+            self._runs.finish()  # its end may wait for that
+        self._sessions.check_new(session_id)
+
     def _add(self, session_id: str, history: StateHistory, seed: int) -> Session:
         session = Session(session_id, history, seed, self._limits, self._arena, self._emit)
-        self._sessions.add(session)
-        return session
+        return self._sessions.add(session)
 
     def fork(
         self,
@@ -174,12 +179,12 @@ class Engine:
         *,
         snapshot: bool = False,
     ) -> int:
-        """Copy a session at this moment; return the copy's offset. NotFound, ResourceExhausted.
+        """Copy a session, and return the offset. NotFound, AlreadyExists, ResourceExhausted.
 
         `snapshot`: whether the event tells the copy's; StepFailed if its state cannot be read.
         """
+        self._check_new(new_id)
         session = self._find(session_id)
-        self._sessions.check_room()
         self._make_ready(session, slots_for(session.state_history.window))
         copy = session.state_history.fork()
         if session.reported_length < len(copy):  # a stop string may still take the rest back
@@ -207,11 +212,10 @@ class Engine:
         return to_snapshot(self._find(session_id), self._stepper)
 
     def restore(self, session_id: str, snapshot: SessionSnapshot) -> None:
-        """Create a session from a snapshot. ResourceExhausted, InvalidArgument."""
-        self._sessions.check_room()
+        """Create a session from a snapshot. AlreadyExists, ResourceExhausted, InvalidArgument."""
+        self._check_new(session_id)
         self._sessions.make_room(slots_for(snapshot.rewind_window))
-        history = from_snapshot(snapshot, self._arena, self._stepper)
-        self._add(session_id, history, snapshot.seed)
+        self._add(session_id, from_snapshot(snapshot, self._arena, self._stepper), snapshot.seed)
         self._report(Restored(session_id, snapshot))
 
     def stats(self) -> Stats:

@@ -5,9 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from typing import NamedTuple
 
 from cellwire.server.batch.limits import SAFE_FIRST_TIMEOUT_S
+from cellwire.server.host.safe_revisions import SafeRevisions
 from cellwire.server.session.events import Event, Saved
+
+
+class _Waiting(NamedTuple):
+    event: Event
+    revision: int  # of the session, that it reports
+    copy: SafeRevisions | None  # of the session that it reports to exist
 
 
 class AnswerGate:
@@ -18,44 +26,54 @@ class AnswerGate:
     """
 
     def __init__(
-        self, put: Callable[[Event], None], on_timeout: Callable[[], None], *, all_wait: bool
+        self,
+        safe: SafeRevisions,
+        put: Callable[[Event], None],
+        on_timeout: Callable[[], None],
+        *,
+        all_wait: bool,
     ) -> None:
         """`put` takes the events that need not wait any more."""
+        self._safe = safe
         self._put = put
         self._on_timeout = on_timeout
         self._all_wait = all_wait
-        self._waiting = deque[tuple[int, Event]]()  # with their revisions, which never fall
-        self._safe_revision = -1  # not even the empty session
+        self._waiting = deque[_Waiting]()
         self._timer: asyncio.TimerHandle | None = None
 
     @property
-    def waits(self) -> bool:
-        """Whether an answer is held back."""
-        return bool(self._waiting)
+    def waiting(self) -> int:
+        """How many answers are held back."""
+        return len(self._waiting)
 
-    def put(self, event: Event, revision: int) -> None:
-        """Pass an event on, now or when its revision is safe."""
-        if revision > self._safe_revision and (self._all_wait or isinstance(event, Saved)):
-            self._waiting.append((revision, event))
+    def put(self, event: Event, revision: int, copy: SafeRevisions | None = None) -> None:
+        """Pass an event on, now or when its revision is safe, and the `copy` that it reports."""
+        waiting = _Waiting(event, revision, copy)
+        waits = self._all_wait or isinstance(event, Saved)
+        if waits and (self._waiting or not self._is_safe(waiting)):
+            self._waiting.append(waiting)
             if self._timer is None:
                 self.wait_anew()
         else:
             self._put(event)
 
-    def open_to(self, revision: int) -> None:
-        """Pass on what waits for this revision."""
-        self._safe_revision = revision
-        if not self._waiting or self._waiting[0][0] > revision:
-            return
-        self._stop_timer()
-        while self._waiting and self._waiting[0][0] <= revision:
-            self._put(self._waiting.popleft()[1])
-        self.wait_anew()
+    def _is_safe(self, waiting: _Waiting) -> bool:
+        copy_safe = waiting.copy is None or waiting.copy.point is not None
+        return copy_safe and waiting.revision <= self._safe.revision
+
+    def open(self) -> None:
+        """Pass on what need not wait any more."""
+        passed = False
+        while self._waiting and self._is_safe(self._waiting[0]):
+            self._put(self._waiting.popleft().event)
+            passed = True
+        if passed:
+            self.wait_anew()
 
     def take(self) -> list[Event]:
-        """Take what is held back, without its having become safe."""
+        """Take what is held back, although it has not become safe."""
         self._stop_timer()
-        events = [event for _, event in self._waiting]
+        events = [waiting.event for waiting in self._waiting]
         self._waiting.clear()
         return events
 

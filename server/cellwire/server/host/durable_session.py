@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol
 
 from cellwire.server.engine import commands
 from cellwire.server.errors import CellwireError, Unavailable
 from cellwire.server.host.answer_gate import AnswerGate
+from cellwire.server.host.keeper import Keeper
 from cellwire.server.host.registry import ServedModel
 from cellwire.server.host.safe_revisions import SafePoint
 from cellwire.server.host.session_handle import Attachment, Directory, SessionHandle
@@ -17,6 +17,7 @@ from cellwire.server.session.change_log import ChangeLog
 from cellwire.server.session.events import (
     Closed,
     Event,
+    Forked,
     Opened,
     Rejected,
     SafeAdvanced,
@@ -25,27 +26,9 @@ from cellwire.server.session.events import (
 )
 from cellwire.server.state.change import StateRecord
 from cellwire.server.state.snapshot import SessionSnapshot
-from cellwire.server.state.stored_session import Header
-from cellwire.server.store.writes import Write
 
-
-class Keeper(Protocol):
-    """Keeps durable sessions in a store."""
-
-    def write(self, write: Write) -> None:
-        """Let the store carry out a write, soon, and after those before it."""
-
-    def header(self, session: DurableSession) -> Header:
-        """Return what never changes in a session."""
-
-    def keep_until(self, session: DurableSession) -> None:
-        """Let the store know when a session expires."""
-
-    def delete(self, session_id: str) -> None:
-        """Let the store forget a session."""
-
-    def drop(self, session: DurableSession) -> None:
-        """Know a session no longer that has left the process."""
+_TELL_S = 0.1
+"""What has become safe waits so long for an answer that says it."""
 
 
 class DurableSession(SessionHandle):
@@ -72,10 +55,14 @@ class DurableSession(SessionHandle):
             lambda: self.post(commands.ReadState(session_id)),
         )
         self.gate = AnswerGate(
+            self.record.safe,
             self.outbox.put,
             self._fail_waiting,
             all_wait=settings.durability is Durability.SAFE_FIRST,
         )
+        self.told: SafePoint | None = None  # to the client: what was safe at its last answer
+        self._telling: asyncio.TimerHandle | None = None
+        self._parents_gate: AnswerGate | None = None  # in which an answer waits for this session
         self.expires_s: float | None = None  # wall clock, as the store knows it
         self._keeper = keeper
         self._left: asyncio.Future[None] | None = None
@@ -83,7 +70,6 @@ class DurableSession(SessionHandle):
     def go_on_from(self, snapshot: SessionSnapshot, changes: ChangeLog) -> None:
         """Follow the session, which wakes: all of it is safe."""
         self.record.resume(snapshot, changes)
-        self.gate.open_to(changes.revision)
         self.begin_from(snapshot.text_end, snapshot.length)
 
     def store_from(self, snapshot: SessionSnapshot) -> None:
@@ -101,11 +87,20 @@ class DurableSession(SessionHandle):
                 self._keeper.keep_until(self)
             case _:
                 event = self.record.follow(event)
+        copy = None
         if not isinstance(event, Written):
             self.follow(event)
-        self.gate.put(event, self.record.changes.revision)
+            copy = self._copy_in(event)
+        self.gate.put(event, self.record.changes.revision, copy.record.safe if copy else None)
         if isinstance(event, Closed):
             self._note_closed(event)
+
+    def _copy_in(self, event: Event) -> DurableSession | None:
+        """Return the fork that an event reports; when it is safe, so is the report."""
+        copy = self._keeper.find(event.new_session_id) if isinstance(event, Forked) else None
+        if copy is not None:
+            copy._parents_gate = self.gate
+        return copy
 
     @property
     def revision(self) -> int:
@@ -119,12 +114,20 @@ class DurableSession(SessionHandle):
 
     def note_safe(self, revision: int) -> None:
         """Let go what has waited until a revision is in the store."""
-        advanced = self.record.safe.advance(revision)
-        self.gate.open_to(revision)
-        # Whatever is unread says it, too.
-        if advanced and self.attachment is not None and not self.outbox.unread:
-            self.outbox.put(SafeAdvanced(self.id))
+        self.record.safe.advance(revision)
+        self.gate.open()
+        if self._parents_gate is not None:
+            self._parents_gate.open()
+        if self.attachment is not None and self._telling is None and self.safe_point != self.told:
+            loop = asyncio.get_running_loop()
+            self._telling = loop.call_later(_TELL_S, self._tell_safe)
         self._leave_if_safe()
+
+    def _tell_safe(self) -> None:
+        """Let the client know what is safe, if no answer has said it."""
+        self._telling = None
+        if self.attachment is not None and self.safe_point != self.told:
+            self.outbox.put(SafeAdvanced(self.id))
 
     def refuse(self, error: CellwireError) -> None:
         """End the session here: the store takes nothing of it any more."""
@@ -181,11 +184,13 @@ class DurableSession(SessionHandle):
         """Leave the process; the store keeps the session. An attached call ends with `error`."""
         if self._closed or self._left is not None:
             return
+        self.attachment = None
+        if not self.expiry.running:  # it had a client until now
+            self._keeper.keep_until(self)
         self.begin_to_leave()
         self.post(commands.CloseSession(self.id))
         if error is not None:
             self.outbox.put(Closed(self.id, None, error))
-        self.attachment = None
         self._leave_if_safe()
 
     def begin_to_leave(self) -> None:
@@ -207,19 +212,21 @@ class DurableSession(SessionHandle):
         self._leave_if_safe()
 
     def _leave_if_safe(self) -> None:
-        if self._left is not None and not self.in_engine and self._nothing_waits:
+        if self._left is not None and not self.in_engine:
             self.mark_closed()
-
-    @property
-    def _nothing_waits(self) -> bool:
-        return not self.record.exists or self.record.safe.all
 
     def mark_closed(self) -> None:
         """Forget the session, when all of it is safe."""
-        if self._left is not None and not self._nothing_waits:
+        stays = self.record.exists and (self.in_engine or not self.record.safe.all)
+        if self._left is not None and stays:
             self.attachment = None
             return
         self.gate.close()
+        self.record.safe.advance(self.revision)  # nothing waits for a session that has ended
+        if self._parents_gate is not None:
+            self._parents_gate.open()
+        if self._telling is not None:
+            self._telling.cancel()
         super().mark_closed()
         self._keeper.drop(self)
         self._end_leaving()

@@ -77,7 +77,8 @@ class Residents:
 
     def _longest_detached(self, but: set[DurableSession]) -> list[DurableSession]:
         excess = max(0, len(self._all) - self._most) if self._may_leave() else 0
-        return [s for s in self._detached if s not in but and s.id not in self._kept][:excess]
+        may_leave = (s for s in self._detached if not s.leaving and s.id not in self._kept)
+        return [session for session in may_leave if session not in but][:excess]
 
     async def _let_leave(self, session: DurableSession) -> None:
         del self._detached[session]

@@ -44,7 +44,8 @@ class SessionDirectory:
         self.draining = False
         self._waking = Waking(stored, self) if stored is not None else None
         self._sessions: dict[str, SessionHandle] = {}
-        self._ending: set[str] = set()  # of sessions forgotten, whose engines go on reporting
+        # The sessions that were forgotten while their engines go on reporting of them.
+        self._ending: set[tuple[EngineLoop, str]] = set()
         self._drained = asyncio.Event()
 
     def __len__(self) -> int:
@@ -174,17 +175,17 @@ class SessionDirectory:
         if self._sessions.get(session.id) is session:
             del self._sessions[session.id]
             if session.in_engine:
-                self._ending.add(session.id)
+                self._ending.add((session.model.loop, session.id))
         self._note_drained()
 
     def deliver(self, source: EngineLoop, events: list[Event]) -> None:
         """Put each event into its session's outbox; add the sessions that were forked."""
         for event in events:
             session = self._sessions.get(event.session_id)
-            if self._ending and event.session_id in self._ending:
-                session = None  # that of the same id is another one
+            if self._ending and (source, event.session_id) in self._ending:
+                session = None  # a session of the same id is another one
                 if isinstance(event, Closed):
-                    self._ending.discard(event.session_id)
+                    self._ending.discard((source, event.session_id))
             if isinstance(event, Forked | Restored):
                 if event.operation_id is None:
                     continue  # the call that created the session has its answer already

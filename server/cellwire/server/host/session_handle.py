@@ -68,7 +68,7 @@ class SessionHandle:
         self.outbox = Outbox()
         self.expiry = Expiry()
         self.text_ends = TextEnds()
-        self.text = SessionText(directory.memory)
+        self.text = SessionText(directory.memory, len(model.vocabulary))
         self.in_engine = True  # until its engine has reported its end
         self._directory = directory
         self._closed = False

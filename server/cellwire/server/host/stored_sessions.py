@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 
@@ -32,8 +32,6 @@ EXPIRY_MARGIN_S = 600.0
 """While it has a client, a session is stored to expire so much later than its idle timeout, and put
 off in time: it does expire if the daemon is killed."""
 
-_SWEEP_S = 60.0
-_PAGE = 100  # sessions
 _CLOSE_TIMEOUT_S = 5.0
 
 
@@ -61,23 +59,16 @@ class StoredSessions:
         self.store = store
         self.residents = Residents(max_resident, lambda: self.failing is None)
         self.failing: StoreFailed | None = None
-        self._clock = clock
+        self.clock = clock
         self._on_health = on_health
         self._sessions: dict[str, DurableSession] = {}
         self._writes: list[Write] = []  # that the writer is about to have
         self._loop = asyncio.get_running_loop()
         self._writer = StoreWriter(store, _Listener(self._loop, self))
         self._writer.start()
-        self._sweeping: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """Delete expired sessions, now and from time to time."""
-        self._sweeping = asyncio.create_task(self._sweep_again_and_again())
 
     async def close(self) -> None:
         """Make safe what waits, if the store takes it, and close the store."""
-        if self._sweeping is not None:
-            self._sweeping.cancel()
         self._pass_on()
         if not await in_own_thread("close the store", self._end_writer):
             _log.error(
@@ -112,6 +103,10 @@ class StoredSessions:
         """Know a session that is in the process."""
         self._sessions[session.id] = session
 
+    def __iter__(self) -> Iterator[DurableSession]:
+        """Iterate over the durable sessions of the process; they may leave meanwhile."""
+        return iter(list(self._sessions.values()))
+
     def find(self, session_id: str) -> DurableSession | None:
         """Return a durable session if it is in the process."""
         return self._sessions.get(session_id)
@@ -130,7 +125,7 @@ class StoredSessions:
             session.seed,
             settings.rewind_window,
             settings.stored() | {"durability": settings.durability.value},
-            self._clock(),
+            self.clock(),
         )
 
     def keep_until(self, session: DurableSession) -> None:
@@ -138,7 +133,7 @@ class StoredSessions:
         if not session.record.exists:
             return
         attached = session.attachment is not None
-        expires_s = self._clock() + session.settings.idle_timeout_s
+        expires_s = self.clock() + session.settings.idle_timeout_s
         session.expires_s = expires_s + (EXPIRY_MARGIN_S if attached else 0)
         self.write(KeepUntil(session.id, session.expires_s))
         self.residents.update(session)
@@ -176,7 +171,7 @@ class StoredSessions:
 
     def expired(self, expires_s: float | None) -> bool:
         """Whether a stored session is kept no longer."""
-        return expires_s is not None and expires_s <= self._clock()
+        return expires_s is not None and expires_s <= self.clock()
 
     # What the writer says
 
@@ -197,44 +192,6 @@ class StoredSessions:
         """Note why the store fails; None if it is well again."""
         self.failing = error
         self._on_health(error is None)
-
-    # Expiry
-
-    async def sweep(self) -> None:
-        """Delete the expired sessions that are only in the store; put off those with clients."""
-        now_s = self._clock()
-        for session in list(self._sessions.values()):
-            soon_s = now_s + session.settings.idle_timeout_s + _SWEEP_S
-            if session.attachment is not None and (session.expires_s or 0) < soon_s:
-                self.keep_until(session)
-        self.residents.shrink_soon()
-        while True:
-            ids = await in_own_thread(
-                "look for expired sessions", lambda: self.store.expired(now_s, _PAGE)
-            )
-            gone = [session_id for session_id in ids if self._expire(session_id)]
-            if not gone:
-                return
-            await self.flushed()
-
-    def _expire(self, session_id: str) -> bool:
-        """Delete an expired session, unless it has a client."""
-        session = self._sessions.get(session_id)
-        if session is not None and not session.expiry.running:
-            return False
-        if session is not None:
-            session.end()
-        else:
-            self.delete(session_id)
-        return True
-
-    async def _sweep_again_and_again(self) -> None:
-        while True:
-            try:
-                await self.sweep()
-            except StoreFailed as error:
-                _log.warning("cannot look for expired sessions: %s", error)
-            await asyncio.sleep(_SWEEP_S)
 
 
 class _Listener:

@@ -14,6 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from cellwire.server.host.config import Config
+from cellwire.server.host.expiry_sweep import ExpirySweep
 from cellwire.server.host.loop import EngineLoop
 from cellwire.server.host.own_thread import in_own_thread
 from cellwire.server.host.placement import place
@@ -99,6 +100,7 @@ class Daemon:
             self._stored = StoredSessions(
                 store, self._clock, self._config.resident, self._note_store
             )
+            self.sweep = ExpirySweep(self._stored)
         try:
             await self._listen()
         except BaseException:
@@ -118,7 +120,7 @@ class Daemon:
         self.registry.start()
         await self._server.start()
         if self._stored is not None:
-            self._stored.start()
+            self.sweep.start()
 
     def _note_store(self, well: bool) -> None:  # noqa: FBT001  # a callback's only argument
         self._health.note(STORE, well=well)
@@ -184,6 +186,7 @@ class Daemon:
     async def _stop_engines(self) -> None:
         await in_own_thread("stop the engines", self.registry.stop)
         if self._stored is not None:
+            self.sweep.stop()
             await self._stored.close()
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from cellwire.server.errors import Unavailable
-from cellwire.server.host.safe_revisions import SafePoint
+from cellwire.server.host.durable_session import DurableSession
+from cellwire.server.host.earlier_text import EarlierText
 from cellwire.server.rpc.durable_writing import safe_message
 from cellwire.server.rpc.session_stream import SessionStream, StreamEnd
 from cellwire.server.session.events import (
@@ -19,18 +22,20 @@ from cellwire.server.session.events import (
     Written,
 )
 from cellwire.v1.generation_pb2 import StreamSessionResponse
-from cellwire.v1.operations_pb2 import Saved
+from cellwire.v1.operations_pb2 import Attach, Saved
 
 
 class DurableStream(SessionStream):
     """Adds revisions and safe points to the answers, and sends `saved` where none says it."""
 
+    earlier: EarlierText | None = None  # that its session remembers no longer
     _revision = 0  # of the answer that is written
-    _told: SafePoint | None = None
+
+    _session: DurableSession
 
     async def _write(self, event: Event | list[Written]) -> None:
         if isinstance(event, SafeAdvanced):
-            if self._session.safe_point != self._told:
+            if self._session.safe_point != self._session.told:
                 self._revision = 0
                 await self._respond(StreamSessionResponse(saved=Saved()))
             return
@@ -46,11 +51,24 @@ class DurableStream(SessionStream):
                 self._revision = revision
             case _:
                 self._revision = 0
-        await super()._write(event)
+        await super()._write(self._with_earlier(event))
+
+    def _with_earlier(self, event: Event | list[Written]) -> Event | list[Written]:
+        """Return an event with the text that goes before it, if it is what an attach has missed."""
+        earlier = self.earlier
+        if earlier is None or not isinstance(event, Attached):
+            return event
+        tokens = (*earlier.tokens, *event.tokens)
+        return replace(event, offset=earlier.offset, before=earlier.before, tokens=tokens)
+
+    def _attach(self, attach: Attach, operation_id: int) -> None:
+        if self.earlier is not None:
+            attach.offset = self.earlier.end
+        super()._attach(attach, operation_id)
 
     async def _respond(self, response: StreamSessionResponse) -> None:
         response.revision = self._revision
-        self._told = self._session.safe_point
+        self._session.told = self._session.safe_point
         if (safe := safe_message(self._session)) is not None:
             response.safe.CopyFrom(safe)
         await super()._respond(response)

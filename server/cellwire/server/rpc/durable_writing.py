@@ -19,7 +19,7 @@ REASONS = {
 }
 
 DURABILITIES = {
-    Durability.NONE: operations_pb2.DURABILITY_NONE,
+    Durability.NONE: operations_pb2.DURABILITY_UNSPECIFIED,  # nothing on the wire
     Durability.SAFE_LATER: operations_pb2.DURABILITY_SAFE_LATER,
     Durability.SAFE_FIRST: operations_pb2.DURABILITY_SAFE_FIRST,
 }

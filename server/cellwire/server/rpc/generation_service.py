@@ -13,6 +13,8 @@ from grpc import aio
 
 from cellwire.server.batch.limits import FIRST_MESSAGE_TIMEOUT_S
 from cellwire.server.errors import FailedPrecondition, InvalidArgument, Unavailable
+from cellwire.server.host.durable_session import DurableSession
+from cellwire.server.host.earlier_text import reach_from
 from cellwire.server.host.session_directory import SessionDirectory
 from cellwire.server.host.session_handle import SessionHandle
 from cellwire.server.host.settings import Durability
@@ -93,12 +95,17 @@ class GenerationService(GenerationServiceServicer):
         """Serve the stream of a new session, or of one to attach to."""
         first = await self._first(request_iterator)
         attach = first.attach if first.HasField("attach") else None
+        earlier = None
         if attach is None:
             session = await self._open(first.open, first.operation_id)
+        elif attach.HasField("offset"):
+            session, earlier = await reach_from(self._sessions, attach.session_id, attach.offset)
         else:
             session = await self._sessions.reach(attach.session_id)
-        kind = DurableStream if session.settings.durable else SessionStream
+        kind = DurableStream if isinstance(session, DurableSession) else SessionStream
         stream = kind(session, request_iterator, context, self._max_unanswered)
+        if isinstance(stream, DurableStream):
+            stream.earlier = earlier
         self.streams.add(stream)
         try:
             await stream.run(attach, first.operation_id)

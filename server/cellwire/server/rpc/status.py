@@ -96,7 +96,7 @@ def _details(error: CellwireError, message: str) -> Iterator[Message]:
     if isinstance(error, UnknownSymbol):
         metadata["symbol"] = _shortened(error.symbol, _MAX_SYMBOL_BYTES)
         metadata["offset"] = str(error.offset)
-    if isinstance(error, ResourceExhausted | Unavailable):
+    if isinstance(error, ResourceExhausted | Unavailable | StoreFailed):
         yield RetryInfo(retry_delay=Duration(seconds=_RETRY_DELAY_S))
     yield ErrorInfo(reason=reason, domain=DOMAIN, metadata=metadata)
 

@@ -195,9 +195,8 @@ class Session:
             self.completions = None
 
     def _after(self, operation: Operation) -> events.TextEndAfter | None:
-        if not isinstance(operation, TEXT_CHANGING):
-            return None
-        return events.TextEndAfter(operation, self.state_history.text.end)
+        end = self.state_history.text.end
+        return events.TextEndAfter(operation, end) if isinstance(operation, TEXT_CHANGING) else None
 
     def _context(self) -> TaskContext:
         history, key, emit = self.state_history, generator_key(self.seed), self._emit
@@ -215,9 +214,9 @@ class Session:
         self, operation: Operation, error: CellwireError, task: OperationTask | None = None
     ) -> None:
         """Report that an operation failed, after its `task` has appended some tokens."""
-        appended, replaced = (task.appended, task.replaced) if task else ((), 0)
-        after, operation_id = self._after(operation), operation.id or 0
-        self._emit(events.Rejected(self.id, operation_id, error, appended, replaced, after))
+        added = (task.appended, task.replaced) if task else ((), 0)
+        after = self._after(operation)
+        self._emit(events.Rejected(self.id, operation.id or 0, error, *added, after))
 
     @property
     def operation_ids(self) -> tuple[int, ...]:
@@ -227,8 +226,7 @@ class Session:
     @property
     def reported_length(self) -> int:
         """The length of the text without the generated tokens that are held back."""
-        unreported = self._active.task.unreported_tokens if self._active else 0
-        return len(self.state_history) - unreported
+        return len(self.state_history) - (self.task.unreported_tokens if self.task else 0)
 
     @property
     def task(self) -> OperationTask | None:
@@ -243,8 +241,7 @@ class Session:
 
     def held_slots(self) -> list[int]:
         """Return the slots that it holds, those of its task included."""
-        own = self.state_history.held_slots()
-        return [*own, *self._active.task.held_slots()] if self._active else own
+        return self.state_history.held_slots() + (self.task.held_slots() if self.task else [])
 
     def check_integrity(self) -> None:
         """Raise AssertionError unless its parts agree with each other."""

@@ -19,7 +19,15 @@ from cellwire.server.store.checks import (
     not_stored,
 )
 from cellwire.server.store.store import RefusedWrite
-from cellwire.server.store.writes import AddChange, Create, Delete, KeepUntil, PutState, Write
+from cellwire.server.store.writes import (
+    AddChange,
+    Create,
+    Delete,
+    KeepUntil,
+    PutState,
+    Write,
+    effective,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +76,7 @@ class MemoryStore:
         """Carry out writes: all, or none."""
         with self._lock:
             sessions = dict(self._sessions)
-            for write in writes:
+            for write in effective(writes):
                 _carry_out(write, sessions)
             self._sessions = sessions
 

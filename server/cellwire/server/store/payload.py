@@ -5,6 +5,7 @@ Fields may be added at the end of each, with a default; records without them sta
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
@@ -51,7 +52,7 @@ class _Change(msgspec.Struct, array_like=True, frozen=True):
     at_beginning: bool
     rewind_floor: int
     blank_offset: int
-    done: tuple[_Done, ...]
+    done: bytes
 
 
 class _State(msgspec.Struct, array_like=True, frozen=True):
@@ -59,8 +60,10 @@ class _State(msgspec.Struct, array_like=True, frozen=True):
     state: tuple[bytes, ...]
 
 
-_Payload = TypeVar("_Payload", bound=msgspec.Struct)
+_Payload = TypeVar("_Payload")
 _ENCODER = msgspec.msgpack.Encoder()
+_PLAIN, _COMPRESSED = b"\x00", b"\x01"
+_COMPRESSED_FROM = 512  # bytes: the operations of a session are much alike
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +109,7 @@ def encode_change(row: ChangeRow) -> bytes:
             change.end.beginning,
             change.rewind_floor,
             change.blank_offset,
-            tuple(map(_stored_done, change.done)),
+            _pack_done(change.done),
         )
     )
 
@@ -120,7 +123,7 @@ def decode_change(revision: int, payload: bytes) -> ChangeRow:
         tokens=unpack_tokens(stored.tokens),
         end=TextEnd(stored.end_text, stored.end_tokens, stored.at_beginning),
         rewind_floor=stored.rewind_floor,
-        done=tuple(DoneOperation(**msgspec.structs.asdict(done)) for done in stored.done),
+        done=_unpack_done(stored.done),
         blank_offset=stored.blank_offset,
     )
     return ChangeRow(change, stored.follows, stored.rows)
@@ -135,6 +138,28 @@ def decode_state(payload: bytes) -> StateRecord:
     """Return the state in a payload; Damaged."""
     stored = _decoded(payload, _State)
     return StateRecord(stored.tokens_read, stored.state)
+
+
+def _pack_done(done: tuple[DoneOperation, ...]) -> bytes:
+    """Return operations as bytes: nothing, or whether they are compressed, and MessagePack."""
+    if not done:
+        return b""
+    packed = _ENCODER.encode([_stored_done(each) for each in done])
+    if len(packed) < _COMPRESSED_FROM:
+        return _PLAIN + packed
+    return _COMPRESSED + zlib.compress(packed, level=1)
+
+
+def _unpack_done(packed: bytes) -> tuple[DoneOperation, ...]:
+    if not packed:
+        return ()
+    kind, data = packed[:1], packed[1:]
+    try:
+        plain = zlib.decompress(data) if kind == _COMPRESSED else data
+    except zlib.error as error:
+        raise Damaged(f"its operations cannot be read: {error}") from error
+    stored = _decoded(plain, list[_Done])
+    return tuple(DoneOperation(**msgspec.structs.asdict(each)) for each in stored)
 
 
 def _stored_done(done: DoneOperation) -> _Done:

@@ -29,11 +29,11 @@ from cellwire.server.store.sqlite_readers import Readers
 from cellwire.server.store.sqlite_rows import Rows, expiry_in, folded
 from cellwire.server.store.sqlite_writer import Writer
 from cellwire.server.store.store import RefusedWrite
-from cellwire.server.store.writes import Write
+from cellwire.server.store.writes import Write, effective
 
 _log = logging.getLogger(__name__)
 _FREE_PAGES = 256  # that the file may keep for what is written next
-_PAGES_PER_COMMIT = 512  # given back at most, so that no commit takes long
+_PAGES_PER_COMMIT = 256  # given back at most, so that no commit takes long
 _MOST_WAL_BYTES = 32 * 1024 * 1024  # beyond it, readers wait until the file begins anew
 
 
@@ -55,6 +55,7 @@ class SqliteStore:
         self._synchronous: Synchronous = synchronous
         self._writing = threading.Lock()
         self._failed = False
+        self._gives_back_pages = True
         self._wal_limit = _MOST_WAL_BYTES
         self._folder_lock = FolderLock(folder)
         try:
@@ -73,7 +74,7 @@ class SqliteStore:
                 raise StoreFailed(f"the database {self._path} has failed, and is not reopened yet")
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
-                for write in writes:
+                for write in effective(writes):
                     self._writer.carry_out(write)
                 self._give_back_pages()
                 self._connection.execute("COMMIT")
@@ -207,11 +208,17 @@ class SqliteStore:
                 self._connection.execute("ROLLBACK")
 
     def _give_back_pages(self) -> None:
-        """Shorten the file where much of it is free."""
+        """Shorten the file where much of it is free, unless it is damaged where it says so."""
+        if not self._gives_back_pages:
+            return
         free = self._connection.execute("PRAGMA freelist_count").fetchone()[0] - _FREE_PAGES
-        if free > 0:
-            pages = min(free, _PAGES_PER_COMMIT)
-            self._connection.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
+        try:
+            for _ in range(min(free, _PAGES_PER_COMMIT)):
+                # Python takes one step of this statement: one page, whatever its argument.
+                self._connection.execute("PRAGMA incremental_vacuum(1)")
+        except sqlite3.Error as error:
+            self._gives_back_pages = not is_damage(error)
+            raise
 
     def _bound_wal(self) -> None:
         """Begin the write-ahead file anew if readers have kept SQLite from it for long."""

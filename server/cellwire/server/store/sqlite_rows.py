@@ -10,6 +10,7 @@ import sqlite3
 import struct
 from array import array
 from collections.abc import Sequence
+from typing import Any
 
 from cellwire.server.state.change import Change, StateRecord, joined
 from cellwire.server.state.stored_session import Header
@@ -56,13 +57,13 @@ class Rows:
 
     def header(self) -> Header:
         """Return the header."""
-        record = self._one("SELECT header FROM session WHERE key = ?")
+        (record,) = self._session("SELECT header FROM session WHERE key = ?")
         return decode_header(unseal(Kind.HEADER, self._id, 0, record))
 
     def expires_s(self) -> float | None:
         """Return when the session expires, if it does."""
-        found = self._execute("SELECT expires_s, expiry FROM session WHERE key = ?", (self.key,))
-        return expiry_in(self._id, *found.fetchone())
+        found = self._session("SELECT expires_s, expiry FROM session WHERE key = ?")
+        return expiry_in(self._id, *found)
 
     def set_expiry(self, expires_s: float | None) -> None:
         """Set when the session expires."""
@@ -154,9 +155,11 @@ class Rows:
     def _tokens(self, start: int, record: bytes) -> array[int]:
         return unpack_tokens(unseal(Kind.TEXT, self._id, start, record))
 
-    def _one(self, query: str) -> bytes:
-        record: bytes = self._execute(query, (self.key,)).fetchone()[0]
-        return record
+    def _session(self, query: str) -> tuple[Any, ...]:
+        found: tuple[Any, ...] | None = self._execute(query, (self.key,)).fetchone()
+        if found is None:
+            raise Damaged("its header record is missing")
+        return found
 
 
 def expiry_in(session_id: str, expires_s: float | None, expiry: bytes | None) -> float | None:

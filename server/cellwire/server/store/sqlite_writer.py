@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
+from array import array
 from dataclasses import dataclass
 
 from cachetools import LRUCache
 
+from cellwire.model_file.text_end import SETTLED
 from cellwire.server.state.change import Change, StateRecord, after_state
 from cellwire.server.state.stored_session import Header
 from cellwire.server.store.checks import (
@@ -26,6 +28,9 @@ from cellwire.server.store.writes import AddChange, Create, Delete, KeepUntil, P
 
 MAX_CHAIN = 64
 """Longer chains of changes are folded, so that no session's rows grow without bound."""
+
+_PROBE_HEADER = Header("", seed=0, rewind_window=0)
+_PROBE_CHANGE = Change(1, 0, array("I", [2**31] * 4_000), SETTLED, 0)  # takes pages of its own
 
 _REMEMBERED = 4_096  # sessions whose positions need not be read
 
@@ -57,7 +62,10 @@ class Writer:
         except Damaged as error:
             raise RefusedWrite(write.session_id, damaged(write.session_id, error)) from error
         except sqlite3.Error as error:
-            if is_damage(error) and self._cannot_be_read(write.session_id):
+            alone = is_damage(error) and (
+                self._cannot_be_read(write.session_id) or self._another_can_be_written()
+            )
+            if alone:
                 raise RefusedWrite(write.session_id, damaged(write.session_id, error)) from error
             raise
 
@@ -121,7 +129,7 @@ class Writer:
         return place
 
     def _cannot_be_read(self, name: str) -> bool:
-        """Whether the damage is in this session's rows, and not elsewhere in the file."""
+        """Whether a damage is in this session's rows."""
         try:
             rows = Rows.find(self._connection, name)
             if rows:
@@ -131,6 +139,16 @@ class Writer:
         except (Damaged, sqlite3.Error):
             return True
         return False
+
+    def _another_can_be_written(self) -> bool:
+        """Whether a damage is where one session's rows go. The transaction is undone later."""
+        try:
+            rows = Rows.create(self._connection, "", _PROBE_HEADER)
+            rows.replace_changes(_PROBE_CHANGE)
+            rows.add_text(0, _PROBE_CHANGE.tokens)
+        except (Damaged, sqlite3.Error):
+            return False
+        return True
 
 
 def _read_place(rows: Rows) -> _Place:

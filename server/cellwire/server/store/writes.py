@@ -6,6 +6,7 @@ whether it took place can be committed again as it is.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cellwire.server.state.change import Change, StateRecord
@@ -58,3 +59,12 @@ class Delete:
 
 
 Write = Create | AddChange | PutState | KeepUntil | Delete
+
+
+def effective(writes: Sequence[Write]) -> list[Write]:
+    """Return writes without those of a session before its deletion.
+
+    Committed again, they would have no session.
+    """
+    deleted = {w.session_id: at for at, w in enumerate(writes) if isinstance(w, Delete)}
+    return [w for at, w in enumerate(writes) if at >= deleted.get(w.session_id, 0)]
