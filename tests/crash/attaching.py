@@ -12,7 +12,12 @@ from tests.crash.text import UNKNOWN, agrees, difference, merged
 from tests.crash.violation import check
 
 from cellwire.v1.generation_pb2 import StreamSessionResponse
-from cellwire.v1.operations_pb2 import Attached, DoneOperation
+from cellwire.v1.operations_pb2 import (
+    FINISH_REASON_CANCELLED,
+    Attached,
+    DoneOperation,
+    Usage,
+)
 
 REMEMBERED = 64  # operations
 
@@ -67,6 +72,7 @@ def _carried_out(ledger: Ledger, attached: Attached, revision: int) -> tuple[int
     """Settle the operations that were carried out; return the last one's id, and the others."""
     check(len(attached.done) <= REMEMBERED, f"{len(attached.done)} operations are remembered")
     done = {operation.operation_id: operation for operation in attached.done}
+    _drop_cancelled(ledger, attached)
     unsafe = list(ledger.unsafe_changes())
     safe = [e for e in ledger.entries if e.changes_text and e not in unsafe]
     last = safe[-1].id if safe else 0
@@ -83,9 +89,20 @@ def _carried_out(ledger: Ledger, attached: Attached, revision: int) -> tuple[int
                 running = [e for e in lost if e.id not in attached.operation_ids]
                 _check_order(entry, running, "is running")
             lost.append(entry)
-    order = [operation.operation_id for operation in attached.done if ledger.find(operation.operation_id)]
+    order = [number for number in done if ledger.find(number)]
     check(order == sorted(order), f"done operations are out of order: {order}")
     return last, lost
+
+
+def _drop_cancelled(ledger: Ledger, attached: Attached) -> None:
+    """Drop operations that were cancelled while they waited: they end before those before them."""
+    for operation in attached.done:
+        entry = ledger.find(operation.operation_id)
+        finished = operation.finished
+        idle = finished.reason == FINISH_REASON_CANCELLED and finished.usage == Usage()
+        if entry is not None and entry.answer is None and idle and not entry.piece:
+            check(entry.cancelled, f"operation {entry.id} is cancelled, and nobody asked for it")
+            ledger.drop(entry)
 
 
 def _check_order(entry: Entry, skipped: Sequence[Entry], how: str) -> None:

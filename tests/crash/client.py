@@ -32,10 +32,11 @@ _LOST = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """How a session is opened."""
+    """How a session is opened, and what is expected of it."""
 
     window: int  # tokens that it can be rewound
     on_disconnect: OnDisconnect
+    safe_close: bool = True  # whether SAFE_FIRST tells of a close once the deletion is safe
 
 
 @dataclass(slots=True)
@@ -154,7 +155,7 @@ class Client:
                 raise
             return self._gone(restarted, saved)
         if self._closing and self._visit.closed:
-            first = self.ledger.durability == DURABILITY_SAFE_FIRST
+            first = self.ledger.durability == DURABILITY_SAFE_FIRST and self.setting.safe_close
             check(restarted and not saved and not first, "a session is back that was closed")
         self._counts.attaches += 1
         self._reached = place.number
@@ -170,7 +171,8 @@ class Client:
         """Take it that there is no session; whether to open it again."""
         if self._closing:
             return False
-        check(restarted and not saved, "the session is gone, and its daemon kept running or saved")
+        how = "saved everything" if restarted else "keeps running"
+        check(restarted and not saved, f"the session is gone, and its daemon {how}")
         self.ledger.lose_all()
         self._counts.lost_sessions += 1
         if self.ledger.inherited:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
+from google.rpc import code_pb2
 from tests.crash.entry import Answer, Entry
 from tests.crash.operations import Fork, Generate, Rewind, Save
 from tests.crash.text import UNKNOWN, merged
@@ -248,7 +249,8 @@ class Ledger:
 
     def _reject(self, entry: Entry, rejected: Rejected) -> None:
         message, operation = rejected.status.message, entry.operation
-        if isinstance(operation, Fork) and entry.again and "exist" in message:
+        exists = rejected.status.code == code_pb2.ALREADY_EXISTS
+        if isinstance(operation, Fork) and entry.again and exists:
             entry.put_answer(Forked(session_id=operation.session_id), 0)
             return
         expected = isinstance(operation, Rewind) and operation.tokens > len(self.carried_text)

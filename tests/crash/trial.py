@@ -89,7 +89,10 @@ class Summary:
 class Trial:
     """Runs clients against a service, and compares each session with an uninterrupted one."""
 
-    def __init__(self, service: Service, reference: str, seed: int) -> None:
+    def __init__(
+        self, service: Service, reference: str, seed: int, *, safe_close: bool = True
+    ) -> None:
+        self._safe_close = safe_close
         self.summary = Summary(seed)
         self._service = service
         self._reference = reference
@@ -124,7 +127,7 @@ class Trial:
             ledger = Ledger(
                 session_id(random), random.getrandbits(50), random.choice(_DURABILITIES)
             )
-            setting = Setting(random.choice(_WINDOWS), random.choice(_DISCONNECTS))
+            setting = Setting(random.choice(_WINDOWS), random.choice(_DISCONNECTS), self._safe_close)
             await self._finish(
                 Client(
                     ledger, setting, self._service, random, self.summary.counts, self._on_fork
