@@ -20,9 +20,7 @@ class Gate:
         self.safe.advance(0)
         self.passed: list[int | None] = []
         self.timeouts = asyncio.Event()
-        self.gate = AnswerGate(
-            self.safe, self._pass, self.timeouts.set, all_wait=all_wait
-        )
+        self.gate = AnswerGate(self.safe, self._pass, self.timeouts.set, all_wait=all_wait)
 
     def _pass(self, event: Event) -> None:
         self.passed.append(event.operation_id)

@@ -76,21 +76,21 @@ async def test_a_session_outlives_its_model(config: Config, store: LastingStore)
         assert (await described(channel, SESSION_ID)).tail == PROMPT
 
 
-@pytest.mark.parametrize("attached", [True, False])
+@pytest.mark.parametrize("stream_is", ["attached", "gone"])
 async def test_a_session_outlives_a_failed_step(
-    config: Config, store: LastingStore, attached: bool
+    config: Config, store: LastingStore, stream_is: str
 ) -> None:
     async with serving(config) as (_, channel):
         expected = await (await begin(channel, None)).generated(2, 60)
     async with serving(config, store) as (daemon, channel):
         stream = await begin(channel)
         text = await stream.generated(2, 30)
-        if not attached:
+        if stream_is == "gone":
             await stream.send(3, close={"keep": True})
             await stream.until("closed")
             await until(lambda: session_of(daemon).attachment is None)
         next(iter(daemon.registry)).loop.post(CloseSession(SESSION_ID, StepFailed("it failed")))
-        if attached:
+        if stream_is == "attached":
             code, details = await stream.end()
             assert (code, details) == (grpc.StatusCode.INTERNAL, "it failed")
         await until(lambda: SESSION_ID not in daemon.sessions)
@@ -163,9 +163,10 @@ async def test_a_session_is_deleted_while_it_wakes(
         waking_up = asyncio.create_task(is_there(channel, SESSION_ID))
         await until(loading.is_set)
         request = sessions_pb2.DeleteSessionRequest(session_id=SESSION_ID)
-        deleting = asyncio.create_task(stub.DeleteSession(request))
+        deleting = stub.DeleteSession(request)
         go_on.set()
-        await asyncio.gather(waking_up, deleting)
+        await waking_up
+        await deleting
         assert not await is_there(channel, SESSION_ID)
     assert store.sessions() == []
 

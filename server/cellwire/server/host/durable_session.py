@@ -62,7 +62,7 @@ class DurableSession(SessionHandle):
         )
         self.told: SafePoint | None = None  # to the client: what was safe at its last answer
         self._telling: asyncio.TimerHandle | None = None
-        self._parents_gate: AnswerGate | None = None  # in which an answer waits for this session
+        self.parents_gate: AnswerGate | None = None  # in which an answer waits for this session
         self.expires_s: float | None = None  # wall clock, as the store knows it
         self._keeper = keeper
         self._left: asyncio.Future[None] | None = None
@@ -99,7 +99,7 @@ class DurableSession(SessionHandle):
         """Return the fork that an event reports; when it is safe, so is the report."""
         copy = self._keeper.find(event.new_session_id) if isinstance(event, Forked) else None
         if copy is not None:
-            copy._parents_gate = self.gate
+            copy.parents_gate = self.gate
         return copy
 
     @property
@@ -116,8 +116,8 @@ class DurableSession(SessionHandle):
         """Let go what has waited until a revision is in the store."""
         self.record.safe.advance(revision)
         self.gate.open()
-        if self._parents_gate is not None:
-            self._parents_gate.open()
+        if self.parents_gate is not None:
+            self.parents_gate.open()
         if self.attachment is not None and self._telling is None and self.safe_point != self.told:
             loop = asyncio.get_running_loop()
             self._telling = loop.call_later(_TELL_S, self._tell_safe)
@@ -128,6 +128,11 @@ class DurableSession(SessionHandle):
         self._telling = None
         if self.attachment is not None and self.safe_point != self.told:
             self.outbox.put(SafeAdvanced(self.id))
+
+    def abandon(self) -> None:
+        """Forget the session although not all of it is safe: the daemon ends."""
+        self.record.exists = False
+        self.mark_closed()
 
     def refuse(self, error: CellwireError) -> None:
         """End the session here: the store takes nothing of it any more."""
@@ -223,8 +228,8 @@ class DurableSession(SessionHandle):
             return
         self.gate.close()
         self.record.safe.advance(self.revision)  # nothing waits for a session that has ended
-        if self._parents_gate is not None:
-            self._parents_gate.open()
+        if self.parents_gate is not None:
+            self.parents_gate.open()
         if self._telling is not None:
             self._telling.cancel()
         super().mark_closed()

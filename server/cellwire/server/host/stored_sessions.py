@@ -74,6 +74,8 @@ class StoredSessions:
             _log.error(
                 "the store has not taken the last changes of some sessions: those are not safe"
             )
+        for session in self:
+            session.abandon()
 
     def _end_writer(self) -> bool:
         safe = self._writer.close(_CLOSE_TIMEOUT_S)
