@@ -11,12 +11,12 @@ from random import Random
 from tests.crash.drawing import session_id
 from tests.crash.operations import Append, Generate, Operation, Rewind, Save, Score, request
 from tests.crash.stream import Lost, Stream
+from tests.crash.stub import Stub
 from tests.crash.violation import check
 from tests.server.tiny_cell import SYMBOLS
 
 from cellwire.server.store.sqlite_file import FILE_NAME
 from cellwire.v1.generation_pb2 import StreamSessionResponse
-from cellwire.v1.generation_pb2_grpc import GenerationServiceStub
 from cellwire.v1.operations_pb2 import (
     DURABILITY_SAFE_FIRST,
     ON_DISCONNECT_PAUSE,
@@ -51,7 +51,7 @@ class Kept:
     scored: Scored
 
 
-async def leave_session(stub: GenerationServiceStub, random: Random) -> Kept:
+async def leave_session(stub: Stub, random: Random) -> Kept:
     """Make a session with all kinds of records, and leave it."""
     name = session_id(random)
     stream = Stream(stub)
@@ -77,7 +77,7 @@ async def leave_session(stub: GenerationServiceStub, random: Random) -> Kept:
     return Kept(name, text, scored)
 
 
-async def wake(stub: GenerationServiceStub, kept: Kept) -> str:
+async def wake(stub: Stub, kept: Kept) -> str:
     """Attach to a session that was left; return "whole", or the status that says it is not.
 
     Violation if the session is there, and another one than it was.

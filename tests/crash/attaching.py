@@ -112,9 +112,7 @@ def _check_order(entry: Entry, skipped: Sequence[Entry], how: str) -> None:
     )
 
 
-def _settle(
-    ledger: Ledger, entry: Entry, done: Mapping[int, DoneOperation], revision: int
-) -> bool:
+def _settle(ledger: Ledger, entry: Entry, done: Mapping[int, DoneOperation], revision: int) -> bool:
     """Take an operation as carried out, as its answer or `done` says; False if without effect."""
     operation = done.get(entry.id)
     if operation is None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from enum import Enum, auto
 from random import Random
 
 import grpc
@@ -16,10 +17,10 @@ from tests.crash.ledger import Ledger
 from tests.crash.operations import Fork, Save
 from tests.crash.service import Place, Service
 from tests.crash.stream import Lost, Stream
+from tests.crash.stub import Stub
 from tests.crash.violation import Violation, check
 from tests.crash.visit import Visit
 
-from cellwire.v1.generation_pb2_grpc import GenerationServiceStub
 from cellwire.v1.operations_pb2 import (
     DURABILITY_SAFE_FIRST,
     ON_DISCONNECT_CANCEL,
@@ -30,13 +31,20 @@ _FIRST_ID = 10  # below are the ids of opens, attaches and closes
 _LOST = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.OK)
 
 
+class Gap(Enum):
+    """A promise that the daemon is known to break; each is to be closed."""
+
+    CLOSE_NOT_SAFE = auto()  # SAFE_FIRST tells of a close before the deletion is in the store
+    FORK_LOST_IN_DRAIN = auto()  # a fork is told while the daemon drains, and the copy is not kept
+
+
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """How a session is opened, and what is expected of it."""
+    """How a session is opened, and what is not expected of it."""
 
     window: int  # tokens that it can be rewound
-    on_disconnect: OnDisconnect
-    safe_close: bool = True  # whether SAFE_FIRST tells of a close once the deletion is safe
+    on_disconnect: OnDisconnect.ValueType
+    gaps: frozenset[Gap] = frozenset()
 
 
 @dataclass(slots=True)
@@ -65,6 +73,9 @@ class Client:
         parent: Client | None = None,
     ) -> None:
         self.ledger = ledger
+        self._drawing: Drawing
+        self._ids: Iterator[int]
+        self._reached: int
         self.budget = random.randint(5, 120)  # operations left
         self.setting = setting
         self._service = service
@@ -78,9 +89,17 @@ class Client:
         self._opened = parent is not None
         self._kept = False  # whether the whole text was compared after the last operation
         self._closing = False
+        self.closed_in = 0  # the process that has told that the session is closed
         self._asides: dict[int, Entry | None] = {}
         self._place: Place
         self._visit: Visit
+
+    @property
+    def must_stay_closed(self) -> bool:
+        """Whether the end of its session was told, and is safe."""
+        first = self.ledger.durability == DURABILITY_SAFE_FIRST
+        safe = first and Gap.CLOSE_NOT_SAFE not in self.setting.gaps
+        return self.closed_in > 0 and (safe or self.closed_in in self._service.saved)
 
     async def run(self) -> bool:
         """Live until the session is closed; False if it was lost before it was safe."""
@@ -88,7 +107,7 @@ class Client:
             place = self._place = await self._service.ready()
             try:
                 async with aio.insecure_channel(place.address) as channel:
-                    stub = GenerationServiceStub(channel)
+                    stub = Stub(channel)
                     if await self._come(place, stub):
                         await self._walk(stub)
                     else:
@@ -103,7 +122,7 @@ class Client:
             for entry in self.ledger.open:
                 entry.cancelled = True
 
-    async def _come(self, place: Place, stub: GenerationServiceStub) -> bool:
+    async def _come(self, place: Place, stub: Stub) -> bool:
         """Open the session or attach to it; False if it is gone, and may be."""
         if not self._opened:
             await self._open(place, stub)
@@ -111,7 +130,7 @@ class Client:
             return False
         return True
 
-    async def _open(self, place: Place, stub: GenerationServiceStub) -> None:
+    async def _open(self, place: Place, stub: Stub) -> None:
         stream = Stream(stub)
         ledger, setting = self.ledger, self.setting
         try:
@@ -136,11 +155,9 @@ class Client:
         await self._visit.catch_up(())
 
     def _new_visit(self, stream: Stream) -> Visit:
-        return Visit(
-            stream, self.ledger, self._service, self._ids, self._asides, self._fork
-        )
+        return Visit(stream, self.ledger, self._service, self._ids, self._asides, self._fork)
 
-    async def _attach(self, place: Place, stub: GenerationServiceStub) -> bool:
+    async def _attach(self, place: Place, stub: Stub) -> bool:
         stream = Stream(stub)
         restarted = place.number != self._reached
         saved = self._reached in self._service.saved
@@ -155,7 +172,8 @@ class Client:
                 raise
             return self._gone(restarted, saved)
         if self._closing and self._visit.closed:
-            first = self.ledger.durability == DURABILITY_SAFE_FIRST and self.setting.safe_close
+            gap = Gap.CLOSE_NOT_SAFE in self.setting.gaps
+            first = self.ledger.durability == DURABILITY_SAFE_FIRST and not gap
             check(restarted and not saved and not first, "a session is back that was closed")
         self._counts.attaches += 1
         self._reached = place.number
@@ -170,6 +188,11 @@ class Client:
     def _gone(self, restarted: bool, saved: bool) -> bool:  # noqa: FBT001
         """Take it that there is no session; whether to open it again."""
         if self._closing:
+            if self._visit.closed:
+                self.closed_in = self._reached
+            return False
+        copy_unseen = self.ledger.inherited > 0 and not self.ledger.revision
+        if copy_unseen and saved and Gap.FORK_LOST_IN_DRAIN in self.setting.gaps:
             return False
         how = "saved everything" if restarted else "keeps running"
         check(restarted and not saved, f"the session is gone, and its daemon {how}")
@@ -180,7 +203,7 @@ class Client:
         self._opened = False
         raise Lost(grpc.StatusCode.UNAVAILABLE, "the session was lost")
 
-    async def _walk(self, stub: GenerationServiceStub) -> None:
+    async def _walk(self, stub: Stub) -> None:
         """Carry out operations until the stream ends; Lost."""
         while self.budget > 0:
             await self._act(stub)
@@ -189,11 +212,11 @@ class Client:
             await self._visit.add(Save())
             await self._visit.drain()
             self._kept = True
-            await self._end(close={"keep": True})
+            await self._end(keep=True)
         self._closing = True
-        await self._end(close={})
+        await self._end(keep=False)
 
-    async def _act(self, stub: GenerationServiceStub) -> None:
+    async def _act(self, stub: Stub) -> None:
         match self._drawing.next(self.ledger):
             case Act.READ:
                 await self._visit.take()
@@ -206,7 +229,7 @@ class Client:
                 await self._visit.stream.half_close()
                 await self._read_to_end()
             case Act.CLOSE_AND_KEEP:
-                await self._end(close={"keep": True})
+                await self._end(keep=True)
             case Act.TAKE_OVER:
                 await self._take_over(stub)
             case operation:
@@ -219,7 +242,7 @@ class Client:
         if targets:
             await self._visit.cancel(self._random.choice(targets))
 
-    async def _take_over(self, stub: GenerationServiceStub) -> None:
+    async def _take_over(self, stub: Stub) -> None:
         """Attach from a second stream, and see the first one end."""
         first = self._visit.stream
         attached = await self._attach(self._place, stub)
@@ -231,9 +254,9 @@ class Client:
             codes = (*_LOST[:2], grpc.StatusCode.ABORTED)
             check(lost.code in codes, f"a stream that was taken over ends: {lost}")
 
-    async def _end(self, **close: object) -> None:
+    async def _end(self, *, keep: bool) -> None:
         """Close, and read to the end; always Lost."""
-        await self._visit.ask_aside(**close)
+        await self._visit.ask_aside(close={"keep": keep})
         await self._read_to_end()
 
     async def _read_to_end(self) -> None:

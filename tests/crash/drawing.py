@@ -23,7 +23,7 @@ class Act(Enum):
     TAKE_OVER = auto()
 
 
-_KINDS = {
+_KINDS: dict[type[Operation] | Act, int] = {
     Append: 30,
     Generate: 30,
     Rewind: 14,
@@ -64,7 +64,7 @@ class Drawing:
             return Act.READ  # its completions must not be out of date
         return self._draw(kind)
 
-    def _draw(self, kind: type) -> Operation:
+    def _draw(self, kind: type[Operation]) -> Operation:
         random = self.random
         if kind is Generate:
             return self._generate()

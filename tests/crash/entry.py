@@ -1,4 +1,4 @@
-"""One operation of a session in its client's memory: what was asked, and all that was told of it."""
+"""One operation of a session in its client's memory: what was asked, and what was told of it."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from google.rpc import code_pb2
+import grpc
 from tests.crash.entry import Answer, Entry
 from tests.crash.operations import Fork, Generate, Rewind, Save
 from tests.crash.text import UNKNOWN, merged
@@ -41,7 +41,7 @@ class Ledger:
         self,
         session_id: str,
         seed: int,
-        durability: Durability,
+        durability: Durability.ValueType,
         inherited: Sequence[Entry] = (),
         lineage: frozenset[str] = frozenset(),
     ) -> None:
@@ -249,7 +249,7 @@ class Ledger:
 
     def _reject(self, entry: Entry, rejected: Rejected) -> None:
         message, operation = rejected.status.message, entry.operation
-        exists = rejected.status.code == code_pb2.ALREADY_EXISTS
+        exists = rejected.status.code == grpc.StatusCode.ALREADY_EXISTS.value[0]
         if isinstance(operation, Fork) and entry.again and exists:
             entry.put_answer(Forked(session_id=operation.session_id), 0)
             return
@@ -275,7 +275,10 @@ class Ledger:
             before = len(entry.after)
             if isinstance(entry.operation, Generate):
                 ended = getattr(answer, "offset", None)
-                check(ended == len(entry.after), f"generate {entry.id} ends at {ended}, not at {len(entry.after)}")
+                check(
+                    ended == len(entry.after),
+                    f"generate {entry.id} ends at {ended}, not at {len(entry.after)}",
+                )
             self.settle(entry, answer, revision)
             self.note_revision(revision, changed=len(self.carried_text) != before)
         else:

@@ -55,7 +55,9 @@ TextChange = Append | Generate | Rewind | Accept
 Operation = TextChange | Score | Fork | Save
 
 
-def request(operation_id: int, operation: Operation, start_offset: int | None) -> StreamSessionRequest:
+def request(
+    operation_id: int, operation: Operation, start_offset: int | None
+) -> StreamSessionRequest:
     """Return an operation as a message; `start_offset` is that of a generate sent again."""
     message = StreamSessionRequest(operation_id=operation_id)
     match operation:

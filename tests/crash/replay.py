@@ -16,14 +16,14 @@ from tests.crash.operations import (
     request,
 )
 from tests.crash.stream import Stream
+from tests.crash.stub import Stub
 from tests.crash.text import agrees, difference
 from tests.crash.violation import check
 
-from cellwire.v1.generation_pb2_grpc import GenerationServiceStub
 from cellwire.v1.operations_pb2 import FINISH_REASON_CANCELLED, Appended, Finished, Scored
 
 
-async def compare(ledger: Ledger, stub: GenerationServiceStub, window: int) -> None:
+async def compare(ledger: Ledger, stub: Stub, window: int) -> None:
     """Carry out a ledger's operations one after the other, without a store.
 
     Violation unless everything that was told of the session is what this one tells.
@@ -35,7 +35,7 @@ async def compare(ledger: Ledger, stub: GenerationServiceStub, window: int) -> N
 class Replay:
     """A session that nothing interrupts."""
 
-    def __init__(self, ledger: Ledger, stub: GenerationServiceStub) -> None:
+    def __init__(self, ledger: Ledger, stub: Stub) -> None:
         self._ledger = ledger
         self._stub = stub
         self._stream = Stream(stub)
@@ -102,7 +102,7 @@ class Replay:
         await self._stream.attach(session_id=forked.session_id)
 
     def _check_seen(self, after: int, before: str) -> None:
-        """Check texts that attaches have shown after an operation, and in the middle of the next."""
+        """Check what attaches have shown after an operation, and in the middle of the next."""
         for text in self._seen.pop(after, []):
             begun = text[len(before) : len(self._text)]
             expected = before + self._text[len(before) :][: len(begun)]

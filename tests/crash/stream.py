@@ -6,13 +6,11 @@ import asyncio
 
 import grpc
 from grpc import aio
-
+from tests.crash.stub import Stub
 from tests.crash.violation import Violation
 
 from cellwire.v1.generation_pb2 import StreamSessionRequest, StreamSessionResponse
-from cellwire.v1.generation_pb2_grpc import GenerationServiceStub
-from cellwire.v1.operations_pb2 import Attach, Open
-
+from cellwire.v1.operations_pb2 import Attach, Close, Open
 
 GUARD_S = 30.0
 # What grpc.aio says of a write to a call that has just ended.
@@ -30,7 +28,7 @@ class Lost(Exception):
 class Stream:
     """Messages to a session and from it; Lost when the call has ended."""
 
-    def __init__(self, stub: GenerationServiceStub) -> None:
+    def __init__(self, stub: Stub) -> None:
         self._call = stub.StreamSession()
 
     async def send(self, request: StreamSessionRequest) -> None:
@@ -70,7 +68,7 @@ class Stream:
 
     async def close(self) -> None:
         """Delete the session, and end."""
-        await self.ask(StreamSessionRequest(operation_id=1, close={}))
+        await self.ask(StreamSessionRequest(operation_id=1, close=Close()))
 
     async def half_close(self) -> None:
         try:

@@ -1,4 +1,4 @@
-"""The checks themselves, on a fake daemon: each fault that it is given is found, and none is invented."""
+"""The checks themselves: each fault of a fake daemon is found, and none is invented."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ and the same operations again. Where they meet depends on the machine.
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -14,16 +15,18 @@ from tests.crash.trial import Kind, Outage, draw_outages
 
 pytestmark = pytest.mark.slow
 
-CLIENTS = 6
 
+async def test_thirty_kills(model: Path, tmp_path: Path) -> None:
+    """Two daemons at a time, one of which keeps few sessions in memory, and wakes the others."""
 
-@pytest.mark.parametrize("arguments", [(), ("--resident", "3")], ids=["", "few-resident"])
-async def test_kills(model: Path, tmp_path: Path, arguments: tuple[str, ...]) -> None:
-    """Fifteen kills each."""
-    seed = SEED + len(arguments)
-    outages = draw_outages(seed, 15, most_messages=150)
-    summary, _ = await crash(model, tmp_path / "state", seed, outages, *arguments)
-    assert summary.counts.sessions > 0
+    async def kill_fifteen_times(seed: int, *arguments: str) -> None:
+        outages = draw_outages(seed, 15, most_messages=150)
+        summary, _ = await crash(model, tmp_path / str(seed), seed, outages, *arguments)
+        assert summary.counts.sessions > 0
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(kill_fifteen_times(SEED))
+        group.create_task(kill_fifteen_times(SEED + 1, "--resident", "3"))
 
 
 async def test_a_daemon_that_is_paused_goes_on(model: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ def agrees(known: str, text: str) -> bool:
 
 
 def merged(one: str, other: str) -> str:
-    """Return what is known of a text from two sources that agree; the longer one gives its length."""
+    """Return what is known of a text from two sources that agree, as long as the longer one."""
     short, long = sorted((one, other), key=len)
     if UNKNOWN not in long[: len(short)]:
         return long

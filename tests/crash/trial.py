@@ -1,4 +1,4 @@
-"""A trial: clients in sessions of many kinds, while the daemon's processes are ended and started."""
+"""A trial: clients in sessions of many kinds, while the daemon's processes end and start."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from random import Random
 
+import grpc
 from grpc import aio
-from tests.crash.client import Client, Counts, Setting
+from tests.crash.client import Client, Counts, Gap, Setting
 from tests.crash.drawing import session_id
 from tests.crash.ledger import Ledger
 from tests.crash.replay import compare
 from tests.crash.service import Service
-from tests.crash.violation import Violation
+from tests.crash.stream import Lost, Stream
+from tests.crash.stub import Stub
+from tests.crash.violation import Violation, check
 
-from cellwire.v1.generation_pb2_grpc import GenerationServiceStub
 from cellwire.v1.operations_pb2 import (
     DURABILITY_SAFE_FIRST,
     DURABILITY_SAFE_LATER,
@@ -90,24 +92,30 @@ class Trial:
     """Runs clients against a service, and compares each session with an uninterrupted one."""
 
     def __init__(
-        self, service: Service, reference: str, seed: int, *, safe_close: bool = True
+        self,
+        service: Service,
+        reference: str,
+        seed: int,
+        *,
+        gaps: frozenset[Gap] = frozenset(),
     ) -> None:
-        self._safe_close = safe_close
         self.summary = Summary(seed)
         self._service = service
         self._reference = reference
         self._seed = seed
+        self._gaps = gaps
         self._sessions = 0
         self._clients: set[Client] = set()
+        self._closed: list[Client] = []
         self._group: asyncio.TaskGroup
-        self._stub: GenerationServiceStub
+        self._stub: Stub
         self._calm = False  # no more outages: finish
 
     async def run(self, outages: Sequence[Outage], clients: int) -> Summary:
         """Run clients through all outages, to the end of their sessions; Violation."""
         try:
             async with aio.insecure_channel(self._reference) as channel:
-                self._stub = GenerationServiceStub(channel)
+                self._stub = Stub(channel)
                 await self._service.start()
                 async with asyncio.TaskGroup() as self._group:
                     for _ in range(clients):
@@ -116,9 +124,18 @@ class Trial:
                     self._calm = True
                     for client in self._clients:
                         client.budget = 0
+                await self._check_closed()
         except ExceptionGroup as group:
             raise Violation(f"seed {self._seed}: {_first(group)}") from group
         return self.summary
+
+    async def _check_closed(self) -> None:
+        """Check that what was closed safely has not come back."""
+        place = await self._service.ready()
+        async with aio.insecure_channel(place.address) as channel:
+            for client in self._closed:
+                if client.must_stay_closed:
+                    await _check_gone(Stub(channel), client.ledger.session_id)
 
     async def _live(self) -> None:
         """Live in one session after the other."""
@@ -127,11 +144,9 @@ class Trial:
             ledger = Ledger(
                 session_id(random), random.getrandbits(50), random.choice(_DURABILITIES)
             )
-            setting = Setting(random.choice(_WINDOWS), random.choice(_DISCONNECTS), self._safe_close)
+            setting = Setting(random.choice(_WINDOWS), random.choice(_DISCONNECTS), self._gaps)
             await self._finish(
-                Client(
-                    ledger, setting, self._service, random, self.summary.counts, self._on_fork
-                )
+                Client(ledger, setting, self._service, random, self.summary.counts, self._on_fork)
             )
 
     def _next_random(self) -> Random:
@@ -152,6 +167,7 @@ class Trial:
         self._clients.add(client)
         try:
             if await client.run():
+                self._closed.append(client)
                 await compare(client.ledger, self._stub, client.setting.window)
         except Violation as violation:
             raise Violation(f"session {client.ledger.session_id}: {violation}") from violation
@@ -180,6 +196,15 @@ class Trial:
             if outage.kind is Kind.KILL_WHILE_STARTING:
                 await service.daemon.kill_while_starting(10 * outage.after_s)
             await service.start()
+
+
+async def _check_gone(stub: Stub, session_id: str) -> None:
+    try:
+        await Stream(stub).attach(session_id=session_id)
+    except Lost as lost:
+        check(lost.code == grpc.StatusCode.NOT_FOUND, f"session {session_id} was closed: {lost}")
+    else:
+        raise Violation(f"session {session_id} is back, and was closed")
 
 
 def _first(group: ExceptionGroup) -> Exception:

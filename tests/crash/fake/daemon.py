@@ -33,7 +33,7 @@ class FakeDaemon:
         self._fault = fault
 
     async def start(self) -> str:
-        self._process = FakeProcess(self._store, self._fault)
+        self._process = FakeProcess(self._store, self._fault)  # type: ignore[abstract]
         self._server = aio.server()
         add_GenerationServiceServicer_to_server(self._process, self._server)
         port = self._server.add_insecure_port("127.0.0.1:0")
@@ -181,7 +181,9 @@ class FakeProcess(GenerationServiceServicer):
             response.opened.session_id = session.id
         else:
             response.attached.CopyFrom(_attached(session, first.attach))
-            finals = [r for r in session.outbox if r.operation_id and r.WhichOneof("answer") != "chunk"]
+            finals = [
+                r for r in session.outbox if r.operation_id and r.WhichOneof("answer") != "chunk"
+            ]
             session.outbox = finals
         response.revision = session.revision
         return response
@@ -221,6 +223,7 @@ class FakeProcess(GenerationServiceServicer):
     ) -> AsyncIterator[StreamSessionResponse]:
         """Return answers until a close, a half-close, or another stream."""
         reading.add_done_callback(lambda _: self._start(session.note_end()))
+
         def over() -> bool:
             return session.attachment != number or (reading.done() and not session.outbox)
 

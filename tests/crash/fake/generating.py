@@ -27,7 +27,7 @@ class Generating:
     text: str  # of the session
     start: int  # offset
     held: str = ""
-    reason: FinishReason = FINISH_REASON_MAX_TOKENS
+    reason: FinishReason.ValueType = FINISH_REASON_MAX_TOKENS
     stop_string: str = ""
 
     @property

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from google.rpc import code_pb2, status_pb2
+import grpc
 from tests.crash.fake import model
 from tests.crash.fake.faults import Fault
 from tests.crash.fake.generating import Generating
@@ -14,6 +14,7 @@ from tests.crash.fake.store import Version, Write
 
 from cellwire.v1 import operations_pb2 as pb
 from cellwire.v1.generation_pb2 import StreamSessionRequest, StreamSessionResponse
+from google.rpc import status_pb2
 
 _REMEMBERED = 64
 _CHANGES = {"append", "accept", "generate", "rewind"}
@@ -229,7 +230,9 @@ class FakeSession:
     async def _rewind(self, request: StreamSessionRequest) -> None:
         offset = len(self.text) - request.rewind.tokens
         if offset < 0:
-            status = status_pb2.Status(code=code_pb2.OUT_OF_RANGE, message="too far")
+            status = status_pb2.Status(
+                code=grpc.StatusCode.OUT_OF_RANGE.value[0], message="too far"
+            )
             rejected = pb.Rejected(status=status)
             done = pb.DoneOperation(operation_id=request.operation_id, rejected=rejected)
             self.change(self.text, done)
@@ -244,7 +247,7 @@ class FakeSession:
         try:
             copy, forked = self._fork(self, request.fork)
         except KeyError:
-            code = code_pb2.ALREADY_EXISTS
+            code = grpc.StatusCode.ALREADY_EXISTS
             await self.reject(request.operation_id, code, "a session of this id already exists")
         else:
             await copy._when(lambda: copy.is_safe(copy.revision))
@@ -274,7 +277,7 @@ class FakeSession:
             self._cancelled.add(target)
             await self.submit_after(target, request.operation_id)
         else:
-            await self.reject(request.operation_id, code_pb2.NOT_FOUND, "there is none")
+            await self.reject(request.operation_id, grpc.StatusCode.NOT_FOUND, "there is none")
 
     async def submit_after(self, target: int, operation_id: int) -> None:
         """Answer a cancel once its target has ended."""
@@ -284,8 +287,8 @@ class FakeSession:
             )
         await self.tell(operation_id, cancelled=pb.Cancelled())
 
-    async def reject(self, operation_id: int, code: int, message: str) -> None:
-        status = status_pb2.Status(code=code, message=message)
+    async def reject(self, operation_id: int, code: grpc.StatusCode, message: str) -> None:
+        status = status_pb2.Status(code=code.value[0], message=message)
         await self.tell(operation_id, rejected=pb.Rejected(status=status))
 
     async def _finish_cancelled(self, request: StreamSessionRequest, offset: int) -> None:
