@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from enum import Enum, auto
@@ -16,7 +18,7 @@ from tests.crash.entry import Entry
 from tests.crash.ledger import Ledger
 from tests.crash.operations import Fork, Save
 from tests.crash.service import Place, Service
-from tests.crash.stream import Lost, Stream
+from tests.crash.stream import GUARD_S, Lost, Stream
 from tests.crash.stub import Stub
 from tests.crash.violation import Violation, check
 from tests.crash.visit import Visit
@@ -28,6 +30,7 @@ from cellwire.v1.operations_pb2 import (
 )
 
 _FIRST_ID = 10  # below are the ids of opens, attaches and closes
+_PAUSE_S = 0.02  # before another attempt
 _LOST = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.OK)
 
 
@@ -91,7 +94,8 @@ class Client:
         self._closing = False
         self.closed_in = 0  # the process that has told that the session is closed
         self._asides: dict[int, Entry | None] = {}
-        self._place: Place
+        self._place: Place | None = None
+        self._met_s = 0.0  # when it was last heard of, by a monotonic clock
         self._visit: Visit
 
     @property
@@ -104,7 +108,9 @@ class Client:
     async def run(self) -> bool:
         """Live until the session is closed; False if it was lost before it was safe."""
         while True:
-            place = self._place = await self._service.ready()
+            place = await self._service.ready()
+            if place != self._place:
+                self._place, self._met_s = place, time.monotonic()
             try:
                 async with aio.insecure_channel(place.address) as channel:
                     stub = Stub(channel)
@@ -114,10 +120,16 @@ class Client:
                         return self._closing
             except Lost as lost:
                 self._note_lost(lost, place)
+                await asyncio.sleep(_PAUSE_S)
 
     def _note_lost(self, lost: Lost, place: Place) -> None:
         aborted = lost.code == grpc.StatusCode.ABORTED  # taken over, by ourselves
         check(aborted or lost.code in _LOST, f"a stream to process {place.number} ends: {lost}")
+        waited_s = time.monotonic() - self._met_s
+        check(
+            waited_s < GUARD_S,
+            f"process {place.number} lets nobody in for {waited_s:.0f} s: {lost}",
+        )
         if self.setting.on_disconnect == ON_DISCONNECT_CANCEL:
             for entry in self.ledger.open:
                 entry.cancelled = True
@@ -147,7 +159,7 @@ class Client:
             elif lost.code not in _LOST:
                 raise Violation(f"open fails: {lost}") from lost
             raise Lost(grpc.StatusCode.UNAVAILABLE, "an open was lost") from lost
-        self._opened, self._reached = True, place.number
+        self._opened, self._reached, self._met_s = True, place.number, time.monotonic()
         ledger.note_safety(response)
         ledger.created = ledger.created or ledger.durability == DURABILITY_SAFE_FIRST
         ledger.catching_up = True
@@ -176,7 +188,7 @@ class Client:
             first = self.ledger.durability == DURABILITY_SAFE_FIRST and not gap
             check(restarted and not saved and not first, "a session is back that was closed")
         self._counts.attaches += 1
-        self._reached = place.number
+        self._reached, self._met_s = place.number, time.monotonic()
         resolve(self.ledger, response, Return(offset, restarted, saved))
         self.ledger.note_safety(response)
         self.ledger.catching_up = True
@@ -245,6 +257,7 @@ class Client:
     async def _take_over(self, stub: Stub) -> None:
         """Attach from a second stream, and see the first one end."""
         first = self._visit.stream
+        assert self._place is not None
         attached = await self._attach(self._place, stub)
         check(attached, "the session is gone when it is taken over")
         try:

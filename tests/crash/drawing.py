@@ -48,11 +48,11 @@ class Drawing:
         self.high = high  # the most tokens that the text may have had
 
     def next(self, ledger: Ledger) -> Operation | Act:
+        least, most = ledger.lengths_to_come()
+        self.high = max(self.high, most)
         unanswered = len(ledger.open)
         if unanswered >= MAX_UNANSWERED or (unanswered and self.random.random() < 0.6):
             return Act.READ
-        least, most = ledger.lengths_to_come()
-        self.high = max(self.high, most)
         if least < 1:
             return self._append()
         kind = self.random.choices(list(_KINDS), list(_KINDS.values()))[0]

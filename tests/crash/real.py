@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import signal
 import sys
@@ -14,7 +15,7 @@ from tests.crash.violation import Violation
 
 CELLWIRE = Path(sys.executable).parent / "cellwire"
 _GUARD_S = 30.0
-_LINES_KEPT = 40
+_LINES_KEPT = 100
 
 
 class DoesNotStart(Exception):
@@ -35,7 +36,8 @@ class RealDaemon:
     @property
     def log(self) -> str:
         """The last lines that its processes have written."""
-        return "".join(self._lines)
+        ended = self._process is not None and self._process.returncode
+        return "".join(self._lines) + (f"(ended with {ended})" if ended else "")
 
     async def start(self) -> str:
         """Start a process; return its address. DoesNotStart."""
@@ -84,7 +86,10 @@ class RealDaemon:
     async def _spawn(self) -> asyncio.subprocess.Process:
         pipe, nothing = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
         self._process = await asyncio.create_subprocess_exec(
-            *self._command, stdin=nothing, stderr=pipe
+            *self._command,
+            stdin=nothing,
+            stderr=pipe,
+            env={**os.environ, "PYTHONFAULTHANDLER": "1"},  # says where it was, if it is a fault
         )
         return self._process
 
