@@ -91,9 +91,15 @@ class Waking:
             return session.left
         if session_id in self._sessions:
             return None
-        task = self._waking[session_id] = asyncio.create_task(self._wake(session_id))
-        task.add_done_callback(lambda _: self._waking.pop(session_id))
+        task = self._waking[session_id] = asyncio.create_task(self._wake_once(session_id))
         return task
+
+    async def _wake_once(self, session_id: str) -> None:
+        # A task that has ended must not be found: to wait for it would not let the loop go on.
+        try:
+            await self._wake(session_id)
+        finally:
+            del self._waking[session_id]
 
     async def _wake(self, session_id: str) -> None:
         stored = await self._load(session_id)

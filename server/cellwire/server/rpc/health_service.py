@@ -69,7 +69,7 @@ class HealthService(health_pb2_grpc.HealthServicer):
         while True:
             news, draining = self._news, self._draining
             response = self._response(request.service)
-            if response != written:
+            if draining or response != written:
                 await write(context, response)
                 written = response
             if draining:
