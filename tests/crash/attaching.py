@@ -126,6 +126,7 @@ def _settle(ledger: Ledger, entry: Entry, done: Mapping[int, DoneOperation], rev
         return True
     answer = getattr(operation, operation.WhichOneof("answer") or "")
     if entry.answer is None:
+        entry.from_done = True
         return ledger.settle(entry, answer, revision)
     check(
         answer == entry.answer,

@@ -33,7 +33,8 @@ class Entry:
     told: str = ""  # what it had added before a loss: the same must come again
     answer: Answer | None = None  # None while it runs, waits, or is lost
     told_answer: Answer | None = None  # the answer that was lost
-    revision: int = 0  # that the answer told
+    revision: int = 0  # that the answer told; of one that `done` told, the most that it can be
+    from_done: bool = False
     sent: bool = False  # to the daemon that is connected now
     again: bool = False  # whether a daemon may have carried out a part of it before
     cancelled: bool = False  # by its client
@@ -97,6 +98,7 @@ class Entry:
         """Keep the first `carried` characters of what it had added, and no answer."""
         if self.answer is not None:
             self.told_answer, self.answer, self.revision = self.answer, None, 0
+            self.from_done = False
         self.told = merged(self.told, self.piece)
         self.piece = (self.told[:carried] + UNKNOWN * carried)[:carried]
         self.sent = self.cancelled = False

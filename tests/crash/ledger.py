@@ -112,7 +112,7 @@ class Ledger:
     def revision_before(self, entry: Entry) -> int:
         """Return the last revision that was told of the operations before one."""
         before = self.entries[self.inherited : self.entries.index(entry)]
-        return max((each.revision for each in before), default=0)
+        return max((each.revision for each in before if not each.from_done), default=0)
 
     def find(self, operation_id: int) -> Entry | None:
         own = self.entries[self.inherited :]
