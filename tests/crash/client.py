@@ -76,15 +76,13 @@ class Client:
         parent: Client | None = None,
     ) -> None:
         self.ledger = ledger
-        self._drawing: Drawing
         self._ids: Iterator[int]
         self._reached: int
         self.budget = random.randint(5, 120)  # operations left
         self.setting = setting
         self._service = service
         self._random = random
-        high = parent._drawing.high if parent else 0
-        self._drawing = Drawing(random, setting.window, high)
+        self._drawing = Drawing(random, setting.window)
         self._counts = counts
         self._forked = on_fork
         self._ids = parent._ids if parent else itertools.count(_FIRST_ID)
@@ -289,5 +287,6 @@ class Client:
             [replace(ancestor) for ancestor in ancestors],
             ledger.lineage,
         )
+        copy.high = ledger.high
         copy.created = ledger.durability == DURABILITY_SAFE_FIRST
         self._forked(self, copy)

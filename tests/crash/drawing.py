@@ -42,14 +42,12 @@ _KINDS: dict[type[Operation] | Act, int] = {
 class Drawing:
     """Draws operations that a session of this rewind window must be able to carry out."""
 
-    def __init__(self, random: Random, window: int, high: int = 0) -> None:
+    def __init__(self, random: Random, window: int) -> None:
         self.random = random
         self._window = window
-        self.high = high  # the most tokens that the text may have had
 
     def next(self, ledger: Ledger) -> Operation | Act:
-        least, most = ledger.lengths_to_come()
-        self.high = max(self.high, most)
+        least, _ = ledger.lengths_to_come()
         unanswered = len(ledger.open)
         if unanswered >= MAX_UNANSWERED or (unanswered and self.random.random() < 0.6):
             return Act.READ
@@ -59,7 +57,7 @@ class Drawing:
         if isinstance(kind, Act):
             return kind
         if kind is Rewind:
-            return self._rewind(least) or self._append()
+            return self._rewind(least, ledger.high) or self._append()
         if kind is Accept and unanswered:
             return Act.READ  # its completions must not be out of date
         return self._draw(kind)
@@ -86,8 +84,8 @@ class Drawing:
         temperature = random.choice((0.0, 0.7, 1.0, 1.5))
         return Generate(random.randint(1, random.choice((5, 60, 400))), temperature, seed, stops)
 
-    def _rewind(self, least: int) -> Rewind | None:
-        most = least - max(1, self.high - self._window)
+    def _rewind(self, least: int, high: int) -> Rewind | None:
+        most = least - max(1, high - self._window)
         return Rewind(self.random.randint(1, min(most, 60))) if most > 0 else None
 
     def _text(self, most: int) -> str:

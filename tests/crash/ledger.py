@@ -57,6 +57,7 @@ class Ledger:
         self.safe = SafePoint()
         self.revision = 0  # the last that was told by the daemon that is connected
         self.lengths: dict[int, int] = {}  # of the text, by revision
+        self.high = 0  # the most tokens that the text may have had
         self.seen: list[Seen] = []
         self.dropped: set[int] = set()  # operations without effect, which may still be answered
         self.catching_up = False  # between an attach and all that was answered before
@@ -117,6 +118,11 @@ class Ledger:
     def find(self, operation_id: int) -> Entry | None:
         own = self.entries[self.inherited :]
         return next((entry for entry in reversed(own) if entry.id == operation_id), None)
+
+    def add(self, entry: Entry) -> None:
+        """Take a new operation."""
+        self.entries.append(entry)
+        self.high = max(self.high, self.lengths_to_come()[1])
 
     def drop(self, entry: Entry) -> None:
         """Forget an operation that had no effect."""

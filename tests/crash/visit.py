@@ -43,7 +43,7 @@ class Visit:
             await self._complete_and_accept(Entry(next(self._ids), operation), new=True)
         else:
             entry = Entry(next(self._ids), operation)
-            self._ledger.entries.append(entry)
+            self._ledger.add(entry)
             await self._send(entry)
 
     async def cancel(self, target: Entry) -> None:
@@ -109,7 +109,7 @@ class Visit:
         )
         self._keep_completed(entry, completed)
         if new:
-            self._ledger.entries.append(entry)
+            self._ledger.add(entry)
         await self._send(entry)
 
     def _keep_completed(self, entry: Entry, completed: Completed) -> None:
