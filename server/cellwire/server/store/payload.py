@@ -62,6 +62,12 @@ class _State(msgspec.Struct, array_like=True, frozen=True):
 
 _Payload = TypeVar("_Payload")
 _ENCODER = msgspec.msgpack.Encoder()
+# Made before any thread decodes: msgspec looks at a type when it is first decoded, and two threads
+# that do so at once for an Enum end the process.
+_HEADERS = msgspec.msgpack.Decoder(_Header)
+_CHANGES = msgspec.msgpack.Decoder(_Change)
+_STATES = msgspec.msgpack.Decoder(_State)
+_DONE = msgspec.msgpack.Decoder(list[_Done])
 _PLAIN, _COMPRESSED = b"\x00", b"\x01"
 _COMPRESSED_FROM = 512  # bytes: the operations of a session are much alike
 
@@ -91,7 +97,7 @@ def encode_header(header: Header) -> bytes:
 
 def decode_header(payload: bytes) -> Header:
     """Return the header in a payload; Damaged."""
-    stored = _decoded(payload, _Header)
+    stored = _decoded(payload, _HEADERS)
     return Header(**msgspec.structs.asdict(stored))
 
 
@@ -116,7 +122,7 @@ def encode_change(row: ChangeRow) -> bytes:
 
 def decode_change(revision: int, payload: bytes) -> ChangeRow:
     """Return the change of a revision; Damaged."""
-    stored = _decoded(payload, _Change)
+    stored = _decoded(payload, _CHANGES)
     change = Change(
         revision=revision,
         offset=stored.offset,
@@ -136,7 +142,7 @@ def encode_state(record: StateRecord) -> bytes:
 
 def decode_state(payload: bytes) -> StateRecord:
     """Return the state in a payload; Damaged."""
-    stored = _decoded(payload, _State)
+    stored = _decoded(payload, _STATES)
     return StateRecord(stored.tokens_read, stored.state)
 
 
@@ -158,7 +164,7 @@ def _unpack_done(packed: bytes) -> tuple[DoneOperation, ...]:
         plain = zlib.decompress(data) if kind == _COMPRESSED else data
     except zlib.error as error:
         raise Damaged(f"its operations cannot be read: {error}") from error
-    stored = _decoded(plain, list[_Done])
+    stored = _decoded(plain, _DONE)
     return tuple(DoneOperation(**msgspec.structs.asdict(each)) for each in stored)
 
 
@@ -178,9 +184,9 @@ def _stored_done(done: DoneOperation) -> _Done:
     )
 
 
-def _decoded(payload: bytes, kind: type[_Payload]) -> _Payload:
+def _decoded(payload: bytes, decoder: msgspec.msgpack.Decoder[_Payload]) -> _Payload:
     try:
-        return msgspec.msgpack.decode(payload, type=kind)
+        return decoder.decode(payload)
     # Texts that are not UTF-8, and lists nested without end, raise errors of their own.
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Damaged(f"its record cannot be read: {error}") from error
