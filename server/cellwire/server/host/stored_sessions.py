@@ -22,7 +22,9 @@ from cellwire.server.host.own_thread import in_own_thread
 from cellwire.server.host.residents import Residents
 from cellwire.server.host.store_writer import StoreWriter
 from cellwire.server.state.stored_session import Header
+from cellwire.server.store.leases import OpenedStore
 from cellwire.server.store.sqlite import SqliteStore
+from cellwire.server.store.sqlite_file import Synchronous
 from cellwire.server.store.store import Store
 from cellwire.server.store.writes import Delete, KeepUntil, Write
 
@@ -35,11 +37,12 @@ off in time: it does expire if the daemon is killed."""
 _CLOSE_TIMEOUT_S = 5.0
 
 
-def open_store(config: Config) -> Store | None:
+def open_store(config: Config) -> OpenedStore | None:
     """Open the store of a configuration, if it has one; CannotOpenStore."""
     if config.state is None:
         return None
-    return SqliteStore(config.state, "FULL" if config.state_sync == "full" else "NORMAL")
+    sync: Synchronous = "FULL" if config.state_sync == "full" else "NORMAL"
+    return OpenedStore(SqliteStore(config.state, sync))
 
 
 class StoredSessions:

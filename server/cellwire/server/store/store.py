@@ -19,6 +19,7 @@ class RefusedWrite(Exception):
 
         NotFound: the session is not in the store. AlreadyExists: another one of its id is.
         DamagedRecord: what is stored of it is damaged. Internal: the write does not fit it.
+        Aborted: another daemon holds it (`leases.py`).
         """
         super().__init__(session_id, error)
         self.session_id = session_id
