@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
@@ -14,6 +14,16 @@ from cellwire.client.commands.operator_store import StoredFacts
 from cellwire.client.commands.output import on_one_line, say
 
 _SHOWN_DIGITS = 12  # of a SHA-256
+_COLUMNS: tuple[tuple[str, JustifyMethod], ...] = (
+    ("session", "left"),
+    ("model", "left"),
+    ("revision", "right"),
+    ("tokens", "right"),
+    ("safe", "left"),
+    ("expires", "left"),
+)
+_MODEL = 1  # its place among the columns
+_LEAST_MODEL = 6  # characters
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3_600, 86_400
 
 
@@ -58,7 +68,8 @@ def show_table(listed: Sequence[StoredFacts], now_s: float) -> None:
     if not listed:
         say("no session in the store is as you say")
         return
-    Console().print(_table(listed, now_s))
+    console = Console()
+    console.print(_table(listed, now_s, console.width))
     damaged = sum(bool(facts.damage) for facts in listed)
     if damaged:
         say(
@@ -67,28 +78,36 @@ def show_table(listed: Sequence[StoredFacts], now_s: float) -> None:
         )
 
 
-def _table(listed: Sequence[StoredFacts], now_s: float) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("session", no_wrap=True, overflow="fold", min_width=32)
-    table.add_column("model", no_wrap=True, overflow="ellipsis")
-    table.add_column("revision", no_wrap=True, justify="right")
-    table.add_column("tokens", no_wrap=True, justify="right")
-    table.add_column("safe", no_wrap=True)
-    table.add_column("expires", no_wrap=True)
-    for facts in listed:
-        session = Text(on_one_line(facts.session_id))
-        if facts.damage:
-            table.add_row(session, "damaged")
-        else:
-            table.add_row(
-                session,
-                Text(on_one_line(facts.model) or facts.model_sha256[:_SHOWN_DIGITS]),
-                f"{facts.revision:,}",
-                f"{facts.tokens:,}",
-                Text(facts.durability.removeprefix("safe_")),
-                until(facts.expires_s, now_s),
-            )
+def _table(listed: Sequence[StoredFacts], now_s: float, width: int) -> Table:
+    rows = [_row(facts, now_s) for facts in listed]
+    # A narrow terminal shortens the models' names, and nothing else.
+    left = width - sum(_width(rows, index) + 1 for index in range(len(_COLUMNS)))
+    model_width = max(_LEAST_MODEL, _width(rows, _MODEL) + min(0, left + 1))
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    for index, (name, justify) in enumerate(_COLUMNS):
+        most = model_width if index == _MODEL else None
+        table.add_column(name, no_wrap=True, overflow="ellipsis", justify=justify, max_width=most)
+    for row in rows:
+        table.add_row(*map(Text, row))
     return table
+
+
+def _width(rows: Sequence[Sequence[str]], index: int) -> int:
+    return max(len(_COLUMNS[index][0]), *(len(row[index]) for row in rows))
+
+
+def _row(facts: StoredFacts, now_s: float) -> list[str]:
+    session = on_one_line(facts.session_id)
+    if facts.damage:
+        return [session, "damaged", "", "", "", ""]
+    return [
+        session,
+        on_one_line(facts.model) or facts.model_sha256[:_SHOWN_DIGITS],
+        f"{facts.revision:,}",
+        f"{facts.tokens:,}",
+        facts.durability.removeprefix("safe_"),
+        until(facts.expires_s, now_s),
+    ]
 
 
 def described(facts: StoredFacts) -> str:
