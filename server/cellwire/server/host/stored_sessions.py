@@ -125,7 +125,8 @@ class StoredSessions:
             session.model.cell.sha256,
             session.seed,
             settings.rewind_window,
-            settings.stored() | {"durability": settings.durability.value},
+            settings.stored()
+            | {"durability": settings.durability.value, "model": session.model.name},
             self.clock(),
         )
 
