@@ -15,7 +15,6 @@ from redis.retry import Retry
 from cellwire.server.errors import CannotOpenStore, StoreFailed
 from cellwire.server.store.address import without_password
 from cellwire.server.store.record import Damaged
-from cellwire.server.store.redis_keys import PROBE
 
 Command = Sequence[bytes | str | float]
 Read = Callable[[], Any]
@@ -40,6 +39,10 @@ _BY_KIND: tuple[tuple[type[redis.RedisError], str], ...] = (
     (redis.TimeoutError, "it does not answer in time: see whether it hangs, or its disk is slow"),
     (redis.ConnectionError, "see that it runs, and that this machine reaches it"),
 )
+
+
+class StoreFull(StoreFailed):
+    """The server's maxmemory is reached: what frees memory is still carried out."""
 
 
 class RedisLink:
@@ -85,9 +88,8 @@ class RedisLink:
         """Return the answers to commands when as many replicas as were asked for have them."""
         if not self._replicas:
             return self.run(*commands)
-        # A command that changes nothing would not be waited for.
-        waits: list[Command] = [("SET", PROBE, "1"), ("WAIT", self._replicas, self._wait_ms)]
-        *answers, _, reached = self._run([*commands, *waits], transaction=False)
+        # It waits for all that the server has written before.
+        *answers, reached = self.run(*commands, ("WAIT", self._replicas, self._wait_ms))
         if reached < self._replicas:
             raise StoreFailed(
                 f"what is written to the Redis server {self.name} has reached {reached} replicas "
@@ -120,7 +122,8 @@ class RedisLink:
         try:
             yield
         except (redis.RedisError, OSError) as error:
-            raise StoreFailed(f"the Redis server {self.name} failed: {in_words(error)}") from error
+            kind = StoreFull if isinstance(error, redis.OutOfMemoryError) else StoreFailed
+            raise kind(f"the Redis server {self.name} failed: {in_words(error)}") from error
 
     def _run(self, commands: Sequence[Command], *, transaction: bool) -> list[Any]:
         if not commands:
