@@ -51,7 +51,7 @@ def remove(field: str) -> Alter:
     return lambda client: client.hdel(HASH, field)
 
 
-def swap(client: Any) -> None:
+def swap(client: Any) -> None:  # noqa: ANN401  # as of RedisServer.client
     """Put each of two changes in the other's place."""
     first, last = client.lindex(LIST, 0), client.lindex(LIST, -1)
     client.lset(LIST, 0, last)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -52,19 +52,19 @@ class Losses(Crashes):
         self.client.close()
 
     def install_faults(self) -> None:
-        run, faults = RedisLink._run, self.faults
+        run, faults = RedisLink.run, self.faults
 
-        def faulty(link: RedisLink, commands: Sequence[Command], *, transaction: bool) -> list[Any]:
+        def faulty(link: RedisLink, *commands: Command) -> list[Any]:
             if faults.statements_left is None or not commands:
-                return run(link, commands, transaction=transaction)
+                return run(link, *commands)
             faults.statements_left -= 1
             if faults.statements_left == 0 and faults.after:
-                run(link, commands, transaction=transaction)
+                run(link, *commands)
             if faults.statements_left <= 0:
                 raise StoreFailed
-            return run(link, commands, transaction=transaction)
+            return run(link, *commands)
 
-        self.patches.setattr(RedisLink, "_run", faulty)
+        self.patches.setattr(RedisLink, "run", faulty)
 
     def opened(self) -> Store:
         """Open the store as a new daemon, and claim all there is."""

@@ -54,6 +54,10 @@ class Committer:
                 repaired = True
                 self.repair()
                 continue
+            except RefusedWrite as refused:
+                if isinstance(refused.error, Aborted):
+                    self._claims.drop(refused.session_id)
+                raise
             except StoreFailed:
                 self._claims.doubt(it.session_id for it in wanted)
                 raise

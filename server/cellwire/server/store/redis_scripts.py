@@ -102,3 +102,15 @@ redis.call('DEL', 'cellwire:none') -- so that it is allowed beyond maxmemory, to
 redis.call('SET', KEYS[1], '1', 'PX', ARGV[1])
 return 1 - had
 """
+
+READ = """
+-- Carries out commands that read. KEYS: theirs. ARGV: of each the number of its parts, and these.
+local answers = {}
+local at = 1
+while at <= #ARGV do
+  local parts = tonumber(ARGV[at])
+  answers[#answers + 1] = redis.pcall(unpack(ARGV, at + 1, at + parts))
+  at = at + parts + 1
+end
+return answers
+"""

@@ -138,6 +138,8 @@ class Placer:
             if not is_mine:
                 return None  # and released
             wanted = replace(wanted, writes=wanted.writes[wanted.deletes :])
+        elif held.epoch > epoch and not is_mine:
+            raise RefusedWrite(wanted.session_id, held_by_another(wanted.session_id))
         place = held.has_come_to()
         _check_loss(wanted, claim, place)
         return replace(wanted, epoch=latest, place=place)
