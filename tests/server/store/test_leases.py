@@ -98,6 +98,7 @@ def test_a_claim_ends_the_epoch_before_it(shared: Shared) -> None:
     assert others.claim(ONE) is None
     second.store.commit([Release(ONE)])
     assert leases.renew() is False
+    assert leases.lost([ONE]) == [ONE]
     with pytest.raises(RefusedWrite):
         first.store.commit([added(ONE, 2, 100, [7])])
     assert leases.claim(ONE) is None

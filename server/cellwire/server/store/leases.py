@@ -71,7 +71,10 @@ class Leases(Protocol):
         """
 
     def lost(self, session_ids: Sequence[str]) -> list[str]:
-        """Return those of some sessions that another daemon has claimed since this one did."""
+        """Return those of some sessions that another daemon has claimed since this one did.
+
+        It may have released or deleted them again.
+        """
 
     def send(self, daemon_id: str, message: LeaseMessage) -> bool:
         """Send a message to a daemon; False if that daemon does not listen."""

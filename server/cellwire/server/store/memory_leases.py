@@ -92,10 +92,13 @@ class MemoryLeases:
     def lost(self, session_ids: Sequence[str]) -> list[str]:
         """Return the sessions that another daemon has claimed since."""
         with self._shared.lock:
-            held = {name: self._shared.held.get(name) for name in session_ids}
-        return [
-            name for name, it in held.items() if it and it.daemon_id not in {"", self.daemon_id}
-        ]
+            return [name for name in session_ids if self._is_lost(name)]
+
+    def _is_lost(self, session_id: str) -> bool:
+        epoch, held = self.claims.epoch(session_id), self._shared.held.get(session_id)
+        if held is None:
+            return epoch > 0  # deleted elsewhere; without an epoch, not created yet
+        return not held.is_held(self.daemon_id, epoch or FIRST_EPOCH)
 
     def send(self, daemon_id: str, message: LeaseMessage) -> bool:
         """Send a message to a daemon; False if it does not listen."""
