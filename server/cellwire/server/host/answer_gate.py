@@ -21,8 +21,9 @@ class _Waiting(NamedTuple):
 class AnswerGate:
     """Holds back the answers of one durable session, in their order. Used in the event loop only.
 
-    With `all_wait`, every answer waits until its revision is safe; otherwise only those to `save`.
-    If the first of them has waited too long, `on_timeout` is called, once for each wait.
+    With `all_wait`, every answer waits until its revision is safe; otherwise only those to `save`,
+    and with `created_first` those before the session itself is in the store. If the first of them
+    has waited too long, `on_timeout` is called, once for each wait.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class AnswerGate:
         self._put = put
         self._on_timeout = on_timeout
         self._all_wait = all_wait
+        self.created_first = False
         self._waiting = deque[_Waiting]()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -46,10 +48,15 @@ class AnswerGate:
         """How many answers are held back."""
         return len(self._waiting)
 
+    @property
+    def waits_for_creation(self) -> bool:
+        """Whether nothing may be answered before the session is in the store."""
+        return self.created_first and self._safe.point is None
+
     def put(self, event: Event, revision: int, copy: SafeRevisions | None = None) -> None:
         """Pass an event on, now or when its revision is safe, and the `copy` that it reports."""
         waiting = _Waiting(event, revision, copy)
-        waits = self._all_wait or isinstance(event, Saved)
+        waits = self._all_wait or self.waits_for_creation or isinstance(event, Saved)
         if waits and (self._waiting or not self._is_safe(waiting)):
             self._waiting.append(waiting)
             if self._timer is None:
@@ -58,7 +65,8 @@ class AnswerGate:
             self._put(event)
 
     def _is_safe(self, waiting: _Waiting) -> bool:
-        copy_safe = waiting.copy is None or waiting.copy.point is not None
+        copy = waiting.copy
+        copy_safe = copy is None or copy.point is not None or copy.ended
         return copy_safe and waiting.revision <= self._safe.revision
 
     def open(self) -> None:

@@ -8,6 +8,7 @@ from cellwire.server.engine import commands
 from cellwire.server.errors import CellwireError, Unavailable
 from cellwire.server.host.answer_gate import AnswerGate
 from cellwire.server.host.keeper import Keeper
+from cellwire.server.host.leaving import Leaving
 from cellwire.server.host.registry import ServedModel
 from cellwire.server.host.safe_revisions import SafePoint
 from cellwire.server.host.session_handle import Attachment, Directory, SessionHandle
@@ -65,7 +66,7 @@ class DurableSession(SessionHandle):
         self.parents_gate: AnswerGate | None = None  # in which an answer waits for this session
         self.expires_s: float | None = None  # wall clock, as the store knows it
         self._keeper = keeper
-        self._left: asyncio.Future[None] | None = None
+        self._leaving = Leaving()
 
     def go_on_from(self, snapshot: SessionSnapshot, changes: ChangeLog) -> None:
         """Follow the session, which wakes: all of it is safe."""
@@ -144,7 +145,8 @@ class DurableSession(SessionHandle):
         error = Unavailable(
             "the daemon's store does not answer, so that nothing becomes safe; the session goes on"
         )
-        if self.settings.durability is not Durability.SAFE_FIRST:
+        opened = not self.gate.waits_for_creation
+        if opened and self.settings.durability is not Durability.SAFE_FIRST:
             for event in self.gate.take():
                 self.outbox.put(Rejected(self.id, event.operation_id or 0, error))
         elif self.attachment is not None:
@@ -173,12 +175,12 @@ class DurableSession(SessionHandle):
     @property
     def leaving(self) -> bool:
         """Whether nothing may attach to it any more: it wakes again when it has left."""
-        return self._left is not None
+        return self._leaving.begun
 
     @property
     def left(self) -> asyncio.Future[None] | None:
         """Done when the session has left the process, or stays; None unless it is leaving."""
-        return self._left
+        return self._leaving.ended
 
     def end(self, error: CellwireError | None = None) -> None:
         """Delete the session, in the store as well; an attached call ends with `error`."""
@@ -187,7 +189,7 @@ class DurableSession(SessionHandle):
 
     def leave(self, error: CellwireError | None = None) -> None:
         """Leave the process; the store keeps the session. An attached call ends with `error`."""
-        if self._closed or self._left is not None:
+        if self._closed or self.leaving:
             return
         self.attachment = None
         if not self.expiry.running:  # it had a client until now
@@ -200,47 +202,45 @@ class DurableSession(SessionHandle):
 
     def begin_to_leave(self) -> None:
         """Let nothing attach until the session has left."""
-        self._left = asyncio.get_running_loop().create_future()
+        self._leaving.begin()
 
     def stay(self) -> None:
         """Do not leave after all."""
-        self._end_leaving()
-        self._left = None
+        self._leaving.stay()
 
     def _note_closed(self, event: Closed) -> None:
-        if self._left is None and event.error is None:
+        if not self.leaving and event.error is None:
             self._delete()
             for waiting in self.gate.take():
                 self.outbox.put(waiting)
-        elif self._left is None and self.record.exists:
+        elif not self.leaving and self.record.exists:
             self.begin_to_leave()  # its state may be spoiled; the store has a good one
         self._leave_if_safe()
 
     def _leave_if_safe(self) -> None:
-        if self._left is not None and not self.in_engine:
+        if self.leaving and not self.in_engine:
             self.mark_closed()
 
     def mark_closed(self) -> None:
         """Forget the session, when all of it is safe."""
         stays = self.record.exists and (self.in_engine or not self.record.safe.all)
-        if self._left is not None and stays:
+        if self.leaving and stays:
             self.attachment = None
             return
+        if self.record.exists:
+            self.record.exists = False
+            self._keeper.release(self.id)
         self.gate.close()
-        self.record.safe.advance(self.revision)  # nothing waits for a session that has ended
+        self.record.safe.ended = True  # its parent's answer waits for it no longer
         if self.parents_gate is not None:
             self.parents_gate.open()
         if self._telling is not None:
             self._telling.cancel()
         super().mark_closed()
         self._keeper.drop(self)
-        self._end_leaving()
+        self._leaving.end()
 
     def _delete(self) -> None:
         if self.record.exists:
             self.record.exists = False
             self._keeper.delete(self.id)
-
-    def _end_leaving(self) -> None:
-        if self._left is not None and not self._left.done():
-            self._left.set_result(None)
