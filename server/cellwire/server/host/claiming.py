@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from typing import NamedTuple
 
 from cellwire.server.errors import Unavailable
 from cellwire.server.host.own_thread import in_own_thread
@@ -15,6 +16,13 @@ from cellwire.server.store.leases import Holder, LeaseMessage, LeaseMessageKind,
 _AGAIN = 0.1  # of a lease's time
 _PATIENCE = 2.0
 _MOST_PATIENCE_S = 20.0
+
+
+class _Asked(NamedTuple):
+    """A session that was asked for."""
+
+    holder: Holder
+    answer: asyncio.Future[LeaseMessageKind]
 
 
 class Claiming:
@@ -27,7 +35,7 @@ class Claiming:
 
     def __init__(self, leases: Leases) -> None:
         self._leases = leases
-        self._answers: dict[str, asyncio.Future[LeaseMessageKind]] = {}
+        self._asked: dict[str, _Asked] = {}
 
     async def claim(self, session_id: str, takeover: Callable[[], bool]) -> None:
         """Hold a session, even one that has a client elsewhere if `takeover` says so at the time.
@@ -61,19 +69,21 @@ class Claiming:
         kind = LeaseMessageKind.HAND_OVER
         message = LeaseMessage(kind, session_id, self._leases.daemon_id, takeover)
         send = partial(self._leases.send, holder.daemon_id, message)
-        answer: asyncio.Future[LeaseMessageKind] = asyncio.get_running_loop().create_future()
-        self._answers[session_id] = answer
+        asked = _Asked(holder, asyncio.get_running_loop().create_future())
+        self._asked[session_id] = asked
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._leases.lease_s * _AGAIN):
                     await in_own_thread("ask for a session", send)
-                    return await answer
+                    return await asked.answer
         finally:
-            del self._answers[session_id]
+            del self._asked[session_id]
         return None
 
     def hear(self, message: LeaseMessage) -> None:
         """Hear what became of a session that was asked for."""
-        answer = self._answers.get(message.session_id)
-        if answer is not None and not answer.done():
-            answer.set_result(message.kind)
+        asked = self._asked.get(message.session_id)
+        if asked is None or asked.answer.done():
+            return
+        if message.sender == asked.holder.daemon_id:  # others were asked before it
+            asked.answer.set_result(message.kind)

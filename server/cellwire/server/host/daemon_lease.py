@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -46,7 +45,7 @@ class DaemonLease:
     store says.
     """
 
-    def __init__(self, leases: Leases, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, leases: Leases, clock: Callable[[], float]) -> None:
         """Nothing runs before `start`. `clock` goes on while the process is stopped."""
         self._leases = leases
         self._clock = clock

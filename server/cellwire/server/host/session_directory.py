@@ -156,7 +156,7 @@ class SessionDirectory:
     async def delete(self, session_id: str, error: CellwireError) -> None:
         """Delete a session, here or in the store; NotFound. An attached call ends with `error`."""
         if self.access is not None and not self.draining:
-            await self.access.sure()
+            await self.access.sure(session_id)
             if session_id not in self._sessions and await self.access.deletion.delete(session_id):
                 return
         session = self.find(session_id)

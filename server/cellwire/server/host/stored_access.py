@@ -18,6 +18,7 @@ class StoredAccess:
         if stored.leases is not None and stored.lease is not None:
             self._sharing = Sharing(stored, stored.leases, stored.lease, turns)
         claiming = self._sharing.claiming if self._sharing is not None else None
+        self._stored = stored
         self.deletion = StoredDeletion(stored, turns, claiming)
         self._waking = Waking(stored, sessions, turns, claiming)
         self._turns = turns
@@ -33,12 +34,12 @@ class StoredAccess:
         if self._sharing is not None:
             await self._sharing.end()
 
-    async def sure(self) -> None:
-        """Wait until no other daemon can hold a session of this one; Unavailable."""
-        if self._sharing is not None:
+    async def sure(self, session_id: str) -> None:
+        """Wait until no other daemon can hold a session that is in the process; Unavailable."""
+        if self._sharing is not None and self._stored.find(session_id) is not None:
             await self._sharing.sure()
 
     async def bring(self, session_id: str, *, takeover: bool = False) -> None:
         """Return when a session is in the process, and no other's; as `Waking.bring`."""
-        await self.sure()
+        await self.sure(session_id)
         await self._waking.bring(session_id, takeover=takeover)

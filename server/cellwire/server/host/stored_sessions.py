@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
+from time import monotonic
 
 from cellwire.server.batch.limits import SAFE_FIRST_TIMEOUT_S
 from cellwire.server.errors import (
@@ -64,7 +65,7 @@ class StoredSessions:
         """`clock` is the wall clock, in seconds since 1970; `on_health` hears of failing stores."""
         self.store = opened.store
         self.leases = opened.leases
-        self.lease = DaemonLease(opened.leases) if opened.leases is not None else None
+        self.lease = DaemonLease(opened.leases, monotonic) if opened.leases is not None else None
         self.residents = Residents(max_resident, lambda: self.failing is None)
         self.failing: StoreFailed | None = None  # while it writes
         self._lease_failing: StoreFailed | None = None

@@ -25,6 +25,7 @@ class Turns:
     def begin(self, session_id: str, act: Coroutine[None, None, None]) -> asyncio.Task[None]:
         """Begin to do something with a session with which nothing is being done."""
         task = self._tasks[session_id] = asyncio.create_task(self._do(session_id, act))
+        task.add_done_callback(_take_error)
         return task
 
     async def _do(self, session_id: str, act: Awaitable[None]) -> None:
@@ -55,3 +56,9 @@ class Turns:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _take_error(task: asyncio.Task[None]) -> None:
+    """Let nobody be told of an error that nobody waits for any more."""
+    if not task.cancelled():
+        task.exception()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Protocol
 
@@ -68,7 +71,7 @@ class Waking:
         self._sessions = sessions
         self._turns = turns
         self._claiming = claiming
-        self._takeovers = set[str]()  # sessions that wake for a caller who takes them over
+        self._takeovers = Counter[str]()  # callers on their way who take a session over
         self._loading = asyncio.Semaphore(_MOST_LOADING)
 
     async def bring(self, session_id: str, *, takeover: bool = False) -> None:
@@ -79,10 +82,8 @@ class Waking:
         not served, or it has a client elsewhere; ResourceExhausted without room; Unavailable if
         the store does not answer, or another daemon does not hand it over.
         """
-        with self._stored.residents.kept(session_id):
+        with self._stored.residents.kept(session_id), self._wanted(session_id, takeover=takeover):
             while (task := self._next_step(session_id)) is not None:
-                if takeover:
-                    self._takeovers.add(session_id)
                 try:
                     async with asyncio.timeout(SAFE_FIRST_TIMEOUT_S):
                         await asyncio.shield(task)
@@ -92,6 +93,16 @@ class Waking:
                     raise Unavailable(
                         "the daemon's store does not answer; the session cannot come back from it"
                     ) from None
+
+    @contextmanager
+    def _wanted(self, session_id: str, *, takeover: bool) -> Iterator[None]:
+        self._takeovers[session_id] += takeover
+        try:
+            yield
+        finally:
+            self._takeovers[session_id] -= takeover
+            if not self._takeovers[session_id]:
+                del self._takeovers[session_id]
 
     def _next_step(self, session_id: str) -> asyncio.Future[None] | None:
         """Return what must be waited for before a session is there; None if that is nothing."""
@@ -105,12 +116,9 @@ class Waking:
         return self._turns.begin(session_id, self._wake(session_id))
 
     async def _wake(self, session_id: str) -> None:
-        try:
-            await self._stored.settled(session_id)
-            if self._claiming is not None:
-                await self._claiming.claim(session_id, lambda: session_id in self._takeovers)
-        finally:
-            self._takeovers.discard(session_id)
+        await self._stored.settled(session_id)
+        if self._claiming is not None:
+            await self._claiming.claim(session_id, lambda: session_id in self._takeovers)
         try:
             session, snapshot = self._begin(session_id, await self._load(session_id))
         except NotFound:
