@@ -118,7 +118,7 @@ class Waking:
     async def _wake(self, session_id: str) -> None:
         await self._stored.settled(session_id)
         if self._claiming is not None:
-            await self._claiming.claim(session_id, lambda: session_id in self._takeovers)
+            await self._claiming.claim(session_id, lambda: self._takeovers[session_id] > 0)
         try:
             session, snapshot = self._begin(session_id, await self._load(session_id))
         except NotFound:
