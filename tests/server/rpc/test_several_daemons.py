@@ -54,7 +54,10 @@ __all__ = ["cluster"]
 
 OTHER_ID = "f" * 32
 TAKEN_OVER = (grpc.StatusCode.ABORTED, "another stream has taken the session over")
-MOVED = (grpc.StatusCode.ABORTED, "another daemon holds this session now; attach again")
+MOVED = (
+    grpc.StatusCode.ABORTED,
+    f"another daemon holds the session '{SESSION_ID}' now; attach again",
+)
 HAS_A_CLIENT = (
     grpc.StatusCode.FAILED_PRECONDITION,
     "another stream is attached to the session; takeover takes it",

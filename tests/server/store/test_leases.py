@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from tests.server.store.stored import EVERYTHING, HEADER, ONE, TWO, added, content, session, state
 
-from cellwire.server.errors import Aborted, AlreadyExists, NotFound
+from cellwire.server.errors import AlreadyExists, Moved, NotFound
 from cellwire.server.store.leases import (
     Holder,
     LeaseMessage,
@@ -83,7 +83,7 @@ def test_a_lost_session_cannot_be_written(shared: Shared, write: Write) -> None:
     before = content(second.store)
     with pytest.raises(RefusedWrite) as refused:
         first.store.commit([KeepUntil(TWO, 1.0), write])
-    assert (refused.value.session_id, type(refused.value.error)) == (ONE, Aborted)
+    assert (refused.value.session_id, type(refused.value.error)) == (ONE, Moved)
     assert content(second.store) == before
     assert (leases.renew(), leases.renew()) == (False, True)
     assert leases.lost([TWO, ONE, "3" * 32]) == [ONE]

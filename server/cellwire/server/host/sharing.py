@@ -7,14 +7,19 @@ import logging
 from functools import partial
 
 from cellwire.server.batch.limits import SAFE_FIRST_TIMEOUT_S
-from cellwire.server.errors import Moved, StoreFailed, Unavailable
+from cellwire.server.errors import StoreFailed, Unavailable
 from cellwire.server.host.claiming import Claiming
 from cellwire.server.host.daemon_lease import DaemonLease
 from cellwire.server.host.hand_over import HandOver
 from cellwire.server.host.own_thread import in_own_thread
 from cellwire.server.host.stored_sessions import StoredSessions
 from cellwire.server.host.turns import Turns
-from cellwire.server.store.leases import LeaseMessage, LeaseMessageKind, Leases
+from cellwire.server.store.leases import (
+    LeaseMessage,
+    LeaseMessageKind,
+    Leases,
+    held_by_another,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -98,7 +103,7 @@ class Sharing:
             _log.warning("%d sessions of this daemon are held by others now", len(lost))
         for session in sessions:
             if session.id in lost and self._stored.find(session.id) is session:
-                session.refuse(Moved())
+                session.refuse(held_by_another(session.id))
         self._lease.note_seen(lapses)
         self.note_news()
 

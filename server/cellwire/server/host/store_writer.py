@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 
 from cellwire.server.errors import (
-    Aborted,
     CellwireError,
+    Moved,
     ResourceExhausted,
     StoreFailed,
     Unavailable,
@@ -19,7 +19,7 @@ from cellwire.server.host.own_thread import OwnThread
 from cellwire.server.host.waiting_writes import WaitingWrites
 from cellwire.server.host.writer_listener import WriterListener
 from cellwire.server.store.store import RefusedWrite, Store
-from cellwire.server.store.writes import Delete, Write
+from cellwire.server.store.writes import Create, Delete, Write
 
 _log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ class StoreWriter:
         """Take writes, in their order; never waits for the store."""
         with self._news:
             for write in writes:
-                if isinstance(write, Delete):
+                if isinstance(write, Delete | Create):
                     self._lost.pop(write.session_id, None)
                 if write.session_id not in self._lost:
                     self._waiting.add(write)
@@ -234,8 +234,8 @@ class StoreWriter:
         return self._flushes.take_of(session_id)
 
     def _report_lost(self, session_id: str, error: CellwireError, *flushes: Flushes) -> None:
-        if isinstance(error, Aborted):
-            _log.warning("the session %s ends here: %s", session_id, error)
+        if isinstance(error, Moved):
+            _log.warning("a session ends here: %s", error)
         else:
             _log.error("the session %s is not safe any more: %s", session_id, error)
         self._listener.lost(session_id, error)

@@ -36,7 +36,6 @@ class StoredDeletion:
         if self._claiming is not None:
             await self._claiming.claim(session_id, takeover=lambda: True)
         self._stored.delete(session_id)
-        await self._stored.confirmed(session_id)
 
     async def delete_expired(self, session_id: str) -> bool:
         """Delete a session that the store calls expired; False if it does not let itself."""

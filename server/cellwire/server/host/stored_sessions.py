@@ -11,10 +11,8 @@ from time import monotonic
 
 from cellwire.server.batch.limits import SAFE_FIRST_TIMEOUT_S
 from cellwire.server.errors import (
-    Aborted,
     CellwireError,
     DamagedRecord,
-    Moved,
     NotFound,
     StoreFailed,
     Unavailable,
@@ -113,8 +111,7 @@ class StoredSessions:
 
     async def flushed(self) -> None:
         """Wait until all writes so far are safe."""
-        self._pass_on()
-        await asyncio.wrap_future(self._writer.flush())
+        await self._flushed()
 
     # The sessions
 
@@ -143,7 +140,8 @@ class StoredSessions:
             session.model.cell.sha256,
             session.seed,
             settings.rewind_window,
-            settings.stored() | {"durability": settings.durability.value},
+            settings.stored()
+            | {"durability": settings.durability.value, "model": session.model.name},
             self.clock(),
         )
 
@@ -157,44 +155,51 @@ class StoredSessions:
         self.write(KeepUntil(session.id, session.expires_s))
         self.residents.update(session)
 
-    def delete(self, session_id: str) -> None:
-        """Let the store forget a session."""
+    def delete(self, session_id: str, then: Callable[[], None] | None = None) -> None:
+        """Let the store forget a session; call `then` when that is safe."""
         self.write(Delete(session_id))
+        if then is not None:
+            future = self._flushed(session_id)
+            # If it fails, the session hears of it as one that is lost, or the daemon has ended.
+            future.add_done_callback(lambda done: None if done.exception() else then())
+
+    async def made_safe(self, session_id: str) -> None:
+        """Wait until all that was written of a session is safe, its deletion included.
+
+        Unavailable if that takes too long; why, if the store refuses it.
+        """
+        try:
+            async with asyncio.timeout(SAFE_FIRST_TIMEOUT_S):
+                await self._flushed(session_id)
+        except TimeoutError:
+            raise Unavailable(
+                "the daemon's store does not answer; what was asked for is done, and becomes safe "
+                "when the store works again"
+            ) from None
+
+    def _flushed(self, session_id: str | None = None) -> asyncio.Future[None]:
+        """Return a future that is done when all writes so far, of a session or of all, are safe."""
+        self._pass_on()
+        return asyncio.wrap_future(self._writer.flush(session_id))
 
     def release(self, session_id: str) -> None:
         """Let other daemons have a session that has left the process, if there are others."""
         if self.leases is not None:
             self.write(Release(session_id))
 
-    async def confirmed(self, session_id: str) -> None:
-        """Wait until the store has taken what was written of a session, if others share it.
-
-        Raises why it has not, another daemon's claim for example; Unavailable if it does not
-        answer.
-        """
-        if self.leases is None:
-            return
-        self._pass_on()
-        try:
-            async with asyncio.timeout(SAFE_FIRST_TIMEOUT_S):
-                await asyncio.wrap_future(self._writer.flush(session_id))
-        except Aborted:
-            raise Moved from None
-        except TimeoutError:
-            raise _no_answer() from None
-
     async def settled(self, session_id: str) -> None:
         """Wait until the store has what was written of a session; Unavailable if it takes too long.
 
         A session that was lost can be written again.
         """
-        self._pass_on()
         try:
             async with asyncio.timeout(SAFE_FIRST_TIMEOUT_S):
                 with suppress(CellwireError):
-                    await asyncio.wrap_future(self._writer.flush(session_id))
+                    await self._flushed(session_id)
         except TimeoutError:
-            raise _no_answer() from None
+            raise Unavailable(
+                "the daemon's store does not answer; the session cannot come back from it"
+            ) from None
         self._writer.take_up(session_id)
 
     async def has(self, session_id: str) -> bool:
@@ -225,7 +230,7 @@ class StoredSessions:
         """End a session here: the store takes nothing of it any more."""
         session = self._sessions.get(session_id)
         if session is not None:
-            session.refuse(Moved() if isinstance(error, Aborted) else error)
+            session.refuse(error)
 
     def note_condition(self, error: StoreFailed | None) -> None:
         """Note why the store fails; None if it is well again."""
@@ -239,7 +244,3 @@ class StoredSessions:
 
     def _note_health(self) -> None:
         self._on_health(self.failing is None and self._lease_failing is None)
-
-
-def _no_answer() -> Unavailable:
-    return Unavailable("the daemon's store does not answer; the session cannot come back from it")

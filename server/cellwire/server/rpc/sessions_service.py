@@ -103,5 +103,6 @@ class SessionsService(SessionsServiceServicer):
 
     async def _created(self, session_id: str, *, chosen: bool) -> None:
         """Raise AlreadyExists if another daemon has made a session of a chosen id meanwhile."""
-        if chosen and self._sessions.stored is not None:
-            await self._sessions.stored.confirmed(session_id)
+        stored = self._sessions.stored
+        if chosen and stored is not None and stored.shared:
+            await stored.made_safe(session_id)
