@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
+from tests.server.store.redis_server import RedisServer
 from tests.server.store.stored import EVERYTHING, HEADER, ONE, TWO, added, content, session, state
 
 from cellwire.server.errors import AlreadyExists, Moved, NotFound
@@ -17,6 +18,7 @@ from cellwire.server.store.leases import (
     OpenedStore,
 )
 from cellwire.server.store.memory_leases import SharedMemory
+from cellwire.server.store.redis_keys import DAEMON
 from cellwire.server.store.store import RefusedWrite
 from cellwire.server.store.writes import Create, Delete, KeepUntil, PutState, Release, Write
 
@@ -27,15 +29,24 @@ class Shared:
     def __init__(self, open_one: Callable[[], OpenedStore], run_out: Callable[[Leases], None]):
         self._open = open_one
         self.run_out = run_out
+        self.opened: list[OpenedStore] = []
 
     def daemon(self) -> tuple[OpenedStore, Leases]:
         opened = self._open()
+        self.opened.append(opened)
         assert opened.leases is not None
         return opened, opened.leases
 
 
-@pytest.fixture
-def shared() -> Shared:
+@pytest.fixture(params=["memory", "redis"])
+def shared(request: pytest.FixtureRequest) -> Iterator[Shared]:
+    shared = of_memory() if request.param == "memory" else of_redis(request)
+    yield shared
+    for opened in shared.opened:
+        opened.store.close()
+
+
+def of_memory() -> Shared:
     now = [0.0]
     memory = SharedMemory(lambda: now[0])
 
@@ -43,6 +54,19 @@ def shared() -> Shared:
         now[0] += memory.lease_s
 
     return Shared(memory.open, run_out)
+
+
+def of_redis(request: pytest.FixtureRequest) -> Shared:
+    server: RedisServer = request.getfixturevalue("redis_server")
+
+    def run_out(leases: Leases) -> None:
+        lease = DAEMON + leases.daemon_id
+        with server.client() as client:
+            client.pexpire(lease, 1)
+            while client.exists(lease):
+                pass
+
+    return Shared(server.open, run_out)
 
 
 def test_who_creates_a_session_holds_it(shared: Shared) -> None:
@@ -156,3 +180,24 @@ def test_what_a_daemon_leaves_at_its_end_can_be_claimed(shared: Shared) -> None:
     leases.resign()
     assert others.claim(ONE) is None
     assert others.lease_s == leases.lease_s
+
+
+def test_a_session_that_another_has_deleted_is_lost(shared: Shared) -> None:
+    (first, leases), (second, others) = shared.daemon(), shared.daemon()
+    first.store.commit(session(ONE))
+    assert leases.lost([ONE, TWO]) == []
+    shared.run_out(leases)
+    assert others.claim(ONE) is None
+    assert leases.lost([ONE, TWO]) == [ONE]
+    second.store.commit([Delete(ONE)])
+    assert leases.lost([ONE, TWO]) == [ONE]
+    assert others.lost([ONE, TWO]) == []
+
+
+def test_a_commit_with_a_release_can_be_committed_again(shared: Shared) -> None:
+    (first, leases), (_, others) = shared.daemon(), shared.daemon()
+    writes: list[Write] = [*session(ONE), Release(ONE)]
+    first.store.commit(writes)
+    first.store.commit(writes)
+    assert others.claim(ONE) is None
+    assert leases.claim(ONE) == Holder(others.daemon_id)

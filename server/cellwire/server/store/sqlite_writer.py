@@ -19,10 +19,10 @@ from cellwire.server.store.checks import (
     is_new_state,
     not_stored,
 )
-from cellwire.server.store.payload import ChangeRow
+from cellwire.server.store.payload import ChangeRow, folded
 from cellwire.server.store.record import Damaged
 from cellwire.server.store.sqlite_file import is_damage
-from cellwire.server.store.sqlite_rows import Rows, folded
+from cellwire.server.store.sqlite_rows import Rows
 from cellwire.server.store.store import RefusedWrite
 from cellwire.server.store.writes import (
     AddChange,
