@@ -35,6 +35,7 @@ from tests.server.rpc.several import (
     Node,
     close_and_keep,
     cluster,
+    first_answer,
     free,
     status_of_attach,
     two,
@@ -89,14 +90,6 @@ async def rest_of(stream: Stream) -> list[StreamSessionResponse]:
         while isinstance(response := await stream.call.read(), StreamSessionResponse):
             responses.append(response)
     return responses
-
-
-async def first_answer(stream: Stream) -> StreamSessionResponse | None:
-    """Return the first answer; None if the stream ends instead."""
-    try:
-        return await stream.receive()
-    except (AssertionError, aio.AioRpcError):
-        return None
 
 
 # Hand-over
@@ -351,9 +344,11 @@ async def test_two_daemons_copy_to_one_id_at_once(
 async def lapse(cluster: Cluster, paused: Node, other: Node) -> tuple[Stream, int]:
     """Let a daemon's session wake elsewhere while it is paused; return the stream, and its text."""
     paused.pause()
+    other.silent = True  # otherwise it hands the session over when it goes on
     attaching = asyncio.create_task(attach(other.channel, takeover=True))
     cluster.run_out()
     stream, attached = await attaching
+    other.silent = False
     return stream, attached.attached.offset
 
 
