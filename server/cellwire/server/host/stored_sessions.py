@@ -23,6 +23,7 @@ from cellwire.server.host.residents import Residents
 from cellwire.server.host.store_writer import StoreWriter
 from cellwire.server.state.stored_session import Header
 from cellwire.server.store.sqlite import SqliteStore
+from cellwire.server.store.sqlite_file import Synchronous
 from cellwire.server.store.store import Store
 from cellwire.server.store.writes import Delete, KeepUntil, Write
 
@@ -39,7 +40,8 @@ def open_store(config: Config) -> Store | None:
     """Open the store of a configuration, if it has one; CannotOpenStore."""
     if config.state is None:
         return None
-    return SqliteStore(config.state, "FULL" if config.state_sync == "full" else "NORMAL")
+    synchronous: Synchronous = "FULL" if config.state_sync == "full" else "NORMAL"
+    return SqliteStore(config.state, synchronous, on_network=config.state_on_network)
 
 
 class StoredSessions:
