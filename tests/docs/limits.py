@@ -15,6 +15,7 @@ from cellwire.server.batch import limits
 from cellwire.server.engine import event_batcher, step_budget
 from cellwire.server.host.config import Config
 from cellwire.server.host.settings import _SEED_BITS
+from cellwire.server.host.store_room import MOST_WAITING_BYTES
 from cellwire.server.rpc import options
 from cellwire.server.rpc.reading_symbols import _MAX_STOP_CHARS
 from cellwire.server.session.operation_queue import Limits
@@ -33,6 +34,7 @@ _CONFIG, _QUEUES = Config(), Limits()
 _WEEK_S = limits.MAX_IDLE_TIMEOUT_S
 _DURABLE_DAYS = limits.DEFAULT_DURABLE_IDLE_TIMEOUT_S // 86_400
 _MESSAGE_MIB = limits.MAX_MESSAGE_BYTES // 2**20
+_WAITING_MIB = MOST_WAITING_BYTES // 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,6 +329,8 @@ _PROTOCOL = (
     _states(PROTOCOL, "waits for the store up to {} s", limits.SAFE_FIRST_TIMEOUT_S),
     _states(PROTOCOL, "`attached.done` remembers | {} |", REMEMBERED_OPERATIONS),
     _states(PROTOCOL, "The last {} appends, accepts, generates", REMEMBERED_OPERATIONS),
+    _states(PROTOCOL, "before texts stop growing | {} MiB |", _WAITING_MIB),
+    _states(PROTOCOL, "While more than {} MiB wait", _WAITING_MIB),
     _states(PROTOCOL, "| a message to the daemon | {} MiB |", _MESSAGE_MIB),
     _states(PROTOCOL, "| first message of a call | within {} s |", limits.FIRST_MESSAGE_TIMEOUT_S),
     _states(PROTOCOL, "`cellwire serve --sessions`, {} |", _CONFIG.sessions),
@@ -356,6 +360,7 @@ _PAGES = (
         2 * _QUEUES.waiting_operations,
     ),
     _states(ARCHITECTURE, "{} generated tokens (read-ahead)", _QUEUES.read_ahead_tokens),
+    _states(ARCHITECTURE, "| what waits for the store | {} MiB:", _WAITING_MIB),
     _states(ARCHITECTURE, "at least its last {} tokens", limits.REMEMBERED_TOKENS),
     _states(ARCHITECTURE, "both run {} steps in float32", parity.STEPS),
     _states(ARCHITECTURE, "in batches of {}, {} and {},", *parity.BATCHES),
