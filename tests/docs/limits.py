@@ -13,6 +13,7 @@ from cellwire.model_file import manifest
 from cellwire.model_file.text_end import MAX_REREAD_CHARS, MAX_REREAD_TOKENS
 from cellwire.server.batch import limits
 from cellwire.server.engine import event_batcher, step_budget
+from cellwire.server.host import expiry_sweep, store_writer, stored_sessions
 from cellwire.server.host.config import Config
 from cellwire.server.host.settings import _SEED_BITS
 from cellwire.server.host.store_room import MOST_WAITING_BYTES
@@ -20,6 +21,7 @@ from cellwire.server.rpc import options
 from cellwire.server.rpc.reading_symbols import _MAX_STOP_CHARS
 from cellwire.server.session.operation_queue import Limits
 from cellwire.server.state.change import REMEMBERED_OPERATIONS
+from cellwire.server.store import sqlite, sqlite_file
 
 GENERATION = "protos/cellwire/v1/generation.proto"
 MODELS = "protos/cellwire/v1/models.proto"
@@ -28,6 +30,8 @@ SESSIONS = "protos/cellwire/v1/sessions.proto"
 CLIENT = "clients/python/cellwire/client/options.py"
 PROTOCOL = "docs/protocol.md"
 ARCHITECTURE = "docs/architecture.md"
+OPERATION = "docs/operations.md"
+RELIABILITY = "docs/reliability.md"
 README = "README.md"
 
 _CONFIG, _QUEUES = Config(), Limits()
@@ -367,9 +371,33 @@ _PAGES = (
     _states(README, "side by side for {} steps", parity.STEPS),
 )
 
+_STORE = (
+    _states(OPERATION, "half of `--sessions`, which is {} |", _CONFIG.sessions),
+    _states(OPERATION, "when the daemon is stopped | {} s |", _CONFIG.drain_timeout_s),
+    _states(
+        OPERATION,
+        "has set, {} minutes by default and a week at most",
+        limits.DEFAULT_IDLE_TIMEOUT_S / 60,
+    ),
+    _states(OPERATION, "looks for expired sessions every {} s", expiry_sweep.SWEEP_S),
+    _states(OPERATION, "are kept {} minutes longer", stored_sessions.EXPIRY_MARGIN_S / 60),
+    _states(OPERATION, "It is kept at some {} MiB.", sqlite_file._WAL_BYTES / 2**20),
+    _states(OPERATION, "above {} MiB the log says so", sqlite._MOST_WAL_BYTES / 2**20),
+    _states(
+        OPERATION,
+        "the drain timeout and some {} s before",
+        3 * stored_sessions._CLOSE_TIMEOUT_S,
+    ),
+    _states(OPERATION, "waits for {} s and then fails", limits.SAFE_FIRST_TIMEOUT_S),
+    _states(OPERATION, "tries again, every {} s at last", store_writer._MOST_RETRY_S),
+    _states(OPERATION, "or more than {} MiB waited", store_writer._MOST_WAITING_BYTES / 2**20),
+    _states(OPERATION, "PRAGMA user_version = {};", sqlite_file.VERSION),
+    _states(RELIABILITY, "where more than {} MiB wait", store_writer._MOST_WAITING_BYTES / 2**20),
+)
+
 STATEMENTS = (
     *(*_GENERATION, *_MODELS, *_SESSIONS, *_OPERATIONS),
-    *(*_CLIENT, *_PROTOCOL, *_PAGES),
+    *(*_CLIENT, *_PROTOCOL, *_PAGES, *_STORE),
 )
 
 # Numbers in proto comments, and in the protocol's table of limits, that no code defines.
