@@ -16,7 +16,7 @@ def open_store(config: Config) -> OpenedStore | None:
     if isinstance(config.state, str):
         return _open_redis(config.state, config.state_replicas, config.lease_s)
     sync: Synchronous = "FULL" if config.state_sync == "full" else "NORMAL"
-    return OpenedStore(SqliteStore(config.state, sync))
+    return OpenedStore(SqliteStore(config.state, sync, on_network=config.state_on_network))
 
 
 def _open_redis(url: str, replicas: int, lease_s: float) -> OpenedStore:

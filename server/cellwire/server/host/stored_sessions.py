@@ -22,6 +22,7 @@ from cellwire.server.host.durable_session import DurableSession
 from cellwire.server.host.own_thread import in_own_thread
 from cellwire.server.host.residents import Residents
 from cellwire.server.host.store_reports import StoreReports
+from cellwire.server.host.store_room import StoreRoom
 from cellwire.server.host.store_writer import StoreWriter
 from cellwire.server.state.stored_session import Header
 from cellwire.server.store.leases import OpenedStore
@@ -62,6 +63,7 @@ class StoredSessions:
         self._writes: list[Write] = []  # that the writer is about to have
         self._loop = asyncio.get_running_loop()
         self._writer = StoreWriter(opened.store, StoreReports(self._loop, self))
+        self.room = StoreRoom(lambda: self._writer.waiting_bytes)
         self._writer.start()
 
     async def close(self) -> None:
@@ -121,6 +123,7 @@ class StoredSessions:
         if self._sessions.get(session.id) is session:
             del self._sessions[session.id]
         self.residents.drop(session)
+        self.room.drop(session)
 
     def header(self, session: DurableSession) -> Header:
         """Return what never changes in a session."""
@@ -129,8 +132,7 @@ class StoredSessions:
             session.model.cell.sha256,
             session.seed,
             settings.rewind_window,
-            settings.stored()
-            | {"durability": settings.durability.value, "model": session.model.name},
+            settings.stored() | {"model": session.model.name},
             self.clock(),
         )
 
@@ -214,6 +216,7 @@ class StoredSessions:
             session = self._sessions.get(session_id)
             if session is not None:
                 session.note_safe(revision)
+        self.room.look()
 
     def note_lost(self, session_id: str, error: CellwireError) -> None:
         """End a session here: the store takes nothing of it any more."""
