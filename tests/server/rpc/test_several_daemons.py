@@ -406,10 +406,12 @@ async def test_what_was_answered_late_is_not_called_safe(config: Config, cluster
         await stale.until("saved")
         await lapse(cluster, first, second)
         await stale.send(10, generate={"max_tokens": 2_000})
-        await until(lambda: session_of(first.daemon).revision > 1)
+        session = session_of(first.daemon)
+        await until(lambda: session.revision > 1)
         first.resume()
         await until(lambda: not first.has())
         assert {response.safe.revision for response in await rest_of(stale)} <= {1}
+        assert session.safe_point == (1, len(PROMPT))
         assert await stale.end() == MOVED
 
 
