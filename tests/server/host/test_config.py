@@ -32,6 +32,7 @@ GOOD = {
     "state_sync": ("normal", "normal"),
     "state_replicas": ("2", 2),
     "lease_s": ("1.5", 1.5),
+    "state_on_network": ("warn", "warn"),
     "resident": ("100", 100),
     "drain_timeout_s": ("2.5", 2.5),
 }
@@ -51,6 +52,7 @@ BAD = {
     "state_sync": ["off", ""],
     "state_replicas": ["-1", "x"],
     "lease_s": ["0.1", "x"],
+    "state_on_network": ["allow", ""],
     "resident": ["-1", "x"],
     "drain_timeout_s": ["-0.1", "nan", "inf", "soon"],
 }

@@ -140,6 +140,10 @@ class SessionHandle:
         """Let the session generate as many more tokens as have been written to the client."""
         tokens = sum(len(event.tokens) for event in written)
         self.text.set_length(written[-1].offset + len(written[-1].tokens))
+        self.grant(tokens)
+
+    def grant(self, tokens: int) -> None:
+        """Let the session generate so many more tokens."""
         self.post(commands.GrantTokens(self.id, tokens))
 
     def post(self, command: commands.Command) -> None:
@@ -154,10 +158,8 @@ class SessionHandle:
         evicted = self.attachment
         if evicted is not None:
             if not takeover:
-                raise FailedPrecondition(
-                    "another stream is attached to the session; takeover takes it"
-                )
-            evicted.abort(Aborted("another stream has taken the session over"))
+                raise has_a_client()
+            evicted.abort(taken_over())
         self.attachment = attachment
         self.outbox.keep_text()
         self.expiry.stop()
@@ -186,7 +188,7 @@ class SessionHandle:
             case OnDisconnect.PAUSE:
                 self.post(commands.HoldSession(self.id))
             case OnDisconnect.CONTINUE:
-                self.post(commands.GrantTokens(self.id, REMEMBERED_TOKENS))
+                self.grant(REMEMBERED_TOKENS)
 
     def wait_for_attach(self) -> None:
         """Keep the session for its idle timeout, or until a call attaches; not while draining."""
@@ -216,3 +218,13 @@ class SessionHandle:
         self.attachment = None  # the call and its handle would keep each other in memory
         self.expiry.stop()
         self._directory.forget(self)
+
+
+def has_a_client() -> FailedPrecondition:
+    """Return the error of an attach to a session that has a client, without takeover."""
+    return FailedPrecondition("another stream is attached to the session; takeover takes it")
+
+
+def taken_over() -> Aborted:
+    """Return the error of a stream whose session another stream has taken."""
+    return Aborted("another stream has taken the session over")
