@@ -390,9 +390,9 @@ _STORE = (
     ),
     _states(OPERATION, "waits for {} s and then fails", limits.SAFE_FIRST_TIMEOUT_S),
     _states(OPERATION, "tries again, every {} s at last", store_writer._MOST_RETRY_S),
-    _states(OPERATION, "or more than {} MiB waited", store_writer._MOST_WAITING_BYTES / 2**20),
+    _states(OPERATION, "When {} MiB wait for the store", MOST_WAITING_BYTES / 2**20),
     _states(OPERATION, "PRAGMA user_version = {};", sqlite_file.VERSION),
-    _states(RELIABILITY, "where more than {} MiB wait", store_writer._MOST_WAITING_BYTES / 2**20),
+    _states(RELIABILITY, "more than {} MiB wait", MOST_WAITING_BYTES / 2**20),
 )
 
 STATEMENTS = (
