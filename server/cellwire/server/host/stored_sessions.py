@@ -10,6 +10,7 @@ from functools import partial
 
 from cellwire.server.batch.limits import SAFE_FIRST_TIMEOUT_S
 from cellwire.server.errors import (
+    CannotOpenStore,
     CellwireError,
     DamagedRecord,
     NotFound,
@@ -22,7 +23,9 @@ from cellwire.server.host.own_thread import in_own_thread
 from cellwire.server.host.residents import Residents
 from cellwire.server.host.store_writer import StoreWriter
 from cellwire.server.state.stored_session import Header
+from cellwire.server.store.leases import OpenedStore
 from cellwire.server.store.sqlite import SqliteStore
+from cellwire.server.store.sqlite_file import Synchronous
 from cellwire.server.store.store import Store
 from cellwire.server.store.writes import Delete, KeepUntil, Write
 
@@ -35,11 +38,27 @@ off in time: it does expire if the daemon is killed."""
 _CLOSE_TIMEOUT_S = 5.0
 
 
-def open_store(config: Config) -> Store | None:
+def open_store(config: Config) -> OpenedStore | None:
     """Open the store of a configuration, if it has one; CannotOpenStore."""
     if config.state is None:
         return None
-    return SqliteStore(config.state, "FULL" if config.state_sync == "full" else "NORMAL")
+    if isinstance(config.state, str):
+        return _open_redis(config.state, config.state_replicas, config.lease_s)
+    sync: Synchronous = "FULL" if config.state_sync == "full" else "NORMAL"
+    return OpenedStore(SqliteStore(config.state, sync))
+
+
+def _open_redis(url: str, replicas: int, lease_s: float) -> OpenedStore:
+    try:
+        from cellwire.server.store.redis import open_redis
+    except ModuleNotFoundError as error:
+        if error.name != "redis":
+            raise
+        raise CannotOpenStore(
+            "--state is a Redis server, and Python's package for it is not installed; install it "
+            "with pip install 'cellwire[redis]'"
+        ) from error
+    return open_redis(url, replicas=replicas, lease_s=lease_s)
 
 
 class StoredSessions:
