@@ -361,6 +361,9 @@ _STORE = (
     _states(OPERATION, "waits for {} s and then fails", limits.SAFE_FIRST_TIMEOUT_S),
     _states(OPERATION, "tries again, every {} s at last", store_writer._MOST_RETRY_S),
     _states(OPERATION, "or more than {} MiB waited", store_writer._MOST_WAITING_BYTES / 2**20),
+    _states(OPERATION, "sessions of one that has died | {} |", _CONFIG.lease_s),
+    _states(OPERATION, "(`--lease-s`, {} s by default)", _CONFIG.lease_s),
+    _states(OPERATION, "replicas of the server have them, too | {} |", _CONFIG.state_replicas),
     _states(OPERATION, "PRAGMA user_version = {};", sqlite_file.VERSION),
     _states(RELIABILITY, "where more than {} MiB wait", store_writer._MOST_WAITING_BYTES / 2**20),
 )
