@@ -16,6 +16,7 @@ from cellwire.server.engine import event_batcher, step_budget
 from cellwire.server.host import expiry_sweep, store_writer, stored_sessions
 from cellwire.server.host.config import Config
 from cellwire.server.host.settings import _SEED_BITS
+from cellwire.server.host.store_room import MOST_WAITING_BYTES
 from cellwire.server.rpc import options
 from cellwire.server.rpc.reading_symbols import _MAX_STOP_CHARS
 from cellwire.server.session.operation_queue import Limits
@@ -36,6 +37,7 @@ README = "README.md"
 _CONFIG, _QUEUES = Config(), Limits()
 _WEEK_S = limits.MAX_IDLE_TIMEOUT_S
 _MESSAGE_MIB = limits.MAX_MESSAGE_BYTES // 2**20
+_WAITING_MIB = MOST_WAITING_BYTES // 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,6 +308,8 @@ _PROTOCOL = (
     _states(PROTOCOL, "waits for the store up to {} s", limits.SAFE_FIRST_TIMEOUT_S),
     _states(PROTOCOL, "`attached.done` remembers | {} |", REMEMBERED_OPERATIONS),
     _states(PROTOCOL, "The last {} appends, accepts, generates", REMEMBERED_OPERATIONS),
+    _states(PROTOCOL, "before texts stop growing | {} MiB |", _WAITING_MIB),
+    _states(PROTOCOL, "While more than {} MiB wait", _WAITING_MIB),
     _states(PROTOCOL, "| a message to the daemon | {} MiB |", _MESSAGE_MIB),
     _states(PROTOCOL, "| first message of a call | within {} s |", limits.FIRST_MESSAGE_TIMEOUT_S),
     _states(PROTOCOL, "`cellwire serve --sessions`, {} |", _CONFIG.sessions),
@@ -335,6 +339,7 @@ _PAGES = (
         2 * _QUEUES.waiting_operations,
     ),
     _states(ARCHITECTURE, "{} generated tokens (read-ahead)", _QUEUES.read_ahead_tokens),
+    _states(ARCHITECTURE, "| what waits for the store | {} MiB:", _WAITING_MIB),
     _states(ARCHITECTURE, "at least its last {} tokens", limits.REMEMBERED_TOKENS),
     _states(ARCHITECTURE, "both run {} steps in float32", parity.STEPS),
     _states(ARCHITECTURE, "in batches of {}, {} and {},", *parity.BATCHES),
@@ -360,12 +365,12 @@ _STORE = (
     ),
     _states(OPERATION, "waits for {} s and then fails", limits.SAFE_FIRST_TIMEOUT_S),
     _states(OPERATION, "tries again, every {} s at last", store_writer._MOST_RETRY_S),
-    _states(OPERATION, "or more than {} MiB waited", store_writer._MOST_WAITING_BYTES / 2**20),
+    _states(OPERATION, "When {} MiB wait, texts stop", _WAITING_MIB),
     _states(OPERATION, "sessions of one that has died | {} |", _CONFIG.lease_s),
     _states(OPERATION, "(`--lease-s`, {} s by default)", _CONFIG.lease_s),
     _states(OPERATION, "replicas of the server have them, too | {} |", _CONFIG.state_replicas),
     _states(OPERATION, "PRAGMA user_version = {};", sqlite_file.VERSION),
-    _states(RELIABILITY, "where more than {} MiB wait", store_writer._MOST_WAITING_BYTES / 2**20),
+    _states(RELIABILITY, "When more than {} MiB wait", _WAITING_MIB),
 )
 
 STATEMENTS = (

@@ -23,6 +23,7 @@ Kind = Literal["text", "path", "place", "integer", "number", "switch"]
 """A place is a folder, or an address as in redis://HOST:PORT/DB."""
 
 StateSync = Literal["full", "normal"]
+StateOnNetwork = Literal["refuse", "warn"]
 
 _SETTING = "setting"
 _KINDS: dict[object, Kind] = {
@@ -171,6 +172,13 @@ class Config:
         metadata=_about(
             "The seconds after which other daemons take over the sessions of one that has died.",
             minimum=0.5,
+        ),
+    )
+    state_on_network: StateOnNetwork = field(
+        default="refuse",
+        metadata=_about(
+            "Whether the state folder may be on a network's file system, where locks and syncs may "
+            "not hold and sessions may be lost: refuse, or warn and go on."
         ),
     )
     max_resident: int | None = field(

@@ -21,6 +21,7 @@ from cellwire.server.host.config import Config
 from cellwire.server.host.durable_session import DurableSession
 from cellwire.server.host.own_thread import in_own_thread
 from cellwire.server.host.residents import Residents
+from cellwire.server.host.store_room import StoreRoom
 from cellwire.server.host.store_writer import StoreWriter
 from cellwire.server.state.stored_session import Header
 from cellwire.server.store.leases import OpenedStore
@@ -45,7 +46,7 @@ def open_store(config: Config) -> OpenedStore | None:
     if isinstance(config.state, str):
         return _open_redis(config.state, config.state_replicas, config.lease_s)
     sync: Synchronous = "FULL" if config.state_sync == "full" else "NORMAL"
-    return OpenedStore(SqliteStore(config.state, sync))
+    return OpenedStore(SqliteStore(config.state, sync, on_network=config.state_on_network))
 
 
 def _open_redis(url: str, replicas: int, lease_s: float) -> OpenedStore:
@@ -91,6 +92,7 @@ class StoredSessions:
         self._writes: list[Write] = []  # that the writer is about to have
         self._loop = asyncio.get_running_loop()
         self._writer = StoreWriter(store, _Listener(self._loop, self))
+        self.room = StoreRoom(lambda: self._writer.waiting_bytes)
         self._writer.start()
 
     async def close(self) -> None:
@@ -143,6 +145,7 @@ class StoredSessions:
         if self._sessions.get(session.id) is session:
             del self._sessions[session.id]
         self.residents.drop(session)
+        self.room.drop(session)
 
     def header(self, session: DurableSession) -> Header:
         """Return what never changes in a session."""
@@ -231,6 +234,7 @@ class StoredSessions:
             session = self._sessions.get(session_id)
             if session is not None:
                 session.note_safe(revision)
+        self.room.look()
 
     def note_lost(self, session_id: str, error: CellwireError) -> None:
         """End a session here: the store takes nothing of it any more."""
