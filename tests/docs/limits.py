@@ -36,6 +36,7 @@ README = "README.md"
 
 _CONFIG, _QUEUES = Config(), Limits()
 _WEEK_S = limits.MAX_IDLE_TIMEOUT_S
+_DURABLE_DAYS = limits.DEFAULT_DURABLE_IDLE_TIMEOUT_S // 86_400
 _MESSAGE_MIB = limits.MAX_MESSAGE_BYTES // 2**20
 _WAITING_MIB = MOST_WAITING_BYTES // 2**20
 
@@ -85,6 +86,13 @@ _OPERATIONS = (
         limits.MIN_IDLE_TIMEOUT_S,
         _WEEK_S,
         limits.DEFAULT_IDLE_TIMEOUT_S,
+    ),
+    _states(
+        OPERATIONS,
+        "at most {} seconds (ten years); unset means {} seconds ({} days)",
+        limits.MAX_DURABLE_IDLE_TIMEOUT_S,
+        limits.DEFAULT_DURABLE_IDLE_TIMEOUT_S,
+        _DURABLE_DAYS,
     ),
     _states(OPERATIONS, "as {} hexadecimal digits", limits.SESSION_ID_DIGITS),
     _states(OPERATIONS, "takes more than {} seconds, the stream", limits.SAFE_FIRST_TIMEOUT_S),
@@ -155,6 +163,14 @@ _CLIENT = (
         _WEEK_S,
         limits.DEFAULT_IDLE_TIMEOUT_S,
     ),
+    _states(
+        CLIENT,
+        "A durable session: {} to {} seconds; None means {} ({} days).",
+        limits.MIN_IDLE_TIMEOUT_S,
+        limits.MAX_DURABLE_IDLE_TIMEOUT_S,
+        limits.DEFAULT_DURABLE_IDLE_TIMEOUT_S,
+        _DURABLE_DAYS,
+    ),
     _states(CLIENT, "How many tokens to generate, 1 to {}.", limits.MAX_GENERATE_TOKENS),
     _states(CLIENT, "Divides the logits, 0 to {};", limits.MAX_TEMPERATURE),
     _states(CLIENT, "less probable: 1, the default, to {}.", limits.MAX_PENALTY),
@@ -212,6 +228,15 @@ _PROTOCOL = (
         _WEEK_S,
         limits.DEFAULT_IDLE_TIMEOUT_S,
     ),
+    _states(
+        PROTOCOL,
+        "| the same, if it is durable | {} s to {} s (ten years) | {} s ({} days) |",
+        limits.MIN_IDLE_TIMEOUT_S,
+        limits.MAX_DURABLE_IDLE_TIMEOUT_S,
+        limits.DEFAULT_DURABLE_IDLE_TIMEOUT_S,
+        _DURABLE_DAYS,
+    ),
+    _states(PROTOCOL, "or {} days if it is durable", _DURABLE_DAYS),
     _states(
         PROTOCOL,
         "| `append.text`, `score.text` | 1 to {} characters, and as many tokens |",
@@ -351,8 +376,8 @@ _STORE = (
     _states(OPERATION, "when the daemon is stopped | {} s |", _CONFIG.drain_timeout_s),
     _states(
         OPERATION,
-        "has set, {} minutes by default and a week at most",
-        limits.DEFAULT_IDLE_TIMEOUT_S / 60,
+        "has set, {} days by default and ten years at most",
+        limits.DEFAULT_DURABLE_IDLE_TIMEOUT_S / 86_400,
     ),
     _states(OPERATION, "looks for expired sessions every {} s", expiry_sweep.SWEEP_S),
     _states(OPERATION, "are kept {} minutes longer", stored_sessions.EXPIRY_MARGIN_S / 60),

@@ -154,8 +154,7 @@ class StoredSessions:
             session.model.cell.sha256,
             session.seed,
             settings.rewind_window,
-            settings.stored()
-            | {"durability": settings.durability.value, "model": session.model.name},
+            settings.stored() | {"model": session.model.name},
             self.clock(),
         )
 
