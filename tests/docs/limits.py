@@ -13,7 +13,7 @@ from cellwire.model_file import manifest
 from cellwire.model_file.text_end import MAX_REREAD_CHARS, MAX_REREAD_TOKENS
 from cellwire.server.batch import limits
 from cellwire.server.engine import event_batcher, step_budget
-from cellwire.server.host import expiry_sweep, store_writer, stored_sessions
+from cellwire.server.host import expiry_sweep, session_record, store_writer, stored_sessions
 from cellwire.server.host.config import Config
 from cellwire.server.host.settings import _SEED_BITS
 from cellwire.server.host.store_room import MOST_WAITING_BYTES
@@ -21,7 +21,7 @@ from cellwire.server.rpc import options
 from cellwire.server.rpc.reading_symbols import _MAX_STOP_CHARS
 from cellwire.server.session.operation_queue import Limits
 from cellwire.server.state.change import REMEMBERED_OPERATIONS
-from cellwire.server.store import sqlite, sqlite_file
+from cellwire.server.store import sqlite, sqlite_file, sqlite_rows
 
 GENERATION = "protos/cellwire/v1/generation.proto"
 MODELS = "protos/cellwire/v1/models.proto"
@@ -365,6 +365,8 @@ _PAGES = (
     ),
     _states(ARCHITECTURE, "{} generated tokens (read-ahead)", _QUEUES.read_ahead_tokens),
     _states(ARCHITECTURE, "| what waits for the store | {} MiB:", _WAITING_MIB),
+    _states(ARCHITECTURE, "in rows of {} tokens that never change", sqlite_rows.TEXT_TOKENS),
+    _states(ARCHITECTURE, "Each time {} tokens were added", session_record.STATE_INTERVAL),
     _states(ARCHITECTURE, "at least its last {} tokens", limits.REMEMBERED_TOKENS),
     _states(ARCHITECTURE, "both run {} steps in float32", parity.STEPS),
     _states(ARCHITECTURE, "in batches of {}, {} and {},", *parity.BATCHES),
