@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 
 from cellwire.server.batch.limits import SAFE_FIRST_TIMEOUT_S
@@ -50,8 +50,16 @@ def open_store(config: Config) -> OpenedStore | None:
 
 
 def _open_redis(url: str, replicas: int, lease_s: float) -> OpenedStore:
-    try:
+    with with_redis():
         from cellwire.server.store.redis import open_redis
+    return open_redis(url, replicas=replicas, lease_s=lease_s)
+
+
+@contextmanager
+def with_redis() -> Iterator[None]:
+    """Import what needs Python's package for Redis; CannotOpenStore if it is not installed."""
+    try:
+        yield
     except ModuleNotFoundError as error:
         if error.name != "redis":
             raise
@@ -59,7 +67,6 @@ def _open_redis(url: str, replicas: int, lease_s: float) -> OpenedStore:
             "--state is a Redis server, and Python's package for it is not installed; install it "
             "with pip install 'cellwire[redis]'"
         ) from error
-    return open_redis(url, replicas=replicas, lease_s=lease_s)
 
 
 class StoredSessions:
