@@ -14,7 +14,7 @@ from tests.server.store.stored import ONE, session
 
 from cellwire.server.errors import CannotOpenStore
 from cellwire.server.host.config import Config
-from cellwire.server.host.stored_sessions import open_store
+from cellwire.server.host.opening import open_store
 from cellwire.server.store import server_checks
 from cellwire.server.store.redis import RedisStore, open_redis
 from cellwire.server.store.redis_keys import FORMAT, FORMAT_KEY

@@ -47,7 +47,7 @@ class Crashes(RuleBasedStateMachine):
         self.store: Store = self.opened()
 
     def prepare(self) -> None:
-        self.patches.setattr(sqlite_rows, "TEXT_TOKENS", 8)
+        self.patches.setattr(sqlite_rows, "TEXT_BYTES", 8)
         self.patches.setattr(sqlite_writer, "MAX_CHAIN", 3)
         self.faults.install(self.patches)
         self.patches.setattr(sqlite, "sync_folder", lambda _: None)
