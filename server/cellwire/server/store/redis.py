@@ -23,7 +23,7 @@ from cellwire.server.store.writes import Write, effective
 
 _log = logging.getLogger(__name__)
 
-MOST_BYTES = 4 * 1024 * 1024
+MOST_BYTES = 1024 * 1024
 """Of one script, so that no commit keeps the server from others for long."""
 
 

@@ -83,9 +83,14 @@ class Committer:
             except (Damaged, RefusedWrite):
                 continue  # what is wrong is told when the session is used
             if isinstance(outcome, list):
-                for sent in outcome:
-                    if self._claims.get(name) is not None:
-                        self._note_place(sent)
+                self._note_repaired(outcome)
+
+    def _note_repaired(self, carried_out: Sequence[Sent]) -> None:
+        for sent in carried_out:
+            claim = self._claims.get(sent.wanted.session_id)
+            # It may have been claimed anew, or lost, since it was written.
+            if claim is not None and claim.epoch == sent.epoch:
+                self._note_place(sent)
 
     def _note(self, wanted: Sequence[Wanted], carried_out: Sequence[Sent]) -> None:
         for sent in carried_out:
