@@ -13,7 +13,7 @@ from tests.server.store.redis_server import RedisServer
 from tests.server.store.stored import EVERYTHING, HEADER, ONE, TWO, added, content, session, state
 
 from cellwire.server.errors import Aborted, NotFound, StoreFailed
-from cellwire.server.store import redis as redis_store
+from cellwire.server.store import redis_wanted
 from cellwire.server.store.leases import Holder, LeaseMessage, LeaseMessageKind
 from cellwire.server.store.recent_writes import Recent
 from cellwire.server.store.redis import RedisStore
@@ -328,8 +328,43 @@ def test_a_repair_passes_over_what_is_damaged(
     with server.client() as client:
         client.hset(hash_key(ONE), "p", b"damaged")
     store.reopen()
-    assert list(content(store)) == [ONE, TWO]
-    assert content(store)[ONE] == "damaged"
+    found = content(store)
+    assert list(found) == [ONE, TWO]
+    assert found[ONE] == "damaged"
+
+
+def test_a_repair_passes_over_what_is_refused(started: Started, opened: Opened) -> None:
+    server = started()
+    store, _ = opened(server)
+    store.commit([*session(ONE), *session(TWO)])
+    size = aof_size(server)
+    store.commit([PutState(ONE, state(60)), added(TWO, 2, 100, [1])])
+    cut(server, size)
+    with server.client() as client:
+        client.hset(hash_key(ONE), "t0", b"damaged")
+    store.reopen()
+    assert store.head(TWO).revision == 2
+
+
+def test_a_repair_passes_over_what_changes_meanwhile(
+    started: Started, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = started()
+    store, _ = opened(server)
+    store.commit([*session(ONE), *session(TWO)])
+    size = aof_size(server)
+    store.commit([added(ONE, 2, 100, [1]), added(TWO, 2, 100, [1])])
+    cut(server, size)
+    write = store._link.write
+
+    def changing(*commands: Command) -> object:
+        with server.client() as client:
+            client.hset(hash_key(ONE), "e", str(2**50))
+        return write(*commands)
+
+    monkeypatch.setattr(store._link, "write", changing)
+    store._committer.repair()
+    assert (store.head(ONE).revision, store.head(TWO).revision) == (1, 2)
 
 
 def test_a_release_of_which_nobody_knows_is_carried_out_once(
@@ -449,7 +484,7 @@ def test_foreign_messages_are_passed_over(started: Started, opened: Opened) -> N
 def test_many_sessions_are_committed_in_parts(
     started: Started, opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(redis_store, "MOST_BYTES", 3_000)
+    monkeypatch.setattr(redis_wanted, "MOST_BYTES", 3_000)
     store, _ = opened(started())
     ids = [f"{number:032x}" for number in range(20)]
     store.commit([write for name in ids for write in session(name)])
