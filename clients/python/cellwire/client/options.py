@@ -18,6 +18,11 @@ OnDisconnect = Literal["delete", "cancel", "pause", "continue"]
 cancel its operations, pause them until a stream attaches, or let them continue for 65,536
 tokens."""
 
+Durability = Literal["none", "safe_later", "safe_first"]
+"""Whether a session outlives its daemon, which needs one with a store (`cellwire serve --state`).
+"safe_later" answers at once and says how much is safe; "safe_first" answers when what the answer
+tells is safe."""
+
 CompletionEnd = Literal["length", "word", "line"]
 """A completion ends after max_tokens, or earlier with its first word or its first line."""
 
@@ -33,10 +38,16 @@ class OpenOptions(TypedDict, total=False):
     """How many tokens it can be rewound, 0 to 1,024; None means 64. Limits stop strings too."""
     unknown_symbols: UnknownSymbols
     """How to handle symbols outside the vocabulary; "reject" by default."""
-    on_disconnect: OnDisconnect
-    """What happens to the session when its stream breaks; "delete" by default."""
+    on_disconnect: OnDisconnect | None
+    """What happens to the session when its stream breaks; "delete" by default, and "pause" for a
+    durable session."""
     idle_timeout_s: float | None
     """How long it is kept without a stream, 1 to 604,800 seconds; None, the default, means 600."""
+    durability: Durability
+    """Whether the session outlives the daemon; "none" by default."""
+    session_id: str | None
+    """The session's id: 128 random bits as 32 hexadecimal digits in lower case; None, the default,
+    draws one."""
 
 
 class GenerateOptions(TypedDict, total=False):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from cellwire.client.errors import CellwireError
+from cellwire.client.errors import CellwireError, Internal
 from cellwire.client.model import Model, Training, Vocabulary
+from cellwire.client.options import Durability
 from cellwire.client.values import (
     Alternative,
     Appended,
@@ -16,6 +17,7 @@ from cellwire.client.values import (
     Completed,
     Completing,
     Completion,
+    Done,
     FinalAnswer,
     Finished,
     FinishReason,
@@ -25,6 +27,7 @@ from cellwire.client.values import (
     PartialAnswer,
     Piece,
     Rewound,
+    SafePoint,
     Scored,
     SessionInfo,
     Usage,
@@ -32,6 +35,11 @@ from cellwire.client.values import (
 from cellwire.client.wire.status import error_of_status
 from cellwire.v1 import generation_pb2, models_pb2, operations_pb2, sessions_pb2
 
+DURABILITIES: dict[int, Durability] = {
+    operations_pb2.DURABILITY_NONE: "none",
+    operations_pb2.DURABILITY_SAFE_LATER: "safe_later",
+    operations_pb2.DURABILITY_SAFE_FIRST: "safe_first",
+}
 _REASONS = {
     operations_pb2.FINISH_REASON_MAX_TOKENS: FinishReason.MAX_TOKENS,
     operations_pb2.FINISH_REASON_STOP: FinishReason.STOP,
@@ -49,6 +57,8 @@ def answer_of(
         return error_of_status(message.rejected.status)
     if kind is None or kind == "cancelled":
         return None
+    if kind == "saved":
+        return safe_point_of(message.safe)
     return _CONVERTERS[kind](getattr(message, kind))
 
 
@@ -95,6 +105,11 @@ def vocabulary_of(message: models_pb2.Vocabulary) -> Vocabulary:
     )
 
 
+def safe_point_of(message: operations_pb2.SafePoint) -> SafePoint:
+    """Convert a safe point."""
+    return SafePoint(message.revision, message.offset)
+
+
 def session_of(message: sessions_pb2.Session) -> SessionInfo:
     """Convert a session."""
     return SessionInfo(
@@ -105,6 +120,9 @@ def session_of(message: sessions_pb2.Session) -> SessionInfo:
         tail=message.tail,
         attached=message.attached,
         operation_ids=tuple(message.operation_ids),
+        durability=DURABILITIES.get(message.durability, "none"),
+        revision=message.revision,
+        safe=safe_point_of(message.safe) if message.HasField("safe") else None,
     )
 
 
@@ -170,7 +188,19 @@ def _attached_of(message: operations_pb2.Attached) -> Attached:
         offset=message.offset,
         missed=message.missed.text,
         operation_ids=tuple(message.operation_ids),
+        done=tuple(map(_done_of, message.done)),
     )
+
+
+def _done_of(message: operations_pb2.DoneOperation) -> Done:
+    kind = message.WhichOneof("answer")
+    if kind is None:
+        unknown = Internal("the daemon remembers an answer that this client does not know")
+        return Done(message.operation_id, unknown)
+    if kind == "rejected":
+        return Done(message.operation_id, error_of_status(message.rejected.status))
+    answer: FinalAnswer = _CONVERTERS[kind](getattr(message, kind))  # type: ignore[assignment]
+    return Done(message.operation_id, answer)
 
 
 _CONVERTERS: dict[str, Callable[[Any], PartialAnswer | FinalAnswer]] = {

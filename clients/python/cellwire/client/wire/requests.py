@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from google.protobuf.duration_pb2 import Duration
 
-from cellwire.client.options import CompletionEnd, OnDisconnect, UnknownSymbols
+from cellwire.client.options import CompletionEnd, Durability, OnDisconnect, UnknownSymbols
 from cellwire.v1 import operations_pb2
 from cellwire.v1.generation_pb2 import StreamSessionRequest
 from cellwire.v1.operations_pb2 import (
@@ -29,6 +29,7 @@ from cellwire.v1.operations_pb2 import (
     Open,
     Rewind,
     Sampling,
+    Save,
     Score,
 )
 
@@ -45,6 +46,7 @@ Operation = (
     | Classify
     | Cancel
     | Close
+    | Save
 )
 
 _UNKNOWN_SYMBOLS: dict[UnknownSymbols, operations_pb2.UnknownSymbols.ValueType] = {
@@ -57,6 +59,11 @@ _ON_DISCONNECT: dict[OnDisconnect, operations_pb2.OnDisconnect.ValueType] = {
     "cancel": operations_pb2.ON_DISCONNECT_CANCEL,
     "pause": operations_pb2.ON_DISCONNECT_PAUSE,
     "continue": operations_pb2.ON_DISCONNECT_CONTINUE,
+}
+_DURABILITIES: dict[Durability, operations_pb2.Durability.ValueType] = {
+    "none": operations_pb2.DURABILITY_NONE,
+    "safe_later": operations_pb2.DURABILITY_SAFE_LATER,
+    "safe_first": operations_pb2.DURABILITY_SAFE_FIRST,
 }
 _ENDS: dict[CompletionEnd, operations_pb2.CompletionEnd.ValueType] = {
     "length": operations_pb2.COMPLETION_END_LENGTH,
@@ -83,8 +90,10 @@ def open_message(
     seed: int | None = None,
     rewind_window: int | None = None,
     unknown_symbols: UnknownSymbols = "reject",
-    on_disconnect: OnDisconnect = "delete",
+    on_disconnect: OnDisconnect | None = None,
     idle_timeout_s: float | None = None,
+    durability: Durability = "none",
+    session_id: str | None = None,
 ) -> Open:
     """Build an open."""
     return Open(
@@ -92,8 +101,10 @@ def open_message(
         seed=seed,
         rewind_window=rewind_window,
         unknown_symbols=_one_of(_UNKNOWN_SYMBOLS, unknown_symbols),
-        on_disconnect=_one_of(_ON_DISCONNECT, on_disconnect),
+        on_disconnect=None if on_disconnect is None else _one_of(_ON_DISCONNECT, on_disconnect),
         idle_timeout=None if idle_timeout_s is None else _duration(idle_timeout_s),
+        durability=None if durability == "none" else _one_of(_DURABILITIES, durability),
+        session_id=session_id,
     )
 
 
