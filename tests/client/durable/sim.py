@@ -172,9 +172,7 @@ class SimDaemon:
         if isinstance(operation, CHANGES):
             for other, waiting in list(self._queue.items()):
                 if isinstance(waiting, Complete):
-                    finished = Finished(
-                        FinishReason.SUPERSEDED, len(self.text.tokens), Usage(0, 0)
-                    )
+                    finished = Finished(FinishReason.SUPERSEDED, len(self.text.tokens), Usage(0, 0))
                     self._end(other, finished)
         self._queue[operation_id] = operation
 
@@ -200,6 +198,8 @@ class SimDaemon:
     def lose_stream(self) -> None:
         self.attached = False
         self.answers.clear()
+        self._unsent += [held for held in self._held if not isinstance(held[1], Piece)]
+        self._held.clear()
 
     def crash(self, kept: int) -> bool:
         """Stop, and start again as of a revision; return whether the session is still there."""
@@ -232,9 +232,7 @@ class SimDaemon:
             raise OutOfRange("the text is shorter")
         self.attached = True
         missed = "" if offset is None else "".join(tokens[offset:])
-        attached = Attached(
-            "id", MODEL, 0, len(tokens), missed, tuple(self._queue), self.done
-        )
+        attached = Attached("id", MODEL, 0, len(tokens), missed, tuple(self._queue), self.done)
         for operation_id, answer, at, safe in self._unsent:
             self.answers.append((operation_id, answer, at, safe))
         self._unsent.clear()

@@ -73,6 +73,8 @@ class Basis:
     """Of the completion that is accepted."""
     stream: int
     """The number of the stream on which it was found; another stream may reach another daemon."""
+    changes: int
+    """How many changes of the text were before it."""
 
 
 @dataclass(slots=True)
@@ -122,6 +124,13 @@ class Entry:
         """Whether it was cancelled, and leaves nothing to do."""
         return self.cancelled and self.answer is None and self.end == self.begin
 
+    def searches(self, stream: int, changes: int) -> bool:
+        """Whether its completions have to be found again: on another stream, of the same text."""
+        basis = self.basis
+        if basis is None or basis.stream == stream:
+            return False
+        return self.answer is not None or basis.changes == changes
+
     def give(self, piece: Piece, revision: int) -> None:
         """Note text that its caller is given."""
         self.given.append((revision, piece.text))
@@ -134,5 +143,6 @@ class Entry:
             self.given.popleft()
 
     def ends_with(self, text: str) -> bool:
-        """Whether a text, written again, is the end of what the caller has."""
-        return "".join(given for _, given in self.given).endswith(text)
+        """Whether a text, written again, ends as what the caller has."""
+        given = "".join(text for _, text in self.given)
+        return given.endswith(text) or text.endswith(given)

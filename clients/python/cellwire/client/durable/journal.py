@@ -57,7 +57,8 @@ class Journal:
         """The revision at which the session was attached to; 0 if this client has opened it."""
         self.foreign_ids: set[int] = set()
         """The operations of other clients that were under way then, or remembered."""
-        self._found: tuple[Complete, Completed, int] | None = None
+        self._found: tuple[Complete, Completed] | None = None
+        self._found_at = (0, 0)
 
     def submit(self, operation: Operation) -> int:
         """Add an operation behind the others, and return its key."""
@@ -65,8 +66,6 @@ class Journal:
         entry = Entry(key, kind_of(operation), operation, key)
         if isinstance(operation, Accept):
             entry.basis = self._basis(operation)
-        if entry.changes:
-            self._found = None
         self.entries[key] = entry
         self.send()
         return key
@@ -135,19 +134,28 @@ class Journal:
         if isinstance(answer, Appended | Finished | Rewound):
             self.offset = answer.offset
         if isinstance(entry.operation, Complete) and isinstance(answer, Completed):
-            self._found = (entry.operation, answer, self.outgoing.stream)
+            self._found = (entry.operation, answer)
+            self._found_at = (self.outgoing.stream, self.outgoing.changes)
         entry.state = State.DONE
-        if (
-            isinstance(answer, CellwireError)
-            or not entry.changes
-            or _changed_nothing(entry, answer)
-        ):
+        if not entry.changes or isinstance(answer, CellwireError):
+            del self.entries[entry.key]
+            return
+        early = isinstance(answer, Finished) and answer.reason is FinishReason.CANCELLED
+        nothing = _changed_nothing(entry, answer)
+        self.outgoing.changes += not (early and nothing)
+        if nothing:
             del self.entries[entry.key]
             return
         entry.answer = answer
         entry.revision = self.revision
         if isinstance(answer, Finished):
             entry.end = answer.offset
+
+    def changed_after(self, entry: Entry) -> bool:
+        """Whether there is a change behind an operation."""
+        keys = list(self.entries)
+        later = keys[keys.index(entry.key) + 1 :]
+        return any(self.entries[key].changes for key in later)
 
     def fail(self, failure: CellwireError) -> None:
         """End the session: nothing can be sent any more."""
@@ -222,9 +230,9 @@ class Journal:
     def _basis(self, accept: Accept) -> Basis | None:
         if self._found is None:
             return None
-        complete, completed, stream = self._found
+        complete, completed = self._found
         text = _text_at(completed, accept.index)
-        return None if text is None else Basis(complete, text, stream)
+        return None if text is None else Basis(complete, text, *self._found_at)
 
 
 def _text_at(completed: Completed, index: int) -> str | None:

@@ -3,7 +3,8 @@
 Operations are sent in the order of their calls. Some wait for the answers of others:
 
 - A generate waits for the changes before it, and changes wait for the generate before them. So what
-  an attach says was missed is the text of one generate.
+  an attach says was missed is the text of one generate. An accept whose completions have to be found
+  again waits, too.
 - A change waits for the scores, classifies and forks before it: on a changed text they could not be
   asked again. A complete is superseded instead.
 - Everything waits while text is written again that the daemon has lost.
@@ -36,6 +37,8 @@ class Outgoing:
         self.connected = False
         self.stream = 0
         """The number of the stream, from 1."""
+        self.changes = 0
+        """How many changes of the text were answered."""
         self._first_id = self._next_id = first_id
 
     def new_id(self) -> int:
@@ -75,7 +78,7 @@ class Outgoing:
                 if entry.ends_unsent and (self.connected or not entry.begun):
                     ended.append(entry)
                     continue
-                if not self.connected or not before.lets(entry):
+                if not self.connected or not before.lets(entry, self.stream):
                     break
                 self._send(entry, offset, revision)
                 if entry.state is State.WAITING:
@@ -89,7 +92,7 @@ class Outgoing:
         operation = entry.operation
         if entry.kind is Kind.GENERATE:
             operation = _attempt(entry, offset, revision)
-        elif entry.basis is not None and entry.basis.stream != self.stream:
+        elif entry.basis is not None and entry.searches(self.stream, self.changes):
             operation, entry.state = entry.basis.complete, State.SEARCHING
         else:
             entry.state = State.SENT
@@ -107,9 +110,9 @@ def _attempt(entry: Entry, offset: int, revision: int) -> Generate | None:
     attempt = Generate()
     if isinstance(entry.operation, Generate):
         attempt.CopyFrom(entry.operation)
+    entry.begin_revision = revision
     if not entry.begun:
         entry.begin = entry.end = offset
-        entry.begin_revision = revision
         entry.state = State.SENT
         return attempt
     attempt.start_offset = entry.begin
@@ -135,15 +138,15 @@ class _Before:
         self._changes = 0
         self._generating = self._reading = self._restoring = False
 
-    def lets(self, entry: Entry) -> bool:
+    def lets(self, entry: Entry, stream: int) -> bool:
         """Whether an operation may be sent behind it."""
         if self._restoring:
             return False
         alone = not self._generating and not self._reading
         match entry.kind:
-            case Kind.CHANGE:
+            case Kind.CHANGE if entry.basis is None or entry.basis.stream == stream:
                 return alone and self._changes < MAX_IN_FLIGHT
-            case Kind.GENERATE:
+            case Kind.CHANGE | Kind.GENERATE:
                 return alone and not self._changes
             case _:
                 return True

@@ -65,7 +65,7 @@ def recover(
         elif entry.operation_id in attached.operation_ids:
             journal.outgoing.sent[entry.operation_id] = entry
             entry.again = ""  # what came of it meanwhile is not known; its end will be compared
-            if entry.cancelled:
+            if entry.cancelled and entry.answer is None and entry.state is State.SENT:
                 journal.outgoing.cancel(entry)
         elif entry.state is State.SENT and entry.operation_id in done:
             journal.take_done(entry, done[entry.operation_id])
@@ -137,15 +137,9 @@ def _ask_again(journal: Journal, entry: Entry) -> None:
     entry.state = State.WAITING
     if entry.operation is None:
         journal.fail(_not_ours())
-    elif entry.kind is Kind.COMPLETE and _changed_after(journal, entry):
+    elif entry.kind is Kind.COMPLETE and journal.changed_after(entry):
         finished = Finished(FinishReason.SUPERSEDED, journal.offset, Usage(0, 0))
         journal.answer(entry, finished)
-
-
-def _changed_after(journal: Journal, entry: Entry) -> bool:
-    keys = list(journal.entries)
-    later = keys[keys.index(entry.key) + 1 :]
-    return any(journal.entries[key].changes for key in later)
 
 
 def _not_ours() -> Aborted:
