@@ -9,7 +9,7 @@ CORE := */server/engine/*,*/server/session/*,*/server/state/*,*/server/batch/*
 CORE_COVERAGE := 99
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test format lint types protos protos-check protos-release bench bench-report gpu gpu-hour model clean
+.PHONY: help demo serve test crash format lint types protos protos-check protos-release bench bench-report gpu gpu-hour model clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -50,6 +50,12 @@ test: .venv/.dev lint types protos-check  ## set-up, linters, types, proto check
 	@$(BIN)/coverage report --include='$(CORE)' --fail-under=$(CORE_COVERAGE)
 	@echo; echo "Coverage of everything:"
 	@$(BIN)/coverage report
+
+# How often `make crash` kills the daemon.
+N ?= 1000
+
+crash: .venv/.dev  ## kill the daemon 1,000 times, or N=..., and check every session; into runs/crash.json
+	$(BIN)/python -m tests.crash --kills $(N)
 
 lint: .venv/.dev
 	$(BIN)/ruff check .

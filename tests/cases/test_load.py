@@ -155,6 +155,7 @@ async def test_texts_of_all_sessions_have_a_bound(config: Config) -> None:
             await stream.open()
         appended = await streams[0].ask(append={"text": "hello " * 25_000})
         assert appended.appended.offset == 150_000
+        daemon.sessions.memory.used_bytes += 450_000  # as if a symbol took four bytes
         rejected = (await streams[1].ask(append={"text": "hello " * 25_000})).rejected
         assert rejected.status.code == grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]
         assert "0.6 of 1.0 MiB" in rejected.status.message
@@ -163,6 +164,7 @@ async def test_texts_of_all_sessions_have_a_bound(config: Config) -> None:
         assert appended.appended.offset == 5
         await streams[0].send(2, close={})
         await streams[0].end()
+        daemon.sessions.memory.used_bytes -= 450_000
         assert (await streams[1].ask(append={"text": "hello " * 25_000})).HasField("appended")
 
 
@@ -184,7 +186,7 @@ async def test_generates_that_wait_are_counted_with_their_stop_strings(config: C
             await stream.send(operation_id + 10, cancel={"operation_id": operation_id})
             finished = (await stream.until("finished"))[-1]
             assert finished.operation_id == operation_id
-        remembered_bytes = 4 * min(finished.finished.offset, MAX_REMEMBERED)
+        remembered_bytes = min(finished.finished.offset, MAX_REMEMBERED)
         await until(lambda: daemon.sessions.memory.used_bytes == remembered_bytes)
 
 
@@ -193,6 +195,7 @@ async def test_sessions_are_not_opened_without_memory_for_their_text(config: Con
         stream = Stream(GenerationServiceStub(channel).StreamSession())
         session_id = (await stream.open()).opened.session_id
         await stream.ask(append={"text": "hello " * 25_000})
+        daemon.sessions.memory.used_bytes += 800_000  # of other sessions
         sessions: Any = SessionsServiceStub(channel)
         exported = await sessions.ExportSession(
             sessions_pb2.ExportSessionRequest(session_id=session_id)
@@ -208,7 +211,7 @@ async def test_sessions_are_not_opened_without_memory_for_their_text(config: Con
         daemon.sessions.memory.used_bytes += MIB
         with pytest.raises(aio.AioRpcError, match="MiB; wait for answers"):
             await Stream(GenerationServiceStub(channel).StreamSession()).open()
-        daemon.sessions.memory.used_bytes -= MIB
+        daemon.sessions.memory.used_bytes -= MIB + 800_000
 
 
 def append_of(operation_id: int, length: int) -> Append:
@@ -230,7 +233,7 @@ happenings = st.one_of(
 @given(st.lists(happenings, max_size=30))
 def test_memory_is_given_back_whatever_happens(happened: list[Any]) -> None:
     memory = TextMemory(MIB)
-    text, other = SessionText(memory), SessionText(memory)
+    text, other = SessionText(memory, 2**32), SessionText(memory, 2**32)
     other.set_length(100)
     for event in happened:
         if isinstance(event, Fork) and memory.used_bytes > MIB // 2:

@@ -164,6 +164,32 @@ def test_weights_are_read_beside_the_file_and_nowhere_else(
     assert "external_data=False" in str(error)
 
 
+def test_values_of_a_sparse_constant_are_read_beside_the_file_and_nowhere_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = np.random.default_rng(1).normal(size=WIDTH * WIDTH).astype(np.float32)
+    values = TensorProto(
+        name="w",
+        dims=weights.shape,
+        data_type=TensorProto.FLOAT,
+        data_location=TensorProto.EXTERNAL,
+    )
+    values.external_data.add(key="location", value="w.data")
+    places = numpy_helper.from_array(np.arange(len(weights)), "places")
+    sparse = helper.make_sparse_tensor(values, places, [WIDTH, WIDTH])
+    nodes = [
+        node("Constant", [], "k", sparse_value=sparse),
+        node("MatMul", ["state.h", "k"], "s"),
+    ]
+    (tmp_path / "here").mkdir()
+    path = saved(recurrent(nodes), tmp_path / "here" / "cell.onnx")
+    monkeypatch.chdir(tmp_path)
+    Path("w.data").write_bytes(weights.tobytes())
+    assert "'w.data' beside it, which cannot be read (No such file" in str(refusal(path))
+    Path("w.data").rename(path.parent / "w.data")
+    assert tried(path) == ()
+
+
 def test_the_digest_covers_the_file_and_its_weights(tmp_path: Path) -> None:
     path = with_external_data(tmp_path)
     both = path.read_bytes() + (tmp_path / "cell.onnx.data").read_bytes()

@@ -134,7 +134,12 @@ async def daemon() -> AsyncIterator[tuple[str, aio.Channel]]:
         folder = Path(name)
         models = BUILT_IN_MODEL, write_cell(folder / "judge.onnx", labelled_cell())
         config = Config(
-            listen="127.0.0.1:0", models=models, model_folder=folder, sessions=64, threads=1
+            listen="127.0.0.1:0",
+            models=models,
+            model_folder=folder,
+            sessions=64,
+            state=folder / "state",
+            threads=1,
         )
         async with Daemon(config) as running, aio.insecure_channel(running.address) as channel:
             yield running.address, channel

@@ -18,6 +18,7 @@ from cellwire.server.host.settings import _SEED_BITS
 from cellwire.server.rpc import options
 from cellwire.server.rpc.reading_symbols import _MAX_STOP_CHARS
 from cellwire.server.session.operation_queue import Limits
+from cellwire.server.state.change import REMEMBERED_OPERATIONS
 
 GENERATION = "protos/cellwire/v1/generation.proto"
 MODELS = "protos/cellwire/v1/models.proto"
@@ -81,7 +82,9 @@ _OPERATIONS = (
     ),
     _states(OPERATIONS, "as {} hexadecimal digits", limits.SESSION_ID_DIGITS),
     _states(OPERATIONS, "takes more than {} seconds, the stream", limits.SAFE_FIRST_TIMEOUT_S),
-    _states(OPERATIONS, "the last {} appends, accepts, generates and rewinds", limits.DONE_OPERATIONS),
+    _states(
+        OPERATIONS, "the last {} appends, accepts, generates and rewinds", REMEMBERED_OPERATIONS
+    ),
     _states(
         OPERATIONS,
         "At most the last {} tokens and {} characters that clients have appended are read again",
@@ -90,7 +93,12 @@ _OPERATIONS = (
     ),
     _states(OPERATIONS, "(Vocabulary.rereads), it is {} at least", MAX_REREAD_TOKENS),
     _states(OPERATIONS, "continue for {} tokens, which are kept", limits.REMEMBERED_TOKENS),
-    _states(OPERATIONS, "at least the last {} tokens are", limits.REMEMBERED_TOKENS),
+    _states(
+        OPERATIONS,
+        "at least the last {} tokens are; of a durable session, {})",
+        limits.REMEMBERED_TOKENS,
+        limits.STORED_TOKENS,
+    ),
     _states(
         OPERATIONS,
         "1 to {} characters, and at most {} tokens",
@@ -181,7 +189,8 @@ _PROTOCOL = (
     ),
     _states(PROTOCOL, "While {} operations of a stream", 2 * _QUEUES.waiting_operations),
     _states(PROTOCOL, "| continue for {} tokens, then pause |", limits.REMEMBERED_TOKENS),
-    _states(PROTOCOL, "at least the last {} tokens. Attach", limits.REMEMBERED_TOKENS),
+    _states(PROTOCOL, "at least the last {} tokens. A durable", limits.REMEMBERED_TOKENS),
+    _states(PROTOCOL, "session reaches back {}. Attach", limits.STORED_TOKENS),
     _states(PROTOCOL, "and its last {} tokens", limits.TAIL_TOKENS),
     _states(PROTOCOL, "a message of more than {} MiB (a status of gRPC", _MESSAGE_MIB),
     _states(
@@ -283,9 +292,16 @@ _PROTOCOL = (
     ),
     _states(
         PROTOCOL,
-        "| text that a session keeps for attach | at least the last {} tokens |",
+        "| text that a session keeps for attach | at least the last {} tokens; a durable one {} |",
         limits.REMEMBERED_TOKENS,
+        limits.STORED_TOKENS,
     ),
+    _states(PROTOCOL, "| `open.session_id` | {} hexadecimal digits |", limits.SESSION_ID_DIGITS),
+    _states(PROTOCOL, "random bits as {} hexadecimal digits", limits.SESSION_ID_DIGITS),
+    _states(PROTOCOL, "waits until it is safe | {} s |", limits.SAFE_FIRST_TIMEOUT_S),
+    _states(PROTOCOL, "waits for the store up to {} s", limits.SAFE_FIRST_TIMEOUT_S),
+    _states(PROTOCOL, "`attached.done` remembers | {} |", REMEMBERED_OPERATIONS),
+    _states(PROTOCOL, "The last {} appends, accepts, generates", REMEMBERED_OPERATIONS),
     _states(PROTOCOL, "| a message to the daemon | {} MiB |", _MESSAGE_MIB),
     _states(PROTOCOL, "| first message of a call | within {} s |", limits.FIRST_MESSAGE_TIMEOUT_S),
     _states(PROTOCOL, "`cellwire serve --sessions`, {} |", _CONFIG.sessions),

@@ -10,6 +10,7 @@ import sys
 import typer
 
 from cellwire.server.batch.step import StepBatch, StepResult
+from cellwire.server.batch.stepper import Run
 from cellwire.server.cli import serve
 from cellwire.server.runtime.runtime import Runtime
 
@@ -20,16 +21,16 @@ class Fault(BaseException):
 
 def fail_after(runs: int) -> None:
     """Let every runtime of this process fail after so many runs."""
-    step, left = Runtime.step, runs
+    start, left = Runtime.start, runs
 
-    def failing(runtime: Runtime, batch: StepBatch) -> StepResult:
+    def failing(runtime: Runtime, batch: StepBatch) -> Run[StepResult]:
         nonlocal left
         left -= 1
         if left < 0:
             raise Fault("a fault in the test")
-        return step(runtime, batch)
+        return start(runtime, batch)
 
-    Runtime.step = failing  # type: ignore[method-assign,assignment]
+    Runtime.start = failing  # type: ignore[method-assign,assignment]
 
 
 if __name__ == "__main__":

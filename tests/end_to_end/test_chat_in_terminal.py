@@ -156,6 +156,7 @@ def test_a_text_is_kept_in_a_file(austen: Served, tmp_path: Path) -> None:
         terminal.shows("saved to")
         assert (tmp_path / "emma.txt").read_text() == "Emma "
         terminal.press("C-u", "C-o")
+        terminal.shows("\nopen\n")  # what is typed before the question is text
         terminal.type(str(tmp_path / "emma.txt"))
         terminal.press("Enter")
         terminal.shows("opened", "offset 5")

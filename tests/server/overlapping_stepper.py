@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Generic, TypeVar
 
 from tests.server.plain_stepper import PlainStepper, Text
 
@@ -12,15 +11,18 @@ from cellwire.server.batch.slots import TRASH
 from cellwire.server.batch.step import Int64s, StepBatch, StepResult
 from cellwire.server.batch.stepper import Run, State
 
-Result = TypeVar("Result")
 AT_ONCE = 2  # runs in flight
 
 
-class PlainRun(Generic[Result]):
+class PlainRun:
     """A run that is computed when it is waited for, from the states at its start."""
 
     def __init__(
-        self, stepper: OverlappingStepper, reads: Int64s, writes: Int64s, end: Callable[[], Result]
+        self,
+        stepper: OverlappingStepper,
+        reads: Int64s,
+        writes: Int64s,
+        end: Callable[[], StepResult],
     ) -> None:
         self.stepper = stepper
         self.reads = set(reads.flatten().tolist())
@@ -32,7 +34,7 @@ class PlainRun(Generic[Result]):
         """The texts in all slots of the run."""
         return {slot: self.stepper.arena.get(slot) for slot in self.reads | self.writes}
 
-    def wait(self) -> Result:
+    def wait(self) -> StepResult:
         runs = self.stepper.in_flight
         assert runs[0] is self, "runs are waited for in another order than they were started in"
         assert self.texts_now() == self.texts, "a slot of a run in flight was written"
@@ -41,11 +43,11 @@ class PlainRun(Generic[Result]):
 
 
 class OverlappingStepper(PlainStepper):
-    """Asserts that nobody else touches the slots of a run in flight."""
+    """Asserts that nothing else touches the slots of a run in flight."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.in_flight: list[PlainRun[StepResult] | PlainRun[BeamBatchResult]] = []
+        self.in_flight: list[PlainRun] = []
         self.most_in_flight = 0
 
     @property
@@ -58,11 +60,10 @@ class OverlappingStepper(PlainStepper):
         return run
 
     def start_beams(self, batch: BeamBatch) -> Run[BeamBatchResult]:
-        run = PlainRun(self, batch.read_slot, batch.write_slot, lambda: self.step_beams(batch))
-        self.add(run)
-        return run
+        assert not self.in_flight, "a run in flight waits for a search"
+        return super().start_beams(batch)
 
-    def add(self, run: PlainRun[StepResult] | PlainRun[BeamBatchResult]) -> None:
+    def add(self, run: PlainRun) -> None:
         self.check_access(run.reads, run.writes)
         self.in_flight.append(run)
         assert len(self.in_flight) <= AT_ONCE, "too many runs are in flight"

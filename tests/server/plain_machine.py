@@ -6,6 +6,7 @@ from itertools import zip_longest
 
 import numpy as np
 from hypothesis.stateful import RuleBasedStateMachine, invariant
+from tests.server.change_texts import ChangeTexts
 from tests.server.event_texts import EventTexts
 from tests.server.plain_checks import LIMITS, PlainChecks
 from tests.server.plain_session import PlainSession
@@ -51,6 +52,7 @@ class PlainMachine(PlainChecks, RuleBasedStateMachine):
         )
         self.plain: dict[str, PlainSession] = {}
         self.rebuilt = EventTexts()
+        self.changed = ChangeTexts()
         self.next_id = 0
         self.max_steps = MAX_STEPS
 
@@ -113,6 +115,11 @@ class PlainMachine(PlainChecks, RuleBasedStateMachine):
     def check_all(self, events: list[Event]) -> None:
         for event, following in zip_longest(events, events[1:]):
             self.rebuilt.add(event)
+            self.changed.add(event)
+            session_id = event.session_id
+            if session_id in self.changed.sessions:
+                changed = self.changed.sessions[session_id].text
+                assert changed.tolist() == self.rebuilt.texts[session_id]
             plain = self.plain[event.session_id]
             if isinstance(event, Written) and plain.held:
                 # Tokens held back for a stop string are reported when the generate is cancelled.
@@ -140,7 +147,8 @@ class PlainMachine(PlainChecks, RuleBasedStateMachine):
         for session_id, plain in self.plain.items():
             if plain.closed:
                 continue
-            assert self.rebuilt.texts[session_id] == plain.text
+            changed = self.changed.sessions[session_id]
+            assert self.rebuilt.texts[session_id] == changed.text.tolist() == plain.text
             if session_id in self.in_flight:  # the run would be finished before the description
                 continue
             description = self.engine.describe(session_id)
@@ -148,6 +156,9 @@ class PlainMachine(PlainChecks, RuleBasedStateMachine):
             assert description.tail in [text[-TAIL_TOKENS:] for text in texts]
             if not plain.operations:
                 assert description.text_end == plain.text_end
+                assert changed.end in {None, plain.text_end}
+                history = self.engine._sessions.find(session_id).state_history
+                assert changed.log.rewind_floor == history.rewind_floor
 
     def teardown(self) -> None:
         for session_id, plain in self.plain.items():

@@ -231,7 +231,7 @@ class UnloadModelResponse(_message.Message):
 
     ENDED_SESSION_COUNT_FIELD_NUMBER: _builtins.int
     ended_session_count: _builtins.int
-    """The number of sessions that ended."""
+    """The number of sessions that ended, or that are only in the store now."""
     def __init__(
         self,
         *,

@@ -87,7 +87,8 @@ class ModelsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UnloadModel(self, request, context):
-        """UnloadModel stops serving a model. Its sessions end, and their streams end with ABORTED.
+        """UnloadModel stops serving a model. Its sessions end, and their streams end with ABORTED; durable
+        sessions stay in the store.
         PERMISSION_DENIED if the daemon has no model folder; NOT_FOUND if the daemon serves no model of
         that name; FAILED_PRECONDITION for the default model.
         """

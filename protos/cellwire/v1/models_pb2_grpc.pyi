@@ -46,7 +46,8 @@ class ModelsServiceStub:
     with the reason in the message.
     """
     UnloadModel: _grpc.UnaryUnaryMultiCallable[_models_pb2.UnloadModelRequest, _models_pb2.UnloadModelResponse]
-    """UnloadModel stops serving a model. Its sessions end, and their streams end with ABORTED.
+    """UnloadModel stops serving a model. Its sessions end, and their streams end with ABORTED; durable
+    sessions stay in the store.
     PERMISSION_DENIED if the daemon has no model folder; NOT_FOUND if the daemon serves no model of
     that name; FAILED_PRECONDITION for the default model.
     """
@@ -69,7 +70,8 @@ class ModelsServiceAsyncStub(ModelsServiceStub):
     with the reason in the message.
     """
     UnloadModel: _aio.UnaryUnaryMultiCallable[_models_pb2.UnloadModelRequest, _models_pb2.UnloadModelResponse]  # type: ignore[assignment]
-    """UnloadModel stops serving a model. Its sessions end, and their streams end with ABORTED.
+    """UnloadModel stops serving a model. Its sessions end, and their streams end with ABORTED; durable
+    sessions stay in the store.
     PERMISSION_DENIED if the daemon has no model folder; NOT_FOUND if the daemon serves no model of
     that name; FAILED_PRECONDITION for the default model.
     """
@@ -113,7 +115,8 @@ class ModelsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _models_pb2.UnloadModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_models_pb2.UnloadModelResponse, _abc.Awaitable[_models_pb2.UnloadModelResponse]]:
-        """UnloadModel stops serving a model. Its sessions end, and their streams end with ABORTED.
+        """UnloadModel stops serving a model. Its sessions end, and their streams end with ABORTED; durable
+        sessions stay in the store.
         PERMISSION_DENIED if the daemon has no model folder; NOT_FOUND if the daemon serves no model of
         that name; FAILED_PRECONDITION for the default model.
         """

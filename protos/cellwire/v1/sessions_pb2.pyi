@@ -48,7 +48,7 @@ class Session(_message.Message):
     attached: _builtins.bool
     """Whether a stream is attached to it."""
     durability: _operations_pb2.Durability.ValueType
-    """Whether it outlives the daemon: never UNSPECIFIED."""
+    """Whether it outlives the daemon; UNSPECIFIED if not."""
     revision: _builtins.int
     """Of a durable session: the number of changes of its text."""
     @_builtins.property

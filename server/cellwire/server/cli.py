@@ -77,7 +77,7 @@ def serve(*, config: Path | None, **flags: object) -> None:
         cellwire serve --model-folder models    # for `cellwire load`
     """
     from cellwire.model_file.errors import BadModel
-    from cellwire.server.errors import CannotListen, NoCuda, TwoRuntimes
+    from cellwire.server.errors import CannotListen, CannotOpenStore, NoCuda, TwoRuntimes
     from cellwire.server.host.own_thread import own_threads, threads_left
     from cellwire.server.runtime.builds import check_one_build
 
@@ -88,7 +88,7 @@ def serve(*, config: Path | None, **flags: object) -> None:
     except BadConfig as error:
         _say(str(error))
         raise typer.Exit(_MISUSED) from error
-    except (BadModel, CannotListen, NoCuda, TwoRuntimes) as error:
+    except (BadModel, CannotListen, CannotOpenStore, NoCuda, TwoRuntimes) as error:
         _say(str(error))
         raise typer.Exit(_FAILED) from error
     if left := threads_left(_LAST_MOMENTS_S, earlier=earlier):
@@ -117,6 +117,8 @@ async def _serve(config: Config) -> BaseException | None:
         signals.ready = True
         if is_open_to_others(daemon.address):
             _say(_OPEN.format(daemon.address))
+        if config.state is not None:
+            _say(f"durable sessions are kept in {config.state}")
         _say(_ready(daemon, config))
         daemon.crashed.add_done_callback(lambda _: signals.stop.set())
         await signals.stop.wait()

@@ -14,8 +14,11 @@ CellwireError
     Internal             a fault of the daemon
         StepFailed       the model could not be run
     NotCompiled          a program could not be compiled; no state is spoiled
+    DamagedRecord        what is stored of a session cannot be read
+    StoreFailed          the store of sessions cannot read or write now
 NoCuda                   no CUDA device can be used (start only)
 CannotListen             the address cannot be listened on (start only)
+CannotOpenStore          the store of sessions cannot be opened (start only)
 TwoRuntimes              two builds of ONNX Runtime are installed (start only)
 
 Each message says what was wrong and, where it helps, what to do.
@@ -98,12 +101,29 @@ class NotCompiled(CellwireError):
     """A program could not be compiled, for want of memory for example. No state is spoiled."""
 
 
+class DamagedRecord(CellwireError):
+    """What is stored of a session cannot be read; other sessions are not concerned."""
+
+    def __init__(self, message: str, *, session_id: str = "") -> None:
+        """`session_id` names the session."""
+        super().__init__(message)
+        self.session_id = session_id
+
+
+class StoreFailed(CellwireError):
+    """The store of sessions cannot read or write now; it may be well again later."""
+
+
 class NoCuda(Exception):
     """No CUDA device can be used; the message says what is missing."""
 
 
 class CannotListen(Exception):
     """The address cannot be listened on."""
+
+
+class CannotOpenStore(Exception):
+    """The store of sessions cannot be opened; the message says why, and what to do."""
 
 
 class TwoRuntimes(Exception):

@@ -17,7 +17,9 @@ SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 # It never looks whether it is asked to stop, as in a step that takes a day.
 BUSY = """
+import signal
 from cellwire.exporter.commands.stop_signals import StopSignals
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup has the tests' children ignore it
 with StopSignals():
     print("ready", flush=True)
     while True:
@@ -29,6 +31,14 @@ with StopSignals():
 def _notices_go_nowhere(capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
     yield
     capfd.readouterr()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_ignored() -> Iterator[None]:
+    """Take back what nohup does, which lets SIGHUP be ignored."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize("number", SIGNALS)
@@ -83,4 +93,7 @@ def test_the_second_signal_ends_the_process_at_once(second: signal.Signals) -> N
         assert process.stderr.readline() == "\n"
         assert "stopping after this step" in process.stderr.readline()
         process.send_signal(second)
-        assert process.wait(30) == -second
+        try:
+            assert process.wait(30) == -second
+        finally:
+            process.kill()

@@ -18,6 +18,7 @@ from tests.server.card.memory import Array, garbage
 
 _BLOCK = 256  # threads
 _MAX_RADIX = 16 * _BLOCK
+MOST_FILLED = 2**31 - 1
 
 Results = tuple[Array, ...]
 
@@ -183,6 +184,17 @@ def _index(values: Array, places: Array) -> tuple[Array, ...]:
     return tuple(np.moveaxis(places, -1, 0))
 
 
+class ConstantOfShape(OpRun):
+    """The numbers to fill are counted in 32 bits."""
+
+    def _run(self, shape: Array, value: Array | None = None) -> Results:
+        filler = np.zeros(1, np.float32) if value is None else value
+        result = garbage(tuple(shape.tolist()), filler.dtype)
+        if result.size <= MOST_FILLED:
+            result[...] = filler[0]
+        return (result,)
+
+
 class LogSoftmax(OpRun):
     """The reference takes the logarithm of what has become 0."""
 
@@ -225,6 +237,7 @@ KERNELS: list[type[OpRun]] = [
     ScatterElements,
     GatherND,
     ScatterND,
+    ConstantOfShape,
     LogSoftmax,
     Loop,
 ]

@@ -34,7 +34,7 @@ class Block:
     alive: bool = True
 
     def free(self) -> None:
-        """Give it back; whoever reads it afterwards finds garbage."""
+        """Give it back; what is read there afterwards is garbage."""
         self.alive = False
         self.array[...] = garbage(self.array.shape, self.array.dtype)
         self.allocator.give(self.array.nbytes)

@@ -183,7 +183,7 @@ class NativeSession:
         return self._graphs[key]
 
     def _start(self, run: _Run) -> None:
-        """Let a run wait for whoever waits for it; until then its outputs are garbage."""
+        """Put a run off until it is waited for; its outputs are garbage until then."""
         updated = {id(bound.block) for bound in run.inputs.values() if bound.block}
         for bound in run.outputs.values():
             if id(bound.block) not in updated:

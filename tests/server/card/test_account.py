@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.server.card import kernels
 from tests.server.card.card import Card
 from tests.server.card.conftest import MOST, SLOTS, RuntimeOn
 from tests.server.card.results import random_batch
@@ -19,7 +20,7 @@ from cellwire.model_file.cell import Cell, read_cell
 from cellwire.server.batch.completion_end import MAX_LENGTH_ONLY, CompletionEnd
 from cellwire.server.errors import NoCuda
 from cellwire.server.programs.sampler_variant import SamplerVariant
-from cellwire.server.runtime import compiled
+from cellwire.server.runtime import compiled, memory
 from cellwire.server.runtime import cuda as cuda_module
 from cellwire.server.runtime.cell_trial import check_cell
 from cellwire.server.runtime.cuda import find_card
@@ -96,6 +97,16 @@ def test_states_are_given_back(card: Card, large_cell: Cell, cuda: Device) -> No
     assert card.memory.reserved_bytes > 20_000 * large_cell.state_bytes
     runtime.close()
     assert card.memory.reserved_bytes < before + 4 * 2**20
+
+
+def test_states_are_zero_beyond_what_a_fill_can_count(
+    cell: Cell, cuda: Device, runtime_on: RuntimeOn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernels, "MOST_FILLED", 60)
+    monkeypatch.setattr(memory, "_MOST_ZEROS", 50)  # seven rows
+    runtime = runtime_on(cell, cuda)
+    for slot in range(SLOTS):
+        assert not any(map(any, runtime.read_state(slot)))
 
 
 def test_batches_with_some_more_changes_are_the_same_graph(

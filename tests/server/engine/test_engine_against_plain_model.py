@@ -23,6 +23,7 @@ from cellwire.server.engine.commands import (
     CloseSession,
     GrantTokens,
     HoldSession,
+    ReadState,
 )
 from cellwire.server.errors import NotFound, OutOfRange, ResourceExhausted
 from cellwire.server.session.events import (
@@ -199,13 +200,13 @@ class EngineMachine(PlainMachine):
     @rule(session_id=open_ids, seed=seeds)
     def fork_in_order(self, session_id: str, seed: int) -> None:
         new_id = self.copy_of(session_id, seed)
-        self.submit(session_id, Fork(self.fresh_id(), new_id, seed))
+        self.submit(session_id, Fork(self.fresh_id(), new_id, seed, snapshot=True))
 
     @rule(session_id=open_ids, seed=seeds)
     def fork_at_once(self, session_id: str, seed: int) -> None:
         new_id = self.copy_of(session_id, seed)
         try:
-            self.engine.fork(session_id, new_id, seed)
+            self.engine.fork(session_id, new_id, seed, snapshot=True)
         except NotFound:
             assert self.plain[session_id].closed
         except ResourceExhausted:
@@ -236,6 +237,17 @@ class EngineMachine(PlainMachine):
             self.engine.describe(session_id)
             assert session_id not in self.in_flight
             self.check_rest()
+
+    @rule(session_id=open_ids)
+    def read_state(self, session_id: str) -> None:
+        """The state is read at once, or after the run in flight or the append."""
+        plain, changed = self.plain[session_id], self.changed.sessions[session_id]
+        before = len(changed.states)
+        appends = isinstance(next(iter(plain.operations), None), Append | Accept)
+        self.engine.handle(ReadState(session_id))
+        self.take()
+        if not plain.closed and not appends and session_id not in self.in_flight:
+            assert len(changed.states) == before + 1
 
     @rarely
     @rule(session_id=known, keep=st.booleans())
@@ -313,7 +325,7 @@ class OverlappingEngineMachine(EngineMachine):
     @initialize(seed=seeds)
     def open_more(self, seed: int) -> None:
         for number in range(4):
-            self.open_with(seed + number, 5, [number])
+            self.open_with((seed + number) % 2**64, 5, [number])
 
     @rule(max_steps=st.integers(1, 3))
     def change_max_steps(self, max_steps: int) -> None:

@@ -26,7 +26,7 @@ from cellwire.server.engine.commands import (
     SubmitOperation,
 )
 from cellwire.server.engine.engine import Engine
-from cellwire.server.errors import NotCompiled, NotFound, StepFailed
+from cellwire.server.errors import AlreadyExists, NotCompiled, NotFound, StepFailed
 from cellwire.server.session import events
 from cellwire.server.session.events import Event, FinishReason, Written
 from cellwire.server.session.operation_queue import Limits
@@ -34,17 +34,22 @@ from cellwire.server.session.operations import Append, Complete, Fork, Generate,
 from cellwire.server.session.task import MULTI_STEP, SINGLE_STEP, RunKind
 from cellwire.server.state.arena import Arena
 from cellwire.server.state.rewind_window import slots_for
+from cellwire.server.state.snapshot import SessionSnapshot
 
 WINDOW = 20
 FIRST, SECOND = "0", "1"  # of two sessions that take turns, the one in flight, and the other
 
 
 def engine_with(
-    stepper: PlainStepper, sessions: int, max_batch: int = 1, slots: int = 9_000
+    stepper: PlainStepper,
+    sessions: int,
+    max_batch: int = 1,
+    slots: int = 9_000,
+    max_sessions: int = 999,
 ) -> Engine:
     """Return an engine with sessions "0", "1", ... of one token each."""
     limits = Limits(read_ahead_tokens=10_000)
-    engine = Engine(stepper, Arena(slots), limits, max_sessions=999, max_batch=max_batch)
+    engine = Engine(stepper, Arena(slots), limits, max_sessions=max_sessions, max_batch=max_batch)
     for number in range(sessions):
         engine.handle(OpenSession(str(number), 0, number, WINDOW))
         text = np.array([number % 7], np.uint32)
@@ -147,6 +152,27 @@ def test_many_rows_run_as_two_halves(rows: int, expected: list[int]) -> None:
     for _ in range(7):
         engine.step(1)
     assert stepper.batches[:2] == stepper.batches[4:6] == expected
+
+
+def test_a_search_is_committed_by_the_step_that_carries_it_out() -> None:
+    """The time of a step then is that of the run that it commits."""
+    stepper = OverlappingStepper()
+    engine = engine_with(stepper, 3)
+    start(engine, "0", "1")
+    engine.step(4)
+    engine.handle(SubmitOperation("2", Complete(5, 2, 1, 40)))
+    assert sessions_of(engine.step(4)) == ["0"]  # which was in flight
+    assert engine.committed == (MULTI_STEP, 4)
+    kinds = []
+    for _ in range(6):
+        searches, rows = len(stepper.searches), len(stepper.batches)
+        engine.step(4)
+        carried_out = len(stepper.searches) - searches, len(stepper.batches) - rows
+        assert engine.committed
+        kinds.append(engine.committed[0].beam_width)
+        assert carried_out == ((1, 0) if kinds[-1] else (0, 1))
+        assert not stepper.in_flight
+    assert kinds == [2, 0] * 3
 
 
 def test_rows_that_cost_as_much_as_all_are_no_half() -> None:
@@ -259,7 +285,7 @@ def test_commands_to_other_sessions_are_carried_out_at_once() -> None:
 @pytest.mark.parametrize(
     "ask",
     [
-        lambda engine, session_id: engine.fork(session_id, "copy", 1),
+        lambda engine, session_id: engine.fork(session_id, f"copy of {session_id}", 1),
         lambda engine, session_id: engine.snapshot(session_id),
         lambda engine, session_id: engine.describe(session_id),
     ],
@@ -275,6 +301,29 @@ def test_a_question_to_a_session_in_flight_finishes_its_run(
     assert isinstance(engine.take_events()[0], Written)
     assert engine.describe(FIRST).operation_ids == (2, 7)
     engine.check_integrity()
+
+
+def test_an_id_is_free_again_when_its_session_has_ended() -> None:
+    """The end of a session in flight waits for its run; another of its id waits with it."""
+    engine = first_in_flight()
+    engine.handle(CloseSession(FIRST))
+    engine.handle(OpenSession(FIRST, 3, 1, WINDOW))
+    kinds = [type(event) for event in engine.take_events()]
+    assert kinds[-2:] == [events.Closed, events.Opened]
+    assert engine.describe(FIRST).offset == 0
+    engine.check_integrity()
+
+
+def test_an_id_of_a_session_is_taken() -> None:
+    engine = first_in_flight()
+    engine.handle(OpenSession(FIRST, 3, 1, WINDOW))
+    closed = engine.take_events()[-1]
+    assert isinstance(closed, events.Closed)
+    assert isinstance(closed.error, AlreadyExists)
+    with pytest.raises(AlreadyExists):
+        engine.fork(SECOND, FIRST, 1)
+    with pytest.raises(AlreadyExists):
+        engine.restore(SECOND, engine.snapshot(FIRST))
 
 
 def test_a_snapshot_is_restored_beside_a_run_in_flight() -> None:
@@ -298,6 +347,38 @@ def test_room_is_made_beside_a_run_in_flight() -> None:
     assert engine.describe("2").parked
     assert not engine.describe(SECOND).parked
     engine.check_integrity()
+
+
+@pytest.mark.parametrize(
+    "add",
+    [
+        lambda engine, _: engine.handle(OpenSession("new", 0, 1, WINDOW)),
+        lambda engine, _: engine.fork(SECOND, "new", 1),
+        lambda engine, _: engine.handle(SubmitOperation(SECOND, Fork(7, "new", 1))),
+        lambda engine, snapshot: engine.restore("new", snapshot),
+    ],
+)
+def test_a_session_that_is_to_be_closed_takes_no_room(
+    add: Callable[[Engine, SessionSnapshot], object],
+) -> None:
+    engine = engine_with(OverlappingStepper(), 3, slots=3 * slots_for(WINDOW), max_sessions=3)
+    snapshot = engine.snapshot(SECOND)
+    start(engine, FIRST, "2")
+    engine.step(4)
+    engine.handle(CloseSession(FIRST))
+    add(engine, snapshot)
+    kinds = [type(event) for event in engine.take_events()]
+    assert kinds[:2] == [Written, events.Closed]
+    assert kinds[-1] in {events.Opened, events.Forked, events.Restored}
+    engine.check_integrity()
+
+
+def test_a_session_that_is_to_be_closed_is_not_counted() -> None:
+    engine = first_in_flight()
+    assert engine.stats().sessions == 2
+    assert engine.take_events() == []  # its run goes on
+    engine.handle(CloseSession(FIRST))
+    assert engine.stats().sessions == 1
 
 
 def test_an_operation_in_order_that_forks_follows_the_commit() -> None:
@@ -378,17 +459,6 @@ def test_a_run_that_fails_as_it_starts_ends_its_sessions() -> None:
         (events.Closed, SECOND),
         (Written, FIRST),
     ]
-
-
-def test_a_search_runs_beside_rows() -> None:
-    stepper = OverlappingStepper()
-    engine = engine_with(stepper, 2, max_batch=8)
-    start(engine, FIRST)
-    engine.handle(SubmitOperation(SECOND, Complete(3, 2, 1, 6)))
-    assert engine.step(2) == []
-    found = sessions_of(run_steps(engine, 6))
-    assert stepper.most_in_flight == 2
-    assert found == ["0", "0", "1", "0"]  # the search is committed between, and reports its end
 
 
 def test_texts_are_the_same_with_and_without_overlap() -> None:

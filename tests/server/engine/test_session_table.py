@@ -134,10 +134,10 @@ def test_the_sessions_parked_before_a_failed_read_stay_parked() -> None:
 def test_a_full_table_takes_no_session() -> None:
     full = FullTable()
     with pytest.raises(ResourceExhausted, match="all 128 sessions are taken"):
-        full.table.check_room()
+        full.table.check_new("another")
     full.table.find("7").close(None)
     full.table.update(full.table.find("7"))
-    full.table.check_room()
+    full.table.check_new("another")
     assert len(full.table) == SESSIONS - 1
     assert full.table.get("7") is None
     with pytest.raises(NotFound, match="no session '7'"):

@@ -103,6 +103,31 @@ def test_the_thread_gives_back_what_the_engine_uses(crash: bool) -> None:  # noq
     assert ended.empty()
 
 
+def test_a_crash_is_reported_before_what_may_take_long() -> None:
+    reported = threading.Event()
+
+    def give_back() -> None:
+        assert reported.is_set()
+        raise RuntimeError("not given back")
+
+    errors: list[str] = []
+
+    def on_crash(error: BaseException) -> None:
+        errors.append(str(error))
+        reported.set()
+
+    engine = Engine(PlainStepper(), Arena(8), Limits(), max_sessions=4, max_batch=1)
+    loop = EngineLoop(engine, lambda *_: None, on_crash, "test", on_end=give_back)
+    loop.start()
+
+    def fault(_: Engine) -> None:
+        raise RuntimeError("a fault")
+
+    loop.call(fault)
+    loop.stop()
+    assert errors == ["a fault", "not given back"]
+
+
 def test_a_loop_that_never_started_gives_it_back_when_it_is_stopped() -> None:
     ended: SimpleQueue[None] = SimpleQueue()
     loop = loop_with(SimpleQueue(), SimpleQueue(), lambda: ended.put(None))

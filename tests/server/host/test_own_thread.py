@@ -9,7 +9,7 @@ import weakref
 
 import pytest
 
-from cellwire.server.host.own_thread import in_own_thread, threads_left
+from cellwire.server.host.own_thread import in_own_thread, own_threads, threads_left
 
 GUARD_S = 30
 
@@ -40,6 +40,7 @@ async def test_a_thread_that_does_not_end_is_known_and_can_be_left() -> None:
 async def test_what_nobody_waits_for_any_more_is_dropped(fails: bool) -> None:  # noqa: FBT001
     started, go_on = threading.Event(), threading.Event()
     dropped: list[int] = []
+    earlier = own_threads()
 
     def work() -> int:
         started.set()
@@ -55,7 +56,29 @@ async def test_what_nobody_waits_for_any_more_is_dropped(fails: bool) -> None:  
     with pytest.raises(asyncio.CancelledError):
         await task
     go_on.set()
-    assert "a dropped one" not in threads_left(GUARD_S)
+    assert not threads_left(GUARD_S, earlier=earlier)
+    assert dropped == ([] if fails else [3])
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_what_came_just_before_the_cancellation_is_dropped(fails: bool) -> None:  # noqa: FBT001
+    dropped: list[int] = []
+    earlier = own_threads()
+
+    def work() -> int:
+        if fails:
+            raise ValueError("a fault")
+        return 3
+
+    task = asyncio.ensure_future(in_own_thread("an early one", work, dropped.append))
+    await asyncio.sleep(0)
+    assert not threads_left(
+        GUARD_S, earlier=earlier
+    )  # it has ended, and the event loop has not heard of it
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not threads_left(GUARD_S, earlier=earlier)
     assert dropped == ([] if fails else [3])
 
 

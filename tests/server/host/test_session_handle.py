@@ -32,7 +32,7 @@ from cellwire.server.errors import (
 from cellwire.server.host.registry import Registry, ServedModel
 from cellwire.server.host.session_directory import SessionDirectory
 from cellwire.server.host.session_handle import SessionHandle
-from cellwire.server.host.settings import OnDisconnect, Settings
+from cellwire.server.host.settings import OnDisconnect, Settings, new_session_id
 from cellwire.server.host.text_memory import MIB, TextMemory
 from cellwire.server.session.events import Closed, Forked
 
@@ -71,7 +71,7 @@ async def sessions() -> SessionDirectory:
 
 def open_session(sessions: SessionDirectory, loop: Loop, **settings: Any) -> SessionHandle:  # noqa: ANN401
     model = cast("ServedModel", SimpleNamespace(loop=loop, vocabulary=VOCABULARY))
-    return sessions.open(model, 7, Settings(**settings))
+    return sessions.open(new_session_id(), model, 7, Settings(**settings))
 
 
 async def test_a_new_session_is_opened_in_its_engine(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,14 @@ import pytest
 from cellwire.model_file.manifest import VocabularyFacts
 from cellwire.model_file.vocabulary import Unknown, Vocabulary
 from cellwire.server.errors import InvalidArgument
-from cellwire.server.host.settings import OnDisconnect, Settings, new_seed, new_session_id
+from cellwire.server.host.settings import (
+    Durability,
+    OnDisconnect,
+    Settings,
+    check_session_id,
+    new_seed,
+    new_session_id,
+)
 
 
 @pytest.mark.parametrize(
@@ -91,3 +99,29 @@ def test_drawn_seeds_fit_a_double_and_ids_differ() -> None:
     assert max(seeds) < 2**53
     assert all(int(float(seed)) == seed for seed in seeds)
     assert len(set(seeds)) == len({new_session_id() for _ in seeds}) == len(seeds)
+
+
+def test_the_durability_is_stored_apart() -> None:
+    """A snapshot, which may go to another daemon, leaves it out."""
+    settings = Settings(durability=Durability.SAFE_FIRST)
+    stored = settings.stored()
+    assert "durability" not in stored
+    assert Settings.restored(stored, 64) == replace(settings, durability=Durability.NONE)
+    assert Settings.restored(stored | {"durability": "safe_first"}, 64) == settings
+    with pytest.raises(InvalidArgument, match="not those of a session"):
+        Settings.restored(stored | {"durability": "for ever"}, 64)
+
+
+def test_only_a_kept_session_is_durable() -> None:
+    assert [d for d in Durability if Settings(durability=d).durable] == [
+        Durability.SAFE_LATER,
+        Durability.SAFE_FIRST,
+    ]
+
+
+@pytest.mark.parametrize("session_id", ["", "0" * 31, "0" * 33, "F" * 32, "0" * 31 + "\n"])
+def test_an_id_has_32_hexadecimal_digits(session_id: str) -> None:
+    with pytest.raises(InvalidArgument, match="32 hexadecimal digits") as refused:
+        check_session_id(session_id, "session_id")
+    assert refused.value.field == "session_id"
+    check_session_id(new_session_id(), "session_id")

@@ -19,6 +19,7 @@ from cellwire.server.errors import (
     CellwireError,
     InvalidArgument,
     ResourceExhausted,
+    StoreFailed,
     Unavailable,
     UnknownSymbol,
 )
@@ -79,8 +80,9 @@ def test_a_field_that_is_wrong_is_named() -> None:
     assert "BadRequest" not in details_of(status_of(InvalidArgument("all of it")))
 
 
-def test_a_full_daemon_says_when_to_retry() -> None:
-    assert details_of(status_of(ResourceExhausted("full")))["RetryInfo"].retry_delay.seconds == 1
+def test_what_may_succeed_later_says_when() -> None:
+    for error in (ResourceExhausted("full"), Unavailable(), StoreFailed("it does not answer")):
+        assert details_of(status_of(error))["RetryInfo"].retry_delay.seconds == 1
 
 
 @pytest.mark.parametrize("character", ["a", "é", "世", "\U0001f600"])

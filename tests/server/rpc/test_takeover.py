@@ -154,7 +154,7 @@ async def test_the_end_of_a_stream_is_no_operation(
     await first.send(2, generate={"max_tokens": 1_000_000})
     await first.call.done_writing()
     (model,) = daemon.registry
-    while not await answer_of(model, lambda e: e._sessions.find(session_id)._queue.closing):
+    while not await answer_of(model, lambda e: e._sessions.find(session_id).queue.closing):
         pass
     assert list((await described(channel, session_id)).operation_ids) == [2]
     await take(second, session_id)

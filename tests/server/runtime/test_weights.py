@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -19,10 +20,11 @@ from cellwire.server.batch.beam_step import BeamInput
 from cellwire.server.batch.beam_step import batch_of as beams_of
 from cellwire.server.batch.completion_end import MAX_LENGTH_ONLY
 from cellwire.server.batch.step import SAMPLED
+from cellwire.server.errors import NotCompiled
 from cellwire.server.programs.sampler_variant import SamplerVariant
 from cellwire.server.programs.step_program import ProgramShape, compose_step_program
-from cellwire.server.runtime import compiled
-from cellwire.server.runtime.compiled import Compiled
+from cellwire.server.runtime import compiled, compiled_programs
+from cellwire.server.runtime.compiled import Compiled, Constant
 from cellwire.server.runtime.constant_folding import LARGE_BYTES, fold_constants, tensor_bytes
 from cellwire.server.runtime.device import Execution
 from cellwire.server.runtime.memory import Memory
@@ -225,6 +227,17 @@ def normalised(random: Random) -> CellWriter:
 REWRITTEN = convolved, normalised
 
 
+def read_by_a_dequantiser(random: Random) -> CellWriter:
+    """ONNX Runtime fails if the node in a loop reads a constant from outside."""
+    cell = product_with(
+        node("Cast", ["w"], "eighth", to=TensorProto.FLOAT8E4M3FN),
+        node("DequantizeLinear", ["eighth", "unit"], "k"),
+    )
+    constant(cell, "w", matrix(random))
+    constant(cell, "unit", 0.5)
+    return cell
+
+
 def cell_of(make: Callable[[Random], CellWriter], folder: Path) -> Cell:
     return read_cell(saved(make(np.random.default_rng(1)), folder / "cell.onnx"))
 
@@ -247,7 +260,7 @@ def numbers_of(runtime: Runtime) -> list[np.ndarray]:
     return [*found, beams.log_probability, runtime.state("h").copy()]
 
 
-@pytest.mark.parametrize("make", [*SHARED, *REWRITTEN])
+@pytest.mark.parametrize("make", [*SHARED, *REWRITTEN, read_by_a_dequantiser])
 @pytest.mark.parametrize("fixed_shape", [False, True])
 def test_shared_weights_give_the_numbers_of_weights_in_each_program(
     tmp_path: Path,
@@ -288,6 +301,60 @@ def test_weights_that_onnx_runtime_rewrites_stay_in_the_programs(
     program = compose_step_program(weights.cell, SamplerVariant.PLAIN, ProgramShape(1, 0))
     with pytest.raises(ValueError, match="initializer: w "):
         Compiled(program, constants=weights.constants, quiet=True)
+
+
+class SharedUntil(Compiled):
+    """Compiles so many programs with constants, and refuses others."""
+
+    left = 0
+
+    def __init__(self, *given: Any, constants: dict[str, Constant] | None, **named: Any) -> None:  # noqa: ANN401
+        if constants:
+            if SharedUntil.left == 0:
+                raise ValueError("its constants cannot be shared")
+            SharedUntil.left -= 1
+        super().__init__(*given, constants=constants, **named)
+
+
+def test_programs_from_one_on_that_cannot_share_weights_hold_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    cell = cell_of(transposed, tmp_path)
+    expected = numbers_of(Runtime(cell, SLOTS, ROWS))
+    monkeypatch.setattr(compiled_programs, "Compiled", SharedUntil)
+    monkeypatch.setattr(SharedUntil, "left", 2)
+    runtime = Runtime(cell, SLOTS, ROWS)
+    for one, other in zip(numbers_of(runtime), expected, strict=True):
+        assert one.tobytes() == other.tobytes()
+    (line,) = caplog.messages
+    assert line == (
+        "each further program of cell.onnx holds its weights: "
+        "cannot be run: its constants cannot be shared"
+    )
+    runtime.close()
+
+
+def test_a_program_without_room_for_weights_fails_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime = Runtime(cell_of(transposed, tmp_path), SLOTS, ROWS)
+
+    def no_room(_: Weights) -> Weights:
+        raise MemoryError
+
+    monkeypatch.setattr(Weights, "embedded", no_room)
+    monkeypatch.setattr(compiled_programs, "Compiled", SharedUntil)
+    monkeypatch.setattr(SharedUntil, "left", 0)
+    with pytest.raises(NotCompiled):
+        runtime.step(batch_of(ROWS, top_k=np.full(ROWS, 3)))
+    runtime.step(batch_of(ROWS))
+
+
+def test_a_program_that_cannot_be_compiled_prints_nothing(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    Runtime(cell_of(convolved, tmp_path), SLOTS, ROWS).close()
+    assert capfd.readouterr().err == ""
 
 
 def test_a_constant_is_given_back_with_the_last_that_uses_it() -> None:

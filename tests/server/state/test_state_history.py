@@ -26,7 +26,7 @@ def read_to(state_history: StateHistory, length: int) -> int:
         state_history.advance(count)
         steps += count
         if not replaying:
-            state_history.append_tokens(range(count))
+            state_history.append_tokens(list(range(count)))
     state_history.check_integrity()
     return steps
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from cellwire.server.batch.limits import MAX_REWIND_WINDOW, REMEMBERED_TOKENS
-from cellwire.server.state.text_history import MAX_REMEMBERED, TextHistory
+from cellwire.server.state.text_history import MAX_REMEMBERED, TextHistory, token_bytes
 
 
 def test_only_tokens_before_the_remembered_ones_are_forgotten() -> None:
@@ -45,3 +47,17 @@ def test_a_rewind_leaves_at_least_the_promised_tokens_remembered() -> None:
     history.extend([1])
     history.truncate(len(history) - MAX_REWIND_WINDOW)
     assert len(history) - history.start >= REMEMBERED_TOKENS
+
+
+@pytest.mark.parametrize(
+    ("token", "size"), [(0, 1), (255, 1), (256, 2), (65_535, 2), (65_536, 4), (2**32 - 1, 4)]
+)
+def test_a_token_takes_the_bytes_that_it_needs(token: int, size: int) -> None:
+    assert token_bytes(token + 1) == size
+    begun, grown = TextHistory(5, [1, token]), TextHistory(5, [1])
+    grown.extend([token])
+    for history in (begun, grown, grown.copy()):
+        assert history.last(2).itemsize == size
+        history.extend([7, 300, 70_000, 3])
+        assert history.last(6).tolist() == [1, token, 7, 300, 70_000, 3]
+        assert (history.start, history.length) == (5, 11)

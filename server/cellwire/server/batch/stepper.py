@@ -43,7 +43,10 @@ class Stepper(Protocol):
 
     @property
     def overlaps(self) -> bool:
-        """Whether a run goes on while the caller works. If not, its start does all of the work."""
+        """Whether a run of rows goes on while the caller works.
+
+        If not, its start does all of the work, as that of a beam batch always does.
+        """
 
     def padded_rows(self, rows: int) -> int:
         """Return the number of rows that a run of `rows` rows costs as much as."""
@@ -59,7 +62,7 @@ class Stepper(Protocol):
         """
 
     def start_beams(self, batch: BeamBatch) -> Run[BeamBatchResult]:
-        """Start the run of a beam batch; NotCompiled and StepFailed as above."""
+        """Run a beam batch, with no other run in flight; NotCompiled and StepFailed as above."""
 
     def read_state(self, slot: int) -> State:
         """Return a copy of the state in a slot."""

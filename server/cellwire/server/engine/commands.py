@@ -100,15 +100,14 @@ class CloseSession:
     error: CellwireError | None = None
 
 
-Command = (
-    OpenSession
-    | SubmitOperation
+SessionCommand = (
+    SubmitOperation
     | FinishSession
     | CancelOperation
     | CancelAll
     | GrantTokens
     | HoldSession
     | AttachReader
-    | ReadState
     | CloseSession
 )
+Command = OpenSession | ReadState | SessionCommand

@@ -7,7 +7,6 @@ thread: `handle()` for each command, `step()` as long as it is not idle; events 
 
 from __future__ import annotations
 
-from cellwire.server.batch.limits import TAIL_TOKENS
 from cellwire.server.batch.step import MAX_STEPS
 from cellwire.server.batch.stepper import Stepper
 from cellwire.server.engine import commands
@@ -15,17 +14,16 @@ from cellwire.server.engine.dispatch import dispatch
 from cellwire.server.engine.runs import Runs
 from cellwire.server.engine.scheduler import Scheduler
 from cellwire.server.engine.session_table import SessionTable
-from cellwire.server.engine.stats import Description, Stats
-from cellwire.server.engine.transfer import from_snapshot, history_snapshot, to_snapshot
-from cellwire.server.errors import CellwireError, NotFound, ResourceExhausted, StepFailed
-from cellwire.server.session.events import (
-    AttachFailed,
-    Closed,
-    Event,
-    Opened,
-    Restored,
-    StateRead,
+from cellwire.server.engine.stats import Description, Stats, description_of
+from cellwire.server.engine.transfer import (
+    from_snapshot,
+    snapshot_of_copy,
+    state_read,
+    to_snapshot,
 )
+from cellwire.server.errors import AlreadyExists, CellwireError, NotFound, ResourceExhausted
+from cellwire.server.session.append_task import AppendTask
+from cellwire.server.session.events import AttachFailed, Closed, Event, Opened, Restored
 from cellwire.server.session.fork import forked
 from cellwire.server.session.new_task import check_possible, slots_needed
 from cellwire.server.session.operation_queue import Limits
@@ -106,7 +104,10 @@ class Engine:
                 self._report(AttachFailed(command.session_id, command.operation_id, error))
             return
         if not self._runs.defers(command, session):
-            dispatch(command, session, self._read_state)
+            if isinstance(command, commands.ReadState):
+                self._read_state(session)
+            else:
+                dispatch(command, session)
             self._update(session)
 
     def _find(self, session_id: str) -> Session:
@@ -127,10 +128,8 @@ class Engine:
 
     def _start(self, session: Session, operation: Operation) -> None:
         if isinstance(operation, Fork):
-            wanted = operation.snapshot
-            self.fork(
-                session.id, operation.session_id, operation.seed, operation.id, snapshot=wanted
-            )
+            new_id, seed, told = operation.session_id, operation.seed, operation.snapshot
+            self.fork(session.id, new_id, seed, operation.id, snapshot=told)
             return
         if isinstance(operation, ReadState):
             self._read_state(session)
@@ -143,6 +142,7 @@ class Engine:
 
     def _make_ready(self, session: Session, slots: int) -> None:
         """Make room for `slots` slots, and for the session's own if it is parked; unpark it."""
+        self._runs.handle_deferred()  # which may free slots, or park the session
         history = session.state_history
         own = slots_for(history.window) if history.parked else 0
         self._sessions.make_room(own + slots, session)
@@ -152,18 +152,25 @@ class Engine:
         """Create a session; it is closed at once, with the reason, if there is no room."""
         session_id, window = command.session_id, command.rewind_window
         try:
-            self._sessions.check_room()
+            self._check_new(session_id)
             self._sessions.make_room(slots_for(window))
             self._add(session_id, StateHistory(self._arena, window), command.seed)
-        except ResourceExhausted as error:
+        except (AlreadyExists, ResourceExhausted) as error:
             self._report(Closed(session_id, command.operation_id, error))
         else:
             self._report(Opened(session_id, command.operation_id, command.seed, window))
 
+    def _check_new(self, session_id: str) -> None:
+        """Raise AlreadyExists if an id is taken, ResourceExhausted if all sessions are.
+
+        Sessions that are to be closed take no room.
+        """
+        self._runs.handle_deferred()
+        self._sessions.check_new(session_id)
+
     def _add(self, session_id: str, history: StateHistory, seed: int) -> Session:
         session = Session(session_id, history, seed, self._limits, self._arena, self._emit)
-        self._sessions.add(session)
-        return session
+        return self._sessions.add(session)
 
     def fork(
         self,
@@ -174,54 +181,44 @@ class Engine:
         *,
         snapshot: bool = False,
     ) -> int:
-        """Copy a session at this moment; return the copy's offset. NotFound, ResourceExhausted.
+        """Copy a session, and return the offset. NotFound, AlreadyExists, ResourceExhausted.
 
         `snapshot`: whether the event tells the copy's; StepFailed if its state cannot be read.
         """
+        self._check_new(new_id)
         session = self._find(session_id)
-        self._sessions.check_room()
         self._make_ready(session, slots_for(session.state_history.window))
         copy = session.state_history.fork()
         if session.reported_length < len(copy):  # a stop string may still take the rest back
             copy.rewind(session.reported_length)
-        try:
-            told = history_snapshot(copy, len(copy), seed, self._stepper) if snapshot else None
-        except CellwireError:
-            copy.release()
-            raise
+        told = snapshot_of_copy(copy, seed, self._stepper) if snapshot else None
         self._report(forked(session, operation_id, self._add(new_id, copy, seed), told))
         return len(copy)
 
     def _read_state(self, session: Session) -> None:
-        """Report a session's oldest state, if it can be read."""
-        try:
-            tokens_read, state = session.state_history.oldest_state(self._stepper.read_state)
-        except StepFailed:
-            return
-        self._report(StateRead(session.id, tokens_read, state))
+        if isinstance(session.task, AppendTask):  # it has added tokens that are in no event yet
+            session.queue.read_state()
+        elif event := state_read(session, self._stepper):
+            self._report(event)
 
     def describe(self, session_id: str) -> Description:
         """Return a session's text and operations; NotFound."""
-        session = self._find(session_id)
-        end = session.reported_length
-        history = session.state_history
-        tail = tuple(history.text.between(end - TAIL_TOKENS, end))
-        return Description(end, tail, session.operation_ids, history.parked, history.text.end)
+        return description_of(self._find(session_id))
 
     def snapshot(self, session_id: str) -> SessionSnapshot:
         """Return a session at this moment, without its operations; NotFound."""
         return to_snapshot(self._find(session_id), self._stepper)
 
     def restore(self, session_id: str, snapshot: SessionSnapshot) -> None:
-        """Create a session from a snapshot. ResourceExhausted, InvalidArgument."""
-        self._sessions.check_room()
+        """Create a session from a snapshot. AlreadyExists, ResourceExhausted, InvalidArgument."""
+        self._check_new(session_id)
         self._sessions.make_room(slots_for(snapshot.rewind_window))
-        history = from_snapshot(snapshot, self._arena, self._stepper)
-        self._add(session_id, history, snapshot.seed)
+        self._add(session_id, from_snapshot(snapshot, self._arena, self._stepper), snapshot.seed)
         self._report(Restored(session_id, snapshot))
 
     def stats(self) -> Stats:
         """Return the load at this moment."""
+        self._runs.handle_deferred()
         arena = self._arena
         return Stats(
             sessions=len(self._sessions),

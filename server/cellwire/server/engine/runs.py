@@ -33,7 +33,6 @@ class Runs:
         self.beam_steps = 0
         self.committed: tuple[RunKind, int] | None = None  # by the last step: the kind, the steps
         self._stepper = stepper
-        self._overlaps = stepper.overlaps
         self._scheduler = scheduler
         self._update = update
         self._handle = handle
@@ -55,22 +54,35 @@ class Runs:
         the next step starts that.
         """
         self.committed = None
-        started = self._start(max_steps)
-        if not self._overlaps:
-            if started is not None:
-                self._commit(started, ())
+        if not self._scheduler.next_overlaps:
+            self._step_alone(max_steps)
             return
-        before, deferred = self._put(started)
+        before, deferred = self._put(self._start(max_steps))
         if before is not None:
             self._commit(before, deferred)
         elif not self._scheduler.has_next(self.sessions_in_flight):
             self.finish()
+
+    def _step_alone(self, max_steps: int) -> None:
+        """Commit the run in flight; without one, carry out the next.
+
+        Not both: the time of a step is that of the run that it commits.
+        """
+        if self._in_flight is not None:
+            self.finish()
+        elif run := self._start(max_steps):
+            self._commit(run, ())
 
     def finish(self) -> None:
         """Commit the run in flight, if there is one."""
         run, deferred = self._put(None)
         if run is not None:
             self._commit(run, deferred)
+
+    def handle_deferred(self) -> None:
+        """Carry out the commands that wait, after their run; without one, leave it in flight."""
+        if self._deferred:
+            self.finish()
 
     def _put(self, run: StartedRun | None) -> tuple[StartedRun | None, list[Command]]:
         """Put a run in the place of the one in flight; return that, and what waits for it."""

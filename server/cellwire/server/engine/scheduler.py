@@ -87,9 +87,14 @@ class Scheduler:
             return self._plain_runs >= _PLAIN_RUNS
         return kind != MULTI_STEP
 
+    @property
+    def next_overlaps(self) -> bool:
+        """Whether the next run goes on while the host works. Searches are over when they start."""
+        return self._overlaps and not self.next_kind.beam_width
+
     def has_next(self, in_flight: Collection[Session]) -> bool:
         """Whether a run can start while these sessions are in flight."""
-        return bool(self._next_sessions(in_flight))
+        return self.next_overlaps and bool(self._next_sessions(in_flight))
 
     def next_batch(self, in_flight: Collection[Session] = ()) -> list[Session]:
         """Return the sessions of the next run: as many as fit, longest wait first.

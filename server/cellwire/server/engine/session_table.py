@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from cellwire.server.batch.stepper import Stepper
-from cellwire.server.errors import NotFound, ResourceExhausted, StepFailed
+from cellwire.server.errors import AlreadyExists, NotFound, ResourceExhausted, StepFailed
 from cellwire.server.session.session import Session
 from cellwire.server.state.arena import Arena
 
@@ -40,9 +40,10 @@ class SessionTable:
             raise NotFound(f"there is no session {session_id!r}")
         return session
 
-    def add(self, session: Session) -> None:
-        """Add a session."""
+    def add(self, session: Session) -> Session:
+        """Add a session, and return it."""
         self._sessions[session.id] = session
+        return session
 
     def update(self, session: Session) -> None:
         """Drop a session that is closed; one that rests is now the last to be parked."""
@@ -51,8 +52,10 @@ class SessionTable:
         elif session.resting and session.id in self._sessions:
             self._sessions[session.id] = self._sessions.pop(session.id)
 
-    def check_room(self) -> None:
-        """Raise ResourceExhausted if no session may be added."""
+    def check_new(self, session_id: str) -> None:
+        """Raise AlreadyExists if an id is taken, ResourceExhausted if no session may be added."""
+        if session_id in self._sessions:
+            raise AlreadyExists(f"there is a session {session_id!r} already")
         if len(self._sessions) >= self._max_sessions:
             raise ResourceExhausted(
                 f"all {self._max_sessions:,} sessions are taken; try again later"

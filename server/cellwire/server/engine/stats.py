@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cellwire.model_file.vocabulary import SETTLED, TextEnd
+from cellwire.server.batch.limits import TAIL_TOKENS
+from cellwire.server.session.session import Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,3 +31,11 @@ class Description:
     operation_ids: tuple[int, ...]  # running or waiting
     parked: bool
     text_end: TextEnd = SETTLED  # which is read again with what follows
+
+
+def description_of(session: Session) -> Description:
+    """Return a session's text and operations."""
+    end = session.reported_length
+    history = session.state_history
+    tail = tuple(history.text.between(end - TAIL_TOKENS, end))
+    return Description(end, tail, session.operation_ids, history.parked, history.text.end)

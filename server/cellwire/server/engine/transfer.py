@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from cellwire.server.batch.stepper import Stepper
-from cellwire.server.errors import CellwireError
+from cellwire.server.errors import CellwireError, StepFailed
+from cellwire.server.session.events import StateRead
 from cellwire.server.session.session import Session
 from cellwire.server.state.arena import Arena
 from cellwire.server.state.snapshot import SessionSnapshot, from_token_bytes, to_token_bytes
@@ -35,6 +36,23 @@ def history_snapshot(
         at_beginning=history.text.end.beginning,
         blank_offset=history.text.blank_offset,
     )
+
+
+def snapshot_of_copy(copy: StateHistory, seed: int, stepper: Stepper) -> SessionSnapshot:
+    """Return a copy before it becomes a session. If that fails, release it: StepFailed."""
+    try:
+        return history_snapshot(copy, len(copy), seed, stepper)
+    except CellwireError:
+        copy.release()
+        raise
+
+
+def state_read(session: Session, stepper: Stepper) -> StateRead | None:
+    """Return the report of a session's oldest state; None if it cannot be read."""
+    try:
+        return StateRead(session.id, *session.state_history.oldest_state(stepper.read_state))
+    except StepFailed:
+        return None
 
 
 def from_snapshot(snapshot: SessionSnapshot, arena: Arena, stepper: Stepper) -> StateHistory:

@@ -158,8 +158,8 @@ class Config:
     max_resident: int | None = field(
         default=None,
         metadata=_about(
-            "The most durable sessions in memory. Beyond them, those without a client leave it, the "
-            "longest idle first, and come back when they are used.",
+            "The most durable sessions in memory. Beyond them, those without a client leave it, "
+            "the longest idle first, and come back when they are used.",
             name="resident",
             default="half of --sessions",
             minimum=0,

@@ -130,14 +130,13 @@ class EngineLoop:
         return not thread.is_alive()
 
     def _run(self) -> None:
-        try:
+        for part in (self._work, self._on_end):
             try:
-                self._work()
-            finally:
-                self._on_end()
-        # An exception that gets here is a fault of the daemon, which must hear of it.
-        except BaseException as error:  # noqa: BLE001
-            self._on_crash(error)
+                part()
+            # An exception that gets here is a fault of the daemon, which must hear of it: before
+            # what may take long, for want of the card's lock.
+            except BaseException as error:  # noqa: BLE001
+                self._on_crash(error)
 
     def _work(self) -> None:
         """Handle commands and make runs, until the order to stop."""

@@ -46,12 +46,16 @@ async def in_own_thread(
 ) -> T:
     """Call `function` in a new thread, and return its result or raise its error.
 
-    If the caller is cancelled meanwhile, the thread calls `drop` with the result.
+    If the caller is cancelled meanwhile, `drop` is called with the result, in a thread as well.
     """
     future: Future[T] = Future()
     OwnThread(name, partial(_call, future, function, drop)).start()
     try:
         return await asyncio.wrap_future(future)
+    except asyncio.CancelledError:
+        if not future.cancel():  # the result is there, or is being set
+            OwnThread(name, partial(_drop, future, drop)).start()
+        raise
     finally:
         # An error knows this frame by its traceback; with the future here it would be a cycle.
         del future, function, drop
@@ -71,3 +75,8 @@ def _call(future: Future[T], function: Callable[[], T], drop: Callable[[T], obje
             drop(result)
     finally:
         del future, function, drop  # as above
+
+
+def _drop(future: Future[T], drop: Callable[[T], object]) -> None:
+    if future.exception() is None:
+        drop(future.result())

@@ -65,7 +65,7 @@ class Registry:
     ) -> None:
         """Load every model of the configuration; BadModel if one cannot be served.
 
-        Whoever makes a registry stops it, whether it was started or not.
+        Its maker stops it, whether it was started or not.
         """
         self._config = config
         self._placement = placement
@@ -92,6 +92,16 @@ class Registry:
             known = ", ".join(self._models)
             raise NotFound(f"no model is named {_cut(name)!r}; this daemon serves: {known}")
         return self._models[name]
+
+    def find_file(self, sha256: str) -> ServedModel:
+        """Return the model of a file; FailedPrecondition if it is not served."""
+        for model in self:
+            if model.cell.sha256 == sha256:
+                return model
+        raise FailedPrecondition(
+            f"the session belongs to a model this daemon does not serve (its file's SHA-256 begins "
+            f"with {sha256[:12]}); serve it with --model"
+        )
 
     def start(self) -> None:
         """Start every model's thread."""

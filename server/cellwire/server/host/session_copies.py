@@ -8,14 +8,19 @@ from dataclasses import replace
 
 from cellwire.server.engine.engine import Engine
 from cellwire.server.engine.stats import Description
-from cellwire.server.errors import CellwireError, FailedPrecondition, InvalidArgument
+from cellwire.server.errors import CellwireError, InvalidArgument
 from cellwire.server.host.call_engine import call_engine
-from cellwire.server.host.registry import Registry, ServedModel
+from cellwire.server.host.durable_session import DurableSession
 from cellwire.server.host.session_directory import SessionDirectory
 from cellwire.server.host.session_handle import SessionHandle
-from cellwire.server.host.settings import Settings, new_session_id
-from cellwire.server.host.text_ends import TextEnds
-from cellwire.server.state.snapshot import VERSION, SnapshotFile, from_bytes, to_bytes
+from cellwire.server.host.settings import Durability, Settings
+from cellwire.server.state.snapshot import (
+    VERSION,
+    SessionSnapshot,
+    SnapshotFile,
+    from_bytes,
+    to_bytes,
+)
 
 
 async def describe(session: SessionHandle) -> Description:
@@ -24,11 +29,11 @@ async def describe(session: SessionHandle) -> Description:
 
 
 async def fork(
-    sessions: SessionDirectory, parent: SessionHandle, seed: int
+    sessions: SessionDirectory, parent: SessionHandle, seed: int, new_id: str
 ) -> tuple[SessionHandle, Description]:
-    """Copy a session as it is at this moment; ResourceExhausted without room."""
+    """Copy a session as it is at this moment; AlreadyExists, ResourceExhausted without room."""
     sessions.memory.check_room(parent.text.remembered_bytes)
-    new = sessions.add(new_session_id(), parent.model, seed, parent.settings)
+    new = sessions.add(new_id, parent.model, seed, parent.settings)
     return new, await _make(new, lambda engine: engine.fork(parent.id, new.id, seed))
 
 
@@ -40,26 +45,28 @@ async def export(session: SessionHandle) -> bytes:
     return await asyncio.to_thread(to_bytes, snapshot)
 
 
-async def restore(sessions: SessionDirectory, data: bytes) -> tuple[SessionHandle, Description]:
+async def restore(
+    sessions: SessionDirectory, data: bytes, new_id: str, durability: Durability
+) -> tuple[SessionHandle, Description]:
     """Create a session from exported bytes.
 
-    InvalidArgument if they are damaged; FailedPrecondition if no model here is theirs;
-    ResourceExhausted without room.
+    AlreadyExists; InvalidArgument if they are damaged; FailedPrecondition if no model here is
+    theirs; ResourceExhausted without room.
     """
     max_state_bytes = max(model.cell.state_bytes for model in sessions.registry)
     snapshot = await asyncio.to_thread(from_bytes, data, max_state_bytes)
-    model = _model_of(snapshot, sessions.registry)
+    model = sessions.registry.find_file(snapshot.model_sha256)
     restored = snapshot.session
     try:
         settings = Settings.restored(snapshot.settings, restored.rewind_window)
-        settings = settings.fitted_to(model.vocabulary)
+        settings = replace(settings.fitted_to(model.vocabulary), durability=durability)
         restored = replace(restored, rewind_window=settings.rewind_window)
     except InvalidArgument as error:
         raise InvalidArgument(f"the snapshot's settings: {error}", field="snapshot") from error
     if restored.tokens.max(initial=0) >= len(model.vocabulary):
         raise InvalidArgument("the snapshot holds symbols that the model does not know")
     sessions.memory.check_room(len(restored.token_bytes))
-    new = sessions.add(new_session_id(), model, restored.seed, settings)
+    new = sessions.add(new_id, model, restored.seed, settings)
     return new, await _make(new, lambda engine: engine.restore(new.id, restored))
 
 
@@ -69,26 +76,21 @@ async def _make(new: SessionHandle, make: Callable[[Engine], object]) -> Descrip
     The session ends if that fails, or if the caller has gone, who alone would know its id.
     """
 
-    def make_and_describe(engine: Engine) -> Description:
+    def make_and_describe(engine: Engine) -> tuple[Description, SessionSnapshot | None]:
         make(engine)
-        return engine.describe(new.id)
+        snapshot = engine.snapshot(new.id) if new.settings.durable else None
+        return engine.describe(new.id), snapshot
 
     try:
-        description = await call_engine(new.model, make_and_describe)
-    except (CellwireError, asyncio.CancelledError):
+        description, snapshot = await call_engine(new.model, make_and_describe)
+    except CellwireError:
+        new.in_engine = False
         new.end()
         raise
-    new.text_ends = TextEnds(description.text_end)
-    new.text.set_length(description.offset)
-    new.wait_for_attach()
+    except asyncio.CancelledError:
+        new.end()
+        raise
+    if isinstance(new, DurableSession) and snapshot is not None:
+        new.store_from(snapshot)
+    new.begin_from(description.text_end, description.offset)
     return description
-
-
-def _model_of(snapshot: SnapshotFile, registry: Registry) -> ServedModel:
-    for model in registry:
-        if model.cell.sha256 == snapshot.model_sha256:
-            return model
-    raise FailedPrecondition(
-        f"the snapshot belongs to a model this daemon does not serve (its file's SHA-256 begins "
-        f"with {snapshot.model_sha256[:12]})"
-    )

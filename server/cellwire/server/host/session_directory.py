@@ -7,14 +7,22 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 from cellwire.server.engine import commands
-from cellwire.server.errors import CellwireError, NotFound, Unavailable
+from cellwire.server.errors import (
+    AlreadyExists,
+    CellwireError,
+    FailedPrecondition,
+    NotFound,
+    Unavailable,
+)
+from cellwire.server.host.durable_session import DurableSession
 from cellwire.server.host.loop import EngineLoop
 from cellwire.server.host.registry import Registry, ServedModel
 from cellwire.server.host.session_handle import SessionHandle
 from cellwire.server.host.settings import Settings, new_session_id
-from cellwire.server.host.text_ends import TextEnds
+from cellwire.server.host.stored_sessions import StoredSessions
 from cellwire.server.host.text_memory import TextMemory
-from cellwire.server.session.events import Event, Forked, Restored
+from cellwire.server.host.waking import Waking
+from cellwire.server.session.events import Closed, Event, Forked, Restored
 
 MAX_ID_CHARS = 64
 """Longer ids are not looked for. Those that the daemon draws have 32."""
@@ -26,11 +34,18 @@ class SessionDirectory:
     A session's id is the only credential: any caller that knows it may use the session.
     """
 
-    def __init__(self, registry: Registry, memory: TextMemory) -> None:
+    def __init__(
+        self, registry: Registry, memory: TextMemory, stored: StoredSessions | None = None
+    ) -> None:
+        """Without `stored`, no session can be durable."""
         self.registry = registry
         self.memory = memory
+        self.stored = stored
         self.draining = False
+        self._waking = Waking(stored, self) if stored is not None else None
         self._sessions: dict[str, SessionHandle] = {}
+        # The sessions that were forgotten while their engines go on reporting of them.
+        self._ending: set[tuple[EngineLoop, str]] = set()
         self._drained = asyncio.Event()
 
     def __len__(self) -> int:
@@ -40,8 +55,17 @@ class SessionDirectory:
         """Iterate over the sessions there are now; they may end meanwhile."""
         return iter(list(self._sessions.values()))
 
+    def __contains__(self, session_id: str) -> bool:
+        return session_id in self._sessions
+
     def open(
-        self, model: ServedModel, seed: int, settings: Settings, *, operation_id: int = 0
+        self,
+        session_id: str,
+        model: ServedModel,
+        seed: int,
+        settings: Settings,
+        *,
+        operation_id: int = 0,
     ) -> SessionHandle:
         """Create an empty session; its engine answers with Opened, or with Closed without room.
 
@@ -50,7 +74,7 @@ class SessionDirectory:
         """
         self.memory.check_room()
         settings = settings.fitted_to(model.vocabulary)
-        session = self.add(new_session_id(), model, seed, settings)
+        session = self.add(session_id, model, seed, settings)
         session.post(commands.OpenSession(session.id, operation_id, seed, settings.rewind_window))
         return session
 
@@ -59,7 +83,7 @@ class SessionDirectory:
         self, model: ServedModel, seed: int, settings: Settings
     ) -> AsyncIterator[SessionHandle]:
         """Create an empty session that ends with the context; raises as `open`."""
-        session = self.open(model, seed, settings)
+        session = self.open(new_session_id(), model, seed, settings)
         try:
             yield session
         finally:
@@ -70,14 +94,50 @@ class SessionDirectory:
     ) -> SessionHandle:
         """Add the handle of a session; Unavailable while draining.
 
+        AlreadyExists if there is one of this id; FailedPrecondition if it is to be durable, and
+        there is no store.
+
         Add the handle before the engine creates the session, so that ending it always closes the
         session. Forks are the exception: the engine reports them when they exist.
         """
         if self.draining:
             raise Unavailable
-        session = SessionHandle(session_id, model, seed, settings, self)
+        if session_id in self._sessions:
+            raise AlreadyExists(f"there is a session {session_id!r} already; attach to it")
+        session = self._new_handle(session_id, model, seed, settings)
         self._sessions[session_id] = session
         return session
+
+    def _new_handle(
+        self, session_id: str, model: ServedModel, seed: int, settings: Settings
+    ) -> SessionHandle:
+        if not settings.durable:
+            return SessionHandle(session_id, model, seed, settings, self)
+        if self.stored is None:
+            raise FailedPrecondition(
+                "this daemon has no store for durable sessions; start it with "
+                "`cellwire serve --state DIR`"
+            )
+        session = DurableSession(session_id, model, seed, settings, self, self.stored)
+        self.stored.add(session)
+        return session
+
+    async def check_new(self, session_id: str) -> None:
+        """Raise AlreadyExists if there is a session of this id, here or in the store."""
+        if session_id in self._sessions or (
+            self.stored is not None and await self.stored.has(session_id)
+        ):
+            raise AlreadyExists(f"there is a session {session_id!r} already; attach to it")
+
+    async def reach(self, session_id: str) -> SessionHandle:
+        """Return a session, which wakes if it is only in the store; NotFound, as `find`.
+
+        It stays as it is until the caller waits for something else.
+        """
+        possible = len(session_id) <= MAX_ID_CHARS and not self.draining
+        if self._waking is not None and possible:
+            await self._waking.bring(session_id)
+        return self.find(session_id)
 
     def find(self, session_id: str) -> SessionHandle:
         """Return a session; NotFound, or Unavailable while draining."""
@@ -92,15 +152,40 @@ class SessionDirectory:
             raise NotFound(f"there is no session {session_id!r}; it may have ended meanwhile")
         return self._sessions[session_id]
 
+    async def delete(self, session_id: str, error: CellwireError) -> None:
+        """Delete a session, here or in the store; NotFound. An attached call ends with `error`."""
+        here = self.draining or session_id in self._sessions
+        if here or not await self._delete_stored(session_id):
+            self.find(session_id).end(error)
+
+    async def _delete_stored(self, session_id: str) -> bool:
+        """Delete a session that is only in the store; False if there is none."""
+        stored, waking = self.stored, self._waking
+        if stored is None or waking is None or not await stored.has(session_id):
+            return False
+        if waking.busy_with(session_id):
+            await waking.bring(session_id)
+        if session_id in self._sessions:
+            return False
+        stored.delete(session_id)
+        return True
+
     def forget(self, session: SessionHandle) -> None:
         """Find this session no longer."""
-        self._sessions.pop(session.id, None)
+        if self._sessions.get(session.id) is session:
+            del self._sessions[session.id]
+            if session.in_engine:
+                self._ending.add((session.model.loop, session.id))
         self._note_drained()
 
     def deliver(self, source: EngineLoop, events: list[Event]) -> None:
         """Put each event into its session's outbox; add the sessions that were forked."""
         for event in events:
             session = self._sessions.get(event.session_id)
+            if self._ending and (source, event.session_id) in self._ending:
+                session = None  # a session of the same id is another one
+                if isinstance(event, Closed):
+                    self._ending.discard((source, event.session_id))
             if isinstance(event, Forked | Restored):
                 if event.operation_id is None:
                     continue  # the call that created the session has its answer already
@@ -111,37 +196,37 @@ class SessionDirectory:
 
     def _add_fork(self, fork: Forked, parent: SessionHandle | None, source: EngineLoop) -> None:
         """Add a forked session before its client hears of it; close it if no client will."""
-        if parent is None or self.draining:
+        if parent is None or self.draining or fork.new_session_id in self._sessions:
             source.post(commands.CloseSession(fork.new_session_id))
         else:
             new = self.add(fork.new_session_id, parent.model, fork.seed, parent.settings)
-            new.text_ends = TextEnds(fork.text_end)
-            new.text.set_length(fork.offset)
-            new.wait_for_attach()
+            if isinstance(new, DurableSession) and fork.snapshot is not None:
+                new.store_from(fork.snapshot)
+            new.begin_from(fork.text_end, fork.offset)
 
     def end_all_of(self, model: ServedModel, error: CellwireError) -> int:
         """End the sessions of a model, and their calls with `error`; return their number."""
         sessions = [session for session in self if session.model is model]
         for session in sessions:
-            session.end(error)
+            session.leave(error)
         return len(sessions)
 
     def drain(self) -> None:
-        """Refuse new sessions, and end those that no call is attached to."""
+        """Refuse new sessions, and let those leave that no call is attached to."""
         self.draining = True
         for session in self:
             if session.expiry.running:
-                session.end()
+                session.leave()
         self._note_drained()
 
     async def drained(self) -> None:
-        """Wait until every session has ended; only after `drain`."""
+        """Wait until every session has ended, or is safe; only after `drain`."""
         await self._drained.wait()
 
     def cut(self) -> None:
-        """End every session that is left, with UNAVAILABLE."""
+        """Let every session leave that is left, with UNAVAILABLE."""
         for session in self:
-            session.end(Unavailable())
+            session.leave(Unavailable())
 
     def _note_drained(self) -> None:
         if self.draining and not self._sessions:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from cellwire.model_file.text_end import TextEnd
 from cellwire.server.batch.limits import REMEMBERED_TOKENS
 from cellwire.server.engine import commands
 from cellwire.server.errors import Aborted, CellwireError, FailedPrecondition
 from cellwire.server.host.expiry import Expiry
 from cellwire.server.host.outbox import Outbox
 from cellwire.server.host.registry import ServedModel
+from cellwire.server.host.safe_revisions import SafePoint
 from cellwire.server.host.settings import OnDisconnect, Settings
 from cellwire.server.host.text_ends import TextEnds
 from cellwire.server.host.text_memory import SessionText, TextMemory
@@ -35,6 +37,9 @@ class Directory(Protocol):
     @property
     def draining(self) -> bool:
         """Whether a session ends as soon as no call is attached to it."""
+
+    async def check_new(self, session_id: str) -> None:
+        """Raise AlreadyExists if there is a session of this id."""
 
     def forget(self, session: SessionHandle) -> None:
         """Find this session no longer."""
@@ -63,9 +68,26 @@ class SessionHandle:
         self.outbox = Outbox()
         self.expiry = Expiry()
         self.text_ends = TextEnds()
-        self.text = SessionText(directory.memory)
+        self.text = SessionText(directory.memory, len(model.vocabulary))
+        self.in_engine = True  # until its engine has reported its end
         self._directory = directory
         self._closed = False
+
+    def begin_from(self, text_end: TextEnd, length: int) -> None:
+        """Wait for a call to attach: the session was made with a text of this length and end."""
+        self.text_ends = TextEnds(text_end)
+        self.text.set_length(length)
+        self.wait_for_attach()
+
+    @property
+    def revision(self) -> int:
+        """The number of changes of its text; 0 if it is not durable."""
+        return 0
+
+    @property
+    def safe_point(self) -> SafePoint | None:
+        """How much of it is in the store; None if nothing is."""
+        return None
 
     @property
     def draining(self) -> bool:
@@ -76,15 +98,25 @@ class SessionHandle:
         """Take an event of the session from its engine."""
         # There is a Written for every run; its text is counted once it is written to the client.
         if not isinstance(event, Written):
-            self.text_ends.correct(event)
-            self.text.receive(event)
+            self.follow(event)
         self.outbox.put(event)
+
+    def follow(self, event: Event) -> None:
+        """Note what an event other than Written says of the session."""
+        self.text_ends.correct(event)
+        self.text.receive(event)
+        if isinstance(event, Closed):
+            self.in_engine = False
 
     async def events(self) -> list[Event]:
         """Wait for events, and take all there are."""
         while not self.outbox.unread:
             await self.outbox.more()
         return self.outbox.take()
+
+    async def check_new(self, session_id: str) -> None:
+        """Raise AlreadyExists if there is a session of this id."""
+        await self._directory.check_new(session_id)
 
     def submit(self, operation: Operation) -> None:
         """Queue an operation behind those the session has; ResourceExhausted."""
@@ -161,7 +193,7 @@ class SessionHandle:
         if self._closed:  # a timer would keep it and its model in memory
             return
         if self.draining:
-            self.end()
+            self.leave()
         else:
             self.expiry.start(self.settings.idle_timeout_s, self.end)
 
@@ -171,6 +203,10 @@ class SessionHandle:
         if error is not None:
             self.outbox.put(Closed(self.id, None, error))
         self.mark_closed()
+
+    def leave(self, error: CellwireError | None = None) -> None:
+        """Leave the process, with which a session ends that is not durable; as `end`."""
+        self.end(error)
 
     def mark_closed(self) -> None:
         """Forget the session: its engine has closed it, or is about to."""

@@ -76,8 +76,8 @@ class Settings:
     def stored(self) -> dict[str, str | float]:
         """Return the settings by name, as a snapshot stores them.
 
-        The rewind window is left out: the session's own snapshot has it. So is the durability, which
-        depends on the daemon: an import says what it is to be.
+        The rewind window is left out: the session's own snapshot has it. So is the durability,
+        which depends on the daemon: an import says what it is to be.
         """
         return {
             "unknown_symbols": self.unknown_symbols.value,
@@ -94,6 +94,7 @@ class Settings:
                 unknown_symbols=Unknown(stored["unknown_symbols"]),
                 on_disconnect=OnDisconnect(stored["on_disconnect"]),
                 idle_timeout_s=float(stored["idle_timeout_s"]),
+                durability=Durability(stored.get("durability", Durability.NONE.value)),
             )
         except (KeyError, ValueError) as error:
             raise InvalidArgument(f"the settings are not those of a session: {error}") from error
@@ -110,8 +111,8 @@ def check_session_id(session_id: str, field: str) -> None:
     """Raise InvalidArgument for an id that no client may choose."""
     if _SESSION_ID.fullmatch(session_id) is None:
         raise InvalidArgument(
-            f"{field} has {len(session_id):,} characters; an id has {SESSION_ID_DIGITS} hexadecimal "
-            "digits in lower case: take 128 random bits",
+            f"{field} {session_id[: 2 * SESSION_ID_DIGITS]!r} is no id; an id has "
+            f"{SESSION_ID_DIGITS} hexadecimal digits in lower case: take 128 random bits",
             field=field,
         )
 

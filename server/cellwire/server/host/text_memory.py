@@ -18,11 +18,10 @@ from cellwire.server.session.events import (
     Scored,
 )
 from cellwire.server.session.operations import Append, Fork, Generate, Operation, Score
-from cellwire.server.state.text_history import MAX_REMEMBERED
+from cellwire.server.state.text_history import MAX_REMEMBERED, token_bytes
 
 MIB = 2**20
 
-_TOKEN_BYTES = 4  # of a remembered text
 _STOP_TOKEN_BYTES = 36  # a number in a tuple
 _CHARACTER_BYTES = 4
 _BIAS_BYTES = 150
@@ -49,10 +48,12 @@ class TextMemory:
 class SessionText:
     """One session's part of that memory. Used in the event loop only."""
 
-    __slots__ = ("_closed", "_memory", "_waiting_bytes", "remembered_bytes")
+    __slots__ = ("_closed", "_memory", "_token_bytes", "_waiting_bytes", "remembered_bytes")
 
-    def __init__(self, memory: TextMemory) -> None:
+    def __init__(self, memory: TextMemory, symbols: int) -> None:
+        """Count a text of so many different symbols."""
         self._memory = memory
+        self._token_bytes = token_bytes(symbols)
         self._closed = False
         self.remembered_bytes = 0
         self._waiting_bytes: dict[int, deque[int]] = {}  # by operation
@@ -81,7 +82,7 @@ class SessionText:
         if not self._closed:
             before_bytes, self.remembered_bytes = (
                 self.remembered_bytes,
-                _TOKEN_BYTES * min(tokens, MAX_REMEMBERED),
+                self._token_bytes * min(tokens, MAX_REMEMBERED),
             )
             self._memory.used_bytes += self.remembered_bytes - before_bytes
 

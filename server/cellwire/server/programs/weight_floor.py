@@ -9,9 +9,9 @@ top_p needs no order of the tokens. The tokens that it excludes together have at
 each has at most that, and one with less than that over the number of tokens is never needed. The
 floor is searched for between the two, on a logarithmic scale. Each round takes a floor above which
 the tokens together reach top_p, or leaves it. So the tokens that stay always reach top_p, and the
-likeliest is one of them. A token that is less likely than the last that is needed may stay, as one
-that ties with it does, if the ratio of the two is below the 1,024th root of the number of tokens:
-0.8 % for 3,000.
+likeliest is one of them. The floor is found up to a factor of the 1,024th root of the number of
+tokens, 0.8 % for 3,000. So a token that is less likely than the last that is needed may stay if it
+is as close as that to it, or to 1 - top_p; a token that ties with the last that is needed stays.
 
 A row's numbers must not depend on its place in a batch, as those of ONNX Runtime's Log do on a CPU.
 """

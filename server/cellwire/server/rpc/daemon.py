@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -11,11 +14,13 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from cellwire.server.host.config import Config
+from cellwire.server.host.expiry_sweep import ExpirySweep
 from cellwire.server.host.loop import EngineLoop
 from cellwire.server.host.own_thread import in_own_thread
 from cellwire.server.host.placement import place
 from cellwire.server.host.registry import Registry
 from cellwire.server.host.session_directory import SessionDirectory
+from cellwire.server.host.stored_sessions import StoredSessions, open_store
 from cellwire.server.host.text_memory import MIB, TextMemory
 from cellwire.server.rpc import options
 from cellwire.server.rpc.address import bind
@@ -26,10 +31,14 @@ from cellwire.server.rpc.interceptor import StatusInterceptor
 from cellwire.server.rpc.models_service import ModelsService
 from cellwire.server.rpc.sessions_service import SessionsService
 from cellwire.server.session.events import Event
+from cellwire.server.store.store import Store
 from cellwire.v1 import generation_pb2, models_pb2, sessions_pb2
 from cellwire.v1.generation_pb2_grpc import add_GenerationServiceServicer_to_server
 from cellwire.v1.models_pb2_grpc import add_ModelsServiceServicer_to_server
 from cellwire.v1.sessions_pb2_grpc import add_SessionsServiceServicer_to_server
+
+STORE = "cellwire.store"
+"""The name under which the health service reports whether the store works."""
 
 _SERVICES = (
     "",  # the daemon as a whole
@@ -51,23 +60,47 @@ class Daemon:
     engine's thread failed, which is a fault of the daemon.
     """
 
-    def __init__(self, config: Config) -> None:
-        """Choose the device to run on; NoCuda if it is configured and cannot be used."""
+    def __init__(
+        self,
+        config: Config,
+        *,
+        open_store: Callable[[Config], Store | None] = open_store,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Choose the device to run on; NoCuda if it is configured and cannot be used.
+
+        `clock` is the wall clock, in seconds since 1970, by which durable sessions expire.
+        """
         self.placement = place(config.provider, config.device)
         self.address = config.listen
         self.crashed: asyncio.Future[BaseException]
         self.registry: Registry
         self._config = config
+        self._open_store = open_store
+        self._clock = clock
+        self._stored: StoredSessions | None = None
         self._stopped = False
 
     async def __aenter__(self) -> Self:
-        """Load the models and listen; BadModel, CannotListen."""
+        """Load the models and listen; CannotOpenStore, BadModel, CannotListen."""
         self._loop = asyncio.get_running_loop()
         self.crashed = self._loop.create_future()
         # A file may hang; signals are handled meanwhile.
-        self.registry = await in_own_thread(
-            "load the models", self._read_models, drop=Registry.stop
+        store = await in_own_thread(
+            "open the store", lambda: self._open_store(self._config), drop=_close
         )
+        try:
+            self.registry = await in_own_thread(
+                "load the models", self._read_models, drop=Registry.stop
+            )
+        except BaseException:
+            _close(store)
+            raise
+        if store is not None:
+            self._stored = StoredSessions(
+                store, self._clock, self._config.resident, self._note_store
+            )
+            self.sweep = ExpirySweep(self._stored)
         try:
             await self._listen()
         except BaseException:
@@ -77,14 +110,20 @@ class Daemon:
 
     async def _listen(self) -> None:
         """Serve the models; CannotListen."""
-        self.sessions = SessionDirectory(self.registry, TextMemory(self._config.text_memory * MIB))
+        memory = TextMemory(self._config.text_memory * MIB)
+        self.sessions = SessionDirectory(self.registry, memory, self._stored)
         self.generation = GenerationService(self.sessions, self._config.limits)
-        self._health = HealthService(_SERVICES)
+        self._health = HealthService(_SERVICES if self._stored is None else (*_SERVICES, STORE))
         self._calls = Calls(options.max_calls(self._config.sessions))
         self._server = self._make_server()
         self.address = bind(self._server, self._config.listen)
         self.registry.start()
         await self._server.start()
+        if self._stored is not None:
+            self.sweep.start()
+
+    def _note_store(self, well: bool) -> None:  # noqa: FBT001  # a callback's only argument
+        self._health.note(STORE, well=well)
 
     def _read_models(self) -> Registry:
         return Registry(self._config, self.placement, self._deliver, self._on_crash)
@@ -135,6 +174,9 @@ class Daemon:
                 await self.sessions.drained()
         except TimeoutError:
             self.sessions.cut()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LAST_WRITES_S):
+                    await self.sessions.drained()
         # The calls that are left now have clients that do not read.
         stopped = asyncio.ensure_future(self._server.stop(_LAST_WRITES_S + _STATUSES_S))
         await self._calls.end(_LAST_WRITES_S)
@@ -143,3 +185,11 @@ class Daemon:
 
     async def _stop_engines(self) -> None:
         await in_own_thread("stop the engines", self.registry.stop)
+        if self._stored is not None:
+            self.sweep.stop()
+            await self._stored.close()
+
+
+def _close(store: Store | None) -> None:
+    if store is not None:
+        store.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -12,11 +13,15 @@ from grpc import aio
 
 from cellwire.server.batch.limits import FIRST_MESSAGE_TIMEOUT_S
 from cellwire.server.errors import FailedPrecondition, InvalidArgument, Unavailable
+from cellwire.server.host.durable_session import DurableSession
+from cellwire.server.host.earlier_text import reach_from
 from cellwire.server.host.session_directory import SessionDirectory
 from cellwire.server.host.session_handle import SessionHandle
+from cellwire.server.host.settings import Durability
 from cellwire.server.rpc.chunks import ChunkWriter, coalesced
+from cellwire.server.rpc.durable_stream import DurableStream
 from cellwire.server.rpc.reading import Reader, read
-from cellwire.server.rpc.reading_settings import read_seed, read_settings
+from cellwire.server.rpc.reading_settings import read_new_id, read_seed, read_settings
 from cellwire.server.rpc.session_stream import SessionStream
 from cellwire.server.rpc.wire import write
 from cellwire.server.rpc.writing import (
@@ -90,11 +95,17 @@ class GenerationService(GenerationServiceServicer):
         """Serve the stream of a new session, or of one to attach to."""
         first = await self._first(request_iterator)
         attach = first.attach if first.HasField("attach") else None
+        earlier = None
         if attach is None:
-            session = self._open(first.open, first.operation_id)
+            session = await self._open(first.open, first.operation_id)
+        elif attach.HasField("offset"):
+            session, earlier = await reach_from(self._sessions, attach.session_id, attach.offset)
         else:
-            session = self._sessions.find(attach.session_id)
-        stream = SessionStream(session, request_iterator, context, self._max_unanswered)
+            session = await self._sessions.reach(attach.session_id)
+        kind = DurableStream if isinstance(session, DurableSession) else SessionStream
+        stream = kind(session, request_iterator, context, self._max_unanswered)
+        if isinstance(stream, DurableStream):
+            stream.earlier = earlier
         self.streams.add(stream)
         try:
             await stream.run(attach, first.operation_id)
@@ -122,14 +133,19 @@ class GenerationService(GenerationServiceServicer):
             raise FailedPrecondition("the first message of a session must be open or attach")
         return request
 
-    def _open(self, message: Open, operation_id: int) -> SessionHandle:
-        model = self._sessions.registry.find(message.model)
+    async def _open(self, message: Open, operation_id: int) -> SessionHandle:
+        sessions = self._sessions
+        model = sessions.registry.find(message.model)
         seed, settings = read_seed(message), read_settings(message)
-        return self._sessions.open(model, seed, settings, operation_id=operation_id)
+        session_id = read_new_id(message)
+        if message.HasField("session_id"):
+            await sessions.check_new(session_id)
+        return sessions.open(session_id, model, seed, settings, operation_id=operation_id)
 
     def _open_for_one_call(self, message: Open) -> AbstractAsyncContextManager[SessionHandle]:
         model = self._sessions.registry.find(message.model)
-        return self._sessions.open_for_one_call(model, read_seed(message), read_settings(message))
+        settings = replace(read_settings(message), durability=Durability.NONE)
+        return self._sessions.open_for_one_call(model, read_seed(message), settings)
 
     async def Generate(  # type: ignore[override]
         self,

@@ -16,16 +16,34 @@ _Response = health_pb2.HealthCheckResponse
 
 
 class HealthService(health_pb2_grpc.HealthServicer):
-    """Reports SERVING for each service until `drain`, and NOT_SERVING from then on."""
+    """Reports SERVING for each service until `drain`, and NOT_SERVING from then on.
+
+    A service can also fail for a time, and be well again.
+    """
 
     def __init__(self, services: Iterable[str]) -> None:
         """`services` are full names; the empty one stands for the daemon as a whole."""
         self._services = frozenset(services)
-        self._draining = asyncio.Event()
+        self._failing: set[str] = set()
+        self._draining = False
+        self._news = asyncio.Event()  # set when something changes, and then another one
 
     def drain(self) -> None:
         """Report NOT_SERVING, and end every watch after it."""
-        self._draining.set()
+        self._draining = True
+        self._wake_watches()
+
+    def note(self, service: str, *, well: bool) -> None:
+        """Report from now on that a service is well, or that it fails."""
+        if well:
+            self._failing.discard(service)
+        else:
+            self._failing.add(service)
+        self._wake_watches()
+
+    def _wake_watches(self) -> None:
+        self._news.set()
+        self._news = asyncio.Event()
 
     async def Check(
         self,
@@ -43,18 +61,24 @@ class HealthService(health_pb2_grpc.HealthServicer):
         request: health_pb2.HealthCheckRequest,
         context: aio.ServicerContext[Any, Any],
     ) -> None:
-        """Write a service's status now and when the daemon drains; then end with UNAVAILABLE.
+        """Write a service's status, now and when it changes, until the daemon drains: UNAVAILABLE.
 
         The library's own watch has no end: the server's stop cuts it, with a traceback.
         """
-        await write(context, self._response(request.service))
-        if not self._draining.is_set():
-            await self._draining.wait()
-            await write(context, self._response(request.service))
-        raise Unavailable
+        written = None
+        while True:
+            news, draining = self._news, self._draining
+            response = self._response(request.service)
+            if draining or response != written:
+                await write(context, response)
+                written = response
+            if draining:
+                raise Unavailable
+            if news is self._news:
+                await news.wait()
 
     def _response(self, service: str) -> health_pb2.HealthCheckResponse:
         if service not in self._services:
             return _Response(status=_Response.SERVICE_UNKNOWN)
-        draining = self._draining.is_set()
-        return _Response(status=_Response.NOT_SERVING if draining else _Response.SERVING)
+        serves = not self._draining and service not in self._failing
+        return _Response(status=_Response.SERVING if serves else _Response.NOT_SERVING)

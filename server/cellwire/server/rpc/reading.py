@@ -22,7 +22,7 @@ from cellwire.server.errors import FailedPrecondition, InvalidArgument, UnknownS
 from cellwire.server.host.registry import ServedModel
 from cellwire.server.host.settings import Settings
 from cellwire.server.host.text_ends import TextEnds
-from cellwire.server.rpc.reading_settings import read_new_id, read_seed
+from cellwire.server.rpc.reading_moves import read_fork, read_rewind, read_save
 from cellwire.server.rpc.reading_symbols import read_bias, read_stops
 from cellwire.server.session.operations import (
     Accept,
@@ -30,10 +30,8 @@ from cellwire.server.session.operations import (
     Classify,
     Close,
     Complete,
-    Fork,
     Generate,
     Operation,
-    Rewind,
     Score,
 )
 from cellwire.v1 import operations_pb2
@@ -71,10 +69,11 @@ class Reader:
             "generate": self.generate,
             "complete": self.complete,
             "accept": lambda i, message: Accept(i, message.index, message.tokens),
-            "rewind": _rewind,
-            "fork": lambda i, message: Fork(i, read_new_id(message), read_seed(message)),
+            "rewind": read_rewind,
+            "fork": lambda i, message: read_fork(i, message, settings),
             "score": self.score,
             "classify": lambda i, _: self.classify(i),
+            "save": lambda i, _: read_save(i, settings),
             "close": lambda i, message: Close(i, message.keep),
         }
 
@@ -144,6 +143,7 @@ class Reader:
             tuple(stops),
             tuple(stops.values()),
             self._after_blank,
+            message.start_offset if message.HasField("start_offset") else None,
         )
 
     @property
@@ -228,18 +228,6 @@ class Reader:
             raise FailedPrecondition(
                 f"the model {self._model.name!r} only classifies; it cannot write: "
                 "use classify, or another model"
-            )
-
-
-def _rewind(operation_id: int, message: operations_pb2.Rewind) -> Rewind:
-    match message.WhichOneof("target"):
-        case "tokens":
-            return Rewind(operation_id, tokens=message.tokens)
-        case "offset":
-            return Rewind(operation_id, offset=message.offset)
-        case _:
-            raise InvalidArgument(
-                "rewind says neither by how many tokens nor to which offset; set one of the two"
             )
 
 

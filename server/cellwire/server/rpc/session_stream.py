@@ -29,9 +29,12 @@ from cellwire.server.session.events import (
     Rejected,
     Restored,
     Rewound,
+    SafeAdvanced,
+    StateRead,
     Written,
     is_partial,
 )
+from cellwire.server.session.operations import Fork
 from cellwire.v1.generation_pb2 import StreamSessionRequest, StreamSessionResponse
 from cellwire.v1.operations_pb2 import Attach
 
@@ -144,8 +147,11 @@ class SessionStream:
     async def _pass_on(self, request: StreamSessionRequest) -> None:
         if request.WhichOneof("operation") == "cancel":
             self._session.cancel(request.operation_id, request.cancel.operation_id)
-        else:
-            self._session.submit(await read(self._reader.operation, request))
+            return
+        operation = await read(self._reader.operation, request)
+        if isinstance(operation, Fork) and request.fork.HasField("session_id"):
+            await self._session.check_new(operation.session_id)
+        self._session.submit(operation)
 
     async def _send(self) -> None:
         """Send answers until the stream ends; CellwireError if it does not end with OK."""
@@ -182,8 +188,8 @@ class SessionStream:
                 self._end_unattached(event)
             case Closed() | Detached():
                 await self._write_end(event)
-            case Written() | Restored():
-                pass  # the one is in a list, see coalesced; the other is for no stream
+            case Written() | Restored() | StateRead() | SafeAdvanced():
+                pass  # the first is in a list, see coalesced; the others are for no stream
             case _:
                 if isinstance(event, Appended | Rewound):
                     self._chunks.forget_details()

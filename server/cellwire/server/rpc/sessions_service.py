@@ -11,7 +11,7 @@ from cellwire.server.errors import Aborted, ResourceExhausted
 from cellwire.server.host import session_copies
 from cellwire.server.host.session_directory import SessionDirectory
 from cellwire.server.rpc.places import Places
-from cellwire.server.rpc.reading_settings import read_seed
+from cellwire.server.rpc.reading_settings import read_durability, read_new_id, read_seed
 from cellwire.server.rpc.wire import write, writing_its_response
 from cellwire.server.rpc.writing import session_message
 from cellwire.v1.sessions_pb2 import (
@@ -43,7 +43,7 @@ class SessionsService(SessionsServiceServicer):
 
     async def GetSession(self, request: GetSessionRequest, context: Context) -> GetSessionResponse:
         """Return a session's position and activity."""
-        session = self._sessions.find(request.session_id)
+        session = await self._sessions.reach(request.session_id)
         description = await session_copies.describe(session)
         return GetSessionResponse(session=session_message(session, description))
 
@@ -51,8 +51,10 @@ class SessionsService(SessionsServiceServicer):
         self, request: ForkSessionRequest, context: Context
     ) -> ForkSessionResponse:
         """Copy a session as it is at this moment."""
-        parent = self._sessions.find(request.session_id)
-        copy, description = await session_copies.fork(self._sessions, parent, read_seed(request))
+        new_id = await self._new_id(request, chosen=request.HasField("new_session_id"))
+        parent = await self._sessions.reach(request.session_id)
+        seed = read_seed(request)
+        copy, description = await session_copies.fork(self._sessions, parent, seed, new_id)
         return ForkSessionResponse(session=session_message(copy, description))
 
     @writing_its_response
@@ -61,7 +63,7 @@ class SessionsService(SessionsServiceServicer):
     ) -> None:
         """Write a session as bytes. A connection has one at a time until its client has read it."""
         async with self._exports.taken(context.peer()):
-            session = self._sessions.find(request.session_id)
+            session = await self._sessions.reach(request.session_id)
             response = ExportSessionResponse(snapshot=await session_copies.export(session))
             try:
                 async with asyncio.timeout(EXPORT_TIMEOUT_S):
@@ -75,12 +77,24 @@ class SessionsService(SessionsServiceServicer):
         self, request: ImportSessionRequest, context: Context
     ) -> ImportSessionResponse:
         """Create a session from exported bytes."""
-        session, description = await session_copies.restore(self._sessions, request.snapshot)
+        new_id = await self._new_id(request, chosen=request.HasField("session_id"))
+        durability = read_durability(request)
+        session, description = await session_copies.restore(
+            self._sessions, request.snapshot, new_id, durability
+        )
         return ImportSessionResponse(session=session_message(session, description))
 
     async def DeleteSession(
         self, request: DeleteSessionRequest, context: Context
     ) -> DeleteSessionResponse:
         """Delete a session at once."""
-        self._sessions.find(request.session_id).end(Aborted("the session was deleted"))
+        await self._sessions.delete(request.session_id, Aborted("the session was deleted"))
         return DeleteSessionResponse()
+
+    async def _new_id(
+        self, request: ForkSessionRequest | ImportSessionRequest, *, chosen: bool
+    ) -> str:
+        session_id = read_new_id(request)
+        if chosen:
+            await self._sessions.check_new(session_id)
+        return session_id

@@ -19,6 +19,7 @@ from cellwire.server.errors import (
     Aborted,
     AlreadyExists,
     CellwireError,
+    DamagedRecord,
     FailedPrecondition,
     Internal,
     InvalidArgument,
@@ -28,6 +29,7 @@ from cellwire.server.errors import (
     PermissionDenied,
     ResourceExhausted,
     StepFailed,
+    StoreFailed,
     Unavailable,
     UnknownSymbol,
 )
@@ -49,6 +51,8 @@ _STATUSES: dict[type[CellwireError], tuple[grpc.StatusCode, str]] = {
     StepFailed: (grpc.StatusCode.INTERNAL, "STEP_FAILED"),
     NotCompiled: (grpc.StatusCode.RESOURCE_EXHAUSTED, "NOT_COMPILED"),
     Internal: (grpc.StatusCode.INTERNAL, "INTERNAL"),
+    DamagedRecord: (grpc.StatusCode.DATA_LOSS, "DAMAGED_RECORD"),
+    StoreFailed: (grpc.StatusCode.UNAVAILABLE, "STORE_FAILED"),
 }
 
 _RETRY_DELAY_S = 1
@@ -92,7 +96,7 @@ def _details(error: CellwireError, message: str) -> Iterator[Message]:
     if isinstance(error, UnknownSymbol):
         metadata["symbol"] = _shortened(error.symbol, _MAX_SYMBOL_BYTES)
         metadata["offset"] = str(error.offset)
-    if isinstance(error, ResourceExhausted | Unavailable):
+    if isinstance(error, ResourceExhausted | Unavailable | StoreFailed):
         yield RetryInfo(retry_delay=Duration(seconds=_RETRY_DELAY_S))
     yield ErrorInfo(reason=reason, domain=DOMAIN, metadata=metadata)
 

@@ -7,6 +7,12 @@ import math
 from cellwire.server.engine.stats import Description
 from cellwire.server.host.registry import ServedModel
 from cellwire.server.host.session_handle import SessionHandle
+from cellwire.server.rpc.durable_writing import (
+    DURABILITIES,
+    REASONS,
+    done_message,
+    safe_message,
+)
 from cellwire.server.rpc.models import model_message
 from cellwire.server.rpc.status import status_of
 from cellwire.server.session.events import (
@@ -20,22 +26,15 @@ from cellwire.server.session.events import (
     Completion,
     Detached,
     Finished,
-    FinishReason,
     Forked,
     Rejected,
     Rewound,
+    Saved,
     Scored,
 )
 from cellwire.v1 import operations_pb2
 from cellwire.v1.generation_pb2 import StreamSessionResponse
 from cellwire.v1.sessions_pb2 import Session
-
-_REASONS = {
-    FinishReason.MAX_TOKENS: operations_pb2.FINISH_REASON_MAX_TOKENS,
-    FinishReason.CANCELLED: operations_pb2.FINISH_REASON_CANCELLED,
-    FinishReason.STOP: operations_pb2.FINISH_REASON_STOP,
-    FinishReason.SUPERSEDED: operations_pb2.FINISH_REASON_SUPERSEDED,
-}
 
 _MAX_NATS = 709.0  # e to the power of more is no double
 
@@ -65,7 +64,7 @@ def answer_message(event: Answer, model: ServedModel) -> StreamSessionResponse:
 
 def _write_short_answer(
     response: StreamSessionResponse,
-    event: Rewound | Forked | Rejected | Cancelled | Closed | Detached,
+    event: Rewound | Forked | Rejected | Cancelled | Saved | Closed | Detached,
 ) -> None:
     match event:
         case Rewound():
@@ -78,6 +77,8 @@ def _write_short_answer(
             response.rejected.status.CopyFrom(status_of(event.error))
         case Cancelled():
             response.cancelled.SetInParent()
+        case Saved():
+            response.saved.SetInParent()
         case Closed() | Detached():
             response.closed.SetInParent()
 
@@ -100,6 +101,7 @@ def attached_message(
         offset=event.offset + len(event.tokens),
         operation_ids=event.operation_ids,
         missed=missed,
+        done=map(done_message, event.done),
     )
 
 
@@ -114,13 +116,16 @@ def session_message(session: SessionHandle, description: Description) -> Session
         tail=tail,
         attached=session.attachment is not None,
         operation_ids=description.operation_ids,
+        durability=DURABILITIES[session.settings.durability],
+        revision=session.revision,
+        safe=safe_message(session),
     )
 
 
 def finished_message(event: Finished) -> operations_pb2.Finished:
     """Return the end of an operation."""
     return operations_pb2.Finished(
-        reason=_REASONS[event.reason],
+        reason=REASONS[event.reason],
         offset=event.offset,
         usage=operations_pb2.Usage(
             appended_tokens=event.appended_tokens, generated_tokens=event.generated_tokens

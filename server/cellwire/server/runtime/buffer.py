@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -41,17 +42,31 @@ class DeviceBuffer(Buffer):
     """An array at a fixed address in a device's memory; `host` is a copy of it."""
 
     def __init__(
-        self, value: Held[Any], shape: tuple[int, ...], host: Array, device: Device
+        self,
+        value: Held[Any],
+        shape: tuple[int, ...],
+        host: Array,
+        device: Device,
+        offset_bytes: int = 0,
     ) -> None:
         """`value` is the array as ONNX Runtime holds it; `host` is empty if it is never copied."""
         super().__init__(host)
         self.shape, self.device = shape, device
         self._value = value
+        self._offset_bytes = offset_bytes
 
     @property
     def address(self) -> int:
         """The address in the device's memory."""
-        return int(self._value.value.data_ptr())
+        return int(self._value.value.data_ptr()) + self._offset_bytes
+
+    def rows(self, first: int, count: int) -> DeviceBuffer:
+        """Return `count` of the rows of an array that is never copied, in the same memory."""
+        nothing = self.host[:0]
+        offset_bytes = first * prod(self.shape[1:]) * nothing.itemsize
+        return DeviceBuffer(
+            self._value, (count, *self.shape[1:]), nothing, self.device, offset_bytes
+        )
 
     def upload(self) -> None:
         """Copy `host` to the device's memory; StepFailed if that fails."""

@@ -87,18 +87,10 @@ class Compiled:
         """Compile a program for a device; ValueError says why it cannot be.
 
         `constants` are the values of its tensors without data. `threads` is for the CPU. A program
-        that is `captured` as CUDA graphs must run on the card as a whole. A `quiet` one prints
-        nothing: the caller reports what fails.
+        that is `captured` as CUDA graphs must run on the card as a whole. Runs of a `quiet` one
+        print nothing: the caller reports what fails.
         """
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads if device.is_host else 1
-        options.inter_op_num_threads = 1
-        # Threads that wait for the next operator in a loop take all of their cores.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.add_session_config_entry(
-            "session.model_external_initializers_file_folder_path", str(_FILE.parent)
-        )
-        options.log_severity_level = _SILENT if quiet or not device.is_host else _ERRORS_ONLY
+        options = _session_options(threads if device.is_host else 1)
         try:
             with on_device(device):
                 for name, value in (constants or {}).items():
@@ -117,7 +109,8 @@ class Compiled:
             raise ValueError("its CUDA provider cannot be loaded")
         self.device = device
         self._captured = captured
-        self._options = [ort.RunOptions()]  # of all runs; of captured ones, one for each binding
+        self._severity = _SILENT if quiet or not device.is_host else _ERRORS_ONLY
+        self._options = [self._new_options()]  # of all runs; of captured ones, one for each binding
 
     @property
     def session(self) -> Any:  # noqa: ANN401  # onnxruntime has no types
@@ -134,11 +127,16 @@ class Compiled:
         if not self._captured:
             return RunOptions(self._options[0], self._options[0])
         graph = str(len(self._options))
-        options = RunOptions(ort.RunOptions(), ort.RunOptions())
+        options = RunOptions(self._new_options(), self._new_options())
         for each in options:
             each.add_run_config_entry("gpu_graph_id", graph)
         options.start.add_run_config_entry("disable_synchronize_execution_providers", "1")
         self._options += options
+        return options
+
+    def _new_options(self) -> Any:  # noqa: ANN401  # as above
+        options = ort.RunOptions()
+        options.log_severity_level = self._severity
         return options
 
     def run(self, outputs: Sequence[str], inputs: Mapping[str, Array]) -> Sequence[Array]:
@@ -156,6 +154,19 @@ class Compiled:
     def close(self) -> None:
         """Give back the session and all that it holds, after its bindings are closed."""
         self._session.close()
+
+
+def _session_options(threads: int) -> Any:  # noqa: ANN401  # as above
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Threads that wait for the next operator in a loop take all of their cores.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry(
+        "session.model_external_initializers_file_folder_path", str(_FILE.parent)
+    )
+    options.log_severity_level = _SILENT  # the error that is raised says it
+    return options
 
 
 def _provider(device: Device, *, captured: bool) -> object:

@@ -17,8 +17,11 @@ from cellwire.server.runtime.compiled import Array, Compiled
 LARGE_BYTES = 1024  # of a constant whose copies matter
 
 _ONNX = ("", "ai.onnx")
-# ONNX Runtime joins the first two with their neighbours; the others are random.
-_KEPT = ("QuantizeLinear", "DequantizeLinear", "Random", "Bernoulli", "Multinomial", "Dropout")
+# ONNX Runtime joins these with their neighbours. It cannot if one in a loop reads a constant from
+# outside, so what they read is not folded, either.
+_QUANTISING = ("QuantizeLinear", "DequantizeLinear")
+_RANDOM = ("Random", "Bernoulli", "Multinomial", "Dropout")
+_KEPT = (*_QUANTISING, *_RANDOM)
 
 
 def tensor_bytes(tensor: onnx.TensorProto) -> int:
@@ -52,11 +55,14 @@ def _constant_nodes(graph: onnx.GraphProto) -> tuple[list[onnx.NodeProto], list[
     """Return all nodes that depend on constants alone, and those of them with a large one."""
     known = {tensor.name for tensor in graph.initializer}
     large_names = {t.name for t in graph.initializer if tensor_bytes(t) >= LARGE_BYTES}
-    outputs = {value.name for value in graph.output}
+    kept = {value.name for value in graph.output}
+    for node in graph.node:
+        if node.op_type in _QUANTISING:
+            kept.update(node.input)
     constant, large = [], []
     for node in graph.node:
         inputs = [name for name in node.input if name]
-        if not _may_fold(node) or not known.issuperset(inputs) or outputs & {*node.output}:
+        if not _may_fold(node) or not known.issuperset(inputs) or kept & {*node.output}:
             continue
         constant.append(node)
         known.update(node.output)
@@ -67,7 +73,11 @@ def _constant_nodes(graph: onnx.GraphProto) -> tuple[list[onnx.NodeProto], list[
 
 
 def _may_fold(node: onnx.NodeProto) -> bool:
-    if node.op_type.startswith(_KEPT) or node.domain not in _ONNX or any(graphs_of(node)):
+    if (
+        node.op_type.startswith((*_QUANTISING, *_RANDOM))
+        or node.domain not in _ONNX
+        or any(graphs_of(node))
+    ):
         return False
     return bool(node.input) or node.op_type == "Constant"
 

@@ -115,7 +115,7 @@ class FixedShapeStepRunner:
     def binding(self, size: StepSize) -> StepBinding:
         """Return the binding for a size, made and captured on first use; NotCompiled."""
         if size not in self._bindings:
-            self.finish()  # a capture has the card to itself, as far as this model goes
+            self.finish()  # nothing else of this model runs during a capture
             self._bindings[size] = self._bind(size)
         return self._bindings[size]
 

@@ -7,6 +7,7 @@ writing where its intermediate results were, though its session takes that place
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,9 @@ from cellwire.server.runtime.compiled import Array, Compiled, Constant, constant
 from cellwire.server.runtime.device import CPU, Device
 
 Shape = tuple[int, ...]
+
+# Of one run: CUDA's kernel counts them in 32 bits, and leaves the rest of more as it was.
+_MOST_ZEROS = 2**30
 
 
 class Memory:
@@ -61,12 +65,17 @@ class DeviceMemory(Memory):
         """Return an array that was filled on the device: no zeros cross the bus."""
         nothing = np.empty((0, *shape[1:]), np.float32)
         buffer = DeviceBuffer(self._allocate(shape, np.float32), shape, nothing, self.device)
+        most = max(1, _MOST_ZEROS // prod(shape[1:]))
+        for first in range(0, shape[0], most):
+            self._clear(buffer.rows(first, min(most, shape[0] - first)))
+        return buffer
+
+    def _clear(self, buffer: Buffer) -> None:
         binding = Binding(self._zeroing)
-        binding.input(SHAPE, np.array(shape))
+        binding.input(SHAPE, np.array(buffer.shape))
         binding.write(ZEROS, buffer)
         binding.run()
         binding.close()
-        return buffer
 
     def constant(self, values: Array) -> Constant:
         """Return a constant, of which the host keeps no copy."""

@@ -44,7 +44,7 @@ _P = TypeVar("_P", bound=_Part)
 
 
 class Runtime:
-    """One cell on one device; a Stepper. Whoever makes one closes it."""
+    """One cell on one device; a Stepper. Its maker closes it."""
 
     def __init__(
         self, cell: Cell, slots: int, max_batch: int, execution: Execution | None = None

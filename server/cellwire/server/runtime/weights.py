@@ -46,7 +46,7 @@ class Weights:
         """Copy the cell's large constants to a device; MemoryError if it has no room, StepFailed.
 
         Programs around the result's cell cannot be compiled if ONNX Runtime would compute other
-        constants from these. `fold_constants` leaves it little to compute.
+        constants from these. `fold_constants` leaves it little to compute; see also `embedded`.
         """
         model = fold_constants(cell.graph)
         constants: dict[str, Constant] = {}
@@ -59,6 +59,17 @@ class Weights:
             else:
                 tensors.append(tensor)
         return cls(replace(cell, graph=_with_constants(model, tensors)), constants)
+
+    def embedded(self) -> Weights:
+        """Return the same with all constants in the cell's graph, under a card's lock."""
+        model = self.cell.graph
+        tensors = [
+            numpy_helper.from_array(self.constants[tensor.name].value.numpy(), tensor.name)
+            if tensor.name in self.constants
+            else tensor
+            for tensor in model.graph.initializer
+        ]
+        return Weights(replace(self.cell, graph=_with_constants(model, tensors)))
 
     def close(self) -> None:
         """Give the memory back, after the sessions that use it are closed."""

@@ -26,7 +26,15 @@ class ChangeLog:
     `done` has the last operations that the session has carried out, the oldest first.
     """
 
-    __slots__ = ("_blank_offset", "_end", "_window", "done", "length", "revision", "rewind_floor")
+    __slots__ = (
+        "_blank_offset",
+        "_end",
+        "done",
+        "length",
+        "revision",
+        "rewind_floor",
+        "rewind_window",
+    )
 
     def __init__(self, rewind_window: int) -> None:
         """Begin with an empty text."""
@@ -34,7 +42,7 @@ class ChangeLog:
         self.revision = 0  # of the last change
         self.rewind_floor = 0
         self.done: deque[DoneOperation] = deque(maxlen=REMEMBERED_OPERATIONS)
-        self._window = rewind_window
+        self.rewind_window = rewind_window
         self._end = BEGINNING
         self._blank_offset = -1
 
@@ -75,7 +83,7 @@ class ChangeLog:
                 offset, tokens, end = event.offset, (), _unread_end(event.offset)
             case _:
                 return None
-        done = done_operation(event)
+        done = done_operation(event, offset + len(tokens))
         if done is None and offset == self.length and not tokens:
             return None
         return self._change(offset, tokens, end, done, peak)
@@ -102,7 +110,7 @@ class ChangeLog:
         self.revision += 1
         self.length = offset + len(tokens)
         self._end = end
-        self.rewind_floor = max(self.rewind_floor, max(self.length, peak) - self._window)
+        self.rewind_floor = max(self.rewind_floor, max(self.length, peak) - self.rewind_window)
         if done is not None:
             self.done.append(done)
         return Change(

@@ -6,10 +6,13 @@ from cellwire.server.session.events import Appended, Finished, Rejected, Rewound
 from cellwire.server.state.change import DoneKind, DoneOperation
 
 
-def done_operation(event: Appended | Finished | Rejected | Rewound) -> DoneOperation | None:
+def done_operation(
+    event: Appended | Finished | Rejected | Rewound, length: int
+) -> DoneOperation | None:
     """Return what a client that loses this answer needs; None if the text was not to change.
 
-    Nor is an operation remembered whose id is 0, which stands for none.
+    `length` is that of the text in the events up to this one. Nor is an operation remembered whose
+    id is 0, which stands for none.
     """
     operation_id = event.operation_id
     if operation_id == 0:
@@ -17,14 +20,14 @@ def done_operation(event: Appended | Finished | Rejected | Rewound) -> DoneOpera
     match event:
         case Appended():
             log_probability = event.log_probability
-            return DoneOperation(operation_id, DoneKind.APPENDED, event.offset, log_probability)
+            return DoneOperation(operation_id, DoneKind.APPENDED, length, log_probability)
         case Rewound():
-            return DoneOperation(operation_id, DoneKind.REWOUND, event.offset)
+            return DoneOperation(operation_id, DoneKind.REWOUND, length)
         case Finished() if event.after is not None:
             return DoneOperation(
                 operation_id,
                 DoneKind.FINISHED,
-                event.offset,
+                length,
                 reason=event.reason.value,
                 appended_tokens=event.appended_tokens,
                 generated_tokens=event.generated_tokens,
@@ -34,6 +37,8 @@ def done_operation(event: Appended | Finished | Rejected | Rewound) -> DoneOpera
         case Rejected() if event.after is not None:
             error = event.error
             name, message = type(error).__name__, str(error)
-            return DoneOperation(operation_id, DoneKind.REJECTED, 0, error=name, message=message)
+            return DoneOperation(
+                operation_id, DoneKind.REJECTED, length, error=name, message=message
+            )
         case _:
             return None

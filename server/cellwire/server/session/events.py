@@ -3,6 +3,8 @@
 A session's text can be rebuilt from its events alone. `Opened`, `Forked` and `Restored` begin one;
 `Appended`, `Written`, `Finished` and `Rejected` carry the tokens that were added, and how many at
 the end of the text they replace; `Rewound` says where it was cut.
+
+`revision` counts the changes of a durable session's text; the host sets it (see ChangeLog).
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from cellwire.model_file.vocabulary import SETTLED, TextEnd
 from cellwire.server.batch.stepper import State
 from cellwire.server.errors import CellwireError
 from cellwire.server.session.operations import Generate, Operation
+from cellwire.server.state.change import DoneOperation
 from cellwire.server.state.snapshot import SessionSnapshot
 
 TopTokens = tuple[tuple[int, float], ...]
@@ -71,6 +74,8 @@ class Attached:
     tokens: tuple[int, ...]
     operation_ids: tuple[int, ...]
     after_blank: bool = False  # whether the client has the blank that the tokens begin with
+    done: tuple[DoneOperation, ...] = ()  # the last operations that have ended, if it is durable
+    revision: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +98,7 @@ class Appended:
     tokens: Sequence[int]
     replaced: int = 0  # tokens at the end of the text before, whose place they take
     text_end: TextEnd = SETTLED  # of the text
+    revision: int = 0
 
 
 class Written(NamedTuple):
@@ -109,6 +115,7 @@ class Written(NamedTuple):
     before: tuple[int, ...] = ()  # the last tokens of the text at the start of the operation
     alternatives: tuple[TopTokens, ...] = ()  # one for each token, if they were requested
     after_blank: bool = False  # whether the client has the blank that the text begins with
+    revision: int = 0
 
     @property
     def operation_id(self) -> int:
@@ -131,6 +138,7 @@ class Finished:
     appended: Sequence[int] = ()  # the tokens that the append has added
     replaced: int = 0  # tokens at the end of the text before, whose place they take
     after: TextEndAfter | None = field(default=None, compare=False)  # if it may change the text
+    revision: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +170,7 @@ class Rewound:
     operation_id: int
     offset: int
     after: TextEndAfter | None = field(default=None, compare=False)
+    revision: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +240,23 @@ class Rejected:
     appended: Sequence[int] = ()  # the tokens that an append has added before it failed
     replaced: int = 0  # tokens at the end of the text before, whose place they take
     after: TextEndAfter | None = field(default=None, compare=False)  # if it may change the text
+    revision: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """The operations before a save have ended; the host holds it back until they are safe."""
+
+    session_id: str
+    operation_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class SafeAdvanced:
+    """More of a durable session is in the store. From the host, not from an engine."""
+
+    session_id: str
+    operation_id: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,11 +285,12 @@ Answer = (
     | Scored
     | Classified
     | Cancelled
+    | Saved
     | Rejected
     | Closed
     | Detached
 )
-Event = Opened | Restored | Attached | AttachFailed | Written | StateRead | Answer
+Event = Opened | Restored | Attached | AttachFailed | Written | StateRead | SafeAdvanced | Answer
 
 
 def is_partial(event: Event) -> bool:

@@ -59,11 +59,11 @@ class GenerateTask(OperationTask, StepTask):
         # An operation's own generator counts from the operation's start, the session's from the
         # session's.
         self._key = session_key if sampling.seed is None else generator_key(sampling.seed)
-        own_start = len(state_history) - generate.sampled_before
-        self._key_start = own_start if sampling.seed is not None else 0
-        self._start = len(state_history)
+        length, start = len(state_history), generate.start_offset
+        self._start = length if start is None else start
+        self._key_start = self._start if sampling.seed is not None else 0
         if generate.after_blank:
-            state_history.text.blank_offset = self._start
+            state_history.text.blank_offset = length
         self._before = tuple(state_history.text.last(MOST_INCOMPLETE))
         self._stops = Stops(generate.stop_strings) if generate.stop_strings else None
         # The last tokens of the text, with the log-probability and the alternatives of each.
@@ -74,6 +74,8 @@ class GenerateTask(OperationTask, StepTask):
         several = MULTI_STEP if sampling.plain else ADJUSTED
         self.run_kind = SINGLE_STEP if single_step else several
         self.max_steps = 1 if single_step else MAX_STEPS
+        if self._generated >= generate.max_tokens:  # before it was interrupted
+            self.finish(FinishReason.MAX_TOKENS)
 
     @property
     def stalled(self) -> bool:

@@ -59,6 +59,10 @@ def check_possible(
             _check_reread(operation, state_history)
         case Generate() | Complete() | Classify() if len(state_history) == 0:
             raise FailedPrecondition("the session has no text yet; append some first")
+        case Generate(start_offset=int(start)) if start > len(state_history):
+            raise OutOfRange(
+                f"the session is at offset {len(state_history)}; no generate began at {start}"
+            )
 
 
 def _check_reread(operation: Append | Score, state_history: StateHistory) -> None:

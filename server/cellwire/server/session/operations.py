@@ -63,13 +63,11 @@ class Generate:
     stop_strings: tuple[tuple[int, ...], ...] = ()  # as tokens; one string may be several of them
     stop_texts: tuple[str, ...] = ()  # each of them as the client has sent it
     after_blank: bool = False  # whether the client's text ends with a blank that has no token yet
-    # Tokens that an interrupted generate had added, which this one continues: the random numbers of
-    # a seed of its own go on after those.
-    sampled_before: int = 0
+    # Where an interrupted generate began, which this one continues; None: at the end of the text.
+    start_offset: int | None = None
 
     def __post_init__(self) -> None:
         _check_range("max_tokens", self.max_tokens, 1, MAX_GENERATE_TOKENS)
-        _check_range("sampled_before", self.sampled_before, 0, MAX_GENERATE_TOKENS)
         _check_range("top_alternatives", self.alternatives, 0, MAX_ALTERNATIVES)
         assert all(self.stop_strings)
 
@@ -165,6 +163,13 @@ class Classify:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Save:
+    """Report that the operations before it have ended."""
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Close:
     """End the session after the operations before it."""
 
@@ -180,7 +185,17 @@ class ReadState:
 
 
 Operation = (
-    Append | Generate | Complete | Accept | Rewind | Fork | Score | Classify | ReadState | Close
+    Append
+    | Generate
+    | Complete
+    | Accept
+    | Rewind
+    | Fork
+    | Score
+    | Classify
+    | ReadState
+    | Save
+    | Close
 )
 
 # These supersede the completes before them, whose text is about to change.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from array import array
+from collections.abc import Sequence
 
 from cellwire.server.batch.row import Row, RowResult
 from cellwire.server.session.events import Scored
@@ -39,7 +39,7 @@ class ScoreTask(OperationTask, StepTask):
         self._slot: int | None = None
         kept = score.kept
         self._start = len(state_history) - len(score.reread) + kept  # of the scored tokens
-        self._before: array[int] = array("I")  # tokens of the text that are read first
+        self._before: Sequence[int] = ()  # tokens of the text that are read first
         self._tokens = score.tokens[kept:]  # to score
         self._done = 0  # tokens that have been forced
         # The first token of a session follows nothing, and counts as certain.

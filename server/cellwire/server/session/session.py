@@ -23,6 +23,7 @@ from cellwire.server.session.operations import (
     Operation,
     ReadState,
     Rewind,
+    Save,
 )
 from cellwire.server.session.task import Emit, OperationTask
 from cellwire.server.state.arena import Arena
@@ -124,7 +125,7 @@ class Session:
         self._emit(events.Cancelled(self.id, operation_id))
 
     def cancel_all(self) -> None:
-        """End every operation except a close."""
+        """End every operation of a client, except a close."""
         for operation in self._operations():
             if not isinstance(operation, ReadState | Close):
                 self._end_early(operation, events.FinishReason.CANCELLED)
@@ -167,22 +168,23 @@ class Session:
             if isinstance(self._active.task, CompleteTask):
                 self.completions = self._active.task.results
             self._drop_active()
-        if self._active is not None or self.closed or not self.queue:
-            return None
-        return self.queue.take()
+        free = self._active is None and not self.closed
+        return self.queue.take() if free and self.queue else None
 
     def _drop_active(self) -> None:
         if self._active is not None:
             self._active.task.release()
             self._active = None
 
-    def start(self, operation: TaskOperation | Rewind | Close) -> None:
+    def start(self, operation: TaskOperation | Rewind | Save | Close) -> None:
         """Start an operation, and finish it if it takes no steps; CellwireError if it cannot."""
         match operation:
             case Close(keep=True):
                 self._emit(events.Detached(self.id, operation.id))
             case Close():
                 self.close(operation.id)
+            case Save():
+                self._emit(events.Saved(self.id, operation.id))
             case Rewind():
                 offset = operation.target(len(self.state_history))
                 self.state_history.rewind(offset)
@@ -193,9 +195,8 @@ class Session:
             self.completions = None
 
     def _after(self, operation: Operation) -> events.TextEndAfter | None:
-        if not isinstance(operation, TEXT_CHANGING):
-            return None
-        return events.TextEndAfter(operation, self.state_history.text.end)
+        end = self.state_history.text.end
+        return events.TextEndAfter(operation, end) if isinstance(operation, TEXT_CHANGING) else None
 
     def _context(self) -> TaskContext:
         history, key, emit = self.state_history, generator_key(self.seed), self._emit
@@ -213,9 +214,9 @@ class Session:
         self, operation: Operation, error: CellwireError, task: OperationTask | None = None
     ) -> None:
         """Report that an operation failed, after its `task` has appended some tokens."""
-        appended, replaced = (task.appended, task.replaced) if task else ((), 0)
-        after, operation_id = self._after(operation), operation.id or 0
-        self._emit(events.Rejected(self.id, operation_id, error, appended, replaced, after))
+        added = (task.appended, task.replaced) if task else ((), 0)
+        after = self._after(operation)
+        self._emit(events.Rejected(self.id, operation.id or 0, error, *added, after))
 
     @property
     def operation_ids(self) -> tuple[int, ...]:
@@ -225,8 +226,7 @@ class Session:
     @property
     def reported_length(self) -> int:
         """The length of the text without the generated tokens that are held back."""
-        unreported = self._active.task.unreported_tokens if self._active else 0
-        return len(self.state_history) - unreported
+        return len(self.state_history) - (self.task.unreported_tokens if self.task else 0)
 
     @property
     def task(self) -> OperationTask | None:
@@ -241,8 +241,7 @@ class Session:
 
     def held_slots(self) -> list[int]:
         """Return the slots that it holds, those of its task included."""
-        own = self.state_history.held_slots()
-        return [*own, *self._active.task.held_slots()] if self._active else own
+        return self.state_history.held_slots() + (self.task.held_slots() if self.task else [])
 
     def check_integrity(self) -> None:
         """Raise AssertionError unless its parts agree with each other."""

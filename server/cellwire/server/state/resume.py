@@ -2,38 +2,35 @@
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Sequence
-
-from cellwire.model_file.text_end import BEGINNING
 from cellwire.server.errors import InvalidArgument
-from cellwire.server.state.change import Change, StateRecord, joined
 from cellwire.server.state.snapshot import SessionSnapshot, to_token_bytes
+from cellwire.server.state.stored_session import StoredSession
 from cellwire.server.state.text_history import MAX_REMEMBERED
 
 
-def resumed(
-    seed: int,
-    rewind_window: int,
-    text: array[int],
-    state: StateRecord | None,
-    changes: Sequence[Change],
-) -> SessionSnapshot:
-    """Return the session that has gone through `changes`, the last of all its changes included.
+def resumed(stored: StoredSession) -> SessionSnapshot:
+    """Return the session to go on with: no more of its text than sessions remember.
 
-    `text` holds the last tokens before `state.tokens_read`, MAX_REMEMBERED or all; `changes` are
-    those after, without the tokens that the state has read (see `after_state`). With no state,
-    `text` is empty, and all tokens are replayed. InvalidArgument if the parts contradict each
-    other.
+    More only if its state has read less: the rest is then replayed. Without a state, that is the
+    whole text. InvalidArgument if the parts contradict each other.
     """
-    tokens_read, state_of_cell = (state.tokens_read, state.state) if state else (0, ())
-    if not changes:
-        if text or tokens_read:
-            raise InvalidArgument("the stored session has a text, and no change that made it")
-        return SessionSnapshot(
-            seed, rewind_window, 0, 0, b"", 0, (), at_beginning=BEGINNING.beginning
-        )
-    for change in changes:
-        pass
-    last = joined(changes)
-    return None
+    header = stored.head.header
+    tokens_read, state = (stored.state.tokens_read, stored.state.state) if stored.state else (0, ())
+    length = stored.text_start + len(stored.tokens)
+    start = max(stored.text_start, min(length - MAX_REMEMBERED, tokens_read))
+    snapshot = SessionSnapshot(
+        seed=header.seed,
+        rewind_window=header.rewind_window,
+        rewind_floor=stored.rewind_floor,
+        text_start=start,
+        token_bytes=to_token_bytes(stored.tokens[start - stored.text_start :]),
+        tokens_read=tokens_read,
+        state=state,
+        end_text=stored.end.text,
+        end_tokens=len(stored.end.tokens),
+        at_beginning=stored.end.beginning,
+        blank_offset=stored.blank_offset,
+    )
+    if length != stored.head.length or not snapshot.may_go_on:
+        raise InvalidArgument("what is stored of the session contradicts itself")
+    return snapshot

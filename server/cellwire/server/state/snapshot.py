@@ -67,14 +67,17 @@ class SessionSnapshot:
 
     @property
     def consistent(self) -> bool:
+        """Whether the fields describe a possible session, of no more text than is exported."""
+        return self.length - self.text_start <= MAX_REMEMBERED and self.may_go_on
+
+    @property
+    def may_go_on(self) -> bool:
         """Whether the fields describe a possible session."""
         return (
             len(self.token_bytes) % _TOKEN.itemsize == 0
-            and self.length - self.text_start <= MAX_REMEMBERED
             and 0 <= self.seed < 2**64
             and 0 <= self.rewind_window <= MAX_REWIND_WINDOW
-            and 0 <= self.text_start <= self.tokens_read
-            and self.tokens_read <= max(0, self.rewind_floor - 1)
+            and 0 <= self.text_start <= self.tokens_read <= max(0, self.rewind_floor - 1)
             and max(0, self.length - self.rewind_window) <= self.rewind_floor
             and self.rewind_floor <= self.length <= MAX_LENGTH
             and 0 <= self.end_tokens <= min(MAX_REREAD_TOKENS, self.length - self.text_start)

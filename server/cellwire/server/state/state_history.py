@@ -156,7 +156,7 @@ class StateHistory:
             self._arena.release(self._write_slot)
             self._write_slot = None
 
-    def append_tokens(self, tokens: Iterable[int]) -> None:
+    def append_tokens(self, tokens: list[int]) -> None:
         """Add tokens to the text; the rewind floor follows."""
         self.text.extend(tokens)
         floor = self.text.length - self.window

@@ -1,0 +1,67 @@
+"""The expiry of stored sessions, by the wall clock."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from functools import partial
+
+from cellwire.server.errors import CellwireError
+from cellwire.server.host.own_thread import in_own_thread
+from cellwire.server.host.stored_sessions import StoredSessions
+
+_log = logging.getLogger(__name__)
+
+SWEEP_S = 60.0
+_PAGE = 100  # sessions
+
+
+class ExpirySweep:
+    """Deletes the sessions whose time has run out, from time to time, and puts others off."""
+
+    def __init__(self, stored: StoredSessions) -> None:
+        self._stored = stored
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Sweep now, and from time to time."""
+        self._task = asyncio.create_task(self._sweep_again_and_again())
+
+    def stop(self) -> None:
+        """Sweep no more."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def sweep(self) -> None:
+        """Put off the expiry of sessions with clients, and delete those that have expired.
+
+        StoreFailed.
+        """
+        now_s = self._stored.clock()
+        for session in self._stored:
+            due_s = now_s + session.settings.idle_timeout_s + SWEEP_S
+            if session.attachment is not None and (session.expires_s or 0) < due_s:
+                self._stored.keep_until(session)
+        self._stored.residents.shrink_soon()
+        look = partial(self._stored.store.expired, now_s, _PAGE)
+        while [i for i in await in_own_thread("look for expired sessions", look) if self._end(i)]:
+            await self._stored.flushed()
+
+    def _end(self, session_id: str) -> bool:
+        """Delete an expired session; False if it has a client, or is on its way out."""
+        session = self._stored.find(session_id)
+        if session is None:
+            self._stored.delete(session_id)
+        elif session.expiry.running:
+            session.end()
+        else:
+            return False
+        return True
+
+    async def _sweep_again_and_again(self) -> None:
+        while True:
+            try:
+                await self.sweep()
+            except CellwireError as error:
+                _log.warning("cannot look for expired sessions: %s", error)
+            await asyncio.sleep(SWEEP_S)

@@ -1,0 +1,33 @@
+"""What durable sessions need of those who keep them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from cellwire.server.state.stored_session import Header
+from cellwire.server.store.writes import Write
+
+if TYPE_CHECKING:
+    from cellwire.server.host.durable_session import DurableSession
+
+
+class Keeper(Protocol):
+    """Keeps durable sessions in a store."""
+
+    def write(self, write: Write) -> None:
+        """Let the store carry out a write, soon, and after those before it."""
+
+    def header(self, session: DurableSession) -> Header:
+        """Return what never changes in a session."""
+
+    def keep_until(self, session: DurableSession) -> None:
+        """Let the store know when a session expires."""
+
+    def delete(self, session_id: str) -> None:
+        """Let the store forget a session."""
+
+    def find(self, session_id: str) -> DurableSession | None:
+        """Return a durable session if it is in the process."""
+
+    def drop(self, session: DurableSession) -> None:
+        """Know a session no longer that has left the process."""

@@ -1,0 +1,220 @@
+"""The durable sessions of a daemon, and the store that keeps them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from functools import partial
+
+from cellwire.server.batch.limits import SAFE_FIRST_TIMEOUT_S
+from cellwire.server.errors import (
+    CellwireError,
+    DamagedRecord,
+    NotFound,
+    StoreFailed,
+    Unavailable,
+)
+from cellwire.server.host.config import Config
+from cellwire.server.host.durable_session import DurableSession
+from cellwire.server.host.own_thread import in_own_thread
+from cellwire.server.host.residents import Residents
+from cellwire.server.host.store_writer import StoreWriter
+from cellwire.server.state.stored_session import Header
+from cellwire.server.store.sqlite import SqliteStore
+from cellwire.server.store.store import Store
+from cellwire.server.store.writes import Delete, KeepUntil, Write
+
+_log = logging.getLogger(__name__)
+
+EXPIRY_MARGIN_S = 600.0
+"""While it has a client, a session is stored to expire so much later than its idle timeout, and put
+off in time: it does expire if the daemon is killed."""
+
+_CLOSE_TIMEOUT_S = 5.0
+
+
+def open_store(config: Config) -> Store | None:
+    """Open the store of a configuration, if it has one; CannotOpenStore."""
+    if config.state is None:
+        return None
+    return SqliteStore(config.state, "FULL" if config.state_sync == "full" else "NORMAL")
+
+
+class StoredSessions:
+    """Tells the store of durable sessions, and the sessions how safe they are.
+
+    Used in the event loop only; the writer's thread reports through it.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Callable[[], float],
+        max_resident: int,
+        on_health: Callable[[bool], None] = lambda _: None,
+    ) -> None:
+        """`clock` is the wall clock, in seconds since 1970; `on_health` hears of failing stores."""
+        self.store = store
+        self.residents = Residents(max_resident, lambda: self.failing is None)
+        self.failing: StoreFailed | None = None
+        self.clock = clock
+        self._on_health = on_health
+        self._sessions: dict[str, DurableSession] = {}
+        self._writes: list[Write] = []  # that the writer is about to have
+        self._loop = asyncio.get_running_loop()
+        self._writer = StoreWriter(store, _Listener(self._loop, self))
+        self._writer.start()
+
+    async def close(self) -> None:
+        """Make safe what waits, if the store takes it, and close the store."""
+        self._pass_on()
+        if not await in_own_thread("close the store", self._end_writer):
+            _log.error(
+                "the store has not taken the last changes of some sessions: those are not safe"
+            )
+        for session in self:
+            session.abandon()
+
+    def _end_writer(self) -> bool:
+        safe = self._writer.close(_CLOSE_TIMEOUT_S)
+        if self._writer.ended:
+            self.store.close()
+        return safe
+
+    def write(self, write: Write) -> None:
+        """Let the store carry out a write, soon, and after those before it."""
+        if not self._writes:
+            self._loop.call_soon(self._pass_on)
+        self._writes.append(write)
+
+    def _pass_on(self) -> None:
+        writes, self._writes = self._writes, []
+        if writes:
+            self._writer.write(writes)
+
+    async def flushed(self) -> None:
+        """Wait until all writes so far are safe."""
+        self._pass_on()
+        await asyncio.wrap_future(self._writer.flush())
+
+    # The sessions
+
+    def add(self, session: DurableSession) -> None:
+        """Know a session that is in the process."""
+        self._sessions[session.id] = session
+
+    def __iter__(self) -> Iterator[DurableSession]:
+        """Iterate over the durable sessions of the process; they may leave meanwhile."""
+        return iter(list(self._sessions.values()))
+
+    def find(self, session_id: str) -> DurableSession | None:
+        """Return a durable session if it is in the process."""
+        return self._sessions.get(session_id)
+
+    def drop(self, session: DurableSession) -> None:
+        """Know a session no longer that has left the process."""
+        if self._sessions.get(session.id) is session:
+            del self._sessions[session.id]
+        self.residents.drop(session)
+
+    def header(self, session: DurableSession) -> Header:
+        """Return what never changes in a session."""
+        settings = session.settings
+        return Header(
+            session.model.cell.sha256,
+            session.seed,
+            settings.rewind_window,
+            settings.stored() | {"durability": settings.durability.value},
+            self.clock(),
+        )
+
+    def keep_until(self, session: DurableSession) -> None:
+        """Let the store know when a session expires, later if it has a client."""
+        if not session.record.exists:
+            return
+        attached = session.attachment is not None
+        expires_s = self.clock() + session.settings.idle_timeout_s
+        session.expires_s = expires_s + (EXPIRY_MARGIN_S if attached else 0)
+        self.write(KeepUntil(session.id, session.expires_s))
+        self.residents.update(session)
+
+    def delete(self, session_id: str) -> None:
+        """Let the store forget a session."""
+        self.write(Delete(session_id))
+
+    async def settled(self, session_id: str) -> None:
+        """Wait until the store has what was written of a session; Unavailable if it takes too long.
+
+        A session that was lost can be written again.
+        """
+        self._pass_on()
+        try:
+            async with asyncio.timeout(SAFE_FIRST_TIMEOUT_S):
+                with suppress(CellwireError):
+                    await asyncio.wrap_future(self._writer.flush(session_id))
+        except TimeoutError:
+            raise Unavailable(
+                "the daemon's store does not answer; the session cannot come back from it"
+            ) from None
+        self._writer.take_up(session_id)
+
+    async def has(self, session_id: str) -> bool:
+        """Whether the store has a session, or a damaged one; StoreFailed, Unavailable."""
+        await self.settled(session_id)
+        try:
+            await in_own_thread("look for a session", partial(self.store.head, session_id))
+        except NotFound:
+            return False
+        except DamagedRecord:
+            return True
+        return True
+
+    def expired(self, expires_s: float | None) -> bool:
+        """Whether a stored session is kept no longer."""
+        return expires_s is not None and expires_s <= self.clock()
+
+    # What the writer says
+
+    def note_safe(self, revisions: Mapping[str, int]) -> None:
+        """Tell sessions up to which revisions they are safe."""
+        for session_id, revision in revisions.items():
+            session = self._sessions.get(session_id)
+            if session is not None:
+                session.note_safe(revision)
+
+    def note_lost(self, session_id: str, error: CellwireError) -> None:
+        """End a session here: the store takes nothing of it any more."""
+        session = self._sessions.get(session_id)
+        if session is not None:
+            session.refuse(error)
+
+    def note_condition(self, error: StoreFailed | None) -> None:
+        """Note why the store fails; None if it is well again."""
+        self.failing = error
+        self._on_health(error is None)
+
+
+class _Listener:
+    """Passes on what the writer says, from its thread into the event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, sessions: StoredSessions) -> None:
+        self._call = loop.call_soon_threadsafe
+        self._sessions = sessions
+
+    def safe(self, revisions: Mapping[str, int]) -> None:
+        """Tell these sessions up to which revisions they are safe."""
+        self._call(self._sessions.note_safe, revisions)
+
+    def lost(self, session_id: str, error: CellwireError) -> None:
+        """End a session that is not written any more."""
+        self._call(self._sessions.note_lost, session_id, error)
+
+    def failing(self, error: StoreFailed) -> None:
+        """Note that nothing becomes safe at present."""
+        self._call(self._sessions.note_condition, error)
+
+    def well(self) -> None:
+        """Note that the store works again."""
+        self._call(self._sessions.note_condition, None)

@@ -1,0 +1,70 @@
+"""What a store is asked to keep, as values.
+
+A write that the store has carried out already changes nothing, so a commit of which nobody knows
+whether it took place can be committed again as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cellwire.server.state.change import Change, StateRecord
+from cellwire.server.state.stored_session import Header
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """Begin a session, at revision 0. Refused if there is another of this id."""
+
+    session_id: str  # 32 hexadecimal digits, lower case
+    header: Header
+
+
+@dataclass(frozen=True, slots=True)
+class AddChange:
+    """Add a change to a session, unless the session has reached its revision.
+
+    It may be several changes joined into one, so revisions may be missing between two.
+    """
+
+    session_id: str
+    change: Change
+
+
+@dataclass(frozen=True, slots=True)
+class PutState:
+    """Keep a state in place of the one before, unless that has read as many tokens.
+
+    The tokens it has read become immutable.
+    """
+
+    session_id: str
+    state: StateRecord
+
+
+@dataclass(frozen=True, slots=True)
+class KeepUntil:
+    """Set when a session expires; None: it does not."""
+
+    session_id: str
+    expires_s: float | None  # wall clock, seconds since 1970
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Forget a session, if it is there."""
+
+    session_id: str
+
+
+Write = Create | AddChange | PutState | KeepUntil | Delete
+
+
+def effective(writes: Sequence[Write]) -> list[Write]:
+    """Return writes without those of a session before its deletion.
+
+    Committed again, they would have no session.
+    """
+    deleted = {w.session_id: at for at, w in enumerate(writes) if isinstance(w, Delete)}
+    return [w for at, w in enumerate(writes) if at >= deleted.get(w.session_id, 0)]

@@ -1,0 +1,334 @@
+"""A session in its client's memory: its operations in order, and what is known to be safe."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+import grpc
+from tests.crash.entry import Answer, Entry
+from tests.crash.operations import Fork, Generate, Rewind, Save
+from tests.crash.text import UNKNOWN, merged
+from tests.crash.violation import check
+
+from cellwire.v1.generation_pb2 import StreamSessionResponse
+from cellwire.v1.operations_pb2 import (
+    DURABILITY_SAFE_FIRST,
+    FINISH_REASON_CANCELLED,
+    Appended,
+    Chunk,
+    Durability,
+    Finished,
+    Forked,
+    Rejected,
+    Rewound,
+    SafePoint,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A whole text that an attach has shown, when `after` was the last operation carried out."""
+
+    after: int  # its id; 0 if there was none
+    text: str
+
+
+class Ledger:
+    """What a client knows of its session. Answers go through `receive`, and must be possible."""
+
+    def __init__(
+        self,
+        session_id: str,
+        seed: int,
+        durability: Durability.ValueType,
+        inherited: Sequence[Entry] = (),
+        lineage: frozenset[str] = frozenset(),
+    ) -> None:
+        self.session_id = session_id
+        self.seed = seed  # of the session that all began with
+        self.lineage = lineage | {session_id}
+        self.durability = durability
+        self.entries = list(inherited)
+        self.inherited = len(inherited)  # entries of the session that this one was forked from
+        changes = [entry for entry in inherited if entry.changes_text]
+        self.carried_text = changes[-1].after if changes else ""
+        self.created = False  # whether it is safe that there is such a session
+        self.safe = SafePoint()
+        self.revision = 0  # the last that was told by the daemon that is connected
+        self.lengths: dict[int, int] = {}  # of the text, by revision
+        self.high = 0  # the most tokens that the text may have had
+        self.seen: list[Seen] = []
+        self.dropped: set[int] = set()  # operations without effect, which may still be answered
+        self.catching_up = False  # between an attach and all that was answered before
+
+    @property
+    def open(self) -> list[Entry]:
+        """The operations without an answer, in their order."""
+        return [entry for entry in self.entries[self.inherited :] if entry.answer is None]
+
+    @property
+    def next_change(self) -> Entry | None:
+        """The first operation without an answer that changes the text."""
+        entry = next((entry for entry in self.open if entry.changes_text), None)
+        if entry is not None:
+            entry.before = self.carried_text
+        return entry
+
+    @property
+    def text(self) -> str:
+        """The text as far as it was told."""
+        entry = self.next_change
+        return entry.after if entry is not None else self.carried_text
+
+    @property
+    def common_offset(self) -> int:
+        """How much of `carried_text` is there whatever a crash undoes."""
+        least = min(self.safe.offset, len(self.carried_text))
+        shortest = self.safe.offset
+        for entry in self.unsafe_changes():
+            if isinstance(entry.operation, Rewind):
+                shortest = max(0, shortest - entry.operation.tokens)
+                least = min(least, shortest)
+        return least
+
+    def unsafe_changes(self) -> Iterator[Entry]:
+        """Return the operations that a crash may undo, or may not have undone."""
+        for entry in self.entries[self.inherited :]:
+            safe = entry.answer is not None and entry.revision <= self.safe.revision
+            if entry.changes_text and not safe:
+                yield entry
+
+    def lengths_to_come(self) -> tuple[int, int]:
+        """Return the least and the most tokens that the text may have meanwhile."""
+        least = most = len(self.carried_text)
+        for entry in self.open:
+            if isinstance(entry.operation, Rewind):
+                least -= entry.operation.tokens
+            elif entry.changes_text:
+                most += entry.most
+                least += 0 if isinstance(entry.operation, Generate) else entry.most
+        return least, most
+
+    def revision_before(self, entry: Entry) -> int:
+        """Return the last revision that was told of the operations before one."""
+        before = self.entries[self.inherited : self.entries.index(entry)]
+        return max((each.revision for each in before if not each.from_done), default=0)
+
+    def find(self, operation_id: int) -> Entry | None:
+        own = self.entries[self.inherited :]
+        return next((entry for entry in reversed(own) if entry.id == operation_id), None)
+
+    def add(self, entry: Entry) -> None:
+        """Take a new operation."""
+        self.entries.append(entry)
+        self.high = max(self.high, self.lengths_to_come()[1])
+
+    def drop(self, entry: Entry) -> None:
+        """Forget an operation that had no effect."""
+        if entry.changes_text and entry.again:
+            self._forget_told_after(entry)
+        self.entries.remove(entry)
+        self.dropped.add(entry.id)
+
+    def receive(self, response: StreamSessionResponse) -> None:
+        """Take an answer to one of the operations."""
+        entry = self.find(response.operation_id)
+        assert entry is not None
+        kind = response.WhichOneof("answer")
+        answer = getattr(response, kind or "")
+        if entry.answer is not None:
+            # A save whose answer was late, and that was sent again, has two.
+            again = self.catching_up or (kind == "saved" and entry.again)
+            check(again, f"operation {entry.id} is answered twice: {kind}")
+            check(entry.answer == answer, f"operation {entry.id} has two answers: {kind}")
+            return
+        check(entry.sent, f"operation {entry.id} is answered, and was lost: {kind}")
+        if isinstance(answer, Finished) and self._is_idle(entry, answer):
+            self.drop(entry)
+            return
+        self._check_turn(entry, kind or "")
+        if kind == "rejected":
+            self._reject(entry, response.rejected)
+        elif isinstance(answer, Chunk):
+            self._extend(entry, answer, response.revision)
+        else:
+            self._answer(entry, answer, response.revision)
+
+    def note_safety(self, response: StreamSessionResponse) -> None:
+        """Take what an answer says of what is safe."""
+        safe = response.safe
+        if not response.HasField("safe"):
+            return
+        check(
+            safe.revision >= self.safe.revision,
+            f"safe revision {safe.revision} after {self.safe.revision} was said to be safe",
+        )
+        if safe.revision in self.lengths:
+            check(
+                safe.offset == self.lengths[safe.revision],
+                f"safe at {safe.offset}; revision {safe.revision} ends at "
+                f"{self.lengths[safe.revision]}",
+            )
+        self.created = True
+        self.safe = SafePoint(revision=safe.revision, offset=safe.offset)
+        if self.durability == DURABILITY_SAFE_FIRST:
+            check(
+                safe.revision >= response.revision,
+                f"revision {response.revision} is told with SAFE_FIRST, and only "
+                f"{safe.revision} is safe",
+            )
+
+    def note_revision(self, revision: int, *, changed: bool) -> None:
+        """Take the revision of an answer that reports the text's end."""
+        if self.catching_up or not revision:
+            return
+        least = self.revision + 1 if changed else self.revision
+        check(revision >= least, f"revision {revision} is told after {self.revision}")
+        self.revision = revision
+        length = self.lengths.setdefault(revision, len(self.text))
+        check(
+            length == len(self.text),
+            f"revision {revision} ends at {length}, and now at {len(self.text)}",
+        )
+
+    def _check_turn(self, entry: Entry, kind: str) -> None:
+        """Check that no operation before this one waits for an answer."""
+        if self.catching_up and not entry.changes_text:
+            return  # the answers of queries before it may have been lost with an earlier stream
+        # A save waits for the store, and what comes after it does not wait for the save.
+        saves = isinstance(entry.operation, Save)
+        first = next(
+            e
+            for e in self.open
+            if (e.changes_text or not self.catching_up)
+            and (saves or not isinstance(e.operation, Save))
+        )
+        check(entry is first, f"operation {entry.id} is answered ({kind}) before {first.id}")
+
+    def _is_idle(self, entry: Entry, finished: Finished) -> bool:
+        """Whether an operation was cancelled before it had any effect."""
+        if finished.reason != FINISH_REASON_CANCELLED:
+            return False
+        check(entry.cancelled, f"operation {entry.id} is cancelled, and nobody asked for it")
+        if entry is not self.next_change:
+            return True
+        return not entry.piece and finished.offset == len(self.carried_text)
+
+    def _forget_told_after(self, entry: Entry) -> None:
+        """Expect other answers: an operation sent again was cancelled, and has done less."""
+        self.seen.clear()
+        for later in self.entries[self.entries.index(entry) + 1 :]:
+            if not later.changes_text and later.answer is not None:
+                self.entries.remove(later)
+                self.dropped.add(later.id)
+            later.forget_told()
+
+    def lose_all(self) -> None:
+        """Begin again: not even the session was kept."""
+        check(not self.created, "the session is lost, and was said to be safe")
+        for entry in self.entries[self.inherited :]:
+            if entry.changes_text or entry.answer is None:
+                entry.lose(0)
+        self.carried_text, self.revision, self.lengths = "", 0, {}
+
+    def end_catching_up(self, running: Collection[int]) -> None:
+        """Let what was sent before the attach and is not known now be sent again.
+
+        A query whose answer is lost is dropped if what comes after it was carried out: it would be
+        answered for another text.
+        """
+        self.catching_up = False
+        unsure: list[Entry] = []
+        for entry in self.entries[self.inherited :]:
+            begun = entry.answer is not None or entry.id in running or entry.piece
+            if entry.changes_text and begun:
+                for query in unsure:
+                    check(not query.changes_text, f"operation {query.id} was skipped")
+                    self.drop(query)
+                unsure = []
+            if entry.answer is None and entry.id not in running:
+                unsure.append(entry)
+        for entry in unsure:
+            entry.again = entry.again or entry.sent
+            entry.sent = entry.cancelled = False
+
+    def _reject(self, entry: Entry, rejected: Rejected) -> None:
+        message, operation = rejected.status.message, entry.operation
+        exists = rejected.status.code == grpc.StatusCode.ALREADY_EXISTS.value[0]
+        if isinstance(operation, Fork) and entry.again and exists:
+            entry.put_answer(Forked(session_id=operation.session_id), 0)
+            return
+        expected = isinstance(operation, Rewind) and operation.tokens > len(self.carried_text)
+        check(expected, f"operation {entry.id} {operation} is rejected: {message}")
+        self.drop(entry)
+
+    def _extend(self, entry: Entry, chunk: Chunk, revision: int) -> None:
+        check(isinstance(entry.operation, Generate), f"operation {entry.id} tells a chunk")
+        assert self.next_change is entry
+        check(
+            chunk.offset == len(entry.after) and chunk.end_offset == chunk.offset + len(chunk.text),
+            f"a chunk {chunk.offset}-{chunk.end_offset} of {len(chunk.text)} characters comes "
+            f"after {len(entry.after)}",
+        )
+        entry.extend(chunk.text)
+        self.note_revision(revision, changed=True)
+
+    def _answer(self, entry: Entry, answer: Answer, revision: int) -> None:
+        changes = entry.changes_text
+        if changes:
+            assert self.next_change is entry
+            before = len(entry.after)
+            if isinstance(entry.operation, Generate):
+                ended = getattr(answer, "offset", None)
+                check(
+                    ended == len(entry.after),
+                    f"generate {entry.id} ends at {ended}, not at {len(entry.after)}",
+                )
+            self.settle(entry, answer, revision)
+            self.note_revision(revision, changed=len(self.carried_text) != before)
+        else:
+            entry.before = self.text
+            entry.put_answer(answer, revision)
+            self.note_revision(revision, changed=False)
+
+    def settle(self, entry: Entry, answer: Answer | Rejected, revision: int) -> bool:
+        """Take the final answer of the next operation that changes the text.
+
+        False if it had no effect: then it is dropped.
+        """
+        entry.before = self.carried_text
+        if isinstance(answer, Rejected):
+            self._reject(entry, answer)
+            return False
+        if isinstance(answer, Finished):
+            if self._is_idle(entry, answer):
+                self.drop(entry)
+                return False
+            self._finish(entry, answer)
+        elif isinstance(answer, Appended):
+            entry.piece = entry.addition
+        entry.put_answer(answer, revision)
+        self.carried_text = entry.after
+        if isinstance(answer, Appended | Finished | Rewound):
+            check(
+                answer.offset == len(self.carried_text),
+                f"after operation {entry.id} {entry.operation} the text ends at {answer.offset}, "
+                f"and must at {len(self.carried_text)}",
+            )
+        return True
+
+    def _finish(self, entry: Entry, finished: Finished) -> None:
+        tokens = finished.offset - len(entry.before)
+        check(0 <= tokens <= entry.most, f"operation {entry.id} has added {tokens} tokens")
+        if finished.reason == FINISH_REASON_CANCELLED:
+            if entry.again:
+                self._forget_told_after(entry)
+            entry.cut_to(tokens)
+        generates = isinstance(entry.operation, Generate)
+        known = merged(entry.told, entry.piece) if generates else entry.addition
+        check(
+            len(known) <= tokens,
+            f"operation {entry.id} has added {tokens} tokens, and told {len(known)}",
+        )
+        entry.piece = known + UNKNOWN * (tokens - len(known))
