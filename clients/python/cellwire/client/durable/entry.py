@@ -58,21 +58,19 @@ class State(Enum):
     SENT = auto()
     CATCHING_UP = auto()
     """A generate: the daemon writes the text again that the caller has, and the session has not."""
-    SEARCHING = auto()
-    """An accept: the daemon searches again for the completions that it takes from."""
     DONE = auto()
     """The session has its effect."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Basis:
-    """What an accept needs: the complete before it, and what that has found."""
+    """Where an accept takes its text from: what the complete before it has found."""
 
-    complete: Complete
-    text: str
-    """Of the completion that is accepted."""
+    append: Append | None
+    """What adds the same text on another stream, which may reach a daemon that has not found it; None
+    if the text of the first tokens is not known."""
     stream: int
-    """The number of the stream on which it was found; another stream may reach another daemon."""
+    """The number of the stream on which it was found."""
     changes: int
     """How many changes of the text were before it."""
 
@@ -124,8 +122,8 @@ class Entry:
         """Whether it was cancelled, and leaves nothing to do."""
         return self.cancelled and self.answer is None and self.end == self.begin
 
-    def searches(self, stream: int, changes: int) -> bool:
-        """Whether its completions have to be found again: on another stream, of the same text."""
+    def appends(self, stream: int, changes: int) -> bool:
+        """Whether an accept is sent as an append: on another stream, to the same text."""
         basis = self.basis
         if basis is None or basis.stream == stream:
             return False

@@ -9,6 +9,8 @@ caller has and the session has not is written again first, and compared.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from cellwire.client.durable.entry import Basis, Entry, Kind, State, kind_of
 from cellwire.client.durable.outgoing import Outgoing
 from cellwire.client.errors import Aborted, AlreadyExists, CellwireError
@@ -28,7 +30,7 @@ from cellwire.client.values import (
     Usage,
 )
 from cellwire.client.wire.requests import Operation
-from cellwire.v1.operations_pb2 import Accept, Complete, Fork
+from cellwire.v1.operations_pb2 import Accept, Append, Complete, Fork
 
 Answer = PartialAnswer | FinalAnswer | CellwireError
 
@@ -57,8 +59,7 @@ class Journal:
         """The revision at which the session was attached to; 0 if this client has opened it."""
         self.foreign_ids: set[int] = set()
         """The operations of other clients that were under way then, or remembered."""
-        self._found: tuple[Complete, Completed] | None = None
-        self._found_at = (0, 0)
+        self._found: tuple[Completed, int, int] | None = None
 
     def submit(self, operation: Operation) -> int:
         """Add an operation behind the others, and return its key."""
@@ -101,24 +102,23 @@ class Journal:
                 del self.outgoing.sent[operation_id]
                 self._take_final(entry, answer)
         self.note_safe(safe)
-        self.send()
+        if not isinstance(answer, Piece | Completing):  # these let nothing else go
+            self.send()
 
     def note_safe(self, safe: SafePoint | None) -> None:
         """Forget what is safe."""
-        if safe is None:
-            return
-        self.safe = safe
-        for entry in list(self.entries.values()):
-            entry.forget(safe.revision)
-            if entry.state is State.DONE and entry.answer and entry.revision <= safe.revision:
-                del self.entries[entry.key]
+        if safe is not None and safe != self.safe:
+            self.safe = safe
+            self._forget()
 
     def send(self) -> None:
         """Send what may be sent now."""
         if self.failure is not None:
             return
-        for entry in self.outgoing.plan(self.entries.values(), self.offset, self.revision):
+        entries = list(self.entries.values())
+        for entry in self.outgoing.plan(entries, self.offset, self.revision):
             self._end_here(entry)
+        self._forget()
 
     def take_done(self, entry: Entry, done: Done) -> None:
         """Take the final answer of an operation that was carried out, and whose answer was lost."""
@@ -130,12 +130,10 @@ class Journal:
 
     def answer(self, entry: Entry, answer: FinalAnswer | CellwireError) -> None:
         """Give the final answer of an operation whose effect the session has."""
+        answer = _of_all_attempts(entry, answer)
         self.gives.append((entry.key, answer))
-        if isinstance(answer, Appended | Finished | Rewound):
-            self.offset = answer.offset
         if isinstance(entry.operation, Complete) and isinstance(answer, Completed):
-            self._found = (entry.operation, answer)
-            self._found_at = (self.outgoing.stream, self.outgoing.changes)
+            self._found = (answer, self.outgoing.stream, self.outgoing.changes)
         entry.state = State.DONE
         if not entry.changes or isinstance(answer, CellwireError):
             del self.entries[entry.key]
@@ -161,6 +159,14 @@ class Journal:
         """End the session: nothing can be sent any more."""
         self.failure = self.failure or failure
 
+    def _forget(self) -> None:
+        if self.safe is None:
+            return
+        for entry in list(self.entries.values()):
+            entry.forget(self.safe.revision)
+            if entry.state is State.DONE and entry.answer and entry.revision <= self.safe.revision:
+                del self.entries[entry.key]
+
     def _take_piece(self, entry: Entry, piece: Piece, revision: int) -> None:
         if entry.state is State.CATCHING_UP:
             entry.again += piece.text
@@ -170,10 +176,10 @@ class Journal:
 
     def _take_final(self, entry: Entry, answer: FinalAnswer | CellwireError) -> None:
         state, entry.state = entry.state, State.WAITING
+        if isinstance(answer, Appended | Finished | Rewound):
+            self.offset = answer.offset
         if state is State.CATCHING_UP:
             self._caught_up(entry, answer)
-        elif state is State.SEARCHING:
-            self._searched(entry, answer)
         elif entry.answer is not None:
             self._done_again(entry, answer)
         else:
@@ -192,7 +198,6 @@ class Journal:
                 )
             )
         else:
-            self.offset = answer.offset
             entry.revision = self.revision
 
     def _done_again(self, entry: Entry, answer: FinalAnswer | CellwireError) -> None:
@@ -202,42 +207,44 @@ class Journal:
             and isinstance(entry.answer, Appended | Rewound)
             and answer.offset == entry.answer.offset
         ):
-            self.offset = answer.offset
             entry.state, entry.revision = State.DONE, self.revision
         else:
             self.fail(_not_restored(entry, answer))
 
-    def _searched(self, entry: Entry, answer: FinalAnswer | CellwireError) -> None:
-        """Compare what was found again with what the caller has accepted."""
-        accept, basis = entry.operation, entry.basis
-        if not isinstance(answer, Completed) or not isinstance(accept, Accept) or basis is None:
-            self.fail(_not_restored(entry, answer))
-        elif _text_at(answer, accept.index) != basis.text:
-            self.fail(
-                Aborted(
-                    "the daemon was restarted between a complete and its accept, and has found "
-                    "other completions; complete again"
-                )
-            )
-        else:
-            basis.stream = self.outgoing.stream
-
     def _end_here(self, entry: Entry) -> None:
-        """Answer an operation that was cancelled before it was sent, or sent again."""
+        """Answer an operation that was cancelled before it was sent, or that cannot be sent."""
+        if not entry.cancelled:
+            failure = Aborted(
+                "the connection was lost between a complete and an accept of a part of it, and the "
+                "part's text is not known here; complete again"
+            )
+            if entry.answer is None:
+                self.answer(entry, failure)
+            else:
+                self.fail(failure)
+            return
         usage = Usage(appended_tokens=0, generated_tokens=entry.end - entry.begin)
-        self.answer(entry, Finished(FinishReason.CANCELLED, self.offset, usage))
+        offset = entry.end if entry.begun and entry.kind is Kind.GENERATE else self.offset
+        self.answer(entry, Finished(FinishReason.CANCELLED, offset, usage))
 
     def _basis(self, accept: Accept) -> Basis | None:
         if self._found is None:
             return None
-        complete, completed = self._found
-        text = _text_at(completed, accept.index)
-        return None if text is None else Basis(complete, text, *self._found_at)
+        completed, stream, changes = self._found
+        if accept.index >= len(completed.completions):
+            return None
+        return Basis(append_of(completed, accept), stream, changes)
 
 
-def _text_at(completed: Completed, index: int) -> str | None:
-    found = completed.completions
-    return found[index].text if index < len(found) else None
+def append_of(completed: Completed, accept: Accept) -> Append | None:
+    """Return the append that does what an accept does; None if its text is not known."""
+    found = completed.completions[accept.index]
+    tokens = accept.tokens or found.token_count
+    if tokens == found.token_count:
+        return Append(text=found.text)
+    if found.token_count == len(found.text):  # a token is a character
+        return Append(text=found.text[:tokens])
+    return None
 
 
 def _changed_nothing(entry: Entry, answer: FinalAnswer) -> bool:
@@ -257,6 +264,20 @@ def _meant(
     again = entry.operation_id != entry.key
     if again and isinstance(fork, Fork) and isinstance(answer, AlreadyExists):
         return Forked(fork.session_id, fork.seed, offset)
+    return answer
+
+
+def _of_all_attempts(
+    entry: Entry, answer: FinalAnswer | CellwireError
+) -> FinalAnswer | CellwireError:
+    """Return the end of a generate with the tokens of its earlier attempts, too.
+
+    One that is cancelled before its last attempt begins counts none.
+    """
+    again = entry.operation_id != entry.key
+    if entry.kind is Kind.GENERATE and again and isinstance(answer, Finished):
+        usage = Usage(answer.usage.appended_tokens, answer.offset - entry.begin)
+        return replace(answer, usage=usage)
     return answer
 
 

@@ -3,8 +3,8 @@
 Operations are sent in the order of their calls. Some wait for the answers of others:
 
 - A generate waits for the changes before it, and changes wait for the generate before them. So what
-  an attach says was missed is the text of one generate. An accept whose completions have to be found
-  again waits, too.
+  an attach says was missed is the text of one generate. An accept of what was found on another stream
+  waits, too: it is sent as an append, if there is no change between.
 - A change waits for the scores, classifies and forks before it: on a changed text they could not be
   asked again. A complete is superseded instead.
 - Everything waits while text is written again that the daemon has lost.
@@ -13,7 +13,7 @@ Operations are sent in the order of their calls. Some wait for the answers of ot
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from cellwire.client.durable.entry import Entry, Kind, State
 from cellwire.client.wire.requests import Operation
@@ -66,34 +66,32 @@ class Outgoing:
         if self.connected:
             self.messages.append((CANCEL_ID, Cancel(operation_id=entry.operation_id)))
 
-    def plan(self, entries: Iterable[Entry], offset: int, revision: int) -> list[Entry]:
-        """Send what may be sent; return what was cancelled and ends here.
+    def plan(self, entries: Iterable[Entry], offset: int, revision: int) -> Iterator[Entry]:
+        """Send what may be sent; yield what ends here: it was cancelled, or cannot be sent.
 
-        `offset` and `revision` are those of the session's text.
+        `offset` and `revision` are those of the session's text. What is yielded has to be ended
+        before the next: that counts as a change, too.
         """
-        ended: list[Entry] = []
         before = _Before()
         for entry in entries:
             if entry.state is State.WAITING:
-                if entry.ends_unsent and (self.connected or not entry.begun):
-                    ended.append(entry)
-                    continue
-                if not self.connected or not before.lets(entry, self.stream):
-                    break
-                self._send(entry, offset, revision)
+                if not (entry.ends_unsent and (self.connected or not entry.begun)):
+                    if not self.connected or not before.lets(entry, self.stream):
+                        break
+                    self._send(entry, offset, revision)
                 if entry.state is State.WAITING:
-                    ended.append(entry)
+                    yield entry
                     continue
             before.add(entry)
-        return ended
 
     def _send(self, entry: Entry, offset: int, revision: int) -> None:
         """Send an operation, or what has to come before it; leave it WAITING if it ends here."""
         operation = entry.operation
         if entry.kind is Kind.GENERATE:
             operation = _attempt(entry, offset, revision)
-        elif entry.basis is not None and entry.searches(self.stream, self.changes):
-            operation, entry.state = entry.basis.complete, State.SEARCHING
+        elif entry.basis is not None and entry.appends(self.stream, self.changes):
+            operation = entry.basis.append
+            entry.state = State.WAITING if operation is None else State.SENT
         else:
             entry.state = State.SENT
         if operation is None:
@@ -155,7 +153,7 @@ class _Before:
         """Take an operation as one that is before the next."""
         if not entry.in_flight:
             return
-        self._restoring |= entry.state is not State.SENT
+        self._restoring |= entry.state is State.CATCHING_UP
         self._generating |= entry.kind is Kind.GENERATE
         self._reading |= entry.kind is Kind.READ
         self._changes += entry.kind is Kind.CHANGE
