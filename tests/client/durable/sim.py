@@ -139,7 +139,7 @@ class SimDaemon:
         self._unsent: list[Message] = []
         self._queue: dict[int, Operation] = {}
         self._begin: int | None = None
-        self._safe_first = safe_first
+        self.safe_first = safe_first
         self._continues = continues
 
     @property
@@ -161,7 +161,7 @@ class SimDaemon:
         for operation_id, operation in list(self._queue.items())[:1]:
             if isinstance(operation, Save) and revision == self.revision:
                 self._end(operation_id, SafePoint(revision, len(self.text.tokens)))
-        if self.attached and not self._safe_first:
+        if self.attached and not self.safe_first:
             self.answers.append((0, SafePoint(0, 0), 0, self.safe_point()))
 
     def receive(self, operation_id: int, operation: Operation) -> None:
@@ -331,7 +331,7 @@ class SimDaemon:
         self._answer(operation_id, answer, self.revision if changes else 0)
 
     def _answer(self, operation_id: int, answer: Answer, revision: int) -> None:
-        if self._safe_first and (self._held or revision > (-1 if self.safe is None else self.safe)):
+        if self.safe_first and (self._held or revision > (-1 if self.safe is None else self.safe)):
             if self.attached:
                 self._held.append((operation_id, answer, revision, None))
             elif not isinstance(answer, Piece):

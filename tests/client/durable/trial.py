@@ -1,20 +1,21 @@
-"""A session whose wire is cut and whose daemon is killed at every point, against the plain model."""
+"""A journal, the simulated daemon and the wire between them, driven by a seed.
+
+The wire is cut and the daemon killed at every point. In the end each answer is compared with that of
+the plain model: the same operations, one after the other, with nothing in between.
+"""
 
 from __future__ import annotations
 
 from collections import deque
+from random import Random
 
-from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from tests.client.durable.sim import SimDaemon, Text
+from tests.client.durable.sim import Answer, SimDaemon, Text
 
-from cellwire.client import CellwireError
+from cellwire.client import CellwireError, FailedPrecondition
 from cellwire.client.durable import recovery
-from cellwire.client.durable.journal import Answer, Journal
+from cellwire.client.durable.journal import Journal
 from cellwire.client.errors import NotFound, OutOfRange
 from cellwire.client.values import (
-    Appended,
     Attached,
     Completing,
     Finished,
@@ -38,73 +39,100 @@ from cellwire.v1.operations_pb2 import (
 
 FIRST_ID = 1000
 STOPS = ((), (), ("a", "bb"), ("c",))
-GENERATES = st.builds(
-    lambda tokens, seed, stops: Generate(
-        max_tokens=tokens, sampling=Sampling(seed=seed), stop_strings=stops
-    ),
-    st.integers(1, 12),
-    st.none() | st.integers(0, 3),
-    st.sampled_from(STOPS),
-)
-OPERATIONS = st.one_of(
-    GENERATES,
-    GENERATES,
-    st.builds(lambda text: Append(text=text), st.text("abc!", min_size=1, max_size=3)),
-    st.builds(lambda text: Append(text=text), st.text("abc", min_size=1, max_size=3)),
-    st.builds(lambda tokens: Rewind(tokens=tokens), st.integers(0, 4)),
-    st.builds(lambda text: Score(text=text), st.text("abc", min_size=1, max_size=2)),
-    st.builds(lambda seed: Fork(seed=seed), st.integers(0, 9)),
-    st.sampled_from([Complete(), Accept(), Save()]),
-)
+EARLY = {FinishReason.CANCELLED, FinishReason.SUPERSEDED}
 
 
-class Machine(RuleBasedStateMachine):
-    @initialize(safe_first=st.booleans(), continues=st.booleans())
-    def begin(self, safe_first: bool, continues: bool) -> None:  # noqa: FBT001  # Hypothesis
-        self.daemon = SimDaemon(safe_first=safe_first, continues=continues)
+class Trial:
+    """One session, from its open until nothing is left to do."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = Random(seed)
+        draw = self.random.random
+        self.daemon = SimDaemon(safe_first=draw() < 0.4, continues=draw() < 0.5)
         self.journal = Journal(FIRST_ID)
         self.daemon.open_again()
         self.wire: deque[tuple[int, Operation]] = deque()
         self.operations: dict[int, Operation] = {}
         self.answers: dict[int, list[Answer]] = {}
         self.cancelled: set[int] = set()
-        recovery.recover(self.journal, Attached("", None, 0, 0, "", ()), 0, None)  # type: ignore[arg-type]
+        attached = Attached("", None, 0, 0, "", ())  # type: ignore[arg-type]  # no model is asked for
+        recovery.recover(self.journal, attached, 0, None)
         self.collect()
         self.submit(Append(text="start"))
 
-    # The caller.
+    def run(self, steps: int) -> None:
+        for _ in range(steps):
+            self.step()
+        self.settle()
+        self.check()
 
-    @rule(data=st.data())
-    def call(self, data: st.DataObject) -> None:
-        operation = data.draw(OPERATIONS)
-        if isinstance(operation, Fork):
-            operation = Fork(seed=operation.seed, session_id=str(len(self.operations)))
-        self.submit(operation)
-
-    @rule(data=st.data())
-    def cancel(self, data: st.DataObject) -> None:
-        if self.operations:
-            key = data.draw(st.sampled_from(sorted(self.operations)))
+    def step(self) -> None:
+        draw = self.random.random()
+        connected = self.journal.outgoing.connected
+        if draw < 0.12:
+            self.submit(self.operation())
+        elif draw < 0.14:
+            key = self.random.choice(sorted(self.operations)[-3:])
             self.cancelled.add(key)
             self.journal.cancel(key)
             self.collect()
+        elif draw < 0.16:
+            safe = self.daemon.safe or 0
+            self.daemon.make_safe(self.random.randint(safe, self.daemon.revision))
+        elif draw < 0.175 and connected:
+            self.cut()
+        elif draw < 0.2 and self.daemon.exists:
+            self.kill()
+        elif draw < 0.3 and not connected:
+            self.attach(answer_arrives=self.random.random() < 0.8)
+        else:
+            self.go_on()
+
+    def operation(self) -> Operation:
+        random, draw = self.random, self.random.random()
+        if draw < 0.4:
+            sampling = Sampling(seed=random.choice([None, 1, 2]))
+            return Generate(
+                max_tokens=random.randint(1, 12),
+                sampling=sampling,
+                stop_strings=random.choice(STOPS),
+            )
+        if draw < 0.6:
+            symbols = "abc" + "!" * (random.random() < 0.2)
+            return Append(text="".join(random.choices(symbols, k=random.randint(1, 3))))
+        if draw < 0.7:
+            return Rewind(tokens=random.randint(0, 4))
+        if draw < 0.75:
+            return Score(text="ab")
+        if draw < 0.8:
+            return Fork(seed=1, session_id=str(len(self.operations)))
+        return random.choice([Complete(), Accept(), Save(), Complete()])
+
+    def submit(self, operation: Operation) -> None:
+        if isinstance(operation, Accept) and not self.may_accept():
+            return
+        key = self.journal.submit(operation)
+        self.operations[key] = operation
+        self.answers[key] = []
+        self.collect()
+
+    def may_accept(self) -> bool:
+        """Whether the last complete has told what it has found, or there was none."""
+        completes = [key for key, one in self.operations.items() if isinstance(one, Complete)]
+        answers = self.answers[completes[-1]] if completes else None
+        return answers is None or (answers != [] and not isinstance(answers[-1], Finished))
 
     # The daemon and the wire.
 
-    @rule(steps=st.lists(st.integers(0, 2), min_size=1, max_size=25))
-    def run_on(self, steps: list[int]) -> None:
-        """Let messages arrive on both sides, and the daemon work."""
-        for step in steps:
-            if step == 0 and self.wire:
+    def go_on(self) -> None:
+        """Let a message arrive, or the daemon work."""
+        match self.random.randrange(3):
+            case 0 if self.wire:
                 self.arrive()
-            elif step == 1 and self.daemon.busy:
-                self.daemon.step(1 + len(steps) % 4)
-            elif self.daemon.answers and self.journal.outgoing.connected:
+            case 1 if self.daemon.busy:
+                self.daemon.step(self.random.randint(1, 4))
+            case _ if self.daemon.answers and self.journal.outgoing.connected:
                 self.hear()
-
-    @rule(data=st.data())
-    def store(self, data: st.DataObject) -> None:
-        self.daemon.make_safe(data.draw(st.integers(0, self.daemon.revision)))
 
     def arrive(self) -> None:
         self.daemon.receive(*self.wire.popleft())
@@ -113,25 +141,24 @@ class Machine(RuleBasedStateMachine):
         self.journal.receive(*self.daemon.answers.popleft())
         self.collect()
 
-    @precondition(lambda self: self.journal.outgoing.connected)
-    @rule(data=st.data())
-    def cut(self, data: st.DataObject) -> None:
-        """Lose the connection; some of what is on the wire may still arrive, on both sides."""
-        for _ in range(data.draw(st.integers(0, len(self.wire)))):
-            self.daemon.receive(*self.wire.popleft())
+    def cut(self) -> None:
+        """Lose the connection; some of what is on the wire may still arrive."""
+        for _ in range(self.random.randint(0, len(self.wire))):
+            self.arrive()
         self.daemon.lose_stream()
         self.disconnect()
 
-    @precondition(lambda self: self.daemon.exists)
-    @rule(data=st.data())
-    def kill(self, data: st.DataObject) -> None:
+    def kill(self) -> None:
         safe = -1 if self.daemon.safe is None else self.daemon.safe
-        self.daemon.crash(data.draw(st.integers(safe, self.daemon.revision)))
+        self.daemon.crash(self.random.randint(safe, self.daemon.revision))
         self.disconnect()
 
-    @precondition(lambda self: not self.journal.outgoing.connected)
-    @rule(answer_arrives=st.booleans())
-    def attach(self, answer_arrives: bool) -> None:  # noqa: FBT001  # Hypothesis
+    def disconnect(self) -> None:
+        self.wire.clear()
+        self.journal.lost()
+        self.collect()
+
+    def attach(self, *, answer_arrives: bool) -> None:
         offset = recovery.missing_from(self.journal)
         with_text = True
         try:
@@ -143,40 +170,13 @@ class Machine(RuleBasedStateMachine):
         except OutOfRange:
             with_text = False
             attached, revision, safe = self.daemon.attach(None)
-        if self.daemon._safe_first:
+        if self.daemon.safe_first:
             self.daemon.make_safe(revision)
             safe = self.daemon.safe_point()
         if not answer_arrives:
             self.daemon.lose_stream()
             return
         recovery.recover(self.journal, attached, revision, safe, with_text=with_text)
-        self.collect()
-
-    @invariant()
-    def nothing_failed(self) -> None:
-        if hasattr(self, "journal"):
-            assert self.journal.failure is None
-
-    def teardown(self) -> None:
-        if not hasattr(self, "journal"):
-            return
-        self.settle()
-        self.check()
-
-    def submit(self, operation: Operation) -> None:
-        if isinstance(operation, Accept) and any(
-            isinstance(self.operations[key], Complete) and not answers
-            for key, answers in self.answers.items()
-        ):
-            return  # an accept waits for the completes
-        key = self.journal.submit(operation)
-        self.operations[key] = operation
-        self.answers[key] = []
-        self.collect()
-
-    def disconnect(self) -> None:
-        self.wire.clear()
-        self.journal.lost()
         self.collect()
 
     def collect(self) -> None:
@@ -204,34 +204,26 @@ class Machine(RuleBasedStateMachine):
                 break
         assert self.journal.entries == {}
 
+    # What must be so in the end.
+
     def check(self) -> None:
         """Compare every answer with that of the plain model, and the texts in the end."""
         text = Text()
-        unsure = False  # whether a complete that ended early has found something
         for key, operation in self.operations.items():
             *partial, final = self.answers[key]
             assert not any(isinstance(answer, Completing) for answer in partial)
             pieces = [answer for answer in partial if isinstance(answer, Piece)]
             assert pieces == partial
-            ended_early = isinstance(final, Finished) and final.reason in {
-                FinishReason.CANCELLED,
-                FinishReason.SUPERSEDED,
-            }
-            if isinstance(operation, Complete):
-                unsure = ended_early
-            if unsure and isinstance(operation, Accept) and isinstance(final, Appended):
-                text.complete()
-            if ended_early and isinstance(final, Finished):
-                self.check_early(key, operation, final, text, pieces)
+            if isinstance(final, Finished) and final.reason in EARLY:
+                self.check_early(key, final, text, pieces)
             else:
                 expected = expected_answer(text, operation, pieces)
                 assert same(final, expected), (operation, final, expected)
         assert text.tokens == self.daemon.text.tokens
         assert self.journal.offset == len(text.tokens)
 
-    def check_early(
-        self, key: int, operation: Operation, final: Finished, text: Text, pieces: list[Piece]
-    ) -> None:
+    def check_early(self, key: int, final: Finished, text: Text, pieces: list[Piece]) -> None:
+        operation = self.operations[key]
         if final.reason is FinishReason.SUPERSEDED:
             assert isinstance(operation, Complete)
             return
@@ -273,8 +265,6 @@ def expected_answer(text: Text, operation: Operation, pieces: list[Piece]) -> ob
 
 def written(text: Text, operation: Generate, pieces: list[Piece]) -> Finished | CellwireError:
     if not text.tokens:
-        from cellwire.client import FailedPrecondition
-
         return FailedPrecondition("no text")
     begin = len(text.tokens)
     while not isinstance(token := text.next_token(operation, begin), Finished):
@@ -294,12 +284,3 @@ def same(final: Answer, expected: object) -> bool:
     if isinstance(final, CellwireError):
         return type(final) is type(expected)
     return final == expected
-
-
-TestJournal = Machine.TestCase
-TestJournal.settings = settings(
-    max_examples=600,
-    stateful_step_count=60,
-    deadline=None,
-    suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],
-)
