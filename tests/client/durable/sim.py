@@ -24,6 +24,7 @@ from cellwire.client.values import (
     Finished,
     FinishReason,
     Forked,
+    PartialAnswer,
     Piece,
     Rewound,
     SafePoint,
@@ -48,7 +49,7 @@ REMEMBERED = 64
 MODEL = Model("sim", "", "", 1, 1, Vocabulary("words", 26), 1, "cpu")
 CHANGES = (Append, Accept, Generate, Rewind)
 
-Answer = Piece | FinalAnswer | CellwireError
+Answer = PartialAnswer | FinalAnswer | CellwireError
 Message = tuple[int, Answer, int, SafePoint | None]
 
 

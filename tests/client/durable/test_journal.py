@@ -1,4 +1,4 @@
-"""A session whose wire is cut and whose daemon is killed at every point, against the plain model."""
+"""A session that is cut off and whose daemon is killed at every point, against the plain model."""
 
 from __future__ import annotations
 

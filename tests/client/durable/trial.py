@@ -1,7 +1,7 @@
 """A journal, the simulated daemon and the wire between them, driven by a seed.
 
-The wire is cut and the daemon killed at every point. In the end each answer is compared with that of
-the plain model: the same operations, one after the other, with nothing in between.
+The wire is cut and the daemon killed at every point. In the end each answer is compared with that
+of the plain model: the same operations, one after the other, with nothing in between.
 """
 
 from __future__ import annotations
@@ -106,7 +106,8 @@ class Trial:
             return Score(text="ab")
         if draw < 0.8:
             return Fork(seed=1, session_id=str(len(self.operations)))
-        return random.choice([Complete(), Accept(), Save(), Complete()])
+        others: list[Operation] = [Complete(), Accept(), Save(), Complete()]
+        return random.choice(others)
 
     def submit(self, operation: Operation) -> None:
         if isinstance(operation, Accept) and not self.may_accept():

@@ -92,8 +92,10 @@ class FakeDaemon:
         requests = [one for one in self.requests if one.WhichOneof("operation") == kind]
         return getattr(requests[-1], kind)
 
-    def add(self, text: FakeText) -> FakeSession:
-        session = FakeSession(self, secrets.token_hex(16), text)
+    def add(self, text: FakeText, session_id: str = "") -> FakeSession:
+        if session_id in self.sessions:
+            raise Refused(grpc.StatusCode.ALREADY_EXISTS, f"there is a session {session_id!r}")
+        session = FakeSession(self, session_id or secrets.token_hex(16), text)
         self.sessions[session.id] = session
         return session
 
@@ -105,9 +107,9 @@ class FakeDaemon:
             )
         return self.sessions[session_id]
 
-    def fork(self, session: FakeSession, seed: int | None) -> FakeSession:
+    def fork(self, session: FakeSession, seed: int | None, session_id: str = "") -> FakeSession:
         text = session.text.copy()
-        copy = self.add(text)
+        copy = self.add(text, session_id)
         text.forking(copy.id, seed)
         return copy
 
@@ -220,7 +222,7 @@ class _Generation(GenerationServiceServicer):
             session = self._daemon.session(request.attach.session_id)
             await session.attach(stream, request.operation_id, request.attach)
         else:
-            session = self._daemon.add(self._daemon.text(request.open))
+            session = self._daemon.add(self._daemon.text(request.open), request.open.session_id)
             session.stream = stream
             await session.submit(request)
         return session

@@ -190,7 +190,7 @@ class FakeSession:
             self._result.closed.SetInParent()
         elif kind == "fork":
             seed = request.fork.seed if request.fork.HasField("seed") else None
-            copy = self._daemon.fork(self, seed)
+            copy = self._daemon.fork(self, seed, request.fork.session_id)
             self._result.forked.CopyFrom(copy.text.forking(copy.id, copy.text.seed()))
         else:
             simple: dict[str, tuple[str, Callable[[], Any]]] = {

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal, Required, TypedDict
 
+from cellwire.client.durability import Durability
+
 UnknownSymbols = Literal["reject", "skip", "replace"]
 """How to handle symbols outside the model's vocabulary: reject the text, leave them out, or replace
 them by the model's unknown symbol."""
@@ -18,10 +20,8 @@ OnDisconnect = Literal["delete", "cancel", "pause", "continue"]
 cancel its operations, pause them until a stream attaches, or let them continue for 65,536
 tokens."""
 
-Durability = Literal["none", "safe_later", "safe_first"]
-"""Whether a session outlives its daemon, which needs one with a store (`cellwire serve --state`).
-"safe_later" answers at once and says how much is safe; "safe_first" answers when what the answer
-tells is safe."""
+DurabilityName = Literal["none", "safe_later", "safe_first"]
+"""The value of a Durability, in its place."""
 
 CompletionEnd = Literal["length", "word", "line"]
 """A completion ends after max_tokens, or earlier with its first word or its first line."""
@@ -43,8 +43,9 @@ class OpenOptions(TypedDict, total=False):
     durable session."""
     idle_timeout_s: float | None
     """How long it is kept without a stream, 1 to 604,800 seconds; None, the default, means 600."""
-    durability: Durability
-    """Whether the session outlives the daemon; "none" by default."""
+    durability: Durability | DurabilityName
+    """Whether the session outlives the daemon, which needs one with a store
+    (`cellwire serve --state`); "none" by default."""
     session_id: str | None
     """The session's id: 128 random bits as 32 hexadecimal digits in lower case; None, the default,
     draws one."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from cellwire.client.durability import Durability
 from cellwire.client.errors import CellwireError
 from cellwire.client.model import Model
 
@@ -37,6 +38,7 @@ class Attached:
     """The operations that are running or waiting."""
     done: tuple[Done, ...] = ()
     """Of a durable session, its last operations that changed or failed to change its text."""
+    durability: Durability = Durability.NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,8 +257,7 @@ class SessionInfo:
     """Whether a stream is attached to it."""
     operation_ids: tuple[int, ...]
     """The operations that are running or waiting."""
-    durability: str = "none"
-    """Whether it outlives the daemon: "none", "safe_later" or "safe_first"."""
+    durability: Durability = Durability.NONE
     revision: int = 0
     """Of a durable session, the number of changes of its text."""
     safe: SafePoint | None = None

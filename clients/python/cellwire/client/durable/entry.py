@@ -67,8 +67,8 @@ class Basis:
     """Where an accept takes its text from: what the complete before it has found."""
 
     append: Append | None
-    """What adds the same text on another stream, which may reach a daemon that has not found it; None
-    if the text of the first tokens is not known."""
+    """What adds the same text on another stream, which may reach a daemon that has not found it;
+    None if the text of the first tokens is not known."""
     stream: int
     """The number of the stream on which it was found."""
     changes: int

@@ -16,6 +16,7 @@ from cellwire.client.durable.outgoing import Outgoing
 from cellwire.client.errors import Aborted, AlreadyExists, CellwireError
 from cellwire.client.values import (
     Appended,
+    Closed,
     Completed,
     Completing,
     Done,
@@ -30,7 +31,7 @@ from cellwire.client.values import (
     Usage,
 )
 from cellwire.client.wire.requests import Operation
-from cellwire.v1.operations_pb2 import Accept, Append, Complete, Fork
+from cellwire.v1.operations_pb2 import Accept, Append, Close, Complete, Fork
 
 Answer = PartialAnswer | FinalAnswer | CellwireError
 
@@ -146,14 +147,19 @@ class Journal:
             return
         entry.answer = answer
         entry.revision = self.revision
-        if isinstance(answer, Finished):
-            entry.end = answer.offset
 
     def changed_after(self, entry: Entry) -> bool:
         """Whether there is a change behind an operation."""
         keys = list(self.entries)
         later = keys[keys.index(entry.key) + 1 :]
         return any(self.entries[key].changes for key in later)
+
+    def gone(self) -> None:
+        """Take it that there is no session: one that was to be closed is."""
+        for entry in list(self.entries.values()):
+            close = entry.operation
+            if isinstance(close, Close) and entry.begun and not close.keep:
+                self.answer(entry, Closed())
 
     def fail(self, failure: CellwireError) -> None:
         """End the session: nothing can be sent any more."""

@@ -2,9 +2,9 @@
 
 Operations are sent in the order of their calls. Some wait for the answers of others:
 
-- A generate waits for the changes before it, and changes wait for the generate before them. So what
-  an attach says was missed is the text of one generate. An accept of what was found on another stream
-  waits, too: it is sent as an append, if there is no change between.
+- A generate waits for the changes before it, and changes wait for the generate before them. So
+  what an attach says was missed is the text of one generate. An accept of what was found on another
+  stream waits, too: it is sent as an append, if there is no change between.
 - A change waits for the scores, classifies and forks before it: on a changed text they could not be
   asked again. A complete is superseded instead.
 - Everything waits while text is written again that the daemon has lost.
@@ -17,13 +17,11 @@ from collections.abc import Iterable, Iterator
 
 from cellwire.client.durable.entry import Entry, Kind, State
 from cellwire.client.wire.requests import Operation
+from cellwire.client.wire.stream import CANCEL_ID
 from cellwire.v1.operations_pb2 import Cancel, Generate
 
 MAX_IN_FLIGHT = 32
 """How many changes may be unanswered; a session remembers its last 64."""
-
-CANCEL_ID = 0
-"""Cancels share this id: their answers are not needed, since what they cancel has its own."""
 
 
 class Outgoing:
@@ -118,7 +116,6 @@ def _attempt(entry: Entry, offset: int, revision: int) -> Generate | None:
         entry.state, entry.again = State.CATCHING_UP, ""
         attempt.max_tokens = entry.end - entry.begin
         attempt.log_probabilities, attempt.top_alternatives = False, 0
-        attempt.ClearField("stop_strings")  # there is none in what the caller has
         return attempt
     if entry.answer is not None:
         entry.state, entry.revision = State.DONE, revision

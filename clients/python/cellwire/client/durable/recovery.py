@@ -32,10 +32,8 @@ def adopt(journal: Journal, attached: Attached, revision: int, safe: SafePoint |
 
 def missing_from(journal: Journal) -> int | None:
     """Return the offset from which text is missing, to attach with; None if none is wanted."""
-    for entry in journal.entries.values():
-        if _awaits_text(entry):
-            return entry.end
-    return None
+    reading = _reading(journal)
+    return None if reading is None else reading.end
 
 
 def recover(
@@ -55,11 +53,10 @@ def recover(
     if (failure := _broken_promise(journal, attached, revision)) is not None:
         journal.fail(failure)
         return
+    if (reading := _reading(journal)) is not None:
+        _give_missed(journal, reading, attached, revision, with_text=with_text)
     done = {one.operation_id: one for one in attached.done}
-    entries = list(journal.entries.values())
-    for entry in entries:
-        if _awaits_text(entry):
-            _give_missed(journal, entry, attached, revision, with_text=with_text)
+    for entry in list(journal.entries.values()):
         if not entry.in_flight:
             _find_lost(journal, entry, revision, done)
         elif entry.operation_id in attached.operation_ids:
@@ -76,8 +73,12 @@ def recover(
     journal.send()
 
 
-def _awaits_text(entry: Entry) -> bool:
-    return entry.kind is Kind.GENERATE and entry.state is State.SENT
+def _reading(journal: Journal) -> Entry | None:
+    """Return the generate whose text was on its way: there is one at most."""
+    for entry in journal.entries.values():
+        if entry.kind is Kind.GENERATE and entry.state is State.SENT:
+            return entry
+    return None
 
 
 def _broken_promise(journal: Journal, attached: Attached, revision: int) -> CellwireError | None:

@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Self, Unpack
 
 from cellwire.client import client
+from cellwire.client.durable.reconnection import RECONNECT_TIMEOUT_S, OnReconnect
 from cellwire.client.errors import FailedPrecondition
 from cellwire.client.model import Model
 from cellwire.client.options import CompleteOptions, GenerateOptions, OpenOptions, UnknownSymbols
@@ -15,7 +16,13 @@ from cellwire.client.sync.session import Session
 from cellwire.client.values import Classified, Completed, Forked, Scored, SessionInfo
 
 
-def connect(target: str = client.DEFAULT_TARGET) -> Client:
+def connect(
+    target: str = client.DEFAULT_TARGET,
+    *,
+    reconnect: bool = True,
+    reconnect_timeout_s: float = RECONNECT_TIMEOUT_S,
+    on_reconnect: OnReconnect | None = None,
+) -> Client:
     """Return a client for the daemon at target, HOST:PORT.
 
         with connect() as daemon:
@@ -23,15 +30,25 @@ def connect(target: str = client.DEFAULT_TARGET) -> Client:
                 print(text, end="")
 
     Entering raises Unreachable if nothing answers there, after CONNECT_TIMEOUT_S at the latest.
+
+    A durable session that has lost its daemon attaches again by itself, as
+    `cellwire.client.connect` says. on_reconnect is called in the client's thread, and must not call
+    the client.
     """
-    return Client(target)
+    source = client.connect(
+        target,
+        reconnect=reconnect,
+        reconnect_timeout_s=reconnect_timeout_s,
+        on_reconnect=on_reconnect,
+    )
+    return Client(source)
 
 
 class Client:
     """A connection to a daemon; as `cellwire.client.Client`."""
 
-    def __init__(self, target: str) -> None:
-        self._source = client.Client(target)
+    def __init__(self, source: client.Client) -> None:
+        self._source = source
         self._entered: Background | None = None
 
     @property

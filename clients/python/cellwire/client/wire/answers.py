@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from cellwire.client.durability import Durability
 from cellwire.client.errors import CellwireError, Internal
 from cellwire.client.model import Model, Training, Vocabulary
-from cellwire.client.options import Durability
 from cellwire.client.values import (
     Alternative,
     Appended,
@@ -35,10 +35,9 @@ from cellwire.client.values import (
 from cellwire.client.wire.status import error_of_status
 from cellwire.v1 import generation_pb2, models_pb2, operations_pb2, sessions_pb2
 
-DURABILITIES: dict[int, Durability] = {
-    operations_pb2.DURABILITY_NONE: "none",
-    operations_pb2.DURABILITY_SAFE_LATER: "safe_later",
-    operations_pb2.DURABILITY_SAFE_FIRST: "safe_first",
+_DURABILITIES: dict[int, Durability] = {
+    operations_pb2.DURABILITY_SAFE_LATER: Durability.SAFE_LATER,
+    operations_pb2.DURABILITY_SAFE_FIRST: Durability.SAFE_FIRST,
 }
 _REASONS = {
     operations_pb2.FINISH_REASON_MAX_TOKENS: FinishReason.MAX_TOKENS,
@@ -120,7 +119,7 @@ def session_of(message: sessions_pb2.Session) -> SessionInfo:
         tail=message.tail,
         attached=message.attached,
         operation_ids=tuple(message.operation_ids),
-        durability=DURABILITIES.get(message.durability, "none"),
+        durability=_DURABILITIES.get(message.durability, Durability.NONE),
         revision=message.revision,
         safe=safe_point_of(message.safe) if message.HasField("safe") else None,
     )
@@ -189,6 +188,7 @@ def _attached_of(message: operations_pb2.Attached) -> Attached:
         missed=message.missed.text,
         operation_ids=tuple(message.operation_ids),
         done=tuple(map(_done_of, message.done)),
+        durability=_DURABILITIES.get(message.durability, Durability.NONE),
     )
 
 

@@ -12,7 +12,13 @@ from typing import TypeVar
 
 from google.protobuf.duration_pb2 import Duration
 
-from cellwire.client.options import CompletionEnd, Durability, OnDisconnect, UnknownSymbols
+from cellwire.client.durability import Durability
+from cellwire.client.options import (
+    CompletionEnd,
+    DurabilityName,
+    OnDisconnect,
+    UnknownSymbols,
+)
 from cellwire.v1 import operations_pb2
 from cellwire.v1.generation_pb2 import StreamSessionRequest
 from cellwire.v1.operations_pb2 import (
@@ -54,23 +60,24 @@ _UNKNOWN_SYMBOLS: dict[UnknownSymbols, operations_pb2.UnknownSymbols.ValueType] 
     "skip": operations_pb2.UNKNOWN_SYMBOLS_SKIP,
     "replace": operations_pb2.UNKNOWN_SYMBOLS_REPLACE,
 }
-_ON_DISCONNECT: dict[OnDisconnect, operations_pb2.OnDisconnect.ValueType] = {
+_ON_DISCONNECT: dict[OnDisconnect | None, operations_pb2.OnDisconnect.ValueType] = {
+    None: operations_pb2.ON_DISCONNECT_UNSPECIFIED,
     "delete": operations_pb2.ON_DISCONNECT_DELETE,
     "cancel": operations_pb2.ON_DISCONNECT_CANCEL,
     "pause": operations_pb2.ON_DISCONNECT_PAUSE,
     "continue": operations_pb2.ON_DISCONNECT_CONTINUE,
 }
-_DURABILITIES: dict[Durability, operations_pb2.Durability.ValueType] = {
-    "none": operations_pb2.DURABILITY_NONE,
-    "safe_later": operations_pb2.DURABILITY_SAFE_LATER,
-    "safe_first": operations_pb2.DURABILITY_SAFE_FIRST,
+_DURABILITIES: dict[str, operations_pb2.Durability.ValueType] = {
+    Durability.NONE: operations_pb2.DURABILITY_UNSPECIFIED,
+    Durability.SAFE_LATER: operations_pb2.DURABILITY_SAFE_LATER,
+    Durability.SAFE_FIRST: operations_pb2.DURABILITY_SAFE_FIRST,
 }
 _ENDS: dict[CompletionEnd, operations_pb2.CompletionEnd.ValueType] = {
     "length": operations_pb2.COMPLETION_END_LENGTH,
     "word": operations_pb2.COMPLETION_END_WORD,
     "line": operations_pb2.COMPLETION_END_LINE,
 }
-_Word = TypeVar("_Word", bound=str)
+_Word = TypeVar("_Word", bound=str | None)
 _Number = TypeVar("_Number", bound=int)
 
 
@@ -92,7 +99,7 @@ def open_message(
     unknown_symbols: UnknownSymbols = "reject",
     on_disconnect: OnDisconnect | None = None,
     idle_timeout_s: float | None = None,
-    durability: Durability = "none",
+    durability: Durability | DurabilityName = Durability.NONE,
     session_id: str | None = None,
 ) -> Open:
     """Build an open."""
@@ -101,9 +108,9 @@ def open_message(
         seed=seed,
         rewind_window=rewind_window,
         unknown_symbols=_one_of(_UNKNOWN_SYMBOLS, unknown_symbols),
-        on_disconnect=None if on_disconnect is None else _one_of(_ON_DISCONNECT, on_disconnect),
+        on_disconnect=_one_of(_ON_DISCONNECT, on_disconnect),
         idle_timeout=None if idle_timeout_s is None else _duration(idle_timeout_s),
-        durability=None if durability == "none" else _one_of(_DURABILITIES, durability),
+        durability=_one_of(_DURABILITIES, durability),
         session_id=session_id,
     )
 
