@@ -34,6 +34,6 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 async def killed(model: Path, tmp_path: Path) -> AsyncIterator[KilledDaemon]:
-    daemon = KilledDaemon(model, "--state", str(tmp_path / "state"))
+    daemon = KilledDaemon(model, "--state", str(tmp_path / "state"), "--drain-timeout-s", "0.001")
     yield daemon
     await daemon.stop()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 
 import pytest
 from tests.client.durable.conftest import KilledDaemon
@@ -13,7 +13,7 @@ from cellwire.client import Client, ConnectionLost, ConnectionRestored, Durabili
 
 GUARD_S = 60
 TOKENS = 20_000
-Restart = Callable[[KilledDaemon], Awaitable[None]]
+Restart = Callable[[KilledDaemon], Coroutine[None, None, None]]
 RESTARTS: tuple[Restart, ...] = (KilledDaemon.kill_and_start, KilledDaemon.end_and_start)
 
 
@@ -43,7 +43,7 @@ async def test_a_generation_goes_on(
         expected = await uninterrupted(daemon, TOKENS)
         async with daemon.session(seed=7, durability=durability) as session:
             await session.append("ab")
-            restarting = None
+            restarting: asyncio.Task[None] | None = None
             async for piece in session.generate(max_tokens=TOKENS, seed=3):
                 text += piece
                 if restarting is None and len(text) > TOKENS // 10:

@@ -242,26 +242,28 @@ class Trial:
 
 def expected_answer(text: Text, operation: Operation, pieces: list[Piece]) -> object:
     """Carry an operation out on the plain text; check its pieces, and return its last answer."""
+    answer: Answer
     try:
         match operation:
             case Append():
-                return text.append(operation)
+                answer = text.append(operation)
             case Rewind():
-                return text.rewind(operation)
+                answer = text.rewind(operation)
             case Complete():
-                return text.complete()
+                answer = text.complete()
             case Accept():
-                return text.accept()
+                answer = text.accept()
             case Score():
-                return text.score(operation)
+                answer = text.score(operation)
             case Fork():
-                return Forked(operation.session_id, operation.seed, len(text.tokens))
+                answer = Forked(operation.session_id, operation.seed, len(text.tokens))
             case Generate():
-                return written(text, operation, pieces)
+                answer = written(text, operation, pieces)
             case _:
-                return SafePoint(0, 0)
+                answer = SafePoint(0, 0)
     except CellwireError as error:
-        return error
+        answer = error
+    return answer
 
 
 def written(text: Text, operation: Generate, pieces: list[Piece]) -> Finished | CellwireError:
