@@ -60,8 +60,7 @@ _UNKNOWN_SYMBOLS: dict[UnknownSymbols, operations_pb2.UnknownSymbols.ValueType] 
     "skip": operations_pb2.UNKNOWN_SYMBOLS_SKIP,
     "replace": operations_pb2.UNKNOWN_SYMBOLS_REPLACE,
 }
-_ON_DISCONNECT: dict[OnDisconnect | None, operations_pb2.OnDisconnect.ValueType] = {
-    None: operations_pb2.ON_DISCONNECT_UNSPECIFIED,
+_ON_DISCONNECT: dict[OnDisconnect, operations_pb2.OnDisconnect.ValueType] = {
     "delete": operations_pb2.ON_DISCONNECT_DELETE,
     "cancel": operations_pb2.ON_DISCONNECT_CANCEL,
     "pause": operations_pb2.ON_DISCONNECT_PAUSE,
@@ -77,7 +76,7 @@ _ENDS: dict[CompletionEnd, operations_pb2.CompletionEnd.ValueType] = {
     "word": operations_pb2.COMPLETION_END_WORD,
     "line": operations_pb2.COMPLETION_END_LINE,
 }
-_Word = TypeVar("_Word", bound=str | None)
+_Word = TypeVar("_Word", bound=str)
 _Number = TypeVar("_Number", bound=int)
 
 
@@ -108,7 +107,9 @@ def open_message(
         seed=seed,
         rewind_window=rewind_window,
         unknown_symbols=_one_of(_UNKNOWN_SYMBOLS, unknown_symbols),
-        on_disconnect=_one_of(_ON_DISCONNECT, on_disconnect),
+        on_disconnect=operations_pb2.ON_DISCONNECT_UNSPECIFIED
+        if on_disconnect is None
+        else _one_of(_ON_DISCONNECT, on_disconnect),
         idle_timeout=None if idle_timeout_s is None else _duration(idle_timeout_s),
         durability=_one_of(_DURABILITIES, durability),
         session_id=session_id,
