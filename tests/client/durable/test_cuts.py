@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from random import Random
 
 import pytest
@@ -54,8 +53,8 @@ async def rejected(session: Session) -> str:
 
 
 @pytest.fixture
-async def target(killed: KilledDaemon) -> AsyncIterator[str]:
-    yield await killed.start()
+async def target(killed: KilledDaemon) -> str:
+    return await killed.start()
 
 
 async def through(target: str, seed: int, durability: Durability) -> list[object]:
