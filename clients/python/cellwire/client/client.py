@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self, Unpack
 
+from cellwire.client.durability import Durability
 from cellwire.client.durable.beginning import Beginning
 from cellwire.client.durable.reconnection import (
     RECONNECT_TIMEOUT_S,
@@ -14,7 +15,13 @@ from cellwire.client.durable.reconnection import (
 from cellwire.client.errors import Cancelled, FailedPrecondition
 from cellwire.client.generation import Generation
 from cellwire.client.model import Model
-from cellwire.client.options import CompleteOptions, GenerateOptions, OpenOptions, UnknownSymbols
+from cellwire.client.options import (
+    CompleteOptions,
+    DurabilityName,
+    GenerateOptions,
+    OpenOptions,
+    UnknownSymbols,
+)
 from cellwire.client.session import Session
 from cellwire.client.values import Classified, Completed, Forked, Scored, SessionInfo
 from cellwire.client.wire.answers import (
@@ -29,6 +36,7 @@ from cellwire.client.wire.connection import Connection, open_connection
 from cellwire.client.wire.requests import (
     append_message,
     complete_message,
+    durability_number,
     generate_message,
     open_message,
     score_message,
@@ -287,14 +295,24 @@ class Client:
         )
         return response.snapshot
 
-    async def import_session(self, snapshot: bytes) -> SessionInfo:
+    async def import_session(
+        self,
+        snapshot: bytes,
+        *,
+        session_id: str | None = None,
+        durability: Durability | DurabilityName = Durability.NONE,
+    ) -> SessionInfo:
         """Create a session from the bytes of `export_session`; no stream is attached to it.
 
-        Raises InvalidArgument if the bytes are damaged, FailedPrecondition if the daemon does not
-        serve their model, ResourceExhausted if there is no room.
+        It has a new id, or the one given. Raises InvalidArgument if the bytes are damaged,
+        AlreadyExists if there is a session of this id, FailedPrecondition if the daemon does not
+        serve their model or has no store for a durable session, ResourceExhausted if there is no
+        room.
         """
-        session_id = new_session_id()
-        request = sessions_pb2.ImportSessionRequest(snapshot=snapshot, session_id=session_id)
+        session_id = session_id or new_session_id()
+        request = sessions_pb2.ImportSessionRequest(
+            snapshot=snapshot, session_id=session_id, durability=durability_number(durability)
+        )
         call = self._open.sessions.ImportSession(request, metadata=metadata_of(session_id))
         response = await response_of(call)
         return session_of(response.session)

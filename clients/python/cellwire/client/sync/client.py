@@ -6,10 +6,17 @@ from types import TracebackType
 from typing import Self, Unpack
 
 from cellwire.client import client
+from cellwire.client.durability import Durability
 from cellwire.client.durable.reconnection import RECONNECT_TIMEOUT_S, OnReconnect
 from cellwire.client.errors import FailedPrecondition
 from cellwire.client.model import Model
-from cellwire.client.options import CompleteOptions, GenerateOptions, OpenOptions, UnknownSymbols
+from cellwire.client.options import (
+    CompleteOptions,
+    DurabilityName,
+    GenerateOptions,
+    OpenOptions,
+    UnknownSymbols,
+)
 from cellwire.client.sync.background import Background
 from cellwire.client.sync.generation import Generation
 from cellwire.client.sync.session import Session
@@ -194,9 +201,17 @@ class Client:
         """Return a session as bytes, to continue it on this daemon or on another."""
         return self._background.run(self._source.export_session(session_id))
 
-    def import_session(self, snapshot: bytes) -> SessionInfo:
+    def import_session(
+        self,
+        snapshot: bytes,
+        *,
+        session_id: str | None = None,
+        durability: Durability | DurabilityName = Durability.NONE,
+    ) -> SessionInfo:
         """Create a session from the bytes of `export_session`; no stream is attached to it."""
-        return self._background.run(self._source.import_session(snapshot))
+        return self._background.run(
+            self._source.import_session(snapshot, session_id=session_id, durability=durability)
+        )
 
     def delete_session(self, session_id: str) -> None:
         """Delete a session at once, even while a stream is attached to it."""

@@ -111,9 +111,16 @@ def open_message(
         if on_disconnect is None
         else _one_of(_ON_DISCONNECT, on_disconnect),
         idle_timeout=None if idle_timeout_s is None else _duration(idle_timeout_s),
-        durability=_one_of(_DURABILITIES, durability),
+        durability=durability_number(durability),
         session_id=session_id,
     )
+
+
+def durability_number(
+    durability: Durability | DurabilityName,
+) -> operations_pb2.Durability.ValueType:
+    """Return the contract's number of a durability."""
+    return _one_of(_DURABILITIES, durability)
 
 
 def append_message(text: str | bytes) -> Append:
