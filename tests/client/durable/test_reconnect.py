@@ -44,6 +44,10 @@ async def daemon(fake: FakeDaemon) -> AsyncIterator[Client]:
         yield daemon
 
 
+HIDDEN = Refused(grpc.StatusCode.CANCELLED, "HAProxy has reset it")
+HIDDEN.status.ClearField("details")
+
+
 class Broken(Exception):  # an error in the caller's block
     pass
 
@@ -247,6 +251,46 @@ async def test_a_session_that_has_moved_is_attached_to(daemon: Client, fake: Fak
         assert stream is not None
         stream.break_off(grpc.StatusCode.ABORTED, "another daemon holds this session now")
         assert (await session.append("b")).offset == 2
+
+
+async def test_a_session_that_a_proxy_hides_the_end_of_is_gone(
+    daemon: Client, fake: FakeDaemon
+) -> None:
+    async with daemon.session(durability=SAFE_LATER) as session:
+        stub = fake.sessions.pop(session.id)
+        assert stub.stream is not None
+        fake.opening_refusals = [HIDDEN]
+        stub.stream.break_off(grpc.StatusCode.UNAVAILABLE, "the proxy is gone")
+        with pytest.raises(client.NotFound):
+            await session.append("b")
+
+
+async def test_a_takeover_that_a_proxy_hides_is_one(daemon: Client, fake: FakeDaemon) -> None:
+    async with daemon.session(durability=SAFE_LATER) as session:
+        stream = fake.sessions[session.id].stream
+        async with daemon.attach(session.id, takeover=True) as other:
+            assert stream is not None
+            stream._broken = HIDDEN
+            fake.opening_refusals = [HIDDEN] * 4
+            with pytest.raises(client.Aborted, match="taken"):
+                await session.append("b")
+            await other.append("b")
+
+
+async def test_a_daemon_that_a_proxy_cannot_reach_is_tried_again(
+    daemon: Client, fake: FakeDaemon
+) -> None:
+    async with daemon.session(durability=SAFE_LATER) as session:
+        await session.append("a")
+        fake.opening_refusals = [HIDDEN, HIDDEN]
+        fake.restart()
+        assert (await session.append("b")).offset == 2
+
+
+async def test_an_open_that_a_proxy_hides_the_refusal_of(daemon: Client, fake: FakeDaemon) -> None:
+    fake.opening_refusals = [HIDDEN]
+    async with daemon.session(durability=SAFE_LATER) as session:
+        assert (await session.append("a")).offset == 1
 
 
 async def test_what_another_client_has_done_meanwhile_ends_it(

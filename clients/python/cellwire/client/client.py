@@ -151,7 +151,7 @@ class Client:
         return self._session(message)
 
     def _session(self, message: Open | Attach) -> Session:
-        return Session(Beginning(self._open.generations, message, self._reconnection))
+        return Session(Beginning(self._open, message, self._reconnection))
 
     def generate(
         self,

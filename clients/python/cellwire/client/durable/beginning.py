@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from cellwire.client.durable.comeback import Comeback
 from cellwire.client.durable.greeting import Greeting
@@ -11,14 +11,12 @@ from cellwire.client.durable.reconnection import Reconnection
 from cellwire.client.durable.stream import DurableStream
 from cellwire.client.errors import Internal
 from cellwire.client.values import Attached, Opened
+from cellwire.client.wire.connection import Connection
 from cellwire.client.wire.exchange import SessionStream
 from cellwire.client.wire.link import Links, new_operation_id
 from cellwire.client.wire.session_id import new_session_id
 from cellwire.client.wire.stream import Stream
 from cellwire.v1.operations_pb2 import Attach, Open
-
-if TYPE_CHECKING:
-    from cellwire.v1.generation_pb2_grpc import GenerationServiceAsyncStub
 
 
 class Begun(NamedTuple):
@@ -36,13 +34,13 @@ class Beginning:
 
     def __init__(
         self,
-        stub: GenerationServiceAsyncStub,
+        connection: Connection,
         message: Open | Attach,
         reconnection: Reconnection | None,
     ) -> None:
         durable = isinstance(message, Attach) or message.durability
         self._reconnection = reconnection if durable else None
-        self._stub = stub
+        self._connection = connection
         self._message = message
 
     async def begin(self) -> Begun:
@@ -54,7 +52,7 @@ class Beginning:
             message = opening
         journal = Journal(new_operation_id())
         greeting = Greeting(message, journal)
-        links = Links(self._stub, message.session_id)
+        links = Links(self._connection, message.session_id)
         comeback = Comeback(links, greeting, journal, self._reconnection)
         link = await comeback.first()
         start = greeting.start

@@ -12,10 +12,11 @@ from cellwire.client.durable.reconnection import (
     ConnectionLost,
     ConnectionRestored,
     Reconnection,
+    is_hidden,
     is_loss,
     is_temporary,
 )
-from cellwire.client.errors import Aborted, CellwireError, Unreachable
+from cellwire.client.errors import Aborted, CellwireError, NotFound, Unreachable
 from cellwire.client.wire.link import Link, Links
 
 
@@ -100,8 +101,9 @@ class Comeback:
                 self._greeting.take(response)
             except CellwireError as error:
                 await link.aclose()
+                error = await self._revealed(error)
                 if not self._greeting.refused(error):
-                    raise
+                    raise error from None
             except BaseException:
                 await link.aclose()
                 raise
@@ -110,6 +112,19 @@ class Comeback:
                     return link
                 await link.aclose()
                 raise self._journal.failure
+
+    async def _revealed(self, error: CellwireError) -> CellwireError:
+        """Return the refusal that a proxy may have hidden."""
+        if not is_hidden(error):
+            return error
+        attached: bool | None = None
+        try:
+            attached = await self._links.is_attached()
+        except NotFound:
+            pass
+        except CellwireError as unknown:
+            return unknown
+        return self._greeting.revealed(attached=attached) or error
 
     def _tell(self, news: ConnectionLost | ConnectionRestored) -> None:
         """Tell the caller, whose errors are the event loop's to report."""

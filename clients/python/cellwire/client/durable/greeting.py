@@ -5,6 +5,7 @@ from __future__ import annotations
 from cellwire.client.durability import Durability
 from cellwire.client.durable import recovery
 from cellwire.client.durable.journal import Journal
+from cellwire.client.durable.reconnection import is_hidden
 from cellwire.client.errors import (
     Aborted,
     AlreadyExists,
@@ -17,6 +18,9 @@ from cellwire.client.values import Attached, Opened
 from cellwire.client.wire.answers import answer_of, safe_point_of
 from cellwire.v1.generation_pb2 import StreamSessionResponse
 from cellwire.v1.operations_pb2 import Attach, Open
+
+_ATTEMPTS_BESIDE = 4
+"""After so many attempts the stream that is attached is another client's, not our lost one."""
 
 
 class Greeting:
@@ -40,13 +44,29 @@ class Greeting:
         self._opening = self._open is not None
         self._with_text = True
         self._takeover = True
+        self._others = 0  # attempts that have met another stream
 
     def lost(self, cause: CellwireError) -> None:
         """Begin to come back.
 
         A stream that was aborted may have been taken over, and is not taken back.
         """
-        self._takeover = not isinstance(cause, Aborted)
+        self._others = 0
+        self._takeover = not (isinstance(cause, Aborted) or is_hidden(cause))
+
+    def revealed(self, *, attached: bool | None) -> CellwireError | None:
+        """Return the refusal that a proxy has hidden, by whether the session is attached to.
+
+        None if it is not known; `attached` is None if there is no session.
+        """
+        if self._opening:
+            return None if attached is None else AlreadyExists("there is a session of this id")
+        if attached is None:
+            return NotFound("there is no such session; it may have ended meanwhile")
+        self._others += attached and not self._takeover
+        if self._others >= _ATTEMPTS_BESIDE:
+            return Aborted("another stream has taken the session over")
+        return None
 
     def message(self) -> Open | Attach:
         """Return the message to begin a stream with."""

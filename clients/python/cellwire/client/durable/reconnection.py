@@ -82,6 +82,11 @@ def is_loss(error: CellwireError) -> bool:
     return not error.reason and error.code in _BROKEN
 
 
+def is_hidden(error: CellwireError) -> bool:
+    """Whether it may stand for any status: HAProxy makes a CANCELLED of a stream's."""
+    return error.code is grpc.StatusCode.CANCELLED and not error.reason
+
+
 def is_temporary(error: CellwireError) -> bool:
     """Whether a later attempt to attach may succeed."""
     full = isinstance(error, ResourceExhausted) and error.retry_delay_s is not None

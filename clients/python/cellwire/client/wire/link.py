@@ -12,15 +12,15 @@ import grpc.aio
 
 from cellwire.client.errors import CellwireError, Unavailable
 from cellwire.client.wire.answers import answer_of
-from cellwire.client.wire.call import client_closed, started
+from cellwire.client.wire.call import client_closed, response_of, started
 from cellwire.client.wire.call_status import CallStatus
+from cellwire.client.wire.connection import Connection
 from cellwire.client.wire.requests import Operation, request_of
 from cellwire.client.wire.session_id import metadata_of
 from cellwire.v1.generation_pb2 import StreamSessionRequest, StreamSessionResponse
+from cellwire.v1.sessions_pb2 import GetSessionRequest
 
 if TYPE_CHECKING:
-    from cellwire.v1.generation_pb2_grpc import GenerationServiceAsyncStub
-
     _Call = grpc.aio.StreamStreamCall[StreamSessionRequest, StreamSessionResponse]
 
 
@@ -35,8 +35,9 @@ def new_operation_id() -> int:
 class Links:
     """Starts the streams of one session."""
 
-    def __init__(self, stub: GenerationServiceAsyncStub, session_id: str) -> None:
-        self._stub = stub
+    def __init__(self, connection: Connection, session_id: str) -> None:
+        self._connection = connection
+        self._session_id = session_id
         self._metadata = metadata_of(session_id)
 
     def start(self, *, wait: bool = False) -> Link:
@@ -45,9 +46,18 @@ class Links:
         Raises Cancelled if the client has been closed.
         """
         call = started(
-            lambda: self._stub.StreamSession(metadata=self._metadata, wait_for_ready=wait or None)
+            lambda: self._connection.generations.StreamSession(
+                metadata=self._metadata, wait_for_ready=wait or None
+            )
         )
         return Link(call)
+
+    async def is_attached(self) -> bool:
+        """Return whether a stream is attached to the session; raises NotFound if there is none."""
+        request = GetSessionRequest(session_id=self._session_id)
+        call = self._connection.sessions.GetSession(request, metadata=self._metadata)
+        response = await response_of(call)
+        return response.session.attached
 
 
 class Link:
