@@ -906,7 +906,9 @@ class Attached(_message.Message):
     seed: _builtins.int
     """The session's seed."""
     offset: _builtins.int
-    """The length of the session's text."""
+    """The length of the session's text, without what an append that is running has added: its appended
+    tells that.
+    """
     @_builtins.property
     def model(self) -> _models_pb2.Model:
         """The session's model, in MODEL_VIEW_BASIC."""
