@@ -37,6 +37,7 @@ from cellwire.server.session.operations import (
     Complete,
     Fork,
     Generate,
+    Operation,
     Rewind,
     Score,
 )
@@ -50,6 +51,7 @@ class PlainChecks:
 
     engine: Engine
     plain: dict[str, PlainSession]
+    heads: dict[str, Operation | None]  # the first operations before the events that are checked
 
     def check(self, plain: PlainSession, event: Event) -> None:  # noqa: C901, PLR0912  # one case an event
         match event:
@@ -153,8 +155,14 @@ class PlainChecks:
         plain.text_end = operation.text_end if isinstance(operation, Append) else SETTLED
         assert event.offset == len(plain.text)
 
+    def was_running(self, plain: PlainSession, event: Finished) -> bool:
+        first = plain.operations[0]
+        if event.reason is FinishReason.CANCELLED and self.heads[event.session_id] is not first:
+            return False  # one before it was cancelled at the same time
+        return first.id == event.operation_id
+
     def check_finished(self, plain: PlainSession, event: Finished) -> None:
-        running = plain.operations[0].id == event.operation_id
+        running = self.was_running(plain, event)
         operation = plain.take(event.operation_id)
         if event.reason is FinishReason.SUPERSEDED:
             assert isinstance(operation, Complete)

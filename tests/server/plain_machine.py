@@ -113,6 +113,7 @@ class PlainMachine(PlainChecks, RuleBasedStateMachine):
         return events
 
     def check_all(self, events: list[Event]) -> None:
+        self.heads = {name: next(iter(p.operations), None) for name, p in self.plain.items()}
         for event, following in zip_longest(events, events[1:]):
             self.rebuilt.add(event)
             self.changed.add(event)

@@ -335,7 +335,7 @@ class Attach(_message.Message):
 
     NOT_FOUND if the session does not exist. FAILED_PRECONDITION if another stream is attached to it and
     takeover is not set. OUT_OF_RANGE if the session's text is shorter than offset, or if the text after
-    offset is no longer kept (at least the last 65,536 tokens are; of a durable session, 500,000).
+    offset is no longer kept (at least the last 65,536 tokens are; of a durable session, 4,000,000).
     """
 
     DESCRIPTOR: _descriptor.Descriptor

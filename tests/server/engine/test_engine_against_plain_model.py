@@ -241,7 +241,9 @@ class EngineMachine(PlainMachine):
     @rule(session_id=open_ids)
     def read_state(self, session_id: str) -> None:
         """The state is read at once, or after the run in flight or the append."""
-        plain, changed = self.plain[session_id], self.changed.sessions[session_id]
+        plain, changed = self.plain[session_id], self.changed.sessions.get(session_id)
+        if changed is None:  # a copy that is not made yet
+            return
         before = len(changed.states)
         appends = isinstance(next(iter(plain.operations), None), Append | Accept)
         self.engine.handle(ReadState(session_id))

@@ -31,10 +31,18 @@ class Description:
     operation_ids: tuple[int, ...]  # running or waiting
     parked: bool
     text_end: TextEnd = SETTLED  # which is read again with what follows
+    text_start: int = 0  # the offset from which on its text is remembered
 
 
 def description_of(session: Session) -> Description:
     """Return a session's text and operations."""
     told, history = session.told_text, session.state_history
     tail = told.between(told.length - TAIL_TOKENS, told.length)
-    return Description(told.length, tail, session.operation_ids, history.parked, history.text.end)
+    return Description(
+        offset=told.length,
+        tail=tail,
+        operation_ids=session.operation_ids,
+        parked=history.parked,
+        text_end=history.text.end,
+        text_start=history.text.start,
+    )
