@@ -81,7 +81,7 @@ async def restore(
     restored = snapshot.session
     try:
         settings = Settings.restored(snapshot.settings, restored.rewind_window)
-        settings = replace(settings.fitted_to(model.vocabulary), durability=durability)
+        settings = settings.with_durability(durability).fitted_to(model.vocabulary)
         restored = replace(restored, rewind_window=settings.rewind_window)
     except InvalidArgument as error:
         raise InvalidArgument(f"the snapshot's settings: {error}", field="snapshot") from error
