@@ -18,6 +18,7 @@ from cellwire.client import (
     ConnectionLost,
     ConnectionRestored,
     Durability,
+    FinishReason,
     SafePoint,
     Session,
     connect,
@@ -104,6 +105,38 @@ async def test_a_stream_that_breaks_alone_breaks_nothing(daemon: Client, fake: F
         fake.go_on.set()
         assert await reading == letters("a", 20)
         assert sent(fake, "generate") == 1
+
+
+async def test_what_is_cancelled_meanwhile_is_cancelled(daemon: Client, fake: FakeDaemon) -> None:
+    fake.pause_at = 5
+    async with daemon.session(durability=SAFE_LATER) as session:
+        await session.append("a")
+        generation = session.generate(max_tokens=20)
+        reading = asyncio.create_task(generation.text())
+        await fake.paused.wait()
+        stream = fake.sessions[session.id].stream
+        assert stream is not None
+        stream.break_off(grpc.StatusCode.UNAVAILABLE, "the proxy is gone")
+        generation.cancel()
+        assert await reading == letters("a", 5)
+        assert generation.finished is not None
+        assert generation.finished.reason is FinishReason.CANCELLED
+        assert (await session.append("x")).offset == 7
+
+
+async def test_what_was_begun_and_is_cancelled_ends_where_it_is(
+    daemon: Client, fake: FakeDaemon
+) -> None:
+    fake.pause_at = 5
+    async with daemon.session(durability=SAFE_LATER) as session:
+        await session.append("a")
+        generation = session.generate(max_tokens=20)
+        reading = asyncio.create_task(generation.text())
+        await fake.paused.wait()
+        fake.restart()
+        generation.cancel()
+        assert await reading == letters("a", 5)
+        assert (await session.append("x")).offset == 7
 
 
 async def test_an_open_that_was_lost_is_sent_again(daemon: Client, fake: FakeDaemon) -> None:
@@ -291,6 +324,13 @@ async def test_an_open_that_a_proxy_hides_the_refusal_of(daemon: Client, fake: F
     fake.opening_refusals = [HIDDEN]
     async with daemon.session(durability=SAFE_LATER) as session:
         assert (await session.append("a")).offset == 1
+
+
+async def test_a_session_that_was_deleted_says_so(daemon: Client) -> None:
+    async with daemon.session(durability=SAFE_LATER) as session:
+        await daemon.delete_session(session.id)
+        with pytest.raises(client.Aborted, match="deleted"):
+            await session.append("a")
 
 
 async def test_what_another_client_has_done_meanwhile_ends_it(
