@@ -13,7 +13,8 @@ from tests.server.store.stored import EVERYTHING, HEADER, ONE, TWO, added, conte
 
 from cellwire.server.errors import DamagedRecord, NotFound, StoreFailed
 from cellwire.server.store.leases import Leases
-from cellwire.server.store.redis_keys import deletion_key, hash_key, list_key
+from cellwire.server.store.redis_deletions import deletion_key
+from cellwire.server.store.redis_keys import hash_key, list_key
 from cellwire.server.store.store import RefusedWrite, Store
 from cellwire.server.store.writes import Create, Delete, KeepUntil, PutState, Write
 

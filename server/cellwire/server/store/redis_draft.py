@@ -18,8 +18,8 @@ from cellwire.server.store.payload import (
     folded,
 )
 from cellwire.server.store.record import Kind, seal
+from cellwire.server.store.redis_deletions import DELETION_S, deletion_key
 from cellwire.server.store.redis_keys import (
-    DELETION_S,
     EXPIRIES,
     EXPIRY,
     HEADER,
@@ -29,7 +29,6 @@ from cellwire.server.store.redis_keys import (
     STATE,
     TEXT_TOKENS,
     Place,
-    deletion_key,
     hash_key,
     list_key,
     seal_change,

@@ -23,9 +23,6 @@ DAEMON = "cellwire:daemon:"  # before the id of a daemon: its lease, and the cha
 HEADER, STATE, EXPIRY, PLACE = "h", "s", "x", "p"
 HOLDER, EPOCH, RELEASED = "o", "e", "r"
 
-DELETION_S = 60
-"""For which the deletion of a session is remembered, so that nobody writes it again by mistake."""
-
 TEXT_TOKENS = 1_024  # of a full text row
 MAX_CHAIN = 64
 """Longer chains of changes are folded, so that no session's list grows without bound."""
@@ -43,11 +40,6 @@ def hash_key(session_id: str) -> str:
 def list_key(session_id: str) -> str:
     """Return the name of a session's list of changes."""
     return f"cellwire:{{{session_id}}}:c"
-
-
-def deletion_key(session_id: str) -> str:
-    """Return the name of what is left of a deleted session for a while: the epoch of its end."""
-    return f"cellwire:deleted:{{{session_id}}}"
 
 
 def text_field(start: int) -> str:

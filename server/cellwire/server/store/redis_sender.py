@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from cellwire.server.store.checks import damaged
 from cellwire.server.store.record import Damaged
+from cellwire.server.store.redis_deletions import deletion_key
 from cellwire.server.store.redis_draft import Draft, Group, Tail, needs_tail
 from cellwire.server.store.redis_keys import (
     EXPIRIES,
     SESSIONS,
-    deletion_key,
     hash_key,
     list_key,
     text_field,
