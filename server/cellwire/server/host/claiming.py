@@ -16,6 +16,7 @@ from cellwire.server.store.leases import Holder, LeaseMessage, LeaseMessageKind,
 _AGAIN = 0.1  # of a lease's time
 _PATIENCE = 2.0
 _MOST_PATIENCE_S = 20.0
+_MOST_CALLS = 8  # of the store, each in a thread
 
 
 class _Asked(NamedTuple):
@@ -35,6 +36,7 @@ class Claiming:
 
     def __init__(self, leases: Leases) -> None:
         self._leases = leases
+        self._calls = asyncio.Semaphore(_MOST_CALLS)
         self._asked: dict[str, _Asked] = {}
 
     async def claim(self, session_id: str, takeover: Callable[[], bool]) -> None:
@@ -60,7 +62,14 @@ class Claiming:
     async def try_to_claim(self, session_id: str) -> Holder | None:
         """Hold a session, or return the living daemon that does; NotFound, StoreFailed."""
         claim = partial(self._leases.claim, session_id)
-        return await in_own_thread("claim a session", claim)
+        async with self._calls:
+            return await in_own_thread("claim a session", claim)
+
+    async def send(self, daemon_id: str, message: LeaseMessage) -> None:
+        """Send a message to a daemon, which may have died; StoreFailed."""
+        send = partial(self._leases.send, daemon_id, message)
+        async with self._calls:
+            await in_own_thread("send to another daemon", send)
 
     async def _ask(
         self, holder: Holder, session_id: str, *, takeover: bool
@@ -68,13 +77,12 @@ class Claiming:
         """Ask for a session; return the answer, or None if there is none for a while."""
         kind = LeaseMessageKind.HAND_OVER
         message = LeaseMessage(kind, session_id, self._leases.daemon_id, takeover)
-        send = partial(self._leases.send, holder.daemon_id, message)
         asked = _Asked(holder, asyncio.get_running_loop().create_future())
         self._asked[session_id] = asked
         try:
+            await self.send(holder.daemon_id, message)
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._leases.lease_s * _AGAIN):
-                    await in_own_thread("ask for a session", send)
                     return await asked.answer
         finally:
             del self._asked[session_id]
