@@ -8,9 +8,9 @@ from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
-from cellwire.server.errors import Unavailable
+from cellwire.server.errors import HasClientElsewhere, Unavailable
 from cellwire.server.host.own_thread import in_own_thread
-from cellwire.server.host.session_handle import has_a_client
+from cellwire.server.host.session_handle import HAS_A_CLIENT
 from cellwire.server.store.leases import Holder, LeaseMessage, LeaseMessageKind, Leases
 
 _AGAIN = 0.1  # of a lease's time
@@ -42,8 +42,7 @@ class Claiming:
     async def claim(self, session_id: str, takeover: Callable[[], bool]) -> None:
         """Hold a session, even one that has a client elsewhere if `takeover` says so at the time.
 
-        NotFound, StoreFailed; FailedPrecondition if it has a client; Unavailable if its holder does
-        not hand it over.
+        NotFound, StoreFailed; HasClientElsewhere; Unavailable if its holder does not hand it over.
         """
         loop = asyncio.get_running_loop()
         give_up_s = loop.time() + min(_PATIENCE * self._leases.lease_s, _MOST_PATIENCE_S)
@@ -57,7 +56,7 @@ class Claiming:
                 )
             answer = await self._ask(holder, session_id, takeover=takeover())
             if answer is LeaseMessageKind.KEPT and not takeover():
-                raise has_a_client()
+                raise HasClientElsewhere(HAS_A_CLIENT)
 
     async def try_to_claim(self, session_id: str) -> Holder | None:
         """Hold a session, or return the living daemon that does; NotFound, StoreFailed."""
