@@ -433,6 +433,7 @@ async def lapse(cluster: Cluster, paused: Node, other: Node) -> tuple[Stream, in
     cluster.run_out()
     stream, attached = await attaching
     other.silent = False
+    await until(lambda: cluster.shared.lives(other.daemon_id))  # its lease has run out, too
     return stream, attached.attached.offset
 
 
