@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -86,3 +87,19 @@ def content_of(folder: Path) -> dict[str, object]:
     with closing(SqliteStore(folder)) as store:
         found = content(store)
     return {name: one for name, one in found.items() if one != "damaged"}
+
+
+def messages() -> Iterator[str]:
+    """Yield what the daemon may log of its store: each message up to its first value."""
+    for folder in ("host", "store"):
+        for path in sorted((ROOT / "server" / "cellwire" / "server" / folder).glob("*.py")):
+            text = path.read_text(encoding="utf-8")
+            for found in re.findall(r'_log\.(?:warning|error|exception)\(\s*"([^"]+)"', text):
+                yield re.split(r"[:;,(]? ?%|; ", found)[0]
+
+
+def test_every_line_of_the_log_is_on_the_page() -> None:
+    # What is not of the store.
+    others = {"", "a step of"}
+    for message in set(messages()) - others:
+        assert message in PAGE, message
