@@ -46,6 +46,10 @@ def test_a_server_that_keeps_everything_is_taken_without_a_word(
         ({"appendonly": "no"}, "writes no append-only file: its restart loses what is not in its"),
         ({"appendfsync": "everysec"}, "loses what was safe for up to two seconds"),
         ({"appendfsync": "no"}, "loses what was safe for up to half a minute"),
+        (
+            {"appendfsync": "always", "no-appendfsync-on-rewrite": "yes"},
+            "loses what was safe for up to half a minute (the last",
+        ),
     ],
 )
 def test_what_loses_safe_writes_is_warned_of(
@@ -53,7 +57,7 @@ def test_what_loses_safe_writes_is_warned_of(
 ) -> None:
     (warning,) = warnings(started(**options), caplog)
     assert told in warning
-    assert "set append" in warning
+    assert "; set " in warning
 
 
 def test_missing_replicas_are_warned_of_if_any_are_asked_for(
