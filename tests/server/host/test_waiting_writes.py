@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.server.store.stored import HEADER, ONE, TWO, added, change, state
 
-from cellwire.server.host.waiting_writes import JoinedChange, WaitingWrites
+from cellwire.server.host.session_writes import JoinedChange
+from cellwire.server.host.waiting_writes import WaitingWrites
 from cellwire.server.state.change import Change, joined
 from cellwire.server.store.writes import AddChange, Create, Delete, KeepUntil, PutState, Write
 

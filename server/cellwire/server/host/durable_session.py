@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
+from cellwire.model_file.text_end import SETTLED, TextEnd
 from cellwire.server.engine import commands
 from cellwire.server.errors import CellwireError, Unavailable
 from cellwire.server.host.answer_gate import AnswerGate
@@ -15,15 +17,18 @@ from cellwire.server.host.session_record import SessionRecord
 from cellwire.server.host.settings import Durability, OnDisconnect, Settings
 from cellwire.server.session.change_log import ChangeLog
 from cellwire.server.session.events import (
+    Checkpointed,
     Closed,
     Event,
     Forked,
     Opened,
     Rejected,
     SafeAdvanced,
+    SnapshotNeeded,
     StateRead,
     Written,
 )
+from cellwire.server.session.operations import Checkpoint, Operation, Restore
 from cellwire.server.state.change import StateRecord
 from cellwire.server.state.snapshot import SessionSnapshot
 
@@ -64,17 +69,27 @@ class DurableSession(SessionHandle):
         self._telling: asyncio.TimerHandle | None = None
         self.parents_gate: AnswerGate | None = None  # in which an answer waits for this session
         self.expires_s: float | None = None  # wall clock, as the store knows it
+        self._ends: dict[str, TextEnd] = {}  # of named checkpoints, when all goes well
         self._keeper = keeper
         self._left: asyncio.Future[None] | None = None
 
     def go_on_from(self, snapshot: SessionSnapshot, changes: ChangeLog) -> None:
         """Follow the session, which wakes: all of it is safe."""
         self.record.resume(snapshot, changes)
+        self._ends = {name: kept.end for name, kept in changes.checkpoints.items()}
         self.begin_from(snapshot.text_end, snapshot.length)
 
     def store_from(self, snapshot: SessionSnapshot) -> None:
         """Store the session, which a fork or an import has made; `begin_from` follows."""
         self.record.create_from(self._keeper.header(self), snapshot)
+
+    def submit(self, operation: Operation) -> None:
+        """Queue an operation; a restore with the end that its text will have."""
+        if isinstance(operation, Checkpoint):
+            self._ends[operation.name] = self.text_ends.text_end
+        elif isinstance(operation, Restore):
+            operation = replace(operation, text_end=self._ends.get(operation.name, SETTLED))
+        super().submit(operation)
 
     def receive(self, event: Event) -> None:
         """Take an event of the session from its engine, and store what it changes."""
@@ -82,11 +97,16 @@ class DurableSession(SessionHandle):
             case StateRead():
                 self.record.put_state(StateRecord(event.tokens_read, event.state))
                 return
+            case SnapshotNeeded():
+                self._keeper.supply(self, event.operation)
+                return
             case Opened():
                 self.record.create(self._keeper.header(self))
                 self._keeper.keep_until(self)
             case _:
                 event = self.record.follow(event)
+        if isinstance(event, Checkpointed):
+            self._ends[event.name] = event.after.text_end
         copy = None
         if not isinstance(event, Written):
             self.follow(event)

@@ -37,15 +37,22 @@ async def reach_from(
     stored = sessions.stored
     if stored is None or not isinstance(session, DurableSession):
         return session, None
-    length = session.record.changes.length
+    length, restored = session.record.changes.length, session.record.changes.restored_revision
     end = length - REMEMBERED_TOKENS
-    if not length - STORED_TOKENS <= offset < end:
+    if not (length - STORED_TOKENS <= offset < end and _has_text_since(session, restored)):
         return session, None
     start = max(0, offset - MOST_INCOMPLETE)
     with stored.residents.kept(session_id):
         read = partial(stored.store.text, session_id, start, end)
         tokens = tuple(await in_own_thread("read a text", read))
         session = await sessions.reach(session_id)
-    if len(tokens) < end - start:  # the store lags behind
+    same = isinstance(session, DurableSession) and _has_text_since(session, restored)
+    if not same or len(tokens) < end - start:  # the store lags behind
         return session, None
     return session, EarlierText(offset, tokens[: offset - start], tokens[offset - start :])
+
+
+def _has_text_since(session: DurableSession, restored_revision: int) -> bool:
+    """Whether a session was restored last at a revision, and the store has its text since then."""
+    changes, safe = session.record.changes, session.record.safe
+    return changes.restored_revision == restored_revision <= safe.revision

@@ -12,8 +12,11 @@ from cellwire.server.rpc.session_stream import SessionStream, StreamEnd
 from cellwire.server.session.events import (
     Appended,
     Attached,
+    Checkpointed,
+    CheckpointRestored,
     Closed,
     Detached,
+    Discarded,
     Event,
     Finished,
     Rejected,
@@ -47,6 +50,9 @@ class DurableStream(SessionStream):
                 | Finished(revision=revision)
                 | Rewound(revision=revision)
                 | Rejected(revision=revision)
+                | Checkpointed(revision=revision)
+                | CheckpointRestored(revision=revision)
+                | Discarded(revision=revision)
             ):
                 self._revision = revision
             case _:

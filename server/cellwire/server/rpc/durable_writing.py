@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from cellwire.server import errors
 from cellwire.server.errors import CellwireError
+from cellwire.server.host.durable_session import DurableSession
 from cellwire.server.host.session_handle import SessionHandle
 from cellwire.server.host.settings import Durability
 from cellwire.server.rpc.status import status_of
 from cellwire.server.session.events import FinishReason
 from cellwire.server.state.change import DoneKind, DoneOperation
 from cellwire.v1 import operations_pb2
+from cellwire.v1.sessions_pb2 import NamedCheckpoint
 
 REASONS = {
     FinishReason.MAX_TOKENS: operations_pb2.FINISH_REASON_MAX_TOKENS,
@@ -33,6 +37,13 @@ def safe_message(session: SessionHandle) -> operations_pb2.SafePoint | None:
     return operations_pb2.SafePoint(revision=point.revision, offset=point.offset)
 
 
+def checkpoint_messages(session: SessionHandle) -> Iterator[NamedCheckpoint]:
+    """Yield the named checkpoints of a session, in the order of their names."""
+    if isinstance(session, DurableSession):
+        for name, kept in sorted(session.record.changes.checkpoints.items()):
+            yield NamedCheckpoint(name=name, offset=kept.offset)
+
+
 def done_message(done: DoneOperation) -> operations_pb2.DoneOperation:
     """Return an operation that has ended, with its last answer."""
     message = operations_pb2.DoneOperation(operation_id=done.operation_id)
@@ -48,6 +59,12 @@ def done_message(done: DoneOperation) -> operations_pb2.DoneOperation:
             message.finished.stop_string = done.stop_text
         case DoneKind.REWOUND:
             message.rewound.offset = done.offset
+        case DoneKind.CHECKPOINTED:
+            message.checkpointed.name, message.checkpointed.offset = done.name, done.offset
+        case DoneKind.RESTORED:
+            message.restored.name, message.restored.offset = done.name, done.offset
+        case DoneKind.DISCARDED:
+            message.discarded.name = done.name
         case DoneKind.REJECTED:
             message.rejected.status.CopyFrom(status_of(_error(done)))
     return message
