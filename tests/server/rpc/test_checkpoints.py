@@ -22,6 +22,7 @@ from tests.server.rpc.durable import (
     stored_of,
     stream_to,
 )
+from tests.server.tiny_cell import lstm_cell, write_cell
 
 from cellwire.server.batch.limits import MAX_CHECKPOINT_NAME_CHARS, MAX_CHECKPOINTS
 from cellwire.server.errors import DamagedRecord
@@ -320,3 +321,27 @@ async def test_far_text_is_that_of_the_restored_session(
             assert attached.attached.missed.text == "x" * 100 + "z" * 300
             store.open.set()
             await stored_of(daemon).flushed()
+
+
+async def test_the_end_of_a_restored_text_is_read_again(
+    store: LastingStore, tmp_path: Path
+) -> None:
+    """Also by what was sent before the restore was answered, and after a restart."""
+    symbols = [*"acefx ", "é"]
+    vocabulary = {"kind": "characters", "symbols": symbols, "unicode_form": "NFC"}
+    model = write_cell(tmp_path / "nfc.onnx", lstm_cell(4, vocabulary=vocabulary))
+    config = Config(models=(model,), sessions=9, threads=1, drain_timeout_s=5)
+    for text in ("first", "second"):
+        async with serving(config, store) as (_, channel):
+            if text == "first":
+                stream = await begin(channel, text="cafe")
+                await stream.send(2, checkpoint={"name": "a"})
+            else:
+                stream, _ = await attach(channel)
+            await stream.send(3, append={"text": "xx"})
+            await stream.send(4, restore={"name": "a"})
+            await stream.send(5, append={"text": "\u0301"})
+            while (last := await answer(stream)).operation_id != 5:
+                pass
+            assert (last.appended.offset, last.appended.replaced_tokens) == (4, 1)
+            assert (await described(channel, SESSION_ID)).tail == "café"
