@@ -99,8 +99,7 @@ class StoredSessions:
 
     async def flushed(self) -> None:
         """Wait until all writes so far are safe."""
-        self._pass_on()
-        await asyncio.wrap_future(self._writer.flush())
+        await self._flushed()
 
     # The sessions
 
@@ -129,7 +128,8 @@ class StoredSessions:
             session.model.cell.sha256,
             session.seed,
             settings.rewind_window,
-            settings.stored() | {"durability": settings.durability.value},
+            settings.stored()
+            | {"durability": settings.durability.value, "model": session.model.name},
             self.clock(),
         )
 
@@ -147,20 +147,42 @@ class StoredSessions:
         """Read the checkpoint that a restore waits for, and let the session go on from it."""
         self._restoring.begin(session, restore)
 
-    def delete(self, session_id: str) -> None:
-        """Let the store forget a session."""
+    def delete(self, session_id: str, then: Callable[[], None] | None = None) -> None:
+        """Let the store forget a session; call `then` when that is safe."""
         self.write(Delete(session_id))
+        if then is not None:
+            future = self._flushed(session_id)
+            # If it fails, the session hears of it as one that is lost, or the daemon has ended.
+            future.add_done_callback(lambda done: None if done.exception() else then())
+
+    async def made_safe(self, session_id: str) -> None:
+        """Wait until all that was written of a session is safe, its deletion included.
+
+        Unavailable if that takes too long; why, if the store refuses it.
+        """
+        try:
+            async with asyncio.timeout(SAFE_FIRST_TIMEOUT_S):
+                await self._flushed(session_id)
+        except TimeoutError:
+            raise Unavailable(
+                "the daemon's store does not answer; what was asked for is done, and becomes safe "
+                "when the store works again"
+            ) from None
+
+    def _flushed(self, session_id: str | None = None) -> asyncio.Future[None]:
+        """Return a future that is done when all writes so far, of a session or of all, are safe."""
+        self._pass_on()
+        return asyncio.wrap_future(self._writer.flush(session_id))
 
     async def settled(self, session_id: str) -> None:
         """Wait until the store has what was written of a session; Unavailable if it takes too long.
 
         A session that was lost can be written again.
         """
-        self._pass_on()
         try:
             async with asyncio.timeout(SAFE_FIRST_TIMEOUT_S):
                 with suppress(CellwireError):
-                    await asyncio.wrap_future(self._writer.flush(session_id))
+                    await self._flushed(session_id)
         except TimeoutError:
             raise Unavailable(
                 "the daemon's store does not answer; the session cannot come back from it"
