@@ -151,6 +151,32 @@ class Rewound:
 
 
 @dataclass(frozen=True, slots=True)
+class NamedCheckpoint:
+    """A place of a durable session that it can be taken back to."""
+
+    name: str
+    offset: int
+    """The length of the session's text there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpointed(NamedCheckpoint):
+    """A durable session is kept under a name as it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restored(NamedCheckpoint):
+    """A durable session is what it was at a checkpoint."""
+
+
+@dataclass(frozen=True, slots=True)
+class Discarded:
+    """A checkpoint was forgotten."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Forked:
     """A session was copied."""
 
@@ -209,6 +235,9 @@ FinalAnswer = (
     | Finished
     | Completed
     | Rewound
+    | Checkpointed
+    | Restored
+    | Discarded
     | Forked
     | Scored
     | Classified
@@ -233,3 +262,5 @@ class SessionInfo:
     """Whether a stream is attached to it."""
     operation_ids: tuple[int, ...]
     """The operations that are running or waiting."""
+    checkpoints: tuple[NamedCheckpoint, ...] = ()
+    """Of a durable session, the places to return to, in the order of their names."""

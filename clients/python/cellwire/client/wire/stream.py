@@ -19,6 +19,7 @@ from cellwire.client.values import (
     Finished,
     PartialAnswer,
     Piece,
+    Restored,
     Rewound,
 )
 from cellwire.client.wire.answers import answer_of
@@ -93,7 +94,7 @@ class Stream:
         answer = await inbox.take()
         if isinstance(answer, Piece):
             self.offset = answer.end_offset
-        elif isinstance(answer, Appended | Finished | Rewound):
+        elif isinstance(answer, Appended | Finished | Rewound | Restored):
             self.offset = answer.offset
         return answer
 
