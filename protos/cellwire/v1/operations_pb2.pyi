@@ -264,7 +264,8 @@ class Open(_message.Message):
     @_builtins.property
     def idle_timeout(self) -> _duration_pb2.Duration:
         """How long the session is kept while no stream is attached to it: 1 second to 604,800 seconds (a
-        week); unset means 600 seconds. After that it is deleted.
+        week); unset means 600 seconds. After that it is deleted. If it is durable: at most 315,360,000
+        seconds (ten years); unset means 2,592,000 seconds (30 days).
         """
 
     def __init__(

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 
-from cellwire.model_file.text_end import SETTLED, TextEnd
 from cellwire.server.engine import commands
 from cellwire.server.errors import CellwireError, Unavailable
 from cellwire.server.host.answer_gate import AnswerGate
+from cellwire.server.host.checkpoint_ends import CheckpointEnds
 from cellwire.server.host.keeper import Keeper
 from cellwire.server.host.registry import ServedModel
 from cellwire.server.host.safe_revisions import SafePoint
@@ -19,7 +18,6 @@ from cellwire.server.host.session_record import SessionRecord
 from cellwire.server.host.settings import Durability, OnDisconnect, Settings
 from cellwire.server.session.change_log import ChangeLog
 from cellwire.server.session.events import (
-    Checkpointed,
     Closed,
     Event,
     Forked,
@@ -29,7 +27,7 @@ from cellwire.server.session.events import (
     StateRead,
     Written,
 )
-from cellwire.server.session.operations import Checkpoint, Operation, Restore
+from cellwire.server.session.operations import Accept, Append, Fork, Generate, Operation
 from cellwire.server.state.change import StateRecord
 from cellwire.server.state.snapshot import SessionSnapshot
 
@@ -66,27 +64,19 @@ class DurableSession(SessionHandle):
         self.news = SafetyNews(self.record.safe, self._tell_safe)
         self.parents_gate: AnswerGate | None = None  # in which an answer waits for this session
         self.expires_s: float | None = None  # wall clock, as the store knows it
-        self._ends: dict[str, TextEnd] = {}  # of named checkpoints, when all goes well
+        self._ends = CheckpointEnds()
         self._keeper = keeper
         self._left: asyncio.Future[None] | None = None
 
     def go_on_from(self, snapshot: SessionSnapshot, changes: ChangeLog) -> None:
         """Follow the session, which wakes: all of it is safe."""
         self.record.resume(snapshot, changes)
-        self._ends = {name: kept.end for name, kept in changes.checkpoints.items()}
+        self._ends = CheckpointEnds(changes.checkpoints.values())
         self.begin_from(snapshot.text_end, snapshot.length)
 
     def store_from(self, snapshot: SessionSnapshot) -> None:
         """Store the session, which a fork or an import has made; `begin_from` follows."""
         self.record.create_from(self._keeper.header(self), snapshot)
-
-    def submit(self, operation: Operation) -> None:
-        """Queue an operation; a restore with the end that its text will have."""
-        if isinstance(operation, Checkpoint):
-            self._ends[operation.name] = self.text_ends.text_end
-        elif isinstance(operation, Restore):
-            operation = replace(operation, text_end=self._ends.get(operation.name, SETTLED))
-        super().submit(operation)
 
     def receive(self, event: Event) -> None:
         """Take an event of the session from its engine, and store what it changes."""
@@ -102,11 +92,10 @@ class DurableSession(SessionHandle):
                 self._keeper.keep_until(self)
             case _:
                 event = self.record.follow(event)
-        if isinstance(event, Checkpointed):
-            self._ends[event.name] = event.after.text_end
         copy = None
         if not isinstance(event, Written):
             self.follow(event)
+            self._ends.correct(event, self.record.changes.checkpoints)
             copy = self._copy_in(event)
         if isinstance(event, Closed):
             self._note_closed(event)
@@ -166,9 +155,20 @@ class DurableSession(SessionHandle):
         elif self.attachment is not None:
             self.attachment.abort(error)
 
+    def submit(self, operation: Operation) -> None:
+        """Queue an operation; ResourceExhausted also if the store takes no more text."""
+        if isinstance(operation, Append | Accept | Generate | Fork):
+            self._keeper.room.check()
+        super().submit(self._ends.assume(operation, self.text_ends.text_end))
+
+    def grant(self, tokens: int) -> None:
+        """Let the session generate more tokens, as soon as the store has room for them."""
+        self._keeper.room.grant(self, tokens)
+
     def attach(self, attachment: Attachment, *, takeover: bool = False) -> bool:
         """Attach a call, as to any session."""
         taken_over = super().attach(attachment, takeover=takeover)
+        self._keeper.room.drop(self)  # its engine grants it anew what its client may have
         self._keeper.keep_until(self)
         self.gate.wait_anew()
         return taken_over

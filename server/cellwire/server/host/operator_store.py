@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from cellwire.server.errors import (
@@ -81,8 +81,9 @@ class OperatorStore:
         """Return a session as bytes, as ExportSession does; NotFound, DamagedRecord."""
         stored = self._reader().load(session_id, MAX_REMEMBERED)
         header = stored.head.header
-        settings = {name: value for name, value in header.settings.items() if name != "durability"}
-        return to_bytes(SnapshotFile(VERSION, header.model_sha256, settings, resumed(stored)))
+        return to_bytes(
+            SnapshotFile(VERSION, header.model_sha256, header.settings, resumed(stored))
+        )
 
     def restore(self, data: bytes, session_id: str | None, durability: str) -> str:
         """Store a session from exported bytes, under an id or a new one; return its id.
@@ -93,10 +94,8 @@ class OperatorStore:
             session_id = new_session_id()
         check_session_id(session_id, "the id")
         file = from_bytes(data, _MAX_STATE_BYTES)
-        settings = replace(
-            Settings.restored(file.settings, file.session.rewind_window),
-            durability=Durability(durability),
-        )
+        settings = Settings.restored(file.settings, file.session.rewind_window)
+        settings = settings.with_durability(Durability(durability))
         if not settings.durable:
             raise InvalidArgument("a session in a store is durable: safe_later or safe_first")
         self._write(_begin(session_id, file, settings, self._clock()))
@@ -141,7 +140,7 @@ class OperatorStore:
 def _begin(session_id: str, file: SnapshotFile, settings: Settings, now_s: float) -> list[Write]:
     """Return the writes of a session that begins with an imported text."""
     session = file.session
-    known = settings.stored() | {"durability": settings.durability.value}
+    known = settings.stored()
     if _MODEL in file.settings:
         known[_MODEL] = file.settings[_MODEL]
     change, state = first_change(session)

@@ -21,10 +21,12 @@ from cellwire.server.host.durable_session import DurableSession
 from cellwire.server.host.own_thread import in_own_thread
 from cellwire.server.host.residents import Residents
 from cellwire.server.host.restoring import Restoring
+from cellwire.server.host.store_room import StoreRoom
 from cellwire.server.host.store_writer import StoreWriter
 from cellwire.server.session.operations import Restore
 from cellwire.server.state.stored_session import Header
 from cellwire.server.store.sqlite import SqliteStore
+from cellwire.server.store.sqlite_file import Synchronous
 from cellwire.server.store.store import Store
 from cellwire.server.store.writes import Delete, KeepUntil, Write
 
@@ -41,7 +43,8 @@ def open_store(config: Config) -> Store | None:
     """Open the store of a configuration, if it has one; CannotOpenStore."""
     if config.state is None:
         return None
-    return SqliteStore(config.state, "FULL" if config.state_sync == "full" else "NORMAL")
+    synchronous: Synchronous = "FULL" if config.state_sync == "full" else "NORMAL"
+    return SqliteStore(config.state, synchronous, on_network=config.state_on_network)
 
 
 class StoredSessions:
@@ -68,6 +71,7 @@ class StoredSessions:
         self._writes: list[Write] = []  # that the writer is about to have
         self._loop = asyncio.get_running_loop()
         self._writer = StoreWriter(store, _Listener(self._loop, self))
+        self.room = StoreRoom(lambda: self._writer.waiting_bytes)
         self._writer.start()
 
     async def close(self) -> None:
@@ -120,6 +124,7 @@ class StoredSessions:
         if self._sessions.get(session.id) is session:
             del self._sessions[session.id]
         self.residents.drop(session)
+        self.room.drop(session)
 
     def header(self, session: DurableSession) -> Header:
         """Return what never changes in a session."""
@@ -128,8 +133,7 @@ class StoredSessions:
             session.model.cell.sha256,
             session.seed,
             settings.rewind_window,
-            settings.stored()
-            | {"durability": settings.durability.value, "model": session.model.name},
+            settings.stored() | {"model": session.model.name},
             self.clock(),
         )
 
@@ -212,6 +216,7 @@ class StoredSessions:
             session = self._sessions.get(session_id)
             if session is not None:
                 session.note_safe(revision)
+        self.room.look()
 
     def note_lost(self, session_id: str, error: CellwireError) -> None:
         """End a session here: the store takes nothing of it any more."""
