@@ -53,7 +53,7 @@ class Crashes(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.patches = pytest.MonkeyPatch()
-        self.patches.setattr(sqlite_rows, "TEXT_TOKENS", 8)
+        self.patches.setattr(sqlite_rows, "TEXT_BYTES", 8)
         self.patches.setattr(sqlite_writer, "MAX_CHAIN", 3)
         self.faults = Faults()
         self.faults.install(self.patches)

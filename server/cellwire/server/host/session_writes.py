@@ -17,6 +17,7 @@ from cellwire.server.store.writes import (
     KeepUntil,
     PutCheckpoint,
     PutState,
+    Release,
     RestoreCheckpoint,
     Write,
 )
@@ -76,11 +77,15 @@ class SessionWrites:
         self._changes: JoinedChange | None = None
         self._state: PutState | None = None
         self._keep: KeepUntil | None = None
+        self._release: Release | None = None
         self.revision: int | None = None  # that is safe with them; None if they change no text
 
-    def add(self, write: Create | KeepUntil | _InOrder) -> None:
+    def add(self, write: Create | KeepUntil | Release | _InOrder) -> None:
         """Add the next write."""
+        self._release = None  # a session that is written again is held again
         match write:
+            case Release():
+                self._release = write
             case Create():
                 self._create, self.revision = write, 0
             case AddChange(change=change):
@@ -144,6 +149,8 @@ class SessionWrites:
         yield from self._in_order(session_id)
         if self._keep:
             yield self._keep
+        if self._release:
+            yield self._release
 
 
 def _bytes_of(write: _InOrder) -> int:

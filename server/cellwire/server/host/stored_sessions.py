@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 
 from cellwire.server.batch.limits import SAFE_FIRST_TIMEOUT_S
 from cellwire.server.errors import (
+    CannotOpenStore,
     CellwireError,
     DamagedRecord,
     NotFound,
@@ -25,6 +26,7 @@ from cellwire.server.host.store_room import StoreRoom
 from cellwire.server.host.store_writer import StoreWriter
 from cellwire.server.session.operations import Restore
 from cellwire.server.state.stored_session import Header
+from cellwire.server.store.leases import OpenedStore
 from cellwire.server.store.sqlite import SqliteStore
 from cellwire.server.store.sqlite_file import Synchronous
 from cellwire.server.store.store import Store
@@ -39,12 +41,34 @@ off in time: it does expire if the daemon is killed."""
 _CLOSE_TIMEOUT_S = 5.0
 
 
-def open_store(config: Config) -> Store | None:
+def open_store(config: Config) -> OpenedStore | None:
     """Open the store of a configuration, if it has one; CannotOpenStore."""
     if config.state is None:
         return None
-    synchronous: Synchronous = "FULL" if config.state_sync == "full" else "NORMAL"
-    return SqliteStore(config.state, synchronous, on_network=config.state_on_network)
+    if isinstance(config.state, str):
+        return _open_redis(config.state, config.state_replicas, config.lease_s)
+    sync: Synchronous = "FULL" if config.state_sync == "full" else "NORMAL"
+    return OpenedStore(SqliteStore(config.state, sync, on_network=config.state_on_network))
+
+
+def _open_redis(url: str, replicas: int, lease_s: float) -> OpenedStore:
+    with with_redis():
+        from cellwire.server.store.redis import open_redis
+    return open_redis(url, replicas=replicas, lease_s=lease_s)
+
+
+@contextmanager
+def with_redis() -> Iterator[None]:
+    """Import what needs Python's package for Redis; CannotOpenStore if it is not installed."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name != "redis":
+            raise
+        raise CannotOpenStore(
+            "--state is a Redis server, and Python's package for it is not installed; install it "
+            "with pip install 'cellwire[redis]'"
+        ) from error
 
 
 class StoredSessions:

@@ -37,6 +37,7 @@ from cellwire.server.store.writes import (
     KeepUntil,
     PutCheckpoint,
     PutState,
+    Release,
     RestoreCheckpoint,
     Write,
     effective,
@@ -129,7 +130,8 @@ class MemoryStore:
         with self._lock:
             sessions = dict(self._sessions)
             for write in effective(writes):
-                _carry_out(write, sessions)
+                if not isinstance(write, Release):
+                    _carry_out(write, sessions)
             self._sessions = sessions
 
     def load(self, session_id: str, last_tokens: int) -> StoredSession:
@@ -192,6 +194,8 @@ def _carry_out(write: Write, sessions: dict[str, _Kept]) -> None:
             sessions.pop(name, None)
         case _ if kept is None:
             raise RefusedWrite(name, not_stored(name))
+        case Release():
+            pass
         case _:
             sessions[name] = _changed(write, kept)
 

@@ -32,6 +32,7 @@ class Kind(Enum):
     TEXT = b"t"  # at the offset of its first token
     EXPIRY = b"e"
     CHECKPOINT = b"n"  # at its key
+    PLACE = b"p"  # how far a session has come
 
 
 def seal(kind: Kind, session_id: str, position: int, payload: bytes) -> bytes:

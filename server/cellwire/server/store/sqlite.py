@@ -17,6 +17,7 @@ from cellwire.server.errors import CannotOpenStore, DamagedRecord, StoreFailed
 from cellwire.server.state.stored_session import StoredHead, StoredSession
 from cellwire.server.store.checks import damaged, no_checkpoint, not_stored
 from cellwire.server.store.folder import FolderLock, make_folder, network_file_system, sync_folder
+from cellwire.server.store.payload import folded
 from cellwire.server.store.record import Damaged
 from cellwire.server.store.sqlite_checkpoints import Checkpoints
 from cellwire.server.store.sqlite_file import (
@@ -30,7 +31,7 @@ from cellwire.server.store.sqlite_file import (
 )
 from cellwire.server.store.sqlite_loading import head_in, head_of, stored_in
 from cellwire.server.store.sqlite_readers import Readers
-from cellwire.server.store.sqlite_rows import Rows, expiry_in, folded
+from cellwire.server.store.sqlite_rows import Rows, expiry_in
 from cellwire.server.store.sqlite_writer import Writer
 from cellwire.server.store.store import RefusedWrite
 from cellwire.server.store.writes import Write, effective

@@ -13,9 +13,9 @@ from dataclasses import replace
 from cellwire.server.state.change import Restoration, remembered
 from cellwire.server.state.named_checkpoint import NamedCheckpoint
 from cellwire.server.store.checks import no_checkpoint
-from cellwire.server.store.payload import decode_checkpoint, encode_checkpoint
+from cellwire.server.store.payload import decode_checkpoint, encode_checkpoint, folded
 from cellwire.server.store.record import Damaged, Kind, seal, unseal
-from cellwire.server.store.sqlite_rows import Rows, folded
+from cellwire.server.store.sqlite_rows import Rows
 from cellwire.server.store.store import RefusedWrite
 
 

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 from cellwire.model_file.text_end import BEGINNING
 from cellwire.server.state.stored_session import Header, StoredHead, StoredSession
+from cellwire.server.store.payload import folded
 from cellwire.server.store.record import Damaged
-from cellwire.server.store.sqlite_rows import Rows, folded
+from cellwire.server.store.sqlite_rows import Rows
 
 
 def head_in(session_id: str, rows: Rows) -> StoredHead:

@@ -20,11 +20,11 @@ from cellwire.server.store.checks import (
     is_new_state,
     not_stored,
 )
-from cellwire.server.store.payload import ChangeRow
+from cellwire.server.store.payload import ChangeRow, folded
 from cellwire.server.store.record import Damaged
 from cellwire.server.store.sqlite_checkpoints import Checkpoints
 from cellwire.server.store.sqlite_file import is_damage
-from cellwire.server.store.sqlite_rows import Rows, folded
+from cellwire.server.store.sqlite_rows import Rows
 from cellwire.server.store.store import RefusedWrite
 from cellwire.server.store.writes import (
     AddChange,
@@ -35,6 +35,7 @@ from cellwire.server.store.writes import (
     KeepUntil,
     PutCheckpoint,
     PutState,
+    Release,
     RestoreCheckpoint,
     Write,
 )
@@ -101,6 +102,8 @@ class Writer:
                 if rows:
                     Checkpoints(rows).discard_all()
                     rows.delete()
+            case Release():
+                pass
             case PutCheckpoint() | DiscardCheckpoint() | RestoreCheckpoint():
                 self._carry_out_checkpoint(write)
 

@@ -87,8 +87,18 @@ class Delete:
     session_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class Release:
+    """The session has left this daemon, and any may claim it; the last write until then.
+
+    It means nothing to a store that is one daemon's alone.
+    """
+
+    session_id: str
+
+
 CheckpointWrite = PutCheckpoint | DiscardCheckpoint | RestoreCheckpoint
-Write = Create | AddChange | PutState | KeepUntil | Delete | CheckpointWrite
+Write = Create | AddChange | PutState | KeepUntil | Delete | Release | CheckpointWrite
 
 
 def effective(writes: Sequence[Write]) -> list[Write]:
