@@ -11,7 +11,7 @@ from cellwire.server.store.leases import held_by_another
 from cellwire.server.store.recent_writes import Recent, RecentWrites
 from cellwire.server.store.record import Damaged
 from cellwire.server.store.redis_claims import Claim, Claims
-from cellwire.server.store.redis_link import RedisLink
+from cellwire.server.store.redis_link import RedisLink, StoreFull
 from cellwire.server.store.redis_rows import Held
 from cellwire.server.store.redis_sender import Refusal, Sender, Sent
 from cellwire.server.store.redis_wanted import Lost, Placer, Wanted, read_held
@@ -32,18 +32,32 @@ class Committer:
         self._sender = Sender(link, daemon_id)
 
     def commit(self, wanted: Sequence[Wanted]) -> None:
-        """Carry out the writes of sessions: of all, or of none; RefusedWrite."""
+        """Carry out the writes of sessions: of all, or of none; RefusedWrite.
+
+        A server that is full carries out only what frees memory or a session.
+        """
+        try:
+            self._commit(wanted, beyond=False)
+        except StoreFull:
+            self._commit([it for it in wanted if it.frees], beyond=True)
+            raise
+
+    def _commit(self, wanted: Sequence[Wanted], *, beyond: bool) -> None:
         repaired = False
         for _ in range(_ATTEMPTS):
             try:
                 placed = self._placer.place(wanted)
-                outcome = self._sender.send(placed)
+                outcome = self._sender.send(placed, beyond=beyond)
             except Lost as loss:
                 if repaired:
                     raise self._given_up(loss) from loss
                 repaired = True
                 self.repair()
                 continue
+            except RefusedWrite as refused:
+                if isinstance(refused.error, Aborted):
+                    self._claims.drop(refused.session_id)
+                raise
             except StoreFailed:
                 self._claims.doubt(it.session_id for it in wanted)
                 raise
@@ -75,6 +89,8 @@ class Committer:
     def _note(self, wanted: Sequence[Wanted], carried_out: Sequence[Sent]) -> None:
         for sent in carried_out:
             self._note_place(sent)
+            if not sent.epoch:
+                continue  # deleted before
             before = sent.group.before
             base = before.position.revision if before and not sent.wanted.deletes else -1
             entry = RecentWrites(sent.wanted.session_id, base, sent.epoch, sent.wanted.writes)
