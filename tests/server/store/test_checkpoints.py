@@ -6,8 +6,10 @@ import sqlite3
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tests.server.store.redis_server import RedisServer
 from tests.server.store.stored import (
     EVERYTHING,
     HEADER,
@@ -28,6 +30,7 @@ from cellwire.server.state.change import (
     Restoration,
 )
 from cellwire.server.state.named_checkpoint import NamedCheckpoint
+from cellwire.server.store.redis_link import Command, RedisLink
 from cellwire.server.store.sqlite import SqliteStore
 from cellwire.server.store.store import RefusedWrite, Store
 from cellwire.server.store.writes import (
@@ -40,6 +43,8 @@ from cellwire.server.store.writes import (
     RestoreCheckpoint,
     Write,
 )
+
+NAMES = f"cellwire:{{{ONE}}}:n"
 
 
 def restored(revision: int, name: str, done: int = 0) -> RestoreCheckpoint:
@@ -197,3 +202,61 @@ def test_a_damaged_checkpoint_leaves_its_session_whole(
             for table in ("change", "text", "state", "session"):
                 query = f"SELECT count(*) FROM {table}"  # noqa: S608  # a name from above
                 assert connection.execute(query).fetchone() == (0,)
+
+
+@pytest.mark.parametrize(
+    ("command", "listed", "refused"),
+    [
+        (("HSET", NAMES, "a", "damaged"), False, False),
+        (("DEL", f"{NAMES}:a:c"), True, True),
+        (("HSET", f"{NAMES}:a", "p", "damaged"), True, True),
+        (("HSET", f"{NAMES}:a", "s", "damaged"), True, False),  # missed when it is read
+        (("HDEL", f"{NAMES}:a", "t0"), True, True),
+        (("SET", f"{NAMES}:a", "another kind of key"), True, True),
+    ],
+)
+def test_a_damaged_checkpoint_in_a_server_leaves_its_session_whole(
+    redis_server: RedisServer,
+    command: tuple[str, ...],
+    listed: bool,  # noqa: FBT001  # by name
+    refused: bool,  # noqa: FBT001  # by name
+) -> None:
+    with redis_server.client() as client, closing(redis_server.open().store) as store:
+        store.commit([*session(ONE), PutCheckpoint(ONE, "a", 1)])
+        whole = store.load(ONE, EVERYTHING)
+        client.execute_command(*command)
+        found = store.load(ONE, EVERYTHING)
+        assert replace(found, checkpoints=whole.checkpoints) == whole
+        assert len(found.checkpoints) == listed
+        if listed:
+            with pytest.raises(DamagedRecord):
+                store.load_checkpoint(ONE, "a", EVERYTHING)
+        if refused:
+            with pytest.raises(RefusedWrite):
+                store.commit([restored(2, "a")])
+        store.commit([added(ONE, 2, 100, [7]), PutCheckpoint(ONE, "a", 2)])
+        assert kept(store) == [*range(100), 7]
+        store.commit([Delete(ONE)])
+        assert list(client.scan_iter("cellwire:{*")) == []
+
+
+def test_a_text_that_is_restored_while_it_is_read_is_of_one_time(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(redis_server.open().store) as store:
+        store.commit([*session(ONE, 3_000, 2_900), PutCheckpoint(ONE, "a", 1)])
+        store.commit([added(ONE, 2, 2_950, [1] * 3_000), PutState(ONE, state(5_000))])
+        read = RedisLink.read
+        again = [restored(3, "a"), restored(4, "a")]
+
+        def read_and_restore(link: RedisLink, *commands: Command) -> list[Any]:
+            answers = read(link, *commands)
+            if again and len(commands) > 1:
+                store.commit([again.pop(0)])
+            return answers
+
+        monkeypatch.setattr(RedisLink, "read", read_and_restore)
+        assert list(store.text(ONE, 0, EVERYTHING)) == list(range(3_000))
+        again.append(restored(5, "a"))
+        assert list(store.load(ONE, EVERYTHING).tokens) == list(range(3_000))
+        assert not again
