@@ -21,7 +21,7 @@ from cellwire.server.rpc import options
 from cellwire.server.rpc.reading_symbols import _MAX_STOP_CHARS
 from cellwire.server.session.operation_queue import Limits
 from cellwire.server.state.change import REMEMBERED_OPERATIONS
-from cellwire.server.store import sqlite, sqlite_file, sqlite_rows
+from cellwire.server.store import redis_keys, sqlite, sqlite_file, sqlite_rows
 
 GENERATION = "protos/cellwire/v1/generation.proto"
 MODELS = "protos/cellwire/v1/models.proto"
@@ -378,7 +378,12 @@ _PAGES = (
     ),
     _states(ARCHITECTURE, "{} generated tokens (read-ahead)", _QUEUES.read_ahead_tokens),
     _states(ARCHITECTURE, "| what waits for the store | {} MiB:", _WAITING_MIB),
-    _states(ARCHITECTURE, "in rows of {} tokens that never change", sqlite_rows.TEXT_TOKENS),
+    _states(
+        ARCHITECTURE,
+        "in rows of {} bytes (SQLite) or {} tokens (Redis)",
+        sqlite_rows.TEXT_BYTES,
+        redis_keys.TEXT_TOKENS,
+    ),
     _states(ARCHITECTURE, "Each time {} tokens were added", session_record.STATE_INTERVAL),
     _states(ARCHITECTURE, "at least its last {} tokens", limits.REMEMBERED_TOKENS),
     _states(ARCHITECTURE, "both run {} steps in float32", parity.STEPS),

@@ -12,11 +12,19 @@ without one. All errors are CellwireError.
 
 from cellwire.client._grpc_import import grpc as _grpc  # noqa: F401  # before all others
 from cellwire.client.client import DEFAULT_TARGET, Client, connect
+from cellwire.client.durability import Durability
+from cellwire.client.durable.reconnection import (
+    RECONNECT_TIMEOUT_S,
+    ConnectionLost,
+    ConnectionRestored,
+    OnReconnect,
+)
 from cellwire.client.errors import (
     Aborted,
     AlreadyExists,
     Cancelled,
     CellwireError,
+    DataLoss,
     FailedPrecondition,
     FieldViolation,
     Internal,
@@ -34,6 +42,7 @@ from cellwire.client.model import Model, Training, Vocabulary
 from cellwire.client.options import (
     CompleteOptions,
     CompletionEnd,
+    DurabilityName,
     GenerateOptions,
     OnDisconnect,
     OpenOptions,
@@ -56,6 +65,7 @@ from cellwire.client.values import (
     Piece,
     Restored,
     Rewound,
+    SafePoint,
     Scored,
     SessionInfo,
     Usage,
@@ -66,6 +76,7 @@ from cellwire.client.wire.channel import CONNECT_TIMEOUT_S
 __all__ = [
     "CONNECT_TIMEOUT_S",
     "DEFAULT_TARGET",
+    "RECONNECT_TIMEOUT_S",
     "Aborted",
     "AlreadyExists",
     "Alternative",
@@ -79,7 +90,12 @@ __all__ = [
     "Completed",
     "Completion",
     "CompletionEnd",
+    "ConnectionLost",
+    "ConnectionRestored",
+    "DataLoss",
     "Discarded",
+    "Durability",
+    "DurabilityName",
     "FailedPrecondition",
     "FieldViolation",
     "FinishReason",
@@ -94,6 +110,7 @@ __all__ = [
     "NamedCheckpoint",
     "NotFound",
     "OnDisconnect",
+    "OnReconnect",
     "OpenOptions",
     "OutOfRange",
     "PermissionDenied",
@@ -101,6 +118,7 @@ __all__ = [
     "ResourceExhausted",
     "Restored",
     "Rewound",
+    "SafePoint",
     "Scored",
     "Session",
     "SessionInfo",

@@ -22,6 +22,7 @@ from cellwire.client.values import (
     Forked,
     Restored,
     Rewound,
+    SafePoint,
     Scored,
 )
 
@@ -71,6 +72,11 @@ class Session:
     def offset(self) -> int:
         """Where the text that has been read here ends."""
         return self._source.offset
+
+    @property
+    def safe(self) -> SafePoint | None:
+        """Of a durable session, how much of it is safe, as far as was heard; None if nothing is."""
+        return self._source.safe
 
     @property
     def missed(self) -> str:
@@ -135,6 +141,10 @@ class Session:
     def classify(self) -> Classified:
         """Compute the scores of the model's labels for the text; it does not change."""
         return self._background.run(self._source.classify())
+
+    def save(self) -> SafePoint:
+        """Wait until all operations before this one are safe; return what is."""
+        return self._background.run(self._source.save())
 
     def detach(self) -> None:
         """Detach from the session, after the operations before this one; the daemon keeps it."""
