@@ -14,7 +14,7 @@ from tests.server.store.stored import ONE, session
 
 from cellwire.server.errors import CannotOpenStore
 from cellwire.server.host.config import Config
-from cellwire.server.host.stored_sessions import open_store
+from cellwire.server.host.opening import open_store
 from cellwire.server.store import server_checks
 from cellwire.server.store.redis import RedisStore, open_redis
 from cellwire.server.store.redis_keys import FORMAT, FORMAT_KEY
@@ -95,7 +95,7 @@ def test_a_replica_is_refused(started: Started) -> None:
 
 
 def test_a_cluster_is_refused(started: Started) -> None:
-    found = refusal(started(cluster_enabled="yes").url)
+    found = refusal(started(cluster_enabled="yes", cluster_port=str(free_port())).url)
     assert "is a cluster; give --state the address of a single server" in found
 
 
@@ -121,9 +121,8 @@ def test_passwords_are_used_and_never_shown(
     started: Started, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = started(requirepass="secret")
-    assert "Authentication required.; give --state redis://USER:PASSWORD@HOST" in refusal(
-        server.url
-    )
+    advice = "give --state redis://USER:PASSWORD@HOST:PORT/DB"
+    assert f"Authentication required.; {advice}" in refusal(server.url)
     url = server.url.replace("//", "//:wrong@")
     assert advice in refusal(url)
     assert "wrong@" not in refusal(url)

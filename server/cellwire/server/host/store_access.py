@@ -9,7 +9,7 @@ from typing import Protocol
 
 from cellwire.server.errors import CannotOpenStore, DamagedRecord, FailedPrecondition, StoreInUse
 from cellwire.server.host.config import Config
-from cellwire.server.host.stored_sessions import open_store, with_redis
+from cellwire.server.host.opening import open_store, with_redis
 from cellwire.server.state.stored_session import StoredHead, StoredSession
 from cellwire.server.store.leases import OpenedStore
 from cellwire.server.store.sqlite import SqliteStore, bystander
