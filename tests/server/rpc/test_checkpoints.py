@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,11 +27,23 @@ from tests.server.tiny_cell import lstm_cell, write_cell
 
 from cellwire.server.batch.limits import MAX_CHECKPOINT_NAME_CHARS, MAX_CHECKPOINTS
 from cellwire.server.errors import DamagedRecord
-from cellwire.server.host import stored_sessions
+from cellwire.server.host import earlier_text, session_copies, stored_sessions
 from cellwire.server.host.config import Config
+from cellwire.server.host.durable_session import DurableSession
+from cellwire.server.host.earlier_text import EarlierText, reach_from, text_before
+from cellwire.server.host.session_directory import SessionDirectory
+from cellwire.server.host.session_handle import SessionHandle
+from cellwire.server.host.stored_sessions import StoredSessions
+from cellwire.server.rpc import generation_service
+from cellwire.server.state import text_history
 from cellwire.server.state.stored_session import StoredSession
+from cellwire.v1 import operations_pb2
 from cellwire.v1.generation_pb2 import StreamSessionResponse
-from cellwire.v1.sessions_pb2 import DeleteSessionRequest
+from cellwire.v1.sessions_pb2 import (
+    DeleteSessionRequest,
+    ExportSessionRequest,
+    ImportSessionRequest,
+)
 from cellwire.v1.sessions_pb2_grpc import SessionsServiceStub
 
 SAMPLING = {"temperature": 0.8}
@@ -295,6 +308,72 @@ async def test_a_checkpoint_that_cannot_be_read_hurts_nothing_else(
         expected = grpc.StatusCode.INTERNAL if fault == "a bug" else grpc.StatusCode.DATA_LOSS
         assert code_of(refused) is expected
         assert (await asked(stream, 4, append={"text": "on"})).appended.offset == len(PROMPT) + 2
+
+
+async def test_a_text_that_is_restored_on_its_way_to_a_client_is_asked_for_again(
+    config: Config, store: LastingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def reach(
+        sessions: SessionDirectory, session_id: str, offset: int, *, takeover: bool = False
+    ) -> tuple[SessionHandle, EarlierText | None]:
+        found = await reach_from(sessions, session_id, offset, takeover=takeover)
+        monkeypatch.setattr(generation_service, "reach_from", reach_from)
+        store.open.set()
+        changes = session_of(daemon).record.changes
+        await until(lambda: changes.length == 912)
+        return found
+
+    monkeypatch.setattr(earlier_text, "REMEMBERED_TOKENS", 200)
+    async with serving(config, store) as (daemon, channel):
+        stream = await begin(channel, on_disconnect="ON_DISCONNECT_CONTINUE")
+        await asked(stream, 2, append={"text": "x" * 100})
+        await asked(stream, 3, checkpoint={"name": "short"})
+        await asked(stream, 4, append={"text": "x" * 800})
+        await asked(stream, 5, checkpoint={"name": "long"})
+        await asked(stream, 6, restore={"name": "short"})
+        await asked(stream, 7, append={"text": "y" * 300})
+        await stored_of(daemon).flushed()
+        store.open.clear()
+        await asked(stream, 8, append={"text": "y"})
+        await stream.send(9, restore={"name": "long"})
+        monkeypatch.setattr(generation_service, "reach_from", reach)
+        again = stream_to(channel)
+        await again.send(attach={"session_id": SESSION_ID, "offset": 12, "takeover": True})
+        code, details = await again.end()
+        assert code is grpc.StatusCode.UNAVAILABLE
+        assert "restored meanwhile" in details
+        _, attached = await attach(channel, offset=12)
+        assert attached.attached.missed.text == "x" * 900
+
+
+async def test_an_export_is_of_one_time(
+    config: Config, store: LastingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[int] = []
+
+    async def read(stored: StoredSessions, session: DurableSession, end: int) -> array[int]:
+        tokens = await text_before(stored, session, end)
+        reads.append(len(tokens))
+        if len(reads) == 1:
+            await asked(stream, 5, restore={"name": "a"})
+        return tokens
+
+    monkeypatch.setattr(text_history, "MAX_REMEMBERED", 300)
+    monkeypatch.setattr(text_history, "REMEMBERED_TOKENS", 200)
+    monkeypatch.setattr(session_copies, "text_before", read)
+    async with serving(config, store) as (_, channel):
+        stream = await begin(channel)
+        await asked(stream, 2, append={"text": "x" * 400})
+        await asked(stream, 3, checkpoint={"name": "a"})
+        await asked(stream, 4, append={"text": "y" * 500})
+        stub = SessionsServiceStub(channel)
+        exported = await stub.ExportSession(ExportSessionRequest(session_id=SESSION_ID))
+        durability = operations_pb2.DURABILITY_SAFE_LATER
+        request = ImportSessionRequest(snapshot=exported.snapshot, durability=durability)
+        imported = await stub.ImportSession(request)
+        assert reads == [800]  # of a text that was gone then
+        _, attached = await attach(channel, imported.session.session_id, offset=0)
+        assert attached.attached.missed.text == PROMPT + "x" * 400
 
 
 async def test_far_text_is_that_of_the_restored_session(

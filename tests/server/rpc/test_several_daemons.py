@@ -42,6 +42,7 @@ from tests.server.rpc.several import (
 )
 
 from cellwire.server.errors import DamagedRecord, StoreFailed
+from cellwire.server.host import sharing
 from cellwire.server.host.config import Config
 from cellwire.server.host.own_thread import own_threads
 from cellwire.server.rpc.daemon import STORE
@@ -129,6 +130,24 @@ async def test_a_session_with_a_client_stays_unless_it_is_taken_over(
         assert await stream.end() == TAKEN_OVER
         assert await status_of_attach(first.channel) == HAS_A_CLIENT
         assert len(await taken.generated(3, 10)) == 10
+
+
+async def test_a_session_with_a_client_is_described_from_the_store(
+    config: Config, cluster: Cluster
+) -> None:
+    async with two(cluster, config) as (first, second):
+        stream = await begin(first.channel)
+        text = PROMPT + await stream.generated(2, 1_500)
+        await stored_of(first.daemon).flushed()
+        there = await described(first.channel, SESSION_ID)
+        assert there.tail == text[-1_024:]
+        assert there.attached
+        assert await described(second.channel, SESSION_ID) == there
+        assert first.has()
+        export = sessions_pb2.ExportSessionRequest(session_id=SESSION_ID)
+        with pytest.raises(aio.AioRpcError) as raised:
+            await SessionsServiceStub(second.channel).ExportSession(export)
+        assert (raised.value.code(), raised.value.details()) == HAS_A_CLIENT
 
 
 async def test_a_running_generate_is_handed_over_where_it_is(
@@ -280,6 +299,71 @@ async def test_takeover_joins_a_caller_who_waits(config: Config, cluster: Cluste
         waiting.call.cancel()
 
 
+@pytest.mark.parametrize(
+    ("method", "warning"), [("claim", "cannot hand over"), ("send", "cannot tell of")]
+)
+async def test_a_session_that_cannot_be_let_go_is_asked_for_again(
+    config: Config,
+    cluster: Cluster,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    warning: str,
+) -> None:
+    """Its daemon holds it without having it, and does not reach the store."""
+
+    def failing(*_: object) -> None:
+        raise StoreFailed("the server does not answer")
+
+    async with two(cluster, config) as (first, second):
+        await close_and_keep(await begin(first.channel))
+        await free(first)
+        session_of(first.daemon).leave()
+        await until(lambda: not first.has())
+        await stored_of(first.daemon).flushed()
+        assert first.opened.leases is not None
+        first.opened.leases.claim(SESSION_ID)
+        with monkeypatch.context() as context:
+            context.setattr(first.opened.leases, method, failing)
+            asking = asyncio.create_task(described(second.channel, SESSION_ID))
+            await until(lambda: warning in caplog.text)
+        assert (await asking).offset == len(PROMPT)
+
+
+async def test_a_session_is_asked_for_while_it_cannot_leave(
+    config: Config, cluster: Cluster
+) -> None:
+    """Its last changes are not in the store yet."""
+    async with two(cluster, config) as (first, second):
+        stream = await begin(first.channel)
+        await stored_of(first.daemon).flushed()
+        first.pause()
+        await stream.send(2, append={"text": "more"})
+        assert (await answer(stream)).appended.offset == len(PROMPT + "more")
+        session_of(first.daemon).leave()
+        asking = asyncio.create_task(described(second.channel, SESSION_ID))
+        await until(lambda: SESSION_ID in stored_of(second.daemon).residents._kept)
+        first.resume()
+        assert (await asking).offset == len(PROMPT + "more")
+
+
+async def test_a_daemon_that_does_not_know_its_lease_waits(
+    config: Config, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sharing, "SAFE_FIRST_TIMEOUT_S", 0.05)
+    async with cluster.serving(config) as node:
+        await close_and_keep(await begin(node.channel))
+        await begin(node.channel, None, OTHER_ID)
+        node.pause()
+        cluster.run_out()
+        code, details = await status_of_attach(node.channel)
+        assert code is grpc.StatusCode.UNAVAILABLE
+        assert "cannot renew its lease" in details
+        assert (await described(node.channel, OTHER_ID)).tail == PROMPT  # it is not durable
+        node.resume()
+        assert (await described(node.channel, SESSION_ID)).tail == PROMPT
+
+
 # Who creates
 
 
@@ -349,6 +433,7 @@ async def lapse(cluster: Cluster, paused: Node, other: Node) -> tuple[Stream, in
     cluster.run_out()
     stream, attached = await attaching
     other.silent = False
+    await until(lambda: cluster.shared.lives(other.daemon_id))  # its lease has run out, too
     return stream, attached.attached.offset
 
 
@@ -561,7 +646,7 @@ async def test_a_deletion_that_the_store_refuses_is_not_answered(
     async with two(cluster, config) as (first, second):
         await begin(first.channel)
         await stored_of(first.daemon).flushed()
-        await lapse(cluster, first, second)
+        stream, _ = await lapse(cluster, first, second)
         stored = stored_of(first.daemon)
         assert stored.lease is not None
         stored.lease._until_s = float("inf")  # it has not noticed
@@ -569,7 +654,8 @@ async def test_a_deletion_that_the_store_refuses_is_not_answered(
         await until(lambda: not first.has())
         first.resume()
         assert await deleting is grpc.StatusCode.ABORTED
-        assert (await described(second.channel, SESSION_ID)).attached
+        assert (await described(first.channel, SESSION_ID)).attached
+        assert len(await stream.generated(2, 5)) == 5
 
 
 async def test_a_session_is_deleted_and_asked_for_at_once(config: Config, cluster: Cluster) -> None:
