@@ -145,7 +145,7 @@ class Waking:
         self._sessions.memory.check_room(len(snapshot.token_bytes))
         session = self._sessions.add(session_id, model, header.seed, settings)
         assert isinstance(session, DurableSession)
-        changes = ChangeLog.resumed(snapshot, stored.head.revision, stored.done)
+        changes = ChangeLog.resumed(snapshot, stored.head.revision, stored.done, stored.checkpoints)
         session.go_on_from(snapshot, changes)
         return session, snapshot
 
