@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.server.store.stored import ONE, TWO, added, database, state
 
@@ -25,6 +26,7 @@ from cellwire.server.host.settings import Durability, Settings
 from cellwire.server.state.change import Change
 from cellwire.server.state.snapshot import SnapshotFile, from_bytes, to_bytes
 from cellwire.server.state.stored_session import Header
+from cellwire.server.state.text_history import MAX_REMEMBERED
 from cellwire.server.store.sqlite import SqliteStore
 from cellwire.server.store.writes import AddChange, Create, KeepUntil, PutState, Write
 
@@ -126,6 +128,29 @@ def test_an_import_is_the_session_again(
     assert store.export(session_id) == data
     with closing(SqliteStore(folder)) as kept:  # and goes on
         kept.commit([added(session_id, 2, kept.head(session_id).length, [3])])
+
+
+def test_a_long_text_is_exported_and_imported_whole(folder: Path, store: OperatorStore) -> None:
+    length = MAX_REMEMBERED + 5_000
+    tokens = np.arange(length, dtype=np.uint32) % 251
+    text = Change(1, 0, array("I", tokens.tobytes()), SETTLED, rewind_floor=length - 64)
+    long_id = "c" * 32
+    with closing(SqliteStore(folder)) as writer:
+        writer.commit(
+            [
+                Create(long_id, HEADER),
+                AddChange(long_id, text),
+                PutState(long_id, state(length - 100)),
+            ]
+        )
+    data = store.export(long_id)
+    file = from_bytes(data, 2**20)
+    assert (file.session.text_start, len(file.session.tokens)) == (5_000, MAX_REMEMBERED)
+    new_id = store.restore(data, None, "safe_first")
+    assert store.export(new_id) == data
+    with closing(SqliteStore(folder)) as reader:
+        assert reader.head(new_id).header.text_start == 0
+        assert reader.text(new_id, 0, length) == text.tokens
 
 
 def test_an_import_from_a_daemon_has_no_models_name(store: OperatorStore) -> None:

@@ -16,6 +16,7 @@ from cellwire.server.errors import (
     DamagedRecord,
     InvalidArgument,
 )
+from cellwire.server.host.exported_text import earlier_text
 from cellwire.server.host.settings import (
     Durability,
     Settings,
@@ -28,6 +29,7 @@ from cellwire.server.state.resume import resumed
 from cellwire.server.state.snapshot import VERSION, SnapshotFile, from_bytes, to_bytes
 from cellwire.server.state.stored_session import Header, StoredHead
 from cellwire.server.state.text_history import MAX_REMEMBERED
+from cellwire.server.store.tokens import pack_tokens
 from cellwire.server.store.writes import (
     AddChange,
     Create,
@@ -84,13 +86,18 @@ class OperatorStore:
             return _facts(store.head(session_id))
 
     def export(self, session_id: str) -> bytes:
-        """Return a session as bytes, as ExportSession does; NotFound, DamagedRecord."""
+        """Return a session as bytes, as ExportSession does; NotFound, DamagedRecord.
+
+        With all of its text, however long that is.
+        """
         with self._access.reading() as store:
             stored = store.load(session_id, MAX_REMEMBERED)
-        header = stored.head.header
-        return to_bytes(
-            SnapshotFile(VERSION, header.model_sha256, header.settings, resumed(stored))
-        )
+            header, session = stored.head.header, resumed(stored)
+            # No rewind reaches what is before: it is the same as when the rest was read.
+            tokens = store.text(session_id, header.text_start, session.text_start)
+        earlier = pack_tokens(tokens) if tokens else b""
+        file = SnapshotFile(VERSION, header.model_sha256, header.settings, session, earlier)
+        return to_bytes(file)
 
     def restore(self, data: bytes, session_id: str | None, durability: str) -> str:
         """Store a session from exported bytes, under an id or a new one; return its id.
@@ -121,9 +128,9 @@ def _begin(session_id: str, file: SnapshotFile, settings: Settings, now_s: float
     known = settings.stored()
     if _MODEL in file.settings:
         known[_MODEL] = file.settings[_MODEL]
-    change, state = first_change(session)
+    change, state = first_change(session, earlier_text(file))
     header = Header(
-        file.model_sha256, session.seed, session.rewind_window, known, now_s, session.text_start
+        file.model_sha256, session.seed, session.rewind_window, known, now_s, change.offset
     )
     return [
         Create(session_id, header),

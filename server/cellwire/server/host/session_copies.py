@@ -14,6 +14,7 @@ from cellwire.server.errors import CellwireError, InvalidArgument, OutOfRange
 from cellwire.server.host.call_engine import call_engine
 from cellwire.server.host.durable_session import DurableSession
 from cellwire.server.host.earlier_text import text_before
+from cellwire.server.host.exported_text import earlier_text
 from cellwire.server.host.session_directory import SessionDirectory
 from cellwire.server.host.session_handle import SessionHandle
 from cellwire.server.host.settings import Durability, Settings
@@ -24,8 +25,7 @@ from cellwire.server.state.snapshot import (
     from_bytes,
     to_bytes,
 )
-from cellwire.server.store.record import Damaged
-from cellwire.server.store.tokens import pack_tokens, unpack_tokens
+from cellwire.server.store.tokens import pack_tokens
 
 _OTHER_BYTES = 1_024  # of a message that carries a session
 
@@ -85,7 +85,7 @@ async def restore(
         restored = replace(restored, rewind_window=settings.rewind_window)
     except InvalidArgument as error:
         raise InvalidArgument(f"the snapshot's settings: {error}", field="snapshot") from error
-    earlier = _earlier_text(snapshot)
+    earlier = earlier_text(snapshot)
     most = max(restored.tokens.max(initial=0), max(earlier, default=0))
     if most >= len(model.vocabulary):
         raise InvalidArgument("the snapshot holds symbols that the model does not know")
@@ -94,17 +94,6 @@ async def restore(
     made = await _make(new, lambda engine: engine.restore(new.id, restored), earlier)
     await _make_safe(sessions, new)
     return new, made
-
-
-def _earlier_text(snapshot: SnapshotFile) -> array[int]:
-    """Return the text before what a session remembers, which a store keeps; InvalidArgument."""
-    try:
-        tokens = unpack_tokens(snapshot.earlier) if snapshot.earlier else array("I")
-    except Damaged as error:
-        raise InvalidArgument(f"the snapshot's earlier text: {error}") from error
-    if len(tokens) > snapshot.session.text_start:
-        raise InvalidArgument("the snapshot contradicts itself")
-    return tokens
 
 
 async def _make(
