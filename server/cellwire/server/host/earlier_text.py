@@ -33,14 +33,14 @@ class EarlierText(NamedTuple):
 
 
 async def reach_from(
-    sessions: SessionDirectory, session_id: str, offset: int
+    sessions: SessionDirectory, session_id: str, offset: int, *, takeover: bool = False
 ) -> tuple[SessionHandle, EarlierText | None]:
     """Return a session, and its text from `offset` on as far as it may not remember that itself.
 
     None if it remembers it. As `SessionDirectory.reach`; OutOfRange if the text from there on is
     more than a message holds, or was never stored.
     """
-    session = await sessions.reach(session_id)
+    session = await sessions.reach(session_id, takeover=takeover)
     stored = sessions.stored
     if stored is None or not isinstance(session, DurableSession):
         return session, None
@@ -48,7 +48,7 @@ async def reach_from(
         return session, None
     with stored.residents.kept(session_id):
         earlier = await _read_from(stored, session, offset)
-        return await sessions.reach(session_id), earlier
+        return await sessions.reach(session_id, takeover=takeover), earlier
 
 
 async def _read_from(

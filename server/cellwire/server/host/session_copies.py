@@ -14,10 +14,10 @@ from cellwire.server.errors import CellwireError, InvalidArgument, OutOfRange
 from cellwire.server.host.call_engine import call_engine
 from cellwire.server.host.durable_session import DurableSession
 from cellwire.server.host.earlier_text import text_before
-from cellwire.server.host.exported_text import earlier_text
 from cellwire.server.host.session_directory import SessionDirectory
 from cellwire.server.host.session_handle import SessionHandle
 from cellwire.server.host.settings import Durability, Settings
+from cellwire.server.host.snapshot_text import earlier_tokens
 from cellwire.server.state.snapshot import (
     VERSION,
     SessionSnapshot,
@@ -85,7 +85,7 @@ async def restore(
         restored = replace(restored, rewind_window=settings.rewind_window)
     except InvalidArgument as error:
         raise InvalidArgument(f"the snapshot's settings: {error}", field="snapshot") from error
-    earlier = earlier_text(snapshot)
+    earlier = earlier_tokens(snapshot)
     most = max(restored.tokens.max(initial=0), max(earlier, default=0))
     if most >= len(model.vocabulary):
         raise InvalidArgument("the snapshot holds symbols that the model does not know")

@@ -21,6 +21,7 @@ from cellwire.server.store.payload import folded
 from cellwire.server.store.record import Damaged
 from cellwire.server.store.sqlite_file import (
     FILE_NAME,
+    Place,
     Synchronous,
     failing,
     is_damage,
@@ -167,6 +168,7 @@ class SqliteStore(SqliteReader):
             self._folder_lock.release()
             raise
         sync_folder(folder)
+        self._place = Place(path)
         self._writer = Writer(self._connection)
 
     def commit(self, writes: Sequence[Write]) -> None:
@@ -184,6 +186,7 @@ class SqliteStore(SqliteReader):
                 self._failed = not isinstance(error, RefusedWrite)
                 self._undo()
                 raise
+            self._place.check()
             self._bound_wal()
 
     def expired(self, now_s: float, limit: int = 100) -> list[str]:
@@ -212,8 +215,7 @@ class SqliteStore(SqliteReader):
             self._readers.close()
             self._connection.close()
             self._failed = True
-            if not self._path.exists():
-                raise StoreFailed(f"the database {self._path} is gone; put it back")
+            self._place.check()
             try:
                 self._connection = open_writer(self._path, self._synchronous)
             except CannotOpenStore as error:

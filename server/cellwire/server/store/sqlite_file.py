@@ -109,6 +109,30 @@ def open_writer(path: Path, synchronous: Synchronous) -> sqlite3.Connection:
     return connection
 
 
+class Place:
+    """Where a database is: what is written after it was moved or removed would never be found."""
+
+    def __init__(self, path: Path) -> None:
+        """Take it as it is now; OSError."""
+        self._path = path
+        self._file = _identity(path)
+
+    def check(self) -> None:
+        """Raise StoreFailed if another file is there, or none."""
+        with contextlib.suppress(FileNotFoundError):
+            if _identity(self._path) == self._file:
+                return
+        raise StoreFailed(
+            f"the database {self._path} was removed or replaced while this daemon uses it; put it "
+            "back, with the files beside it"
+        )
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino
+
+
 def open_reader(path: Path) -> sqlite3.Connection:
     """Open the database for reading; sqlite3.Error."""
     connection = _connect(path)

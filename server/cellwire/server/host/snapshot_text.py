@@ -1,4 +1,4 @@
-"""The text of an exported session before what it remembers: only a store keeps that."""
+"""The text in an exported session that is before what the session remembers."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from cellwire.server.store.record import Damaged
 from cellwire.server.store.tokens import unpack_tokens
 
 
-def earlier_text(file: SnapshotFile) -> array[int]:
-    """Return the tokens before those that the exported session remembers; InvalidArgument."""
+def earlier_tokens(snapshot: SnapshotFile) -> array[int]:
+    """Return the text before what a session remembers, which a store keeps; InvalidArgument."""
     try:
-        tokens = unpack_tokens(file.earlier) if file.earlier else array("I")
+        tokens = unpack_tokens(snapshot.earlier) if snapshot.earlier else array("I")
     except Damaged as error:
         raise InvalidArgument(f"the snapshot's earlier text: {error}") from error
-    if len(tokens) > file.session.text_start:
+    if len(tokens) > snapshot.session.text_start:
         raise InvalidArgument("the snapshot contradicts itself")
     return tokens
