@@ -215,11 +215,12 @@ class SqliteStore(SqliteReader):
             self._readers.close()
             self._connection.close()
             self._failed = True
-            self._place.check()
+            self._place.check_database()
             try:
                 self._connection = open_writer(self._path, self._synchronous)
             except CannotOpenStore as error:
                 raise StoreFailed(str(error)) from error
+            self._place = Place(self._path)
             self._writer = Writer(self._connection)
             # After an fsync that failed, the system may hold pages that never reached the disk, and
             # call the next fsync a success. Copied into the database, they are written anew.

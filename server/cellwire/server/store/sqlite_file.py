@@ -110,21 +110,29 @@ def open_writer(path: Path, synchronous: Synchronous) -> sqlite3.Connection:
 
 
 class Place:
-    """Where a database is: what is written after it was moved or removed would never be found."""
+    """Where a database is open. What is written after its files were removed is never found."""
 
     def __init__(self, path: Path) -> None:
-        """Take it as it is now; OSError."""
-        self._path = path
-        self._file = _identity(path)
+        """Take it as it is now, open in WAL mode; OSError."""
+        wal = path.with_name(f"{path.name}-wal")
+        self._identities = {path: _identity(path), wal: _identity(wal)}
 
     def check(self) -> None:
-        """Raise StoreFailed if another file is there, or none."""
+        """Raise StoreFailed if other files are there, or none."""
+        for path in self._identities:
+            self._check(path)
+
+    def check_database(self) -> None:
+        """Check the database alone, where it is opened anew: SQLite makes the file beside it."""
+        self._check(next(iter(self._identities)))
+
+    def _check(self, path: Path) -> None:
         with contextlib.suppress(FileNotFoundError):
-            if _identity(self._path) == self._file:
+            if _identity(path) == self._identities[path]:
                 return
         raise StoreFailed(
-            f"the database {self._path} was removed or replaced while this daemon uses it; put it "
-            "back, with the files beside it"
+            f"the file {path} was removed or replaced while this daemon uses it; move it back, or "
+            "restart the daemon on what is there"
         )
 
 
