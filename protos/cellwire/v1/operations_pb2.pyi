@@ -35,8 +35,9 @@ class _DurabilityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Durability
     DURABILITY_SAFE_LATER: _Durability.ValueType  # 2
     """Answers come at once, and say up to where the session is safe."""
     DURABILITY_SAFE_FIRST: _Durability.ValueType  # 3
-    """Every answer and chunk waits until what it reports is safe. If that takes more than 30 seconds,
-    the stream ends with UNAVAILABLE, and the session is kept as on_disconnect says.
+    """Every answer and chunk waits until what it reports is safe, closed until the session can never be
+    back. If that takes more than 30 seconds, the stream ends with UNAVAILABLE, and the session is kept
+    as on_disconnect says.
     """
 
 class Durability(_Durability, metaclass=_DurabilityEnumTypeWrapper):
@@ -58,8 +59,9 @@ DURABILITY_NONE: Durability.ValueType  # 1
 DURABILITY_SAFE_LATER: Durability.ValueType  # 2
 """Answers come at once, and say up to where the session is safe."""
 DURABILITY_SAFE_FIRST: Durability.ValueType  # 3
-"""Every answer and chunk waits until what it reports is safe. If that takes more than 30 seconds,
-the stream ends with UNAVAILABLE, and the session is kept as on_disconnect says.
+"""Every answer and chunk waits until what it reports is safe, closed until the session can never be
+back. If that takes more than 30 seconds, the stream ends with UNAVAILABLE, and the session is kept
+as on_disconnect says.
 """
 Global___Durability: _TypeAlias = Durability  # noqa: Y015
 
@@ -262,7 +264,8 @@ class Open(_message.Message):
     @_builtins.property
     def idle_timeout(self) -> _duration_pb2.Duration:
         """How long the session is kept while no stream is attached to it: 1 second to 604,800 seconds (a
-        week); unset means 600 seconds. After that it is deleted.
+        week); unset means 600 seconds. After that it is deleted. If it is durable: at most 315,360,000
+        seconds (ten years); unset means 2,592,000 seconds (30 days).
         """
 
     def __init__(

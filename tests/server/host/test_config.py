@@ -30,6 +30,7 @@ GOOD = {
     "text_memory": ("64", 64),
     "state": ("sessions", Path("sessions")),
     "state_sync": ("normal", "normal"),
+    "state_on_network": ("warn", "warn"),
     "resident": ("100", 100),
     "drain_timeout_s": ("2.5", 2.5),
 }
@@ -47,6 +48,7 @@ BAD = {
     "text_memory": ["0", "1.5"],
     "state": [""],
     "state_sync": ["off", ""],
+    "state_on_network": ["allow", ""],
     "resident": ["-1", "x"],
     "drain_timeout_s": ["-0.1", "nan", "inf", "soon"],
 }

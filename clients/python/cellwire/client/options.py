@@ -36,7 +36,10 @@ class OpenOptions(TypedDict, total=False):
     on_disconnect: OnDisconnect
     """What happens to the session when its stream breaks; "delete" by default."""
     idle_timeout_s: float | None
-    """How long it is kept without a stream, 1 to 604,800 seconds; None, the default, means 600."""
+    """How long it is kept without a stream, 1 to 604,800 seconds; None, the default, means 600.
+
+    A durable session: 1 to 315,360,000 seconds; None means 2,592,000 (30 days).
+    """
 
 
 class GenerateOptions(TypedDict, total=False):

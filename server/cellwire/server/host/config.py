@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["text", "path", "integer", "number", "switch"]
 StateSync = Literal["full", "normal"]
+StateOnNetwork = Literal["refuse", "warn"]
 
 _SETTING = "setting"
 _KINDS: dict[object, Kind] = {
@@ -153,6 +154,13 @@ class Config:
         metadata=_about(
             "What a safe session survives: full, a loss of power; normal, which is quicker, the "
             "death of the daemon."
+        ),
+    )
+    state_on_network: StateOnNetwork = field(
+        default="refuse",
+        metadata=_about(
+            "Whether the state folder may be on a network's file system, where locks and syncs may "
+            "not hold and sessions may be lost: refuse, or warn and go on."
         ),
     )
     max_resident: int | None = field(

@@ -20,9 +20,11 @@ from cellwire.server.host.config import Config
 from cellwire.server.host.durable_session import DurableSession
 from cellwire.server.host.own_thread import in_own_thread
 from cellwire.server.host.residents import Residents
+from cellwire.server.host.store_room import StoreRoom
 from cellwire.server.host.store_writer import StoreWriter
 from cellwire.server.state.stored_session import Header
 from cellwire.server.store.sqlite import SqliteStore
+from cellwire.server.store.sqlite_file import Synchronous
 from cellwire.server.store.store import Store
 from cellwire.server.store.writes import Delete, KeepUntil, Write
 
@@ -39,7 +41,8 @@ def open_store(config: Config) -> Store | None:
     """Open the store of a configuration, if it has one; CannotOpenStore."""
     if config.state is None:
         return None
-    return SqliteStore(config.state, "FULL" if config.state_sync == "full" else "NORMAL")
+    synchronous: Synchronous = "FULL" if config.state_sync == "full" else "NORMAL"
+    return SqliteStore(config.state, synchronous, on_network=config.state_on_network)
 
 
 class StoredSessions:
@@ -65,6 +68,7 @@ class StoredSessions:
         self._writes: list[Write] = []  # that the writer is about to have
         self._loop = asyncio.get_running_loop()
         self._writer = StoreWriter(store, _Listener(self._loop, self))
+        self.room = StoreRoom(lambda: self._writer.waiting_bytes)
         self._writer.start()
 
     async def close(self) -> None:
@@ -96,8 +100,7 @@ class StoredSessions:
 
     async def flushed(self) -> None:
         """Wait until all writes so far are safe."""
-        self._pass_on()
-        await asyncio.wrap_future(self._writer.flush())
+        await self._flushed()
 
     # The sessions
 
@@ -118,6 +121,7 @@ class StoredSessions:
         if self._sessions.get(session.id) is session:
             del self._sessions[session.id]
         self.residents.drop(session)
+        self.room.drop(session)
 
     def header(self, session: DurableSession) -> Header:
         """Return what never changes in a session."""
@@ -126,7 +130,7 @@ class StoredSessions:
             session.model.cell.sha256,
             session.seed,
             settings.rewind_window,
-            settings.stored() | {"durability": settings.durability.value},
+            settings.stored() | {"model": session.model.name},
             self.clock(),
         )
 
@@ -140,20 +144,42 @@ class StoredSessions:
         self.write(KeepUntil(session.id, session.expires_s))
         self.residents.update(session)
 
-    def delete(self, session_id: str) -> None:
-        """Let the store forget a session."""
+    def delete(self, session_id: str, then: Callable[[], None] | None = None) -> None:
+        """Let the store forget a session; call `then` when that is safe."""
         self.write(Delete(session_id))
+        if then is not None:
+            future = self._flushed(session_id)
+            # If it fails, the session hears of it as one that is lost, or the daemon has ended.
+            future.add_done_callback(lambda done: None if done.exception() else then())
+
+    async def made_safe(self, session_id: str) -> None:
+        """Wait until all that was written of a session is safe, its deletion included.
+
+        Unavailable if that takes too long; why, if the store refuses it.
+        """
+        try:
+            async with asyncio.timeout(SAFE_FIRST_TIMEOUT_S):
+                await self._flushed(session_id)
+        except TimeoutError:
+            raise Unavailable(
+                "the daemon's store does not answer; what was asked for is done, and becomes safe "
+                "when the store works again"
+            ) from None
+
+    def _flushed(self, session_id: str | None = None) -> asyncio.Future[None]:
+        """Return a future that is done when all writes so far, of a session or of all, are safe."""
+        self._pass_on()
+        return asyncio.wrap_future(self._writer.flush(session_id))
 
     async def settled(self, session_id: str) -> None:
         """Wait until the store has what was written of a session; Unavailable if it takes too long.
 
         A session that was lost can be written again.
         """
-        self._pass_on()
         try:
             async with asyncio.timeout(SAFE_FIRST_TIMEOUT_S):
                 with suppress(CellwireError):
-                    await asyncio.wrap_future(self._writer.flush(session_id))
+                    await self._flushed(session_id)
         except TimeoutError:
             raise Unavailable(
                 "the daemon's store does not answer; the session cannot come back from it"
@@ -183,6 +209,7 @@ class StoredSessions:
             session = self._sessions.get(session_id)
             if session is not None:
                 session.note_safe(revision)
+        self.room.look()
 
     def note_lost(self, session_id: str, error: CellwireError) -> None:
         """End a session here: the store takes nothing of it any more."""
