@@ -8,7 +8,7 @@ import pytest
 
 from cellwire.server.errors import CannotOpenStore
 from cellwire.server.host.config import Config, StateSync
-from cellwire.server.host.stored_sessions import open_store
+from cellwire.server.host.opening import open_store
 from cellwire.server.store import sqlite
 
 
@@ -18,7 +18,10 @@ def test_without_a_folder_there_is_none() -> None:
 
 @pytest.mark.parametrize(("sync", "level"), [("full", 2), ("normal", 1)])
 def test_it_is_as_safe_as_the_settings_say(tmp_path: Path, sync: StateSync, level: int) -> None:
-    store = open_store(Config(state=tmp_path / "state", state_sync=sync))
+    opened = open_store(Config(state=tmp_path / "state", state_sync=sync))
+    assert opened is not None
+    assert opened.leases is None
+    store = opened.store
     assert isinstance(store, sqlite.SqliteStore)
     assert store._connection.execute("PRAGMA synchronous").fetchone() == (level,)
     store.close()
@@ -30,7 +33,7 @@ def test_a_network_file_system_is_refused_unless_the_settings_let_it_be(
     monkeypatch.setattr(sqlite, "network_file_system", lambda _: "nfs4")
     with pytest.raises(CannotOpenStore, match="--state-on-network warn"):
         open_store(Config(state=tmp_path / "state"))
-    store = open_store(Config(state=tmp_path / "state", state_on_network="warn"))
-    assert store is not None
-    store.close()
+    opened = open_store(Config(state=tmp_path / "state", state_on_network="warn"))
+    assert opened is not None
+    opened.store.close()
     assert "sessions may be lost or damaged" in caplog.text

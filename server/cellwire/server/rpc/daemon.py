@@ -16,11 +16,12 @@ from grpc_reflection.v1alpha import reflection
 from cellwire.server.host.config import Config
 from cellwire.server.host.expiry_sweep import ExpirySweep
 from cellwire.server.host.loop import EngineLoop
+from cellwire.server.host.opening import open_store
 from cellwire.server.host.own_thread import in_own_thread
 from cellwire.server.host.placement import place
 from cellwire.server.host.registry import Registry
 from cellwire.server.host.session_directory import SessionDirectory
-from cellwire.server.host.stored_sessions import StoredSessions, open_store
+from cellwire.server.host.stored_sessions import StoredSessions
 from cellwire.server.host.text_memory import MIB, TextMemory
 from cellwire.server.rpc import options
 from cellwire.server.rpc.address import bind
@@ -31,7 +32,7 @@ from cellwire.server.rpc.interceptor import StatusInterceptor
 from cellwire.server.rpc.models_service import ModelsService
 from cellwire.server.rpc.sessions_service import SessionsService
 from cellwire.server.session.events import Event
-from cellwire.server.store.store import Store
+from cellwire.server.store.leases import OpenedStore
 from cellwire.v1 import generation_pb2, models_pb2, sessions_pb2
 from cellwire.v1.generation_pb2_grpc import add_GenerationServiceServicer_to_server
 from cellwire.v1.models_pb2_grpc import add_ModelsServiceServicer_to_server
@@ -64,7 +65,7 @@ class Daemon:
         self,
         config: Config,
         *,
-        open_store: Callable[[Config], Store | None] = open_store,
+        open_store: Callable[[Config], OpenedStore | None] = open_store,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Choose the device to run on; NoCuda if it is configured and cannot be used.
@@ -86,7 +87,7 @@ class Daemon:
         self._loop = asyncio.get_running_loop()
         self.crashed = self._loop.create_future()
         # A file may hang; signals are handled meanwhile.
-        store = await in_own_thread(
+        opened = await in_own_thread(
             "open the store", lambda: self._open_store(self._config), drop=_close
         )
         try:
@@ -94,13 +95,12 @@ class Daemon:
                 "load the models", self._read_models, drop=Registry.stop
             )
         except BaseException:
-            _close(store)
+            _close(opened)
             raise
-        if store is not None:
+        if opened is not None:
             self._stored = StoredSessions(
-                store, self._clock, self._config.resident, self._note_store
+                opened, self._clock, self._config.resident, self._note_store
             )
-            self.sweep = ExpirySweep(self._stored)
         try:
             await self._listen()
         except BaseException:
@@ -112,12 +112,16 @@ class Daemon:
         """Serve the models; CannotListen."""
         memory = TextMemory(self._config.text_memory * MIB)
         self.sessions = SessionDirectory(self.registry, memory, self._stored)
+        if self._stored is not None and self.sessions.access is not None:
+            self.sweep = ExpirySweep(self._stored, self.sessions.access.deletion)
         self.generation = GenerationService(self.sessions, self._config.limits)
         self._health = HealthService(_SERVICES if self._stored is None else (*_SERVICES, STORE))
         self._calls = Calls(options.max_calls(self._config.sessions))
         self._server = self._make_server()
         self.address = bind(self._server, self._config.listen)
         self.registry.start()
+        if self.sessions.access is not None:
+            self.sessions.access.start()
         await self._server.start()
         if self._stored is not None:
             self.sweep.start()
@@ -185,11 +189,12 @@ class Daemon:
 
     async def _stop_engines(self) -> None:
         await in_own_thread("stop the engines", self.registry.stop)
-        if self._stored is not None:
+        if self._stored is not None and self.sessions.access is not None:
             self.sweep.stop()
+            await self.sessions.access.end()
             await self._stored.close()
 
 
-def _close(store: Store | None) -> None:
-    if store is not None:
-        store.close()
+def _close(opened: OpenedStore | None) -> None:
+    if opened is not None:
+        opened.store.close()

@@ -17,6 +17,7 @@ from cellwire.server.errors import CannotOpenStore, DamagedRecord, StoreFailed
 from cellwire.server.state.stored_session import StoredHead, StoredSession
 from cellwire.server.store.checks import damaged, not_stored
 from cellwire.server.store.folder import FolderLock, make_folder, network_file_system, sync_folder
+from cellwire.server.store.payload import folded
 from cellwire.server.store.record import Damaged
 from cellwire.server.store.sqlite_file import (
     FILE_NAME,
@@ -28,7 +29,7 @@ from cellwire.server.store.sqlite_file import (
     open_writer,
 )
 from cellwire.server.store.sqlite_readers import Readers
-from cellwire.server.store.sqlite_rows import Rows, expiry_in, folded
+from cellwire.server.store.sqlite_rows import Rows, expiry_in
 from cellwire.server.store.sqlite_writer import Writer
 from cellwire.server.store.store import RefusedWrite
 from cellwire.server.store.writes import Write, effective
