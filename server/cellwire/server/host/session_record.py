@@ -24,6 +24,9 @@ from cellwire.server.store.writes import AddChange, Create, PutState, Write
 STATE_INTERVAL = 512
 """After so many more tokens a session's state is stored anew: what a session that wakes replays."""
 
+LEAVING_INTERVAL = 128
+"""Likewise of a session that leaves, and may wake soon."""
+
 
 class SessionRecord:
     """Turns the events of a session into writes, and knows which revisions are safe."""
@@ -78,6 +81,12 @@ class SessionRecord:
             return event._replace(revision=change.revision)
         assert isinstance(event, Appended | Finished | Rewound | Rejected)
         return replace(event, revision=change.revision)
+
+    def read_state_to_leave(self) -> None:
+        """Have a state stored, unless the one before is as good: the next wake replays less."""
+        if self._tokens_since_state >= LEAVING_INTERVAL:
+            self._tokens_since_state = 0
+            self._read_state()
 
     def put_state(self, state: StateRecord) -> None:
         """Store a state of the cell."""
