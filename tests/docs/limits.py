@@ -13,7 +13,7 @@ from cellwire.model_file import manifest
 from cellwire.model_file.text_end import MAX_REREAD_CHARS, MAX_REREAD_TOKENS
 from cellwire.server.batch import limits
 from cellwire.server.engine import event_batcher, step_budget
-from cellwire.server.host import expiry_sweep, store_writer, stored_sessions
+from cellwire.server.host import expiry_sweep, session_record, store_writer, stored_sessions
 from cellwire.server.host.config import Config
 from cellwire.server.host.settings import _SEED_BITS
 from cellwire.server.host.store_room import MOST_WAITING_BYTES
@@ -21,7 +21,7 @@ from cellwire.server.rpc import options
 from cellwire.server.rpc.reading_symbols import _MAX_STOP_CHARS
 from cellwire.server.session.operation_queue import Limits
 from cellwire.server.state.change import REMEMBERED_OPERATIONS
-from cellwire.server.store import sqlite, sqlite_file
+from cellwire.server.store import redis_keys, sqlite, sqlite_file, sqlite_rows
 
 GENERATION = "protos/cellwire/v1/generation.proto"
 MODELS = "protos/cellwire/v1/models.proto"
@@ -365,6 +365,13 @@ _PAGES = (
     ),
     _states(ARCHITECTURE, "{} generated tokens (read-ahead)", _QUEUES.read_ahead_tokens),
     _states(ARCHITECTURE, "| what waits for the store | {} MiB:", _WAITING_MIB),
+    _states(
+        ARCHITECTURE,
+        "in rows of {} bytes (SQLite) or {} tokens (Redis)",
+        sqlite_rows.TEXT_BYTES,
+        redis_keys.TEXT_TOKENS,
+    ),
+    _states(ARCHITECTURE, "Each time {} tokens were added", session_record.STATE_INTERVAL),
     _states(ARCHITECTURE, "at least its last {} tokens", limits.REMEMBERED_TOKENS),
     _states(ARCHITECTURE, "both run {} steps in float32", parity.STEPS),
     _states(ARCHITECTURE, "in batches of {}, {} and {},", *parity.BATCHES),
@@ -376,8 +383,8 @@ _STORE = (
     _states(OPERATION, "when the daemon is stopped | {} s |", _CONFIG.drain_timeout_s),
     _states(
         OPERATION,
-        "has set, {} minutes by default and a week at most",
-        limits.DEFAULT_IDLE_TIMEOUT_S / 60,
+        "has set, {} days by default and ten years at most",
+        limits.DEFAULT_DURABLE_IDLE_TIMEOUT_S / 86_400,
     ),
     _states(OPERATION, "looks for expired sessions every {} s", expiry_sweep.SWEEP_S),
     _states(OPERATION, "are kept {} minutes longer", stored_sessions.EXPIRY_MARGIN_S / 60),
@@ -390,9 +397,12 @@ _STORE = (
     ),
     _states(OPERATION, "waits for {} s and then fails", limits.SAFE_FIRST_TIMEOUT_S),
     _states(OPERATION, "tries again, every {} s at last", store_writer._MOST_RETRY_S),
-    _states(OPERATION, "or more than {} MiB waited", store_writer._MOST_WAITING_BYTES / 2**20),
+    _states(OPERATION, "When {} MiB wait, texts stop", _WAITING_MIB),
+    _states(OPERATION, "sessions of one that has died | {} |", _CONFIG.lease_s),
+    _states(OPERATION, "(`--lease-s`, {} s by default)", _CONFIG.lease_s),
+    _states(OPERATION, "replicas of the server have them, too | {} |", _CONFIG.state_replicas),
     _states(OPERATION, "PRAGMA user_version = {};", sqlite_file.VERSION),
-    _states(RELIABILITY, "where more than {} MiB wait", store_writer._MOST_WAITING_BYTES / 2**20),
+    _states(RELIABILITY, "When more than {} MiB wait", _WAITING_MIB),
 )
 
 STATEMENTS = (

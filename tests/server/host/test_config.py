@@ -30,9 +30,9 @@ GOOD = {
     "text_memory": ("64", 64),
     "state": ("sessions", Path("sessions")),
     "state_sync": ("normal", "normal"),
+    "state_on_network": ("warn", "warn"),
     "state_replicas": ("2", 2),
     "lease_s": ("1.5", 1.5),
-    "state_on_network": ("warn", "warn"),
     "resident": ("100", 100),
     "drain_timeout_s": ("2.5", 2.5),
 }
@@ -50,9 +50,9 @@ BAD = {
     "text_memory": ["0", "1.5"],
     "state": ["", "postgres://host/db"],
     "state_sync": ["off", ""],
+    "state_on_network": ["allow", ""],
     "state_replicas": ["-1", "x"],
     "lease_s": ["0.1", "x"],
-    "state_on_network": ["allow", ""],
     "resident": ["-1", "x"],
     "drain_timeout_s": ["-0.1", "nan", "inf", "soon"],
 }

@@ -170,5 +170,5 @@ def test_no_store_is_made(tmp_path: Path) -> None:
     with pytest.raises(CannotOpenStore, match="no store in"):
         store.sessions()
     with pytest.raises(CannotOpenStore, match="no store in"):
-        store._write([])
+        store._access.write(ONE, [])
     assert not (tmp_path / "nowhere").exists()

@@ -159,6 +159,13 @@ class Config:
             "quicker, the death of the daemon."
         ),
     )
+    state_on_network: StateOnNetwork = field(
+        default="refuse",
+        metadata=_about(
+            "Whether the state folder may be on a network's file system, where locks and syncs may "
+            "not hold and sessions may be lost: refuse, or warn and go on."
+        ),
+    )
     state_replicas: int = field(
         default=0,
         metadata=_about(
@@ -172,13 +179,6 @@ class Config:
         metadata=_about(
             "The seconds after which other daemons take over the sessions of one that has died.",
             minimum=0.5,
-        ),
-    )
-    state_on_network: StateOnNetwork = field(
-        default="refuse",
-        metadata=_about(
-            "Whether the state folder may be on a network's file system, where locks and syncs may "
-            "not hold and sessions may be lost: refuse, or warn and go on."
         ),
     )
     max_resident: int | None = field(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from cellwire.server.errors import CannotOpenStore
 from cellwire.server.host.config import Config
 from cellwire.server.store.leases import OpenedStore
@@ -20,8 +23,16 @@ def open_store(config: Config) -> OpenedStore | None:
 
 
 def _open_redis(url: str, replicas: int, lease_s: float) -> OpenedStore:
-    try:
+    with with_redis():
         from cellwire.server.store.redis import open_redis
+    return open_redis(url, replicas=replicas, lease_s=lease_s)
+
+
+@contextmanager
+def with_redis() -> Iterator[None]:
+    """Import what needs Python's package for Redis; CannotOpenStore if it is not installed."""
+    try:
+        yield
     except ModuleNotFoundError as error:
         if error.name != "redis":
             raise
@@ -29,4 +40,3 @@ def _open_redis(url: str, replicas: int, lease_s: float) -> OpenedStore:
             "--state is a Redis server, and Python's package for it is not installed; install it "
             "with pip install 'cellwire[redis]'"
         ) from error
-    return open_redis(url, replicas=replicas, lease_s=lease_s)
