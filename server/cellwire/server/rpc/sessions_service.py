@@ -65,7 +65,8 @@ class SessionsService(SessionsServiceServicer):
         """Write a session as bytes. A connection has one at a time until its client has read it."""
         async with self._exports.taken(context.peer()):
             session = await self._sessions.reach(request.session_id)
-            response = ExportSessionResponse(snapshot=await session_copies.export(session))
+            snapshot = await session_copies.export(self._sessions, session)
+            response = ExportSessionResponse(snapshot=snapshot)
             try:
                 async with asyncio.timeout(EXPORT_TIMEOUT_S):
                     await write(context, response)
