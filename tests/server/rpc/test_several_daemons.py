@@ -521,6 +521,39 @@ async def test_a_daemon_that_was_paused_looks_before_it_answers(
         assert (await asking).offset == len(PROMPT) + 10
 
 
+async def test_a_session_does_not_wake_over_a_lapse(
+    config: Config,
+    cluster: Cluster,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Between its claim and its text, others may have had it."""
+    loading, go_on = threading.Event(), threading.Event()
+
+    async with two(cluster, config) as (first, second):
+        await close_and_keep(await begin(first.channel))
+        load = second.opened.store.load
+
+        def slow(session_id: str, last_tokens: int) -> StoredSession:
+            stored = load(session_id, last_tokens)
+            loading.set()
+            go_on.wait(GUARD_S)
+            return stored
+
+        monkeypatch.setattr(second.opened.store, "load", slow)
+        asking = asyncio.create_task(status_of_attach(second.channel))
+        await until(loading.is_set)
+        lease = stored_of(second.daemon).lease
+        assert lease is not None
+        cluster.run_out()
+        await until(lambda: lease.lapses > 0)
+        go_on.set()
+        assert (await asking)[0] is grpc.StatusCode.UNAVAILABLE
+        await stored_of(second.daemon).flushed()
+        assert cluster.holder() == ""
+        assert (await described(first.channel, SESSION_ID)).offset == len(PROMPT)
+
+
 async def test_what_was_lost_is_looked_for_until_the_store_says_it(
     config: Config, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
