@@ -77,6 +77,11 @@ class Group:
         """Whether there is a new session afterwards."""
         return self.kind != "write" and self.after is not None
 
+    @property
+    def deletion_key(self) -> str:
+        """The name of what tells of the session's deletion."""
+        return deletion_key(self.session_id)
+
     def arguments(self, epoch: int, *, again: bool = False) -> list[bytes | str | int]:
         """Return the group as the script takes it; `again`: a new session had this epoch before."""
         place = self.before.seal(self.session_id) if self.before else b""
@@ -84,7 +89,7 @@ class Group:
         creates = ("again" if again else "new") if self.creates else ""
         commands = [*self.commands]
         if self.after is None and epoch:
-            key = deletion_key(self.session_id).encode()
+            key = self.deletion_key.encode()
             commands.append((b"SET", key, b"%d" % epoch, b"EX", b"%d" % DELETION_S))
         parts: list[bytes | str | int] = [self.kind, epoch, place, chain, creates]
         parts += [int(self.releases), len(commands)]
