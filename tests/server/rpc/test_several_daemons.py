@@ -522,10 +522,7 @@ async def test_a_daemon_that_was_paused_looks_before_it_answers(
 
 
 async def test_a_session_does_not_wake_over_a_lapse(
-    config: Config,
-    cluster: Cluster,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    config: Config, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between its claim and its text, others may have had it."""
     loading, go_on = threading.Event(), threading.Event()

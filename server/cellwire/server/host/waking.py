@@ -122,8 +122,7 @@ class Waking:
             await self._claiming.claim(session_id, lambda: self._takeovers[session_id] > 0)
         try:
             stored = await self._load(session_id)
-            if self._lapses != lapses:  # it may have gone on elsewhere since
-                raise Unavailable("this daemon has lost its lease for a moment; try again")
+            self._check_lease(lapses)
             session, snapshot = self._begin(session_id, stored)
         except NotFound:
             raise
@@ -137,6 +136,11 @@ class Waking:
             session.in_engine = False
             session.leave()
             raise
+
+    def _check_lease(self, lapses: int) -> None:
+        """Raise Unavailable if a session that was claimed may have gone on elsewhere since."""
+        if self._lapses != lapses:
+            raise Unavailable("this daemon has lost its lease for a moment; try again")
 
     @property
     def _lapses(self) -> int:
