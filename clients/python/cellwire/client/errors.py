@@ -119,7 +119,7 @@ class Superseded(Cancelled):
 
 
 class Aborted(CellwireError):
-    """The session was deleted or taken over, its model was unloaded, or it cannot go on as it was."""
+    """The session was deleted or taken over, its model unloaded, or it cannot go on as it was."""
 
     code = grpc.StatusCode.ABORTED
 

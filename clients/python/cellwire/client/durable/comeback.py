@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+
 from cellwire.client.durable.greeting import Greeting
 from cellwire.client.durable.journal import Journal
 from cellwire.client.durable.reconnection import (
