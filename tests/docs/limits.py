@@ -212,7 +212,12 @@ _PROTOCOL = (
     _states(PROTOCOL, "While {} operations of a stream", 2 * _QUEUES.waiting_operations),
     _states(PROTOCOL, "| continue for {} tokens, then pause |", limits.REMEMBERED_TOKENS),
     _states(PROTOCOL, "at least the last {} tokens. A durable", limits.REMEMBERED_TOKENS),
-    _states(PROTOCOL, "session reaches back {}. Attach", limits.STORED_TOKENS),
+    _states(
+        PROTOCOL,
+        "as far as a message can: {} tokens or {} MiB",
+        limits.STORED_TOKENS,
+        _MESSAGE_MIB,
+    ),
     _states(PROTOCOL, "and its last {} tokens", limits.TAIL_TOKENS),
     _states(PROTOCOL, "a message of more than {} MiB (a status of gRPC", _MESSAGE_MIB),
     _states(
@@ -323,7 +328,7 @@ _PROTOCOL = (
     ),
     _states(
         PROTOCOL,
-        "| text that a session keeps for attach | at least the last {} tokens; a durable one {} |",
+        "| text that a session keeps for attach | at least the last {} tokens; a durable one {},",
         limits.REMEMBERED_TOKENS,
         limits.STORED_TOKENS,
     ),

@@ -12,7 +12,10 @@ from tests.server.store.stored import HEADER, session_id_of
 from cellwire.server.errors import DamagedRecord, StoreFailed, Unavailable
 from cellwire.server.host import expiry_sweep, stored_sessions
 from cellwire.server.host.expiry_sweep import ExpirySweep
+from cellwire.server.host.stored_deletion import StoredDeletion
 from cellwire.server.host.stored_sessions import StoredSessions
+from cellwire.server.host.turns import Turns
+from cellwire.server.store.leases import OpenedStore
 from cellwire.server.store.memory import MemoryStore
 from cellwire.server.store.store import RefusedWrite
 from cellwire.server.store.writes import Create, Delete, KeepUntil, Write
@@ -57,10 +60,10 @@ async def sweeping(store: Store) -> AsyncIterator[ExpirySweep]:
     """Sweep a store with sessions that expired one after the other, ten a page."""
     for number, name in enumerate(NAMES):
         MemoryStore.commit(store, [Create(name, HEADER), KeepUntil(name, float(number))])
-    stored = StoredSessions(store, lambda: 100.0, 10)
+    stored = StoredSessions(OpenedStore(store), lambda: 100.0, 10)
     try:
         async with asyncio.timeout(GUARD_S):
-            yield ExpirySweep(stored)
+            yield ExpirySweep(stored, StoredDeletion(stored, Turns(stored)))
     finally:
         store.commits_left = 1_000
         await stored.close()

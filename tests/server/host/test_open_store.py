@@ -8,7 +8,7 @@ import pytest
 
 from cellwire.server.errors import CannotOpenStore
 from cellwire.server.host.config import Config, StateSync
-from cellwire.server.host.stored_sessions import open_store
+from cellwire.server.host.opening import open_store
 from cellwire.server.store import sqlite
 
 
@@ -20,9 +20,11 @@ def test_without_a_folder_there_is_none() -> None:
 def test_it_is_as_safe_as_the_settings_say(tmp_path: Path, sync: StateSync, level: int) -> None:
     opened = open_store(Config(state=tmp_path / "state", state_sync=sync))
     assert opened is not None
-    assert isinstance(opened.store, sqlite.SqliteStore)
-    assert opened.store._connection.execute("PRAGMA synchronous").fetchone() == (level,)
-    opened.store.close()
+    assert opened.leases is None
+    store = opened.store
+    assert isinstance(store, sqlite.SqliteStore)
+    assert store._connection.execute("PRAGMA synchronous").fetchone() == (level,)
+    store.close()
 
 
 def test_a_network_file_system_is_refused_unless_the_settings_let_it_be(

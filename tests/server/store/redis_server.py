@@ -66,6 +66,7 @@ class RedisServer:
             if _READY in line:
                 return True
         (self.folder / "log").write_text("".join(seen))
+        self.kill()
         return False
 
     def signal(self, number: int) -> None:

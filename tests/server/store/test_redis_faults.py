@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import redis
 from tests.server.store.redis_server import RedisServer
 from tests.server.store.stored import EVERYTHING, ONE, TWO, added, content, session
 
@@ -16,7 +17,7 @@ from cellwire.server.store.leases import Holder
 from cellwire.server.store.recent_writes import Recent
 from cellwire.server.store.redis import RedisStore
 from cellwire.server.store.redis_leases import RedisLeases
-from cellwire.server.store.redis_link import RedisLink
+from cellwire.server.store.redis_link import RedisLink, in_words
 from cellwire.server.store.server_checks import ServerChecks
 from cellwire.server.store.store import RefusedWrite
 from cellwire.server.store.writes import Delete, Release, Write
@@ -193,7 +194,10 @@ def test_a_commit_waits_for_replicas(started: Started, opened: Opened) -> None:
 
 
 def cut(server: RedisServer, size: int) -> None:
-    """Let the server restart with only so much of its append-only file, as after a power cut."""
+    """Let the server restart with only so much of its append-only file, as after a power cut.
+
+    With appendfsync no, what was answered is in the file; everysec may write it later.
+    """
     server.kill()
     (file,) = (server.folder / "appendonlydir").glob("*.incr.aof")
     with file.open("r+b") as opened_file:
@@ -209,7 +213,7 @@ def aof_size(server: RedisServer) -> int:
 @pytest.fixture
 def cut_server(started: Started, opened: Opened) -> tuple[RedisServer, RedisStore, RedisLeases]:
     """A server that has lost revision 2 of ONE, and all of TWO."""
-    server = started(appendfsync="everysec")
+    server = started()
     store, leases = opened(server)
     store.commit(session(ONE))
     size = aof_size(server)
@@ -291,7 +295,7 @@ def test_a_gap_before_what_is_known_is_not_closed(
 
 
 def test_a_claim_that_is_lost_is_a_claim_even_so(started: Started, opened: Opened) -> None:
-    server = started(appendfsync="everysec")
+    server = started()
     (first, leases), (second, others) = opened(server), opened(server)
     first.commit([*session(ONE), Release(ONE)])
     assert leases.claim(ONE) is None
@@ -307,7 +311,7 @@ def test_a_claim_that_is_lost_is_a_claim_even_so(started: Started, opened: Opene
 
 
 def test_who_has_claimed_after_a_loss_keeps_it(started: Started, opened: Opened) -> None:
-    server = started(appendfsync="everysec")
+    server = started()
     (first, leases), (second, others) = opened(server), opened(server)
     first.commit(session(ONE))
     size = aof_size(server)
@@ -366,3 +370,19 @@ def test_a_long_text_is_one_commit(started: Started, opened: Opened) -> None:
     store.commit(session(ONE, 2_000_000, 1_999_000))
     assert store.head(ONE).length == 2_000_000
     assert list(store.text(ONE, 1_500_000, 1_500_003)) == [1_500_000, 1_500_001, 1_500_002]
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (redis.ResponseError("MISCONF Errors writing to the AOF file"), "look at its log"),
+        (redis.ResponseError("NOREPLICAS Not enough good replicas"), "min-replicas-to-write"),
+        (redis.ResponseError("BUSY Redis is busy running a script"), "SCRIPT KILL"),
+        (redis.BusyLoadingError("Redis is loading"), "answers when that is done"),
+        (redis.OutOfMemoryError("full. script: 12, on @user_script:3."), "full.; its maxmemory"),
+        (redis.ResponseError("ERR something else"), "ERR something else"),
+        (redis.ConnectionError(), "ConnectionError; see that it runs"),
+    ],
+)
+def test_errors_say_what_to_do(error: Exception, advice: str) -> None:
+    assert advice in in_words(error)

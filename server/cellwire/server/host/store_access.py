@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from cellwire.server.errors import CannotOpenStore, DamagedRecord, FailedPrecondition, StoreInUse
 from cellwire.server.host.config import Config
-from cellwire.server.host.stored_sessions import open_store, with_redis
+from cellwire.server.host.opening import open_store, with_redis
 from cellwire.server.state.stored_session import StoredHead, StoredSession
 from cellwire.server.store.leases import OpenedStore
 from cellwire.server.store.sqlite import SqliteStore, bystander
@@ -30,6 +31,9 @@ class Readable(Protocol):
 
     def head(self, session_id: str) -> StoredHead:
         """Return a session without text and state; NotFound, DamagedRecord."""
+
+    def text(self, session_id: str, start: int, end: int) -> array[int]:
+        """Return the tokens from offset `start` up to `end`; NotFound, DamagedRecord."""
 
     def sessions(self, after: str = "", limit: int = 100) -> list[StoredHead | DamagedRecord]:
         """Return the first `limit` sessions whose ids follow `after`, in the order of ids."""

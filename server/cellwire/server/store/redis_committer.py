@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 
-from cellwire.server.errors import Aborted, StoreFailed
+from cellwire.server.errors import Aborted, DamagedRecord, StoreFailed
 from cellwire.server.store.checks import damaged, not_stored
 from cellwire.server.store.leases import held_by_another
 from cellwire.server.store.recent_writes import Recent, RecentWrites
@@ -55,9 +56,9 @@ class Committer:
                 self.repair()
                 continue
             except RefusedWrite as refused:
-                if isinstance(refused.error, Aborted):
-                    self._claims.drop(refused.session_id)
-                raise
+                if self._is_refused(refused):
+                    raise
+                continue
             except StoreFailed:
                 self._claims.doubt(it.session_id for it in wanted)
                 raise
@@ -105,6 +106,25 @@ class Committer:
             self._claims.drop(name)
         else:
             self._claims.note(name, Claim(sent.epoch, sent.group.after))
+
+    def _is_refused(self, refused: RefusedWrite) -> bool:
+        """Whether another attempt would not help; RefusedWrite if a session is another daemon's.
+
+        What is read of a session that another daemon writes may look damaged.
+        """
+        name = refused.session_id
+        claim = self._claims.get(name)
+        if isinstance(refused.error, Aborted):
+            self._claims.drop(name)
+        elif isinstance(refused.error, DamagedRecord) and claim is not None:
+            with contextlib.suppress(Damaged):
+                held = Held.read(name, read_held(self._link, [name])[name]())
+                if held and held.epoch > claim.epoch and held.holder != self._daemon_id:
+                    self._claims.drop(name)
+                    raise RefusedWrite(name, held_by_another(name)) from refused
+            self._claims.doubt([name])
+            return not claim.is_certain
+        return True
 
     def _refuse(self, refusal: Refusal) -> None:
         """Raise RefusedWrite unless another attempt may help."""

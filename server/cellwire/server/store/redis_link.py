@@ -23,20 +23,18 @@ Read = Callable[[], Any]
 _BY_BEGINNING = {
     "MISCONF": "it cannot write to its disk: look at its log",
     "NOREPLICAS": "it has fewer replicas than its min-replicas-to-write: start them",
-    "NOAUTH": "it wants a password: give --state redis://:PASSWORD@HOST:PORT/DB",
-    "MOVED": "it is a cluster: give --state the address of a single server",
-    "MASTERDOWN": "it is a replica that has lost its primary: give --state the primary's address",
     "BUSY": "a script of another program keeps it busy: end it with SCRIPT KILL",
 }
 _BY_KIND: tuple[tuple[type[redis.RedisError], str], ...] = (
     (redis.BusyLoadingError, "it reads its data from the disk, and answers when that is done"),
     (redis.ReadOnlyError, "it is a replica: give --state the primary's address"),
+    (redis.exceptions.MasterDownError, "it is a replica: give --state the primary's address"),
     (redis.OutOfMemoryError, "its maxmemory is reached: raise it, or delete sessions"),
     (
         redis.exceptions.NoPermissionError,
         "its user may not do that: allow it ~cellwire:* &cellwire:* +@all -@dangerous +info",
     ),
-    (redis.AuthenticationError, "see the user and the password of --state"),
+    (redis.AuthenticationError, "give --state redis://USER:PASSWORD@HOST:PORT/DB"),
     (redis.TimeoutError, "it does not answer in time: see whether it hangs, or its disk is slow"),
     (redis.ConnectionError, "see that it runs, and that this machine reaches it"),
 )
