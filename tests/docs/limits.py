@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tests.server.store import test_altered_files
+
 from cellwire.exporter.export import parity
 from cellwire.model_file import manifest
 from cellwire.model_file.text_end import MAX_REREAD_CHARS, MAX_REREAD_TOKENS
@@ -407,6 +409,12 @@ _STORE = (
     _states(OPERATION, "(`--lease-s`, {} s by default)", _CONFIG.lease_s),
     _states(OPERATION, "replicas of the server have them, too | {} |", _CONFIG.state_replicas),
     _states(OPERATION, "PRAGMA user_version = {};", sqlite_file.VERSION),
+    _states(
+        RELIABILITY,
+        "{} random alterations of a store of {} sessions",
+        test_altered_files.TRIALS,
+        test_altered_files.SESSIONS,
+    ),
     _states(RELIABILITY, "When more than {} MiB wait", _WAITING_MIB),
 )
 

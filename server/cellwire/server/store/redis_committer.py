@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from cellwire.server.errors import Aborted, DamagedRecord, StoreFailed
@@ -15,7 +15,7 @@ from cellwire.server.store.redis_claims import Claim, Claims
 from cellwire.server.store.redis_link import RedisLink, StoreFull
 from cellwire.server.store.redis_rows import Held
 from cellwire.server.store.redis_sender import Refusal, Sender, Sent
-from cellwire.server.store.redis_wanted import Lost, Placer, Wanted, read_held
+from cellwire.server.store.redis_wanted import Lost, Placer, Wanted, parts, read_held
 from cellwire.server.store.store import RefusedWrite
 
 _ATTEMPTS = 4
@@ -24,7 +24,16 @@ _ATTEMPTS = 4
 class Committer:
     """Commits writes of sessions that this daemon holds. One thread at a time; StoreFailed."""
 
-    def __init__(self, link: RedisLink, daemon_id: str, claims: Claims, recent: Recent) -> None:
+    def __init__(
+        self,
+        link: RedisLink,
+        daemon_id: str,
+        claims: Claims,
+        recent: Recent,
+        has_changed: Callable[[], bool],
+    ) -> None:
+        """`has_changed` tells whether the server may have lost what was safe; StoreFailed."""
+        self._has_changed = has_changed
         self._link = link
         self._daemon_id = daemon_id
         self._claims = claims
@@ -50,7 +59,8 @@ class Committer:
                 placed = self._placer.place(wanted)
                 outcome = self._sender.send(placed, beyond=beyond)
             except Lost as loss:
-                if repaired:
+                # A server that goes on has lost nothing: another daemon has deleted the session.
+                if repaired or not self._has_changed():
                     raise self._given_up(loss) from loss
                 repaired = True
                 self.repair()
@@ -76,16 +86,35 @@ class Committer:
         """
         recent = self._recent.by_session()
         reads = read_held(self._link, list(recent))
+        lost: list[Wanted] = []
         for name, entries in recent.items():
+            # What is damaged is told when the session is used.
+            with contextlib.suppress(Damaged):
+                wanted = _lost(entries, Held.read(name, reads[name]()), self._daemon_id)
+                lost += [wanted] if wanted else []
+        for part in parts(lost):
+            self._write_again(part)
+
+    def _write_again(self, lost: Sequence[Wanted]) -> None:
+        """Write what was lost, without the sessions that the server or a check refuses."""
+        while lost:
             try:
-                lost = _lost(entries, Held.read(name, reads[name]()), self._daemon_id)
-                outcome = self._sender.send([lost], again=True) if lost else []
-            except (Damaged, RefusedWrite):
-                continue  # what is wrong is told when the session is used
-            if isinstance(outcome, list):
-                for sent in outcome:
-                    if self._claims.get(name) is not None:
-                        self._note_place(sent)
+                outcome = self._sender.send(lost, again=True)
+            except RefusedWrite as refused:
+                refusal = refused.session_id
+            else:
+                if isinstance(outcome, list):
+                    self._note_repaired(outcome)
+                    return
+                refusal = outcome.session_id
+            lost = [it for it in lost if it.session_id != refusal]
+
+    def _note_repaired(self, carried_out: Sequence[Sent]) -> None:
+        for sent in carried_out:
+            claim = self._claims.get(sent.wanted.session_id)
+            # It may have been claimed anew, or lost, since it was written.
+            if claim is not None and claim.epoch == sent.epoch:
+                self._note_place(sent)
 
     def _note(self, wanted: Sequence[Wanted], carried_out: Sequence[Sent]) -> None:
         for sent in carried_out:
@@ -166,7 +195,8 @@ def _lost(entries: Sequence[RecentWrites], held: Held | None, daemon_id: str) ->
     epoch = entries[-1].epoch
     wanted = Wanted(name, writes, epoch)
     if held is None:
-        return wanted if wanted.create else None
+        # A deletion again, so that it is known to who would write the session again.
+        return wanted if wanted.create or wanted.only_deletes else None
     if held.epoch > epoch or (held.epoch == epoch and held.holder != daemon_id):
         return None  # claimed since, or released
     if wanted.deletes:
