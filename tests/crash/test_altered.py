@@ -52,7 +52,7 @@ async def test_an_altered_record_hurts_its_own_session(model: Path, tmp_path: Pa
 
 
 async def test_no_alteration_gives_another_text(model: Path, tmp_path: Path) -> None:
-    """A byte where SQLite keeps a page's or an index's order may hide all sessions that are on it."""
+    """A byte where SQLite keeps the order of a page may hide all sessions that are on it."""
     random = Random(4)
     state = tmp_path / "state"
     daemon = RealDaemon(model, "--state", str(state))
