@@ -46,6 +46,13 @@ CREATE TABLE state (
     session INTEGER PRIMARY KEY,
     record BLOB NOT NULL
 );
+CREATE TABLE checkpoint (
+    key INTEGER PRIMARY KEY,
+    session INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    record BLOB NOT NULL,
+    UNIQUE (session, name)
+);
 """
 
 _WHAT_TO_DO = {
