@@ -391,7 +391,12 @@ _PAGES = (
         sqlite_rows.TEXT_BYTES,
         redis_keys.TEXT_TOKENS,
     ),
-    _states(ARCHITECTURE, "Each time {} tokens were added", session_record.STATE_INTERVAL),
+    _states(
+        ARCHITECTURE,
+        "Each time {} tokens were added, and when {} were and the session leaves",
+        session_record.STATE_INTERVAL,
+        session_record.LEAVING_INTERVAL,
+    ),
     _states(ARCHITECTURE, "at least its last {} tokens", limits.REMEMBERED_TOKENS),
     _states(ARCHITECTURE, "both run {} steps in float32", parity.STEPS),
     _states(ARCHITECTURE, "in batches of {}, {} and {},", *parity.BATCHES),

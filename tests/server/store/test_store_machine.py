@@ -117,7 +117,8 @@ class Crashes(RuleBasedStateMachine):
     @invariant()
     def is_as_the_model(self) -> None:
         assert content(self.store) == content(self.model)
-        assert self.store.expired(50.0) == self.model.expired(50.0)
+        # Sessions that expire at the same moment come in any order.
+        assert sorted(self.store.expired(50.0)) == sorted(self.model.expired(50.0))
 
     def fail_and_then(
         self,

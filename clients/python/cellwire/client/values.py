@@ -83,8 +83,9 @@ class Piece:
     end_offset: int
     """Where the text ends in the session."""
     log_probabilities: tuple[float, ...] = ()
-    """One for each token, before sampling; empty unless requested. NaN where it is not known: of
-    bytes that another operation has added, and that became a character only now."""
+    """One for each token, before sampling; empty unless requested, and of what was generated while
+    the connection was lost. NaN where it is not known: of bytes that another operation has added,
+    and that became a character only now."""
     alternatives: tuple[tuple[Alternative, ...], ...] = ()
     """For each token the most probable symbols at its position, the most probable first; empty
     unless requested, and where they are not known."""

@@ -219,6 +219,7 @@ class DurableSession(SessionHandle):
     def begin_to_leave(self) -> None:
         """Let nothing attach until the session has left."""
         self._leaving.begin()
+        self.record.read_state_to_leave()
 
     def stay(self) -> None:
         """Do not leave after all."""

@@ -36,6 +36,9 @@ from cellwire.server.store.writes import (
 STATE_INTERVAL = 512
 """After so many more tokens a session's state is stored anew: what a session that wakes replays."""
 
+LEAVING_INTERVAL = 128
+"""Likewise of a session that leaves, and may wake soon."""
+
 
 class SessionRecord:
     """Turns the events of a session into writes, and knows which revisions are safe."""
@@ -135,6 +138,12 @@ class SessionRecord:
         self.safe.add(restoration.revision, self.changes.length)
         self._tokens_since_state = event.snapshot.length - event.snapshot.tokens_read
         return replace(event, revision=restoration.revision)
+
+    def read_state_to_leave(self) -> None:
+        """Have a state stored, unless the one before is as good: the next wake replays less."""
+        if self._tokens_since_state >= LEAVING_INTERVAL:
+            self._tokens_since_state = 0
+            self._read_state()
 
     def put_state(self, state: StateRecord) -> None:
         """Store a state of the cell."""

@@ -25,7 +25,9 @@ HEADER, STATE, EXPIRY, PLACE = "h", "s", "x", "p"
 HOLDER, EPOCH, RELEASED = "o", "e", "r"
 RESTORED = "g"  # the revision of the last restore, if there was one
 
-TEXT_TOKENS = 1_024  # of a full text row
+TEXT_TOKENS = 1_008
+"""Of a full text row: at a byte a token, the record takes no more than 1,024 in memory."""
+
 MAX_CHAIN = 64
 """Longer chains of changes are folded, so that no session's list grows without bound."""
 

@@ -40,9 +40,13 @@ local function refusal(number, group)
   local kind, epoch, place, chain = unpack(group)
   local hash, list = KEYS[2 * number + 1], KEYS[2 * number + 2]
   if redis.call('EXISTS', hash) == 0 then
-    -- What is written again may have been deleted by who has claimed it since.
-    local deleted = group[5] == 'again' and redis.call('GET', KEYS[2 * #groups + 2 + number])
-    if deleted and tonumber(deleted) > epoch then return 'held' end
+    local deleted = tonumber(redis.call('GET', KEYS[2 * #groups + 2 + number]) or 0)
+    if deleted >= epoch then
+      -- What is written again was deleted since, perhaps by who has claimed it.
+      if group[5] == 'again' then return 'held' end
+      if group[5] == '' then group[7] = {} end
+      group[2] = deleted -- what is created has a later one
+    end
     return kind == 'write' and 'gone'
   end
   if kind == 'create' then return 'exists' end

@@ -22,6 +22,7 @@ from cellwire.server.store.record import Damaged
 from cellwire.server.store.sqlite_checkpoints import Checkpoints
 from cellwire.server.store.sqlite_file import (
     FILE_NAME,
+    Place,
     Synchronous,
     failing,
     is_damage,
@@ -157,6 +158,7 @@ class SqliteStore(SqliteReader):
             self._folder_lock.release()
             raise
         sync_folder(folder)
+        self._place = Place(path)
         self._writer = Writer(self._connection)
 
     def commit(self, writes: Sequence[Write]) -> None:
@@ -174,6 +176,7 @@ class SqliteStore(SqliteReader):
                 self._failed = not isinstance(error, RefusedWrite)
                 self._undo()
                 raise
+            self._place.check()
             self._bound_wal()
 
     def expired(self, now_s: float, limit: int = 100) -> list[str]:
@@ -204,12 +207,12 @@ class SqliteStore(SqliteReader):
             self._readers.close()
             self._connection.close()
             self._failed = True
-            if not self._path.exists():
-                raise StoreFailed(f"the database {self._path} is gone; put it back")
+            self._place.check_database()
             try:
                 self._connection = open_writer(self._path, self._synchronous)
             except CannotOpenStore as error:
                 raise StoreFailed(str(error)) from error
+            self._place = Place(self._path)
             self._writer = Writer(self._connection)
             # After an fsync that failed, the system may hold pages that never reached the disk, and
             # call the next fsync a success. Copied into the database, they are written anew.
