@@ -260,3 +260,15 @@ def test_a_text_that_is_restored_while_it_is_read_is_of_one_time(
         again.append(restored(5, "a"))
         assert list(store.load(ONE, EVERYTHING).tokens) == list(range(3_000))
         assert not again
+
+
+def test_a_state_before_a_checkpoint_and_its_restore_may_be_left_out(store: Store) -> None:
+    """It is of another text when the same is committed again; the text is there even so."""
+    store.commit([*session(ONE, 50, 40), PutCheckpoint(ONE, "b", 1)])
+    store.commit([added(ONE, 2, 50, range(50, 100))])
+    writes: list[Write] = [PutState(ONE, state(90)), PutCheckpoint(ONE, "a", 2), restored(3, "b")]
+    for _ in range(2):
+        store.commit(writes)
+        assert list(store.text(ONE, 0, EVERYTHING)) == list(range(50))
+        assert kept(store) == list(range(100))
+        assert store.load_checkpoint(ONE, "a", 0).state == state(40)

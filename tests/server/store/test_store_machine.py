@@ -151,7 +151,10 @@ class Crashes(RuleBasedStateMachine):
             write = draw_write(data, after)
             writes.append(write)
             after.commit([write])
-        return writes, after
+        # Together they leave out states before a restore, which a checkpoint in between has not.
+        committed = copy(self.model)
+        committed.commit(writes)
+        return writes, committed
 
 
 def draw_write(data: st.DataObject, model: MemoryStore) -> Write:

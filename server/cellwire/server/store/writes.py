@@ -105,7 +105,7 @@ def effective(writes: Sequence[Write]) -> list[Write]:
     """Return writes that can be committed again, without what later ones make pointless.
 
     Those of a session before its deletion would have no session, and states before a restore
-    another text.
+    another text. A checkpoint between the two is kept without that state: it is read again.
     """
     deleted = {w.session_id: at for at, w in enumerate(writes) if isinstance(w, Delete)}
     restored = {w.session_id: at for at, w in enumerate(writes) if isinstance(w, RestoreCheckpoint)}
