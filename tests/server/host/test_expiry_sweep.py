@@ -116,3 +116,23 @@ async def test_a_sweep_ends_when_the_store_fails_in_the_middle(
         monkeypatch.undo()
         await sweep.sweep()
         assert store.ids == []
+
+
+async def test_a_store_that_cannot_be_read_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(expiry_sweep, "SWEEP_S", 0.0)
+    store = Store()
+    async with sweeping(store) as sweep:
+        with monkeypatch.context() as patched:
+
+            def failing(*_: object) -> list[str]:
+                raise StoreFailed("the disk does not read")
+
+            patched.setattr(store, "expired", failing)
+            sweep.start()
+            while caplog.text.count("cannot look for expired sessions") < 3:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+        while store.ids:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        sweep.stop()

@@ -70,6 +70,11 @@ async def status_of_attach(channel: aio.Channel, **settings: object) -> tuple[gr
     return await stream.end()
 
 
+def waiting_for_safety(daemon: Daemon) -> int:
+    writer = stored_of(daemon)._writer
+    return len(writer._flushes) + len(writer._flushes_in_commit)
+
+
 async def export(channel: aio.Channel, session_id: str = SESSION_ID) -> bytes:
     request = sessions_pb2.ExportSessionRequest(session_id=session_id)
     return (await SessionsServiceStub(channel).ExportSession(request)).snapshot
@@ -182,6 +187,7 @@ async def test_a_store_that_lags_behind_leaves_an_attach_to_the_session(
                 await export(channel)
         attaching = asyncio.create_task(attach(channel, offset=0, takeover=True))
         exporting = asyncio.create_task(export(channel))
+        await until(lambda: waiting_for_safety(daemon) == 2)
         store.open.set()
         _, attached = await attaching
         assert attached.attached.missed.text == text
@@ -191,11 +197,12 @@ async def test_a_store_that_lags_behind_leaves_an_attach_to_the_session(
 async def test_a_session_that_was_never_stored_is_waited_for(
     config: Config, store: LastingStore
 ) -> None:
-    async with serving(config, store) as (_, channel):
+    async with serving(config, store) as (daemon, channel):
         store.open.clear()
         stream = await begin(channel)
         text = PROMPT + await stream.generated(2, 900)
         attaching = asyncio.create_task(attach(channel, offset=0, takeover=True))
+        await until(lambda: waiting_for_safety(daemon) == 1)
         store.open.set()
         _, attached = await attaching
         assert attached.attached.missed.text == text

@@ -17,6 +17,7 @@ from cellwire.server.store.redis_rows import Held
 from cellwire.server.store.redis_sender import Refusal, Sender, Sent
 from cellwire.server.store.redis_wanted import Lost, Placer, Wanted, parts, read_held
 from cellwire.server.store.store import RefusedWrite
+from cellwire.server.store.writes import effective
 
 _ATTEMPTS = 4
 
@@ -187,11 +188,11 @@ class Committer:
 def _lost(entries: Sequence[RecentWrites], held: Held | None, daemon_id: str) -> Wanted | None:
     """Return what is to be written again of a session, if anything; Damaged."""
     name = entries[0].session_id
-    writes = [write for entry in entries for write in entry.writes]
+    writes = effective([write for entry in entries for write in entry.writes])
     deletions = [at for at, entry in enumerate(entries) if Wanted(name, entry.writes).deletes]
     if deletions:
         entries = entries[deletions[-1] :]
-        writes = [write for entry in entries for write in entry.writes]
+        writes = effective([write for entry in entries for write in entry.writes])
     epoch = entries[-1].epoch
     wanted = Wanted(name, writes, epoch)
     if held is None:
