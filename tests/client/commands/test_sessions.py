@@ -32,6 +32,7 @@ class Facts:
     created_s: float = NOW_S - 60
     expires_s: float | None = NOW_S + 600
     damage: str = ""
+    checkpoints: tuple[str, ...] = ()
 
 
 @dataclass
@@ -180,7 +181,8 @@ def test_sessions_are_chosen_by_model_and_expiry(
 
 
 def test_one_session_is_shown(store: FakeStore, capsys: pytest.CaptureFixture[str]) -> None:
-    store.kept = [Facts(id_of(1)), Facts(id_of(2), model="", expires_s=None)]
+    other = Facts(id_of(2), model="", expires_s=None, checkpoints=("at the door", "in\nthe hall"))
+    store.kept = [Facts(id_of(1)), other]
     assert cli.run(["sessions", "show", id_of(1), "--state", "kept"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         f"session:    {id_of(1)}",
@@ -193,7 +195,8 @@ def test_one_session_is_shown(store: FakeStore, capsys: pytest.CaptureFixture[st
         "expires:    2027-01-15T08:10:00+00:00",
     ]
     assert cli.run(["sessions", "show", id_of(2), "--state", "kept"]) == 0
-    assert "expires:    never" in capsys.readouterr().out
+    end = capsys.readouterr().out.splitlines()[-2:]
+    assert end == ["expires:     never", "checkpoints: at the door, in\\nthe hall"]
     assert cli.run(["sessions", "show", "x", "--state", "kept"]) == 1
     assert capsys.readouterr().err == "cellwire: there is no session x\n"
 

@@ -28,7 +28,14 @@ from cellwire.server.state.change import Change
 from cellwire.server.state.snapshot import SnapshotFile, from_bytes, to_bytes
 from cellwire.server.state.stored_session import Header
 from cellwire.server.store.sqlite import SqliteReader, SqliteStore
-from cellwire.server.store.writes import AddChange, Create, KeepUntil, PutState, Write
+from cellwire.server.store.writes import (
+    AddChange,
+    Create,
+    KeepUntil,
+    PutCheckpoint,
+    PutState,
+    Write,
+)
 
 NOW_S = 1_000_000.0
 SETTINGS = Settings(idle_timeout_s=3_600.0, durability=Durability.SAFE_FIRST)
@@ -85,6 +92,13 @@ def test_sessions_come_in_pages(store: OperatorStore) -> None:
     assert store.sessions(after=ONE) == [two]
     assert store.sessions(after=TWO) == []
     assert store.session(TWO) == two
+
+
+def test_one_session_is_shown_with_its_checkpoints(folder: Path, store: OperatorStore) -> None:
+    with closing(SqliteStore(folder)) as kept:
+        kept.commit([PutCheckpoint(ONE, "at the door", 1)])
+    assert store.session(ONE).checkpoints == ("at the door",)
+    assert store.sessions()[0].checkpoints == ()
 
 
 def test_a_damaged_session_is_listed_as_such(folder: Path, store: OperatorStore) -> None:

@@ -191,3 +191,26 @@ async def test_a_session_is_deleted_and_swept_from_anywhere(
         await second.daemon.sweep.sweep()
         await stored_of(second.daemon).flushed()
         assert not await is_there(first.channel, SESSION_ID)
+
+
+async def test_checkpoints_go_with_their_session(config: Config, redis_server: RedisServer) -> None:
+    async with nodes(redis_server, config, 3) as all_nodes:
+        stream = await begin(all_nodes[0].channel)
+        await stream.send(2, checkpoint={"name": "a"})
+        assert (await answer(stream)).HasField("checkpointed")
+        expected = await stream.generated(3, 700)
+        await stream.send(4, checkpoint={"name": "b"})
+        at_b = (await answer(stream)).checkpointed.offset
+        await safe_at(stream, session_of(all_nodes[0].daemon).revision)
+        elsewhere = await described(all_nodes[1].channel, SESSION_ID)
+        assert [(c.name, c.offset) for c in elsewhere.checkpoints] == [
+            ("a", len(PROMPT)),
+            ("b", at_b),
+        ]
+        for number, node in enumerate([*all_nodes, *all_nodes], 5):
+            stream, _ = await attach(node.channel, takeover=True)
+            await stream.send(10 * number, restore={"name": "a"})
+            assert (await answer(stream)).restored.offset == len(PROMPT)
+            assert await stream.generated(10 * number + 1, 700) == expected
+            await stream.send(10 * number + 2, restore={"name": "b"})
+            assert (await answer(stream)).restored.offset == at_b

@@ -9,7 +9,7 @@ import contextlib
 import time
 from array import array
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cellwire.server.errors import (
     CannotOpenStore,
@@ -61,6 +61,7 @@ class StoredFacts:
     created_s: float = 0.0  # wall clock, seconds since 1970
     expires_s: float | None = None  # likewise; None: it does not expire
     damage: str = ""
+    checkpoints: tuple[str, ...] = ()  # their names, of a session that is looked at alone
 
 
 class OperatorStore:
@@ -86,7 +87,9 @@ class OperatorStore:
     def session(self, session_id: str) -> StoredFacts:
         """Return what is known of a session; NotFound, DamagedRecord."""
         with self._access.reading() as store:
-            return _facts(store.head(session_id))
+            stored = store.load(session_id, 0)
+        names = tuple(checkpoint.name for checkpoint in stored.checkpoints)
+        return replace(_facts(stored.head), checkpoints=names)
 
     def export(self, session_id: str) -> bytes:
         """Return a session as bytes, with all of its text; NotFound, DamagedRecord."""

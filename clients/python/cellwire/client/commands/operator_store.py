@@ -61,6 +61,10 @@ class StoredFacts(Protocol):
     def damage(self) -> str:
         """Why it cannot be read; "" if it can."""
 
+    @property
+    def checkpoints(self) -> tuple[str, ...]:
+        """The names of its checkpoints, of a session that is looked at alone."""
+
 
 class OperatorStore(Protocol):
     """The sessions in a store. Every method may raise one of `errors`."""

@@ -117,6 +117,7 @@ def described(facts: StoredFacts) -> str:
     """Return what a store knows of a session, a line each."""
     expires = "never" if facts.expires_s is None else _time(facts.expires_s)
     model = f"{on_one_line(facts.model)} " if facts.model else ""
+    named = ", ".join(map(on_one_line, facts.checkpoints))
     return facts_as_lines(
         {
             "session": facts.session_id,
@@ -128,6 +129,7 @@ def described(facts: StoredFacts) -> str:
             "created": _time(facts.created_s),
             "expires": expires,
         }
+        | ({"checkpoints": named} if named else {})
     )
 
 
