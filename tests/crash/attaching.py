@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from tests.crash.entries import Seen
 from tests.crash.entry import Entry
-from tests.crash.ledger import Ledger, Seen
+from tests.crash.ledger import Ledger
 from tests.crash.operations import Generate
 from tests.crash.text import UNKNOWN, agrees, difference, merged
 from tests.crash.violation import check
