@@ -7,7 +7,6 @@ import itertools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from enum import Enum, auto
 from random import Random
 
 import grpc
@@ -34,20 +33,12 @@ _PAUSE_S = 0.02  # before another attempt
 _LOST = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.OK)
 
 
-class Gap(Enum):
-    """A promise that the daemon is known to break; each is to be closed."""
-
-    CLOSE_NOT_SAFE = auto()  # SAFE_FIRST tells of a close before the deletion is in the store
-    FORK_LOST_IN_DRAIN = auto()  # a fork is told while the daemon drains, and the copy is not kept
-
-
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """How a session is opened, and what is not expected of it."""
+    """How a session is opened."""
 
     window: int  # tokens that it can be rewound
     on_disconnect: OnDisconnect.ValueType
-    gaps: frozenset[Gap] = frozenset()
 
 
 @dataclass(slots=True)
@@ -100,8 +91,7 @@ class Client:
     def must_stay_closed(self) -> bool:
         """Whether the end of its session was told, and is safe."""
         first = self.ledger.durability == DURABILITY_SAFE_FIRST
-        safe = first and Gap.CLOSE_NOT_SAFE not in self.setting.gaps
-        return self.closed_in > 0 and (safe or self.closed_in in self._service.saved)
+        return self.closed_in > 0 and (first or self.closed_in in self._service.saved)
 
     async def run(self) -> bool:
         """Live until the session is closed; False if it was lost before it was safe."""
@@ -182,8 +172,7 @@ class Client:
                 raise
             return self._gone(restarted, saved)
         if self._closing and self._visit.closed:
-            gap = Gap.CLOSE_NOT_SAFE in self.setting.gaps
-            first = self.ledger.durability == DURABILITY_SAFE_FIRST and not gap
+            first = self.ledger.durability == DURABILITY_SAFE_FIRST
             check(restarted and not saved and not first, "a session is back that was closed")
         self._counts.attaches += 1
         self._reached, self._met_s = place.number, time.monotonic()
@@ -200,9 +189,6 @@ class Client:
         if self._closing:
             if self._visit.closed:
                 self.closed_in = self._reached
-            return False
-        copy_unseen = self.ledger.inherited > 0 and not self.ledger.revision
-        if copy_unseen and saved and Gap.FORK_LOST_IN_DRAIN in self.setting.gaps:
             return False
         how = "saved everything" if restarted else "keeps running"
         check(restarted and not saved, f"the session is gone, and its daemon {how}")

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.crash.client import Gap
 from tests.crash.disk import Disk
 from tests.crash.real import RealDaemon
 from tests.crash.service import Service
 from tests.crash.trial import Outage, Summary, Trial
 from tests.crash.violation import Violation
-
-KNOWN_GAPS = frozenset(Gap)
 
 
 async def run(
@@ -31,7 +28,7 @@ async def run(
     reference = RealDaemon(model)
     daemon = RealDaemon(model, "--state", str(state), *arguments, disk=disk)
     try:
-        trial = Trial(Service(daemon), await reference.start(), seed, gaps=KNOWN_GAPS)
+        trial = Trial(Service(daemon), await reference.start(), seed)
         return await trial.run(outages, clients), daemon.log
     except Violation as violation:
         raise Violation(f"{violation}\n{daemon.log}") from violation

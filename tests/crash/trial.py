@@ -11,7 +11,7 @@ from random import Random
 
 import grpc
 from grpc import aio
-from tests.crash.client import Client, Counts, Gap, Setting
+from tests.crash.client import Client, Counts, Setting
 from tests.crash.drawing import session_id
 from tests.crash.ledger import Ledger
 from tests.crash.replay import compare
@@ -91,19 +91,11 @@ class Summary:
 class Trial:
     """Runs clients against a service, and compares each session with an uninterrupted one."""
 
-    def __init__(
-        self,
-        service: Service,
-        reference: str,
-        seed: int,
-        *,
-        gaps: frozenset[Gap] = frozenset(),
-    ) -> None:
+    def __init__(self, service: Service, reference: str, seed: int) -> None:
         self.summary = Summary(seed)
         self._service = service
         self._reference = reference
         self._seed = seed
-        self._gaps = gaps
         self._sessions = 0
         self._clients: set[Client] = set()
         self._closed: list[Client] = []
@@ -144,7 +136,7 @@ class Trial:
             ledger = Ledger(
                 session_id(random), random.getrandbits(50), random.choice(_DURABILITIES)
             )
-            setting = Setting(random.choice(_WINDOWS), random.choice(_DISCONNECTS), self._gaps)
+            setting = Setting(random.choice(_WINDOWS), random.choice(_DISCONNECTS))
             await self._finish(
                 Client(ledger, setting, self._service, random, self.summary.counts, self._on_fork)
             )

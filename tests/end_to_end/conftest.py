@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A daemon that is ready, and the two lines it printed before."""
+    """A daemon that is ready, and two of the lines it has printed."""
 
     process: subprocess.Popen[str]
     placed_line: str
@@ -61,6 +61,8 @@ def served(*arguments: str, command: Sequence[str] = SERVE) -> Iterator[Served]:
     assert process.stderr is not None
     try:
         placed, line = process.stderr.readline(), process.stderr.readline()
+        if line.startswith("cellwire: durable sessions are kept in "):
+            line = process.stderr.readline()
         ready = re.search(r"ready on (\S+);", line)
         assert ready, placed + line + process.stderr.read()
         yield Served(process, placed, line, ready[1])

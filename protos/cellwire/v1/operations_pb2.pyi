@@ -35,8 +35,9 @@ class _DurabilityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Durability
     DURABILITY_SAFE_LATER: _Durability.ValueType  # 2
     """Answers come at once, and say up to where the session is safe."""
     DURABILITY_SAFE_FIRST: _Durability.ValueType  # 3
-    """Every answer and chunk waits until what it reports is safe. If that takes more than 30 seconds,
-    the stream ends with UNAVAILABLE, and the session is kept as on_disconnect says.
+    """Every answer and chunk waits until what it reports is safe, closed until the session can never be
+    back. If that takes more than 30 seconds, the stream ends with UNAVAILABLE, and the session is kept
+    as on_disconnect says.
     """
 
 class Durability(_Durability, metaclass=_DurabilityEnumTypeWrapper):
@@ -58,8 +59,9 @@ DURABILITY_NONE: Durability.ValueType  # 1
 DURABILITY_SAFE_LATER: Durability.ValueType  # 2
 """Answers come at once, and say up to where the session is safe."""
 DURABILITY_SAFE_FIRST: Durability.ValueType  # 3
-"""Every answer and chunk waits until what it reports is safe. If that takes more than 30 seconds,
-the stream ends with UNAVAILABLE, and the session is kept as on_disconnect says.
+"""Every answer and chunk waits until what it reports is safe, closed until the session can never be
+back. If that takes more than 30 seconds, the stream ends with UNAVAILABLE, and the session is kept
+as on_disconnect says.
 """
 Global___Durability: _TypeAlias = Durability  # noqa: Y015
 

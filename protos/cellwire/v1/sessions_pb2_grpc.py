@@ -104,7 +104,8 @@ class SessionsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteSession(self, request, context):
-        """DeleteSession deletes a session at once. A stream that is attached to it ends with ABORTED.
+        """DeleteSession deletes a session at once. A stream that is attached to it ends with ABORTED. If the
+        session is durable, the answer comes when it can never be back.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -53,7 +53,9 @@ class SessionsServiceStub:
     the daemon does not serve the session's model; RESOURCE_EXHAUSTED if the daemon has no room.
     """
     DeleteSession: _grpc.UnaryUnaryMultiCallable[_sessions_pb2.DeleteSessionRequest, _sessions_pb2.DeleteSessionResponse]
-    """DeleteSession deletes a session at once. A stream that is attached to it ends with ABORTED."""
+    """DeleteSession deletes a session at once. A stream that is attached to it ends with ABORTED. If the
+    session is durable, the answer comes when it can never be back.
+    """
 
 @_typing.type_check_only
 class SessionsServiceAsyncStub(SessionsServiceStub):
@@ -80,7 +82,9 @@ class SessionsServiceAsyncStub(SessionsServiceStub):
     the daemon does not serve the session's model; RESOURCE_EXHAUSTED if the daemon has no room.
     """
     DeleteSession: _aio.UnaryUnaryMultiCallable[_sessions_pb2.DeleteSessionRequest, _sessions_pb2.DeleteSessionResponse]  # type: ignore[assignment]
-    """DeleteSession deletes a session at once. A stream that is attached to it ends with ABORTED."""
+    """DeleteSession deletes a session at once. A stream that is attached to it ends with ABORTED. If the
+    session is durable, the answer comes when it can never be back.
+    """
 
 class SessionsServiceServicer(metaclass=_abc_1.ABCMeta):
     """SessionsService handles sessions from outside their streams. A session's id is the only credential:
@@ -134,6 +138,8 @@ class SessionsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _sessions_pb2.DeleteSessionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_sessions_pb2.DeleteSessionResponse, _abc.Awaitable[_sessions_pb2.DeleteSessionResponse]]:
-        """DeleteSession deletes a session at once. A stream that is attached to it ends with ABORTED."""
+        """DeleteSession deletes a session at once. A stream that is attached to it ends with ABORTED. If the
+        session is durable, the answer comes when it can never be back.
+        """
 
 def add_SessionsServiceServicer_to_server(servicer: SessionsServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -103,6 +103,7 @@ async def _serve(config: Config) -> BaseException | None:
     """Run a daemon until a signal, or until an engine fails; return that failure."""
     from cellwire.server.rpc.address import check, is_open_to_others
     from cellwire.server.rpc.daemon import Daemon
+    from cellwire.server.store.address import without_password
 
     # After each run an engine waits for the interpreter lock, which the event loop may hold.
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
@@ -118,7 +119,9 @@ async def _serve(config: Config) -> BaseException | None:
         if is_open_to_others(daemon.address):
             _say(_OPEN.format(daemon.address))
         if config.state is not None:
-            _say(f"durable sessions are kept in {config.state}")
+            place = config.state
+            shown = without_password(place) if isinstance(place, str) else place
+            _say(f"durable sessions are kept in {shown}")
         _say(_ready(daemon, config))
         daemon.crashed.add_done_callback(lambda _: signals.stop.set())
         await signals.stop.wait()

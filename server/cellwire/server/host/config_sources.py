@@ -13,9 +13,11 @@ from cellwire.server.host.config import Config, Setting, settings
 
 _SHOWN_CHARS = 80
 _SWITCHES = {"1": True, "true": True, "0": False, "false": False}
+_SCHEMES = ("redis://", "rediss://", "unix://")
 _WANTED = {
     "text": "a text",
     "path": "a path",
+    "place": "a folder or redis://HOST:PORT/DB",
     "integer": "a whole number",
     "number": "a number",
     "switch": "true or false",
@@ -99,11 +101,10 @@ def _shown(value: Any) -> str:  # noqa: ANN401
 def _converted(setting: Setting, value: Any, folder: Path) -> Any:  # noqa: ANN401
     """Return a value of the setting's kind, from a text or a value of TOML; ValueError."""
     match setting.kind, value:
-        case "switch", bool():
-            return value
-        case "switch", str():
-            if value.lower() in _SWITCHES:
-                return _SWITCHES[value.lower()]
+        case "switch", bool() | str():
+            return value if isinstance(value, bool) else _switch(value)
+        case "place", str() if value:
+            return _place(value, folder)
         case (("text" | "path"), str()) if value:
             if setting.kind == "path":
                 return folder / value
@@ -115,3 +116,18 @@ def _converted(setting: Setting, value: Any, folder: Path) -> Any:  # noqa: ANN4
             if math.isfinite(number := float(value)):
                 return number
     raise ValueError
+
+
+def _switch(text: str) -> bool:
+    if text.lower() not in _SWITCHES:
+        raise ValueError
+    return _SWITCHES[text.lower()]
+
+
+def _place(text: str, folder: Path) -> Path | str:
+    """Return a folder, or the address of a server; ValueError."""
+    if "://" not in text:
+        return folder / text
+    if not text.startswith(_SCHEMES):
+        raise ValueError
+    return text

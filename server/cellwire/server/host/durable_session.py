@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from cellwire.server.engine import commands
 from cellwire.server.errors import CellwireError, Unavailable
@@ -10,6 +11,7 @@ from cellwire.server.host.answer_gate import AnswerGate
 from cellwire.server.host.keeper import Keeper
 from cellwire.server.host.registry import ServedModel
 from cellwire.server.host.safe_revisions import SafePoint
+from cellwire.server.host.safety_news import SafetyNews
 from cellwire.server.host.session_handle import Attachment, Directory, SessionHandle
 from cellwire.server.host.session_record import SessionRecord
 from cellwire.server.host.settings import Durability, OnDisconnect, Settings
@@ -19,16 +21,12 @@ from cellwire.server.session.events import (
     Event,
     Forked,
     Opened,
-    Rejected,
     SafeAdvanced,
     StateRead,
     Written,
 )
 from cellwire.server.state.change import StateRecord
 from cellwire.server.state.snapshot import SessionSnapshot
-
-_TELL_S = 0.1
-"""What has become safe waits so long for an answer that says it."""
 
 
 class DurableSession(SessionHandle):
@@ -60,8 +58,7 @@ class DurableSession(SessionHandle):
             self._fail_waiting,
             all_wait=settings.durability is Durability.SAFE_FIRST,
         )
-        self.told: SafePoint | None = None  # to the client: what was safe at its last answer
-        self._telling: asyncio.TimerHandle | None = None
+        self.news = SafetyNews(self.record.safe, self._tell_safe)
         self.parents_gate: AnswerGate | None = None  # in which an answer waits for this session
         self.expires_s: float | None = None  # wall clock, as the store knows it
         self._keeper = keeper
@@ -91,9 +88,10 @@ class DurableSession(SessionHandle):
         if not isinstance(event, Written):
             self.follow(event)
             copy = self._copy_in(event)
-        self.gate.put(event, self.record.changes.revision, copy.record.safe if copy else None)
         if isinstance(event, Closed):
             self._note_closed(event)
+        else:
+            self.gate.put(event, self.revision, copy.record.safe if copy else None)
 
     def _copy_in(self, event: Event) -> DurableSession | None:
         """Return the fork that an event reports; when it is safe, so is the report."""
@@ -118,15 +116,12 @@ class DurableSession(SessionHandle):
         self.gate.open()
         if self.parents_gate is not None:
             self.parents_gate.open()
-        if self.attachment is not None and self._telling is None and self.safe_point != self.told:
-            loop = asyncio.get_running_loop()
-            self._telling = loop.call_later(_TELL_S, self._tell_safe)
+        if self.attachment is not None:
+            self.news.tell_soon()
         self._leave_if_safe()
 
     def _tell_safe(self) -> None:
-        """Let the client know what is safe, if no answer has said it."""
-        self._telling = None
-        if self.attachment is not None and self.safe_point != self.told:
+        if self.attachment is not None:
             self.outbox.put(SafeAdvanced(self.id))
 
     def abandon(self) -> None:
@@ -137,6 +132,8 @@ class DurableSession(SessionHandle):
     def refuse(self, error: CellwireError) -> None:
         """End the session here: the store takes nothing of it any more."""
         self.record.exists = False
+        if self.parents_gate is not None:
+            self.parents_gate.reject_copy(self.record.safe, error)
         super().end(error)
 
     def _fail_waiting(self) -> None:
@@ -145,8 +142,7 @@ class DurableSession(SessionHandle):
             "the daemon's store does not answer, so that nothing becomes safe; the session goes on"
         )
         if self.settings.durability is not Durability.SAFE_FIRST:
-            for event in self.gate.take():
-                self.outbox.put(Rejected(self.id, event.operation_id or 0, error))
+            self.gate.reject_saves(error)
         elif self.attachment is not None:
             self.attachment.abort(error)
 
@@ -208,13 +204,22 @@ class DurableSession(SessionHandle):
         self._left = None
 
     def _note_closed(self, event: Closed) -> None:
-        if self._left is None and event.error is None:
-            self._delete()
-            for waiting in self.gate.take():
-                self.outbox.put(waiting)
-        elif self._left is None and self.record.exists:
-            self.begin_to_leave()  # its state may be spoiled; the store has a good one
+        revision = self.revision
+        if self._left is None and self.record.exists:
+            if event.error is None:
+                self._delete(self._note_deleted)
+                revision += 1  # as which its deletion counts
+            else:
+                self.begin_to_leave()  # its state may be spoiled; the store has a good one
+        self.gate.put(event, revision)
         self._leave_if_safe()
+
+    def _note_deleted(self) -> None:
+        """Let go what has waited until the session's deletion is in the store."""
+        self.record.safe.advance(self.revision + 1)
+        self.gate.open()
+        if self.attachment is None:
+            self.mark_closed()
 
     def _leave_if_safe(self) -> None:
         if self._left is not None and not self.in_engine:
@@ -230,16 +235,15 @@ class DurableSession(SessionHandle):
         self.record.safe.advance(self.revision)  # nothing waits for a session that has ended
         if self.parents_gate is not None:
             self.parents_gate.open()
-        if self._telling is not None:
-            self._telling.cancel()
+        self.news.close()
         super().mark_closed()
         self._keeper.drop(self)
         self._end_leaving()
 
-    def _delete(self) -> None:
+    def _delete(self, then: Callable[[], None] | None = None) -> None:
         if self.record.exists:
             self.record.exists = False
-            self._keeper.delete(self.id)
+            self._keeper.delete(self.id, then)
 
     def _end_leaving(self) -> None:
         if self._left is not None and not self._left.done():

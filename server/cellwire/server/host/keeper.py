@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from cellwire.server.state.stored_session import Header
@@ -23,8 +24,8 @@ class Keeper(Protocol):
     def keep_until(self, session: DurableSession) -> None:
         """Let the store know when a session expires."""
 
-    def delete(self, session_id: str) -> None:
-        """Let the store forget a session."""
+    def delete(self, session_id: str, then: Callable[[], None] | None = None) -> None:
+        """Let the store forget a session; call `then` when that is safe."""
 
     def find(self, session_id: str) -> DurableSession | None:
         """Return a durable session if it is in the process."""

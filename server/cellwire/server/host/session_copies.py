@@ -34,7 +34,9 @@ async def fork(
     """Copy a session as it is at this moment; AlreadyExists, ResourceExhausted without room."""
     sessions.memory.check_room(parent.text.remembered_bytes)
     new = sessions.add(new_id, parent.model, seed, parent.settings)
-    return new, await _make(new, lambda engine: engine.fork(parent.id, new.id, seed))
+    made = await _make(new, lambda engine: engine.fork(parent.id, new.id, seed))
+    await _make_safe(sessions, new)
+    return new, made
 
 
 async def export(session: SessionHandle) -> bytes:
@@ -67,7 +69,9 @@ async def restore(
         raise InvalidArgument("the snapshot holds symbols that the model does not know")
     sessions.memory.check_room(len(restored.token_bytes))
     new = sessions.add(new_id, model, restored.seed, settings)
-    return new, await _make(new, lambda engine: engine.restore(new.id, restored))
+    made = await _make(new, lambda engine: engine.restore(new.id, restored))
+    await _make_safe(sessions, new)
+    return new, made
 
 
 async def _make(new: SessionHandle, make: Callable[[Engine], object]) -> Description:
@@ -94,3 +98,9 @@ async def _make(new: SessionHandle, make: Callable[[Engine], object]) -> Descrip
         new.store_from(snapshot)
     new.begin_from(description.text_end, description.offset)
     return description
+
+
+async def _make_safe(sessions: SessionDirectory, new: SessionHandle) -> None:
+    """Wait until a session is safe, if its settings say so; as `StoredSessions.made_safe`."""
+    if sessions.stored is not None and new.settings.durability is Durability.SAFE_FIRST:
+        await sessions.stored.made_safe(new.id)

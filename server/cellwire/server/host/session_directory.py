@@ -22,7 +22,7 @@ from cellwire.server.host.settings import Settings, new_session_id
 from cellwire.server.host.stored_sessions import StoredSessions
 from cellwire.server.host.text_memory import TextMemory
 from cellwire.server.host.waking import Waking
-from cellwire.server.session.events import Closed, Event, Forked, Restored
+from cellwire.server.session.events import Closed, Event, Forked, Rejected, Restored
 
 MAX_ID_CHARS = 64
 """Longer ids are not looked for. Those that the daemon draws have 32."""
@@ -103,7 +103,7 @@ class SessionDirectory:
         if self.draining:
             raise Unavailable
         if session_id in self._sessions:
-            raise AlreadyExists(f"there is a session {session_id!r} already; attach to it")
+            raise _exists(session_id)
         session = self._new_handle(session_id, model, seed, settings)
         self._sessions[session_id] = session
         return session
@@ -127,7 +127,7 @@ class SessionDirectory:
         if session_id in self._sessions or (
             self.stored is not None and await self.stored.has(session_id)
         ):
-            raise AlreadyExists(f"there is a session {session_id!r} already; attach to it")
+            raise _exists(session_id)
 
     async def reach(self, session_id: str) -> SessionHandle:
         """Return a session, which wakes if it is only in the store; NotFound, as `find`.
@@ -153,10 +153,15 @@ class SessionDirectory:
         return self._sessions[session_id]
 
     async def delete(self, session_id: str, error: CellwireError) -> None:
-        """Delete a session, here or in the store; NotFound. An attached call ends with `error`."""
+        """Delete a session, here or in the store; NotFound. An attached call ends with `error`.
+
+        Returns when the deletion is safe; raises as `StoredSessions.made_safe` if it is not.
+        """
         here = self.draining or session_id in self._sessions
         if here or not await self._delete_stored(session_id):
             self.find(session_id).end(error)
+        if self.stored is not None:
+            await self.stored.made_safe(session_id)
 
     async def _delete_stored(self, session_id: str) -> bool:
         """Delete a session that is only in the store; False if there is none."""
@@ -186,23 +191,32 @@ class SessionDirectory:
                 session = None  # a session of the same id is another one
                 if isinstance(event, Closed):
                     self._ending.discard((source, event.session_id))
-            if isinstance(event, Forked | Restored):
-                if event.operation_id is None:
-                    continue  # the call that created the session has its answer already
-                if isinstance(event, Forked):
-                    self._add_fork(event, session, source)
+            if isinstance(event, Forked | Restored) and event.operation_id is None:
+                continue  # the call that created the session has its answer already
+            told = self._add_fork(event, session, source) if isinstance(event, Forked) else event
             if session is not None:
-                session.receive(event)
+                session.receive(told)
 
-    def _add_fork(self, fork: Forked, parent: SessionHandle | None, source: EngineLoop) -> None:
-        """Add a forked session before its client hears of it; close it if no client will."""
-        if parent is None or self.draining or fork.new_session_id in self._sessions:
-            source.post(commands.CloseSession(fork.new_session_id))
-        else:
-            new = self.add(fork.new_session_id, parent.model, fork.seed, parent.settings)
-            if isinstance(new, DurableSession) and fork.snapshot is not None:
-                new.store_from(fork.snapshot)
-            new.begin_from(fork.text_end, fork.offset)
+    def _add_fork(
+        self, fork: Forked, parent: SessionHandle | None, source: EngineLoop
+    ) -> Forked | Rejected:
+        """Add a forked session before its client hears of it, and return what it is to hear.
+
+        While draining, the copy leaves at once, and is stored if it is durable.
+        """
+        new_id = fork.new_session_id
+        other = self._sessions.get(new_id)
+        if parent is None or other is not None:
+            source.post(commands.CloseSession(new_id))
+            if other is None or other.model.loop is not source:
+                self._ending.add((source, new_id))
+            return Rejected(fork.session_id, fork.operation_id or 0, _exists(new_id))
+        new = self._new_handle(new_id, parent.model, fork.seed, parent.settings)
+        self._sessions[new_id] = new
+        if isinstance(new, DurableSession) and fork.snapshot is not None:
+            new.store_from(fork.snapshot)
+        new.begin_from(fork.text_end, fork.offset)
+        return fork
 
     def end_all_of(self, model: ServedModel, error: CellwireError) -> int:
         """End the sessions of a model, and their calls with `error`; return their number."""
@@ -231,3 +245,7 @@ class SessionDirectory:
     def _note_drained(self) -> None:
         if self.draining and not self._sessions:
             self._drained.set()
+
+
+def _exists(session_id: str) -> AlreadyExists:
+    return AlreadyExists(f"there is a session {session_id!r} already; attach to it")

@@ -13,7 +13,7 @@ from cellwire.server.host.own_thread import OwnThread
 from cellwire.server.host.waiting_writes import WaitingWrites
 from cellwire.server.host.writer_listener import WriterListener
 from cellwire.server.store.store import RefusedWrite, Store
-from cellwire.server.store.writes import Delete, Write
+from cellwire.server.store.writes import Create, Delete, Write
 
 _log = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ class StoreWriter:
         """Take writes, in their order; never waits for the store."""
         with self._news:
             for write in writes:
-                if isinstance(write, Delete):
+                if isinstance(write, Delete | Create):
                     self._lost.pop(write.session_id, None)
                 if write.session_id not in self._lost:
                     self._waiting.add(write)

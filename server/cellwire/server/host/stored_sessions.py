@@ -10,6 +10,7 @@ from functools import partial
 
 from cellwire.server.batch.limits import SAFE_FIRST_TIMEOUT_S
 from cellwire.server.errors import (
+    CannotOpenStore,
     CellwireError,
     DamagedRecord,
     NotFound,
@@ -22,7 +23,9 @@ from cellwire.server.host.own_thread import in_own_thread
 from cellwire.server.host.residents import Residents
 from cellwire.server.host.store_writer import StoreWriter
 from cellwire.server.state.stored_session import Header
+from cellwire.server.store.leases import OpenedStore
 from cellwire.server.store.sqlite import SqliteStore
+from cellwire.server.store.sqlite_file import Synchronous
 from cellwire.server.store.store import Store
 from cellwire.server.store.writes import Delete, KeepUntil, Write
 
@@ -35,11 +38,27 @@ off in time: it does expire if the daemon is killed."""
 _CLOSE_TIMEOUT_S = 5.0
 
 
-def open_store(config: Config) -> Store | None:
+def open_store(config: Config) -> OpenedStore | None:
     """Open the store of a configuration, if it has one; CannotOpenStore."""
     if config.state is None:
         return None
-    return SqliteStore(config.state, "FULL" if config.state_sync == "full" else "NORMAL")
+    if isinstance(config.state, str):
+        return _open_redis(config.state, config.state_replicas, config.lease_s)
+    sync: Synchronous = "FULL" if config.state_sync == "full" else "NORMAL"
+    return OpenedStore(SqliteStore(config.state, sync))
+
+
+def _open_redis(url: str, replicas: int, lease_s: float) -> OpenedStore:
+    try:
+        from cellwire.server.store.redis import open_redis
+    except ModuleNotFoundError as error:
+        if error.name != "redis":
+            raise
+        raise CannotOpenStore(
+            "--state is a Redis server, and Python's package for it is not installed; install it "
+            "with pip install 'cellwire[redis]'"
+        ) from error
+    return open_redis(url, replicas=replicas, lease_s=lease_s)
 
 
 class StoredSessions:
@@ -96,8 +115,7 @@ class StoredSessions:
 
     async def flushed(self) -> None:
         """Wait until all writes so far are safe."""
-        self._pass_on()
-        await asyncio.wrap_future(self._writer.flush())
+        await self._flushed()
 
     # The sessions
 
@@ -126,7 +144,8 @@ class StoredSessions:
             session.model.cell.sha256,
             session.seed,
             settings.rewind_window,
-            settings.stored() | {"durability": settings.durability.value},
+            settings.stored()
+            | {"durability": settings.durability.value, "model": session.model.name},
             self.clock(),
         )
 
@@ -140,20 +159,42 @@ class StoredSessions:
         self.write(KeepUntil(session.id, session.expires_s))
         self.residents.update(session)
 
-    def delete(self, session_id: str) -> None:
-        """Let the store forget a session."""
+    def delete(self, session_id: str, then: Callable[[], None] | None = None) -> None:
+        """Let the store forget a session; call `then` when that is safe."""
         self.write(Delete(session_id))
+        if then is not None:
+            future = self._flushed(session_id)
+            # If it fails, the session hears of it as one that is lost, or the daemon has ended.
+            future.add_done_callback(lambda done: None if done.exception() else then())
+
+    async def made_safe(self, session_id: str) -> None:
+        """Wait until all that was written of a session is safe, its deletion included.
+
+        Unavailable if that takes too long; why, if the store refuses it.
+        """
+        try:
+            async with asyncio.timeout(SAFE_FIRST_TIMEOUT_S):
+                await self._flushed(session_id)
+        except TimeoutError:
+            raise Unavailable(
+                "the daemon's store does not answer; what was asked for is done, and becomes safe "
+                "when the store works again"
+            ) from None
+
+    def _flushed(self, session_id: str | None = None) -> asyncio.Future[None]:
+        """Return a future that is done when all writes so far, of a session or of all, are safe."""
+        self._pass_on()
+        return asyncio.wrap_future(self._writer.flush(session_id))
 
     async def settled(self, session_id: str) -> None:
         """Wait until the store has what was written of a session; Unavailable if it takes too long.
 
         A session that was lost can be written again.
         """
-        self._pass_on()
         try:
             async with asyncio.timeout(SAFE_FIRST_TIMEOUT_S):
                 with suppress(CellwireError):
-                    await asyncio.wrap_future(self._writer.flush(session_id))
+                    await self._flushed(session_id)
         except TimeoutError:
             raise Unavailable(
                 "the daemon's store does not answer; the session cannot come back from it"

@@ -17,7 +17,15 @@ from cellwire.server.state.change import (
     DoneOperation,
     StateRecord,
 )
-from cellwire.server.store.writes import AddChange, Create, Delete, KeepUntil, PutState, Write
+from cellwire.server.store.writes import (
+    AddChange,
+    Create,
+    Delete,
+    KeepUntil,
+    PutState,
+    Release,
+    Write,
+)
 
 _SESSION_BYTES = 1_024  # of the objects around a session's texts and state
 _TOKEN_BYTES = 4
@@ -66,11 +74,15 @@ class SessionWrites:
         self._changes: JoinedChange | None = None
         self._state: PutState | None = None
         self._keep: KeepUntil | None = None
+        self._release: Release | None = None
         self.revision: int | None = None  # that is safe with them; None if they change no text
 
-    def add(self, write: Create | AddChange | PutState | KeepUntil) -> None:
+    def add(self, write: Create | AddChange | PutState | KeepUntil | Release) -> None:
         """Add the next write."""
+        self._release = None  # a session that is written again is held again
         match write:
+            case Release():
+                self._release = write
             case Create():
                 self._create, self.revision = write, 0
             case AddChange(change=change):
@@ -103,6 +115,8 @@ class SessionWrites:
             yield self._state
         if self._keep:
             yield self._keep
+        if self._release:
+            yield self._release
 
 
 class WaitingWrites:

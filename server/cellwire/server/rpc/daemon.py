@@ -31,7 +31,7 @@ from cellwire.server.rpc.interceptor import StatusInterceptor
 from cellwire.server.rpc.models_service import ModelsService
 from cellwire.server.rpc.sessions_service import SessionsService
 from cellwire.server.session.events import Event
-from cellwire.server.store.store import Store
+from cellwire.server.store.leases import OpenedStore
 from cellwire.v1 import generation_pb2, models_pb2, sessions_pb2
 from cellwire.v1.generation_pb2_grpc import add_GenerationServiceServicer_to_server
 from cellwire.v1.models_pb2_grpc import add_ModelsServiceServicer_to_server
@@ -64,7 +64,7 @@ class Daemon:
         self,
         config: Config,
         *,
-        open_store: Callable[[Config], Store | None] = open_store,
+        open_store: Callable[[Config], OpenedStore | None] = open_store,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Choose the device to run on; NoCuda if it is configured and cannot be used.
@@ -86,7 +86,7 @@ class Daemon:
         self._loop = asyncio.get_running_loop()
         self.crashed = self._loop.create_future()
         # A file may hang; signals are handled meanwhile.
-        store = await in_own_thread(
+        opened = await in_own_thread(
             "open the store", lambda: self._open_store(self._config), drop=_close
         )
         try:
@@ -94,11 +94,11 @@ class Daemon:
                 "load the models", self._read_models, drop=Registry.stop
             )
         except BaseException:
-            _close(store)
+            _close(opened)
             raise
-        if store is not None:
+        if opened is not None:
             self._stored = StoredSessions(
-                store, self._clock, self._config.resident, self._note_store
+                opened.store, self._clock, self._config.resident, self._note_store
             )
             self.sweep = ExpirySweep(self._stored)
         try:
@@ -190,6 +190,6 @@ class Daemon:
             await self._stored.close()
 
 
-def _close(store: Store | None) -> None:
-    if store is not None:
-        store.close()
+def _close(opened: OpenedStore | None) -> None:
+    if opened is not None:
+        opened.store.close()

@@ -35,7 +35,7 @@ class DurableStream(SessionStream):
 
     async def _write(self, event: Event | list[Written]) -> None:
         if isinstance(event, SafeAdvanced):
-            if self._session.safe_point != self._session.told:
+            if self._session.news.any:
                 self._revision = 0
                 await self._respond(StreamSessionResponse(saved=Saved()))
             return
@@ -68,7 +68,7 @@ class DurableStream(SessionStream):
 
     async def _respond(self, response: StreamSessionResponse) -> None:
         response.revision = self._revision
-        self._session.told = self._session.safe_point
+        self._session.news.told = self._session.safe_point
         if (safe := safe_message(self._session)) is not None:
             response.safe.CopyFrom(safe)
         await super()._respond(response)

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import IO
 
-from cellwire.server.errors import CannotOpenStore
+from cellwire.server.errors import CannotOpenStore, StoreInUse
 
 if sys.platform != "win32":
     import fcntl
@@ -64,7 +64,7 @@ class FolderLock:
     """Held by the one daemon that uses a folder. The system frees it when the process ends."""
 
     def __init__(self, folder: Path) -> None:
-        """Take the lock; CannotOpenStore if another process has it, or if it cannot be taken."""
+        """Take the lock; StoreInUse if another process has it, or CannotOpenStore."""
         self._folder = folder
         self._file: IO[str] | None = None
         try:
@@ -80,10 +80,7 @@ class FolderLock:
             file.seek(0)
             holder = file.read(200).strip() or "another process"
             file.close()
-            raise CannotOpenStore(
-                f"the state folder {folder} is in use by {holder}; stop that daemon, or give this "
-                "one another folder with --state"
-            ) from error
+            raise StoreInUse(folder, holder) from error
         self._file = file
         with contextlib.suppress(OSError):  # a full disk: the name is for people only
             file.truncate(0)

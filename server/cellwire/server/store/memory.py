@@ -25,6 +25,7 @@ from cellwire.server.store.writes import (
     Delete,
     KeepUntil,
     PutState,
+    Release,
     Write,
     effective,
 )
@@ -77,7 +78,8 @@ class MemoryStore:
         with self._lock:
             sessions = dict(self._sessions)
             for write in effective(writes):
-                _carry_out(write, sessions)
+                if not isinstance(write, Release):
+                    _carry_out(write, sessions)
             self._sessions = sessions
 
     def load(self, session_id: str, last_tokens: int) -> StoredSession:

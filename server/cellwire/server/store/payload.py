@@ -6,14 +6,14 @@ Fields may be added at the end of each, with a default; records without them sta
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import msgspec
 
 from cellwire.model_file.text_end import TextEnd
-from cellwire.server.state.change import Change, DoneKind, DoneOperation, StateRecord
+from cellwire.server.state.change import Change, DoneKind, DoneOperation, StateRecord, joined
 from cellwire.server.state.stored_session import Header
 from cellwire.server.store.record import Damaged
 from cellwire.server.store.tokens import pack_tokens, unpack_tokens
@@ -79,6 +79,14 @@ class ChangeRow:
     change: Change
     follows: int = 0  # the revision of the change before it; 0: none, the text before is immutable
     rows: int = 1  # links of the chain up to this one
+
+
+def folded(rows: Sequence[ChangeRow]) -> Change:
+    """Return one change that does what a chain does."""
+    change = rows[0].change
+    for row in rows[1:]:
+        change = joined(change, row.change)
+    return change
 
 
 def encode_header(header: Header) -> bytes:

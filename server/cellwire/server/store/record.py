@@ -31,6 +31,7 @@ class Kind(Enum):
     STATE = b"s"
     TEXT = b"t"  # at the offset of its first token
     EXPIRY = b"e"
+    PLACE = b"p"  # how far a session has come
 
 
 def seal(kind: Kind, session_id: str, position: int, payload: bytes) -> bytes:

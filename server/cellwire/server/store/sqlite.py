@@ -7,7 +7,8 @@ import logging
 import sqlite3
 import threading
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Literal
 
@@ -16,20 +17,24 @@ from cellwire.server.errors import CannotOpenStore, DamagedRecord, StoreFailed
 from cellwire.server.state.stored_session import StoredHead, StoredSession
 from cellwire.server.store.checks import damaged, not_stored
 from cellwire.server.store.folder import FolderLock, make_folder, network_file_system, sync_folder
+from cellwire.server.store.payload import folded
 from cellwire.server.store.record import Damaged
 from cellwire.server.store.sqlite_file import (
     FILE_NAME,
     Synchronous,
     failing,
     is_damage,
+    open_bystander,
     open_reader,
     open_writer,
 )
 from cellwire.server.store.sqlite_readers import Readers
-from cellwire.server.store.sqlite_rows import Rows, expiry_in, folded
+from cellwire.server.store.sqlite_rows import Rows, expiry_in
 from cellwire.server.store.sqlite_writer import Writer
 from cellwire.server.store.store import RefusedWrite
 from cellwire.server.store.writes import Write, effective
+
+Reading = Callable[[], AbstractContextManager[sqlite3.Connection]]
 
 _log = logging.getLogger(__name__)
 _FREE_PAGES = 256  # that the file may keep for what is written next
@@ -37,52 +42,13 @@ _PAGES_PER_COMMIT = 256  # given back at most, so that no commit takes long
 _MOST_WAL_BYTES = 32 * 1024 * 1024  # beyond it, readers wait until the file begins anew
 
 
-class SqliteStore:
-    """Keeps sessions in a folder, which one daemon at a time may use."""
+class SqliteReader:
+    """Reads the sessions in a database, whether or not a daemon uses it; writes nothing."""
 
-    def __init__(
-        self,
-        folder: Path,
-        synchronous: Synchronous = "FULL",
-        *,
-        on_network: Literal["refuse", "warn"] = "refuse",
-    ) -> None:
-        """Open the store in a folder, and make it if it is new; CannotOpenStore."""
-        make_folder(folder)
-        _check_file_system(folder, on_network)
-        self._path = folder / FILE_NAME
-        self._wal = folder / f"{FILE_NAME}-wal"
-        self._synchronous: Synchronous = synchronous
-        self._writing = threading.Lock()
-        self._failed = False
-        self._gives_back_pages = True
-        self._wal_limit = _MOST_WAL_BYTES
-        self._folder_lock = FolderLock(folder)
-        try:
-            self._connection = open_writer(self._path, synchronous)
-        except BaseException:
-            self._folder_lock.release()
-            raise
-        sync_folder(folder)
-        self._writer = Writer(self._connection)
-        self._readers = Readers(lambda: open_reader(self._path))
-
-    def commit(self, writes: Sequence[Write]) -> None:
-        """Carry out writes: all of them, safe on return, or none."""
-        with self._writing, failing(self._path):
-            if self._failed:
-                raise StoreFailed(f"the database {self._path} has failed, and is not reopened yet")
-            try:
-                self._connection.execute("BEGIN IMMEDIATE")
-                for write in effective(writes):
-                    self._writer.carry_out(write)
-                self._give_back_pages()
-                self._connection.execute("COMMIT")
-            except BaseException as error:
-                self._failed = not isinstance(error, RefusedWrite)
-                self._undo()
-                raise
-            self._bound_wal()
+    def __init__(self, path: Path, reading: Reading) -> None:
+        """Read in transactions that `reading` begins."""
+        self._path = path
+        self._reading = reading
 
     def load(self, session_id: str, last_tokens: int) -> StoredSession:
         """Return a session with its last tokens."""
@@ -130,7 +96,7 @@ class SqliteStore:
     def sessions(self, after: str = "", limit: int = 100) -> list[StoredHead | DamagedRecord]:
         """Return sessions in the order of their ids."""
         heads: list[StoredHead | DamagedRecord] = []
-        with failing(self._path), self._readers.reading() as connection:
+        with failing(self._path), self._reading() as connection:
             found = connection.execute(
                 "SELECT id, key FROM session WHERE id > ? ORDER BY id LIMIT ?", (after, limit)
             )
@@ -141,6 +107,84 @@ class SqliteStore:
                 except DamagedRecord as error:
                     heads.append(error)
         return heads
+
+    @contextlib.contextmanager
+    def _session(self, session_id: str) -> Iterator[Rows]:
+        """Read a session's rows: NotFound, DamagedRecord, StoreFailed."""
+        with (
+            failing(self._path),
+            self._reading() as connection,
+            _told_of(session_id),
+        ):
+            rows = Rows.find(connection, session_id)
+            if rows is None:
+                raise not_stored(session_id)
+            yield rows
+
+
+def bystander(folder: Path) -> SqliteReader:
+    """Return a reader of the store in a folder, from outside the daemon that may use it.
+
+    Its methods raise CannotOpenStore, too.
+    """
+    path = folder / FILE_NAME
+
+    @contextlib.contextmanager
+    def reading() -> Iterator[sqlite3.Connection]:
+        with contextlib.closing(open_bystander(path)) as connection:
+            connection.execute("BEGIN")
+            yield connection
+
+    return SqliteReader(path, reading)
+
+
+class SqliteStore(SqliteReader):
+    """Keeps sessions in a folder, which one daemon at a time may use."""
+
+    def __init__(
+        self,
+        folder: Path,
+        synchronous: Synchronous = "FULL",
+        *,
+        on_network: Literal["refuse", "warn"] = "refuse",
+    ) -> None:
+        """Open the store in a folder, and make it if it is new; CannotOpenStore."""
+        make_folder(folder)
+        _check_file_system(folder, on_network)
+        path = folder / FILE_NAME
+        self._readers = Readers(lambda: open_reader(path))
+        super().__init__(path, self._readers.reading)
+        self._wal = folder / f"{FILE_NAME}-wal"
+        self._synchronous: Synchronous = synchronous
+        self._writing = threading.Lock()
+        self._failed = False
+        self._gives_back_pages = True
+        self._wal_limit = _MOST_WAL_BYTES
+        self._folder_lock = FolderLock(folder)
+        try:
+            self._connection = open_writer(self._path, synchronous)
+        except BaseException:
+            self._folder_lock.release()
+            raise
+        sync_folder(folder)
+        self._writer = Writer(self._connection)
+
+    def commit(self, writes: Sequence[Write]) -> None:
+        """Carry out writes: all of them, safe on return, or none."""
+        with self._writing, failing(self._path):
+            if self._failed:
+                raise StoreFailed(f"the database {self._path} has failed, and is not reopened yet")
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+                for write in effective(writes):
+                    self._writer.carry_out(write)
+                self._give_back_pages()
+                self._connection.execute("COMMIT")
+            except BaseException as error:
+                self._failed = not isinstance(error, RefusedWrite)
+                self._undo()
+                raise
+            self._bound_wal()
 
     def expired(self, now_s: float, limit: int = 100) -> list[str]:
         """Return the ids of sessions that have expired."""
@@ -190,19 +234,6 @@ class SqliteStore:
             self._readers.close()
             self._connection.close()
             self._folder_lock.release()
-
-    @contextlib.contextmanager
-    def _session(self, session_id: str) -> Iterator[Rows]:
-        """Read a session's rows: NotFound, DamagedRecord, StoreFailed."""
-        with (
-            failing(self._path),
-            self._readers.reading() as connection,
-            _told_of(session_id),
-        ):
-            rows = Rows.find(connection, session_id)
-            if rows is None:
-                raise not_stored(session_id)
-            yield rows
 
     def _undo(self) -> None:
         self._writer.forget()

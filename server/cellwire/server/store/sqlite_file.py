@@ -116,10 +116,32 @@ def open_reader(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def open_bystander(path: Path) -> sqlite3.Connection:
+    """Open the database for reading from outside the daemon: no file is made or changed.
+
+    CannotOpenStore, sqlite3.Error. Without a write-ahead file nobody has the database open, and
+    SQLite would make one to read it; so it is told that nothing changes. Use the connection for one
+    transaction: a daemon may start meanwhile.
+    """
+    if not path.exists():
+        raise CannotOpenStore(
+            f"there is no store in {path.parent}: it has no {path.name}; give the folder that "
+            "`cellwire serve --state` was given"
+        )
+    unchanging = "" if Path(f"{path}-wal").exists() else "&immutable=1"
+    connection = _connect(f"{path.resolve().as_uri()}?mode=ro{unchanging}", uri=True)
+    try:
+        _check_owner(path, connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _connect(path: Path | str, *, uri: bool = False) -> sqlite3.Connection:
     # The store sees to it that one thread at a time uses a connection.
     connection = sqlite3.connect(
-        path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+        path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, uri=uri
     )
     # In a damaged file, a session's id may be no text; the others are found even so.
     connection.text_factory = lambda text: text.decode(errors="replace")

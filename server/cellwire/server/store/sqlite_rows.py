@@ -9,10 +9,9 @@ from __future__ import annotations
 import sqlite3
 import struct
 from array import array
-from collections.abc import Sequence
 from typing import Any
 
-from cellwire.server.state.change import Change, StateRecord, joined
+from cellwire.server.state.change import Change, StateRecord
 from cellwire.server.state.stored_session import Header
 from cellwire.server.store.payload import (
     ChangeRow,
@@ -176,11 +175,3 @@ def expiry_in(session_id: str, expires_s: float | None, expiry: bytes | None) ->
     if written != expires_s:
         raise Damaged("its expiry is not what was written")
     return expires_s
-
-
-def folded(rows: Sequence[ChangeRow]) -> Change:
-    """Return one change that does what a chain does."""
-    change = rows[0].change
-    for row in rows[1:]:
-        change = joined(change, row.change)
-    return change

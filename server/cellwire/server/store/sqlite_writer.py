@@ -19,12 +19,20 @@ from cellwire.server.store.checks import (
     is_new_state,
     not_stored,
 )
-from cellwire.server.store.payload import ChangeRow
+from cellwire.server.store.payload import ChangeRow, folded
 from cellwire.server.store.record import Damaged
 from cellwire.server.store.sqlite_file import is_damage
-from cellwire.server.store.sqlite_rows import Rows, folded
+from cellwire.server.store.sqlite_rows import Rows
 from cellwire.server.store.store import RefusedWrite
-from cellwire.server.store.writes import AddChange, Create, Delete, KeepUntil, PutState, Write
+from cellwire.server.store.writes import (
+    AddChange,
+    Create,
+    Delete,
+    KeepUntil,
+    PutState,
+    Release,
+    Write,
+)
 
 MAX_CHAIN = 64
 """Longer chains of changes are folded, so that no session's rows grow without bound."""
@@ -87,6 +95,8 @@ class Writer:
                 rows = Rows.find(self._connection, name)
                 if rows:
                     rows.delete()
+            case Release():
+                pass
 
     def _create(self, name: str, header: Header) -> None:
         rows = Rows.find(self._connection, name)

@@ -19,6 +19,7 @@ class RefusedWrite(Exception):
 
         NotFound: the session is not in the store. AlreadyExists: another one of its id is.
         DamagedRecord: what is stored of it is damaged. Internal: the write does not fit it.
+        Aborted: another daemon holds it (`leases.py`).
         """
         super().__init__(session_id, error)
         self.session_id = session_id
@@ -35,7 +36,9 @@ class Store(Protocol):
         """Carry out writes in their order: all of them, safe on return, or none.
 
         RefusedWrite: none, because of one session. StoreFailed: all or none of them; `reopen`, and
-        then commit the same again.
+        then commit the same again. A store that is shared may carry out more than a few MiB in
+        parts, those of a session always together: then this holds for the part that failed, and
+        those before it are safe.
         """
 
     def load(self, session_id: str, last_tokens: int) -> StoredSession:

@@ -58,7 +58,17 @@ class Delete:
     session_id: str
 
 
-Write = Create | AddChange | PutState | KeepUntil | Delete
+@dataclass(frozen=True, slots=True)
+class Release:
+    """The session has left this daemon, and any may claim it; the last write until then.
+
+    It means nothing to a store that is one daemon's alone.
+    """
+
+    session_id: str
+
+
+Write = Create | AddChange | PutState | KeepUntil | Delete | Release
 
 
 def effective(writes: Sequence[Write]) -> list[Write]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Self, Unpack
+from typing import Literal, Self, Unpack
 
 from cellwire.client import client
 from cellwire.client.errors import FailedPrecondition
@@ -177,9 +177,17 @@ class Client:
         """Return a session as bytes, to continue it on this daemon or on another."""
         return self._background.run(self._source.export_session(session_id))
 
-    def import_session(self, snapshot: bytes) -> SessionInfo:
+    def import_session(
+        self,
+        snapshot: bytes,
+        *,
+        session_id: str | None = None,
+        durability: Literal["none", "safe_later", "safe_first"] = "none",
+    ) -> SessionInfo:
         """Create a session from the bytes of `export_session`; no stream is attached to it."""
-        return self._background.run(self._source.import_session(snapshot))
+        return self._background.run(
+            self._source.import_session(snapshot, session_id=session_id, durability=durability)
+        )
 
     def delete_session(self, session_id: str) -> None:
         """Delete a session at once, even while a stream is attached to it."""

@@ -1,0 +1,117 @@
+"""Whether a Redis server keeps what it is given: what it says of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cellwire.server.errors import CannotOpenStore, StoreFailed
+from cellwire.server.store.redis_keys import FORMAT, FORMAT_KEY
+from cellwire.server.store.redis_link import RedisLink
+
+OLDEST = (6, 2)
+"""Of Redis. Valkey says that it is Redis 7.2."""
+
+_RECENT = "the last seconds are given to it again, the rest is not"
+
+
+class ServerChecks:
+    """Asks a server what it is. It may be another one after a failure."""
+
+    def __init__(self, link: RedisLink, replicas: int = 0) -> None:
+        self._link = link
+        self._replicas = replicas
+
+    def run_id(self) -> str:
+        """Return what names the server's process; "" if it does not say."""
+        return str(self._info("server").get("run_id", ""))
+
+    def check(self) -> list[str]:
+        """Return what to warn of; CannotOpenStore if it cannot be used, StoreFailed."""
+        try:
+            info = self._info("everything")
+        except StoreFailed as error:
+            if "NOPERM" not in str(error) and "permission" not in str(error):
+                raise
+            text = (
+                f"the Redis server {self._link.name} does not say how it keeps data: allow the "
+                "user INFO; it must not evict keys, and must write an append-only file"
+            )
+            return [text]
+        refusal = _why_not(info)
+        if refusal is not None:
+            found, advice = refusal
+            raise CannotOpenStore(f"the Redis server {self._link.name} {found}; {advice}")
+        self._check_format()
+        return [f"the Redis server {self._link.name} {text}" for text in self._warnings(info)]
+
+    def _info(self, section: str) -> dict[str, Any]:
+        found: dict[str, Any] = self._link.run(("INFO", section))[0]
+        return found
+
+    def _check_format(self) -> None:
+        """Note the format of what is stored, or compare it."""
+        self._link.write(("SET", FORMAT_KEY, FORMAT, "NX"))
+        (found,) = self._link.run(("GET", FORMAT_KEY))
+        if found != str(FORMAT).encode():
+            raise CannotOpenStore(
+                f"the Redis server {self._link.name} has sessions of format "
+                f"{found.decode(errors='replace')}, and this daemon reads format {FORMAT}; run the "
+                "version of Cellwire that wrote them, or give --state another database"
+            )
+
+    def _warnings(self, info: Mapping[str, Any]) -> list[str]:
+        warnings = []
+        if not info.get("aof_enabled"):
+            warnings.append(
+                "writes no append-only file: its restart loses what is not in its last snapshot "
+                f"({_RECENT}); set appendonly yes and appendfsync always"
+            )
+        else:
+            warnings += self._fsync_warning()
+        connected = int(info.get("connected_slaves", 0))
+        if connected < self._replicas:
+            warnings.append(
+                f"has {connected} replicas, and --state-replicas asks for {self._replicas}: "
+                "nothing is safe until there are as many"
+            )
+        return warnings
+
+    def _fsync_warning(self) -> list[str]:
+        try:
+            _, found = self._link.run(("CONFIG", "GET", "appendfsync"))[0]
+        except StoreFailed:  # not allowed
+            return ["does not say its appendfsync: only with always is nothing lost with the power"]
+        policy = found.decode(errors="replace")
+        lost = {"everysec": "up to two seconds", "no": "up to half a minute"}.get(policy)
+        if lost is None:
+            return []
+        text = (
+            f"has appendfsync {policy}: a loss of power there, not its process's death, loses what "
+            f"was safe for {lost} ({_RECENT}); set appendfsync always"
+        )
+        return [text]
+
+
+def _why_not(info: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return why a server cannot be used, and what to do; None if it can."""
+    version = str(info.get("redis_version", "0"))
+    mode = info.get("redis_mode", "standalone")
+    policy = info.get("maxmemory_policy", "noeviction")
+    if mode != "standalone":
+        return f"is a {mode}", "give --state the address of a single server, the primary"
+    if _numbers(version) < OLDEST:
+        oldest = ".".join(map(str, OLDEST))
+        return f"has version {version}", f"use Redis {oldest} or later, or Valkey"
+    if info.get("role") == "slave":
+        return "is a replica, which cannot be written", "give --state the primary's address"
+    if info.get("maxmemory") and policy != "noeviction":
+        return (
+            f"may evict sessions: maxmemory-policy is {policy}",
+            "set maxmemory-policy noeviction",
+        )
+    return None
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
