@@ -10,6 +10,7 @@ CellwireError
     PermissionDenied     not allowed by the daemon's configuration
     ResourceExhausted    no room; retry later
     Aborted              the session was deleted or taken over, or its model unloaded
+        Moved            another daemon holds the session now
     Unavailable          the daemon is shutting down, or its store cannot be used now
     Internal             a fault of the daemon
         StepFailed       the model could not be run
@@ -81,6 +82,10 @@ class ResourceExhausted(CellwireError):
 
 class Aborted(CellwireError):
     """The session was deleted or taken over, or its model was unloaded."""
+
+
+class Moved(Aborted):
+    """Another daemon holds the session now; any daemon finds it."""
 
 
 class Unavailable(CellwireError):

@@ -9,7 +9,7 @@ import pytest
 from tests.server.store.redis_server import RedisServer
 from tests.server.store.stored import EVERYTHING, HEADER, ONE, TWO, added, content, session, state
 
-from cellwire.server.errors import Aborted, AlreadyExists, NotFound
+from cellwire.server.errors import AlreadyExists, Moved, NotFound
 from cellwire.server.store.leases import (
     Holder,
     LeaseMessage,
@@ -107,7 +107,7 @@ def test_a_lost_session_cannot_be_written(shared: Shared, write: Write) -> None:
     before = content(second.store)
     with pytest.raises(RefusedWrite) as refused:
         first.store.commit([KeepUntil(TWO, 1.0), write])
-    assert (refused.value.session_id, type(refused.value.error)) == (ONE, Aborted)
+    assert (refused.value.session_id, type(refused.value.error)) == (ONE, Moved)
     assert content(second.store) == before
     assert (leases.renew(), leases.renew()) == (False, True)
     assert leases.lost([TWO, ONE, "3" * 32]) == [ONE]
@@ -122,6 +122,7 @@ def test_a_claim_ends_the_epoch_before_it(shared: Shared) -> None:
     assert others.claim(ONE) is None
     second.store.commit([Release(ONE)])
     assert leases.renew() is False
+    assert leases.lost([ONE]) == [ONE]
     with pytest.raises(RefusedWrite):
         first.store.commit([added(ONE, 2, 100, [7])])
     assert leases.claim(ONE) is None

@@ -23,8 +23,9 @@ class AnswerGate:
     """Holds back the answers of one durable session, in their order. Used in the event loop only.
 
     With `all_wait`, every answer waits until its revision is safe; otherwise only those to `save`,
-    and behind them the end of the session or the stream. If the first of them has waited too long,
-    `on_timeout` is called, once for each wait.
+    and with `created_first` those before the session itself is in the store, and behind them the
+    end of the session or the stream. If the first of them has waited too long, `on_timeout` is
+    called, once for each wait.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class AnswerGate:
         self._put = put
         self._on_timeout = on_timeout
         self._all_wait = all_wait
+        self.created_first = False
         self._waiting = deque[_Waiting]()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -48,11 +50,21 @@ class AnswerGate:
         """How many answers are held back."""
         return len(self._waiting)
 
+    @property
+    def only_saves_wait(self) -> bool:
+        """Whether other answers come at once."""
+        return not self._all_wait and not self._waits_for_creation
+
+    @property
+    def _waits_for_creation(self) -> bool:
+        return self.created_first and self._safe.point is None
+
     def put(self, event: Event, revision: int, copy: SafeRevisions | None = None) -> None:
         """Pass an event on, now or when its revision is safe, and the `copy` that it reports."""
         waiting = _Waiting(event, revision, copy)
         waits = (
             self._all_wait
+            or self._waits_for_creation
             or isinstance(event, Saved)
             or (bool(self._waiting) and isinstance(event, Closed | Detached))
         )
@@ -64,7 +76,8 @@ class AnswerGate:
             self._put(event)
 
     def _is_safe(self, waiting: _Waiting) -> bool:
-        copy_safe = waiting.copy is None or waiting.copy.point is not None
+        copy = waiting.copy
+        copy_safe = copy is None or copy.point is not None or copy.ended
         return copy_safe and waiting.revision <= self._safe.revision
 
     def open(self) -> None:

@@ -9,6 +9,7 @@ from cellwire.server.engine import commands
 from cellwire.server.errors import CellwireError, Unavailable
 from cellwire.server.host.answer_gate import AnswerGate
 from cellwire.server.host.keeper import Keeper
+from cellwire.server.host.leaving import Leaving
 from cellwire.server.host.registry import ServedModel
 from cellwire.server.host.safe_revisions import SafePoint
 from cellwire.server.host.safety_news import SafetyNews
@@ -62,7 +63,7 @@ class DurableSession(SessionHandle):
         self.parents_gate: AnswerGate | None = None  # in which an answer waits for this session
         self.expires_s: float | None = None  # wall clock, as the store knows it
         self._keeper = keeper
-        self._left: asyncio.Future[None] | None = None
+        self._leaving = Leaving()
 
     def go_on_from(self, snapshot: SessionSnapshot, changes: ChangeLog) -> None:
         """Follow the session, which wakes: all of it is safe."""
@@ -141,7 +142,7 @@ class DurableSession(SessionHandle):
         error = Unavailable(
             "the daemon's store does not answer, so that nothing becomes safe; the session goes on"
         )
-        if self.settings.durability is not Durability.SAFE_FIRST:
+        if self.gate.only_saves_wait:
             self.gate.reject_saves(error)
         elif self.attachment is not None:
             self.attachment.abort(error)
@@ -169,12 +170,12 @@ class DurableSession(SessionHandle):
     @property
     def leaving(self) -> bool:
         """Whether nothing may attach to it any more: it wakes again when it has left."""
-        return self._left is not None
+        return self._leaving.begun
 
     @property
     def left(self) -> asyncio.Future[None] | None:
         """Done when the session has left the process, or stays; None unless it is leaving."""
-        return self._left
+        return self._leaving.ended
 
     def end(self, error: CellwireError | None = None) -> None:
         """Delete the session, in the store as well; an attached call ends with `error`."""
@@ -183,7 +184,7 @@ class DurableSession(SessionHandle):
 
     def leave(self, error: CellwireError | None = None) -> None:
         """Leave the process; the store keeps the session. An attached call ends with `error`."""
-        if self._closed or self._left is not None:
+        if self._closed or self.leaving:
             return
         self.attachment = None
         if not self.expiry.running:  # it had a client until now
@@ -196,16 +197,15 @@ class DurableSession(SessionHandle):
 
     def begin_to_leave(self) -> None:
         """Let nothing attach until the session has left."""
-        self._left = asyncio.get_running_loop().create_future()
+        self._leaving.begin()
 
     def stay(self) -> None:
         """Do not leave after all."""
-        self._end_leaving()
-        self._left = None
+        self._leaving.stay()
 
     def _note_closed(self, event: Closed) -> None:
         revision = self.revision
-        if self._left is None and self.record.exists:
+        if not self.leaving and self.record.exists:
             if event.error is None:
                 self._delete(self._note_deleted)
                 revision += 1  # as which its deletion counts
@@ -222,29 +222,28 @@ class DurableSession(SessionHandle):
             self.mark_closed()
 
     def _leave_if_safe(self) -> None:
-        if self._left is not None and not self.in_engine:
+        if self.leaving and not self.in_engine:
             self.mark_closed()
 
     def mark_closed(self) -> None:
         """Forget the session, when all of it is safe."""
         stays = self.record.exists and (self.in_engine or not self.record.safe.all)
-        if self._left is not None and stays:
+        if self.leaving and stays:
             self.attachment = None
             return
+        if self.record.exists:
+            self.record.exists = False
+            self._keeper.release(self.id)
         self.gate.close()
-        self.record.safe.advance(self.revision)  # nothing waits for a session that has ended
+        self.record.safe.ended = True  # its parent's answer waits for it no longer
         if self.parents_gate is not None:
             self.parents_gate.open()
         self.news.close()
         super().mark_closed()
         self._keeper.drop(self)
-        self._end_leaving()
+        self._leaving.end()
 
     def _delete(self, then: Callable[[], None] | None = None) -> None:
         if self.record.exists:
             self.record.exists = False
             self._keeper.delete(self.id, then)
-
-    def _end_leaving(self) -> None:
-        if self._left is not None and not self._left.done():
-            self._left.set_result(None)

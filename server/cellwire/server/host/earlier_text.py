@@ -27,13 +27,13 @@ class EarlierText(NamedTuple):
 
 
 async def reach_from(
-    sessions: SessionDirectory, session_id: str, offset: int
+    sessions: SessionDirectory, session_id: str, offset: int, *, takeover: bool = False
 ) -> tuple[SessionHandle, EarlierText | None]:
     """Return a session, and its text from `offset` on as far as it does not remember that itself.
 
     None if it does, or if that is more than a message holds. As `SessionDirectory.reach`.
     """
-    session = await sessions.reach(session_id)
+    session = await sessions.reach(session_id, takeover=takeover)
     stored = sessions.stored
     if stored is None or not isinstance(session, DurableSession):
         return session, None
@@ -45,7 +45,7 @@ async def reach_from(
     with stored.residents.kept(session_id):
         read = partial(stored.store.text, session_id, start, end)
         tokens = tuple(await in_own_thread("read a text", read))
-        session = await sessions.reach(session_id)
+        session = await sessions.reach(session_id, takeover=takeover)
     if len(tokens) < end - start:  # the store lags behind
         return session, None
     return session, EarlierText(offset, tokens[: offset - start], tokens[offset - start :])

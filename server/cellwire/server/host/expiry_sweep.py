@@ -8,6 +8,7 @@ from functools import partial
 
 from cellwire.server.errors import CellwireError
 from cellwire.server.host.own_thread import in_own_thread
+from cellwire.server.host.stored_deletion import StoredDeletion
 from cellwire.server.host.stored_sessions import StoredSessions
 
 _log = logging.getLogger(__name__)
@@ -19,8 +20,9 @@ _PAGE = 100  # sessions
 class ExpirySweep:
     """Deletes the sessions whose time has run out, from time to time, and puts others off."""
 
-    def __init__(self, stored: StoredSessions) -> None:
+    def __init__(self, stored: StoredSessions, deletion: StoredDeletion) -> None:
         self._stored = stored
+        self._deletion = deletion
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -44,19 +46,18 @@ class ExpirySweep:
                 self._stored.keep_until(session)
         self._stored.residents.shrink_soon()
         look = partial(self._stored.store.expired, now_s, _PAGE)
-        while [i for i in await in_own_thread("look for expired sessions", look) if self._end(i)]:
+        while any([await self._end(i) for i in await in_own_thread("look for expired", look)]):
             await self._stored.flushed()
 
-    def _end(self, session_id: str) -> bool:
+    async def _end(self, session_id: str) -> bool:
         """Delete an expired session; False if it has a client, or is on its way out."""
         session = self._stored.find(session_id)
         if session is None:
-            self._stored.delete(session_id)
-        elif session.expiry.running:
+            return await self._deletion.delete_expired(session_id)
+        if session.expiry.running:
             session.end()
-        else:
-            return False
-        return True
+            return True
+        return False
 
     async def _sweep_again_and_again(self) -> None:
         while True:

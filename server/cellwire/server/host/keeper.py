@@ -27,6 +27,9 @@ class Keeper(Protocol):
     def delete(self, session_id: str, then: Callable[[], None] | None = None) -> None:
         """Let the store forget a session; call `then` when that is safe."""
 
+    def release(self, session_id: str) -> None:
+        """Let other daemons have a session that has left the process."""
+
     def find(self, session_id: str) -> DurableSession | None:
         """Return a durable session if it is in the process."""
 

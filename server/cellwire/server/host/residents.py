@@ -14,6 +14,8 @@ from cellwire.server.host.call_engine import call_engine
 from cellwire.server.host.durable_session import DurableSession
 from cellwire.server.host.settings import OnDisconnect
 
+_ARRIVAL_S = 1.0  # the most that a caller is waited for
+
 
 class Residents:
     """Lets the sessions that have been without a client for longest leave, if there are too many.
@@ -30,6 +32,7 @@ class Residents:
         self._detached: dict[DurableSession, None] = {}  # longest first
         self._shrinking: asyncio.Task[None] | None = None
         self._kept = Counter[str]()
+        self._reached: dict[str, asyncio.Future[None]] = {}
 
     @contextmanager
     def kept(self, session_id: str) -> Iterator[None]:
@@ -41,6 +44,16 @@ class Residents:
             self._kept[session_id] -= 1
             if not self._kept[session_id]:
                 del self._kept[session_id]
+                if session_id in self._reached:
+                    self._reached.pop(session_id).set_result(None)
+
+    async def reached(self, session_id: str) -> None:
+        """Wait a moment for the callers that are on their way to a session to reach it."""
+        if session_id not in self._kept:
+            return
+        if session_id not in self._reached:
+            self._reached[session_id] = asyncio.get_running_loop().create_future()
+        await asyncio.wait([self._reached[session_id]], timeout=_ARRIVAL_S)
 
     def __len__(self) -> int:
         return len(self._all)
@@ -73,15 +86,16 @@ class Residents:
         tried = set[DurableSession]()
         while leaving := self._longest_detached(but=tried):
             tried.update(leaving)
-            await asyncio.gather(*map(self._let_leave, leaving))
+            await asyncio.gather(*map(self.let_leave, leaving))
 
     def _longest_detached(self, but: set[DurableSession]) -> list[DurableSession]:
         excess = max(0, len(self._all) - self._most) if self._may_leave() else 0
         may_leave = (s for s in self._detached if not s.leaving and s.id not in self._kept)
         return [session for session in may_leave if session not in but][:excess]
 
-    async def _let_leave(self, session: DurableSession) -> None:
-        del self._detached[session]
+    async def let_leave(self, session: DurableSession) -> bool:
+        """Let a session without a client leave; False if it stays, for it is at work."""
+        self._detached.pop(session, None)
         session.begin_to_leave()
 
         def close_if_idle(engine: Engine) -> bool:
@@ -94,9 +108,10 @@ class Residents:
         try:
             left = await call_engine(session.model, close_if_idle)
         except CellwireError:  # its engine has closed it, or ends: it leaves in any case
-            return
+            return True
         if left and session.left is not None:
             await session.left
         else:
             session.stay()
             self.update(session)
+        return left

@@ -25,6 +25,7 @@ class SafeRevisions:
     def __init__(self) -> None:
         self.point: SafePoint | None = None  # None until the empty session is safe
         self.revision = -1  # the last that is safe
+        self.ended = False  # nothing more becomes safe
         self._last = SafePoint(0, 0)
         self._waiting = deque[SafePoint]()
 

@@ -19,9 +19,9 @@ from cellwire.server.host.loop import EngineLoop
 from cellwire.server.host.registry import Registry, ServedModel
 from cellwire.server.host.session_handle import SessionHandle
 from cellwire.server.host.settings import Settings, new_session_id
+from cellwire.server.host.stored_access import StoredAccess
 from cellwire.server.host.stored_sessions import StoredSessions
 from cellwire.server.host.text_memory import TextMemory
-from cellwire.server.host.waking import Waking
 from cellwire.server.session.events import Closed, Event, Forked, Rejected, Restored
 
 MAX_ID_CHARS = 64
@@ -42,7 +42,7 @@ class SessionDirectory:
         self.memory = memory
         self.stored = stored
         self.draining = False
-        self._waking = Waking(stored, self) if stored is not None else None
+        self.access = StoredAccess(stored, self) if stored is not None else None
         self._sessions: dict[str, SessionHandle] = {}
         # The sessions that were forgotten while their engines go on reporting of them.
         self._ending: set[tuple[EngineLoop, str]] = set()
@@ -129,14 +129,15 @@ class SessionDirectory:
         ):
             raise _exists(session_id)
 
-    async def reach(self, session_id: str) -> SessionHandle:
+    async def reach(self, session_id: str, *, takeover: bool = False) -> SessionHandle:
         """Return a session, which wakes if it is only in the store; NotFound, as `find`.
 
-        It stays as it is until the caller waits for something else.
+        It stays as it is until the caller waits for something else. A `takeover` takes it from its
+        client, if that is at another daemon; otherwise that is FailedPrecondition.
         """
         possible = len(session_id) <= MAX_ID_CHARS and not self.draining
-        if self._waking is not None and possible:
-            await self._waking.bring(session_id)
+        if self.access is not None and possible:
+            await self.access.bring(session_id, takeover=takeover)
         return self.find(session_id)
 
     def find(self, session_id: str) -> SessionHandle:
@@ -157,23 +158,16 @@ class SessionDirectory:
 
         Returns when the deletion is safe; raises as `StoredSessions.made_safe` if it is not.
         """
-        here = self.draining or session_id in self._sessions
-        if here or not await self._delete_stored(session_id):
+        away = False
+        if self.access is not None and not self.draining:
+            await self.access.sure(session_id)
+            away = session_id not in self._sessions and await self.access.deletion.delete(
+                session_id
+            )
+        if not away:
             self.find(session_id).end(error)
         if self.stored is not None:
             await self.stored.made_safe(session_id)
-
-    async def _delete_stored(self, session_id: str) -> bool:
-        """Delete a session that is only in the store; False if there is none."""
-        stored, waking = self.stored, self._waking
-        if stored is None or waking is None or not await stored.has(session_id):
-            return False
-        if waking.busy_with(session_id):
-            await waking.bring(session_id)
-        if session_id in self._sessions:
-            return False
-        stored.delete(session_id)
-        return True
 
     def forget(self, session: SessionHandle) -> None:
         """Find this session no longer."""

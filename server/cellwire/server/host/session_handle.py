@@ -154,10 +154,8 @@ class SessionHandle:
         evicted = self.attachment
         if evicted is not None:
             if not takeover:
-                raise FailedPrecondition(
-                    "another stream is attached to the session; takeover takes it"
-                )
-            evicted.abort(Aborted("another stream has taken the session over"))
+                raise has_a_client()
+            evicted.abort(taken_over())
         self.attachment = attachment
         self.outbox.keep_text()
         self.expiry.stop()
@@ -216,3 +214,13 @@ class SessionHandle:
         self.attachment = None  # the call and its handle would keep each other in memory
         self.expiry.stop()
         self._directory.forget(self)
+
+
+def has_a_client() -> FailedPrecondition:
+    """Return the error of an attach to a session that has a client, without takeover."""
+    return FailedPrecondition("another stream is attached to the session; takeover takes it")
+
+
+def taken_over() -> Aborted:
+    """Return the error of a stream whose session another stream has taken."""
+    return Aborted("another stream has taken the session over")

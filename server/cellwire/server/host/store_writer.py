@@ -7,7 +7,13 @@ import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 
-from cellwire.server.errors import CellwireError, ResourceExhausted, StoreFailed, Unavailable
+from cellwire.server.errors import (
+    CellwireError,
+    Moved,
+    ResourceExhausted,
+    StoreFailed,
+    Unavailable,
+)
 from cellwire.server.host.flushes import Flushes, new_future
 from cellwire.server.host.own_thread import OwnThread
 from cellwire.server.host.waiting_writes import WaitingWrites
@@ -228,7 +234,10 @@ class StoreWriter:
         return self._flushes.take_of(session_id)
 
     def _report_lost(self, session_id: str, error: CellwireError, *flushes: Flushes) -> None:
-        _log.error("the session %s is not safe any more: %s", session_id, error)
+        if isinstance(error, Moved):
+            _log.warning("a session ends here: %s", error)
+        else:
+            _log.error("the session %s is not safe any more: %s", session_id, error)
         self._listener.lost(session_id, error)
         for some in flushes:
             some.fail(error)

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
+from time import monotonic
 
 from cellwire.server.batch.limits import SAFE_FIRST_TIMEOUT_S
 from cellwire.server.errors import (
@@ -18,16 +19,17 @@ from cellwire.server.errors import (
     Unavailable,
 )
 from cellwire.server.host.config import Config
+from cellwire.server.host.daemon_lease import DaemonLease
 from cellwire.server.host.durable_session import DurableSession
 from cellwire.server.host.own_thread import in_own_thread
 from cellwire.server.host.residents import Residents
+from cellwire.server.host.store_reports import StoreReports
 from cellwire.server.host.store_writer import StoreWriter
 from cellwire.server.state.stored_session import Header
 from cellwire.server.store.leases import OpenedStore
 from cellwire.server.store.sqlite import SqliteStore
 from cellwire.server.store.sqlite_file import Synchronous
-from cellwire.server.store.store import Store
-from cellwire.server.store.writes import Delete, KeepUntil, Write
+from cellwire.server.store.writes import Delete, KeepUntil, Release, Write
 
 _log = logging.getLogger(__name__)
 
@@ -69,21 +71,24 @@ class StoredSessions:
 
     def __init__(
         self,
-        store: Store,
+        opened: OpenedStore,
         clock: Callable[[], float],
         max_resident: int,
         on_health: Callable[[bool], None] = lambda _: None,
     ) -> None:
         """`clock` is the wall clock, in seconds since 1970; `on_health` hears of failing stores."""
-        self.store = store
+        self.store = opened.store
+        self.leases = opened.leases
+        self.lease = DaemonLease(opened.leases, monotonic) if opened.leases is not None else None
         self.residents = Residents(max_resident, lambda: self.failing is None)
-        self.failing: StoreFailed | None = None
+        self.failing: StoreFailed | None = None  # while it writes
+        self._lease_failing: StoreFailed | None = None
         self.clock = clock
         self._on_health = on_health
         self._sessions: dict[str, DurableSession] = {}
         self._writes: list[Write] = []  # that the writer is about to have
         self._loop = asyncio.get_running_loop()
-        self._writer = StoreWriter(store, _Listener(self._loop, self))
+        self._writer = StoreWriter(opened.store, StoreReports(self._loop, self))
         self._writer.start()
 
     async def close(self) -> None:
@@ -98,9 +103,16 @@ class StoredSessions:
 
     def _end_writer(self) -> bool:
         safe = self._writer.close(_CLOSE_TIMEOUT_S)
+        if self.lease is not None:
+            self.lease.end(resign=self._writer.ended)
         if self._writer.ended:
             self.store.close()
         return safe
+
+    @property
+    def shared(self) -> bool:
+        """Whether other daemons use the store, too."""
+        return self.leases is not None
 
     def write(self, write: Write) -> None:
         """Let the store carry out a write, soon, and after those before it."""
@@ -186,6 +198,11 @@ class StoredSessions:
         self._pass_on()
         return asyncio.wrap_future(self._writer.flush(session_id))
 
+    def release(self, session_id: str) -> None:
+        """Let other daemons have a session that has left the process, if there are others."""
+        if self.leases is not None:
+            self.write(Release(session_id))
+
     async def settled(self, session_id: str) -> None:
         """Wait until the store has what was written of a session; Unavailable if it takes too long.
 
@@ -234,28 +251,12 @@ class StoredSessions:
     def note_condition(self, error: StoreFailed | None) -> None:
         """Note why the store fails; None if it is well again."""
         self.failing = error
-        self._on_health(error is None)
+        self._note_health()
 
+    def note_lease(self, error: StoreFailed | None) -> None:
+        """Note why the daemon's lease cannot be renewed; None if it can again."""
+        self._lease_failing = error
+        self._note_health()
 
-class _Listener:
-    """Passes on what the writer says, from its thread into the event loop."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, sessions: StoredSessions) -> None:
-        self._call = loop.call_soon_threadsafe
-        self._sessions = sessions
-
-    def safe(self, revisions: Mapping[str, int]) -> None:
-        """Tell these sessions up to which revisions they are safe."""
-        self._call(self._sessions.note_safe, revisions)
-
-    def lost(self, session_id: str, error: CellwireError) -> None:
-        """End a session that is not written any more."""
-        self._call(self._sessions.note_lost, session_id, error)
-
-    def failing(self, error: StoreFailed) -> None:
-        """Note that nothing becomes safe at present."""
-        self._call(self._sessions.note_condition, error)
-
-    def well(self) -> None:
-        """Note that the store works again."""
-        self._call(self._sessions.note_condition, None)
+    def _note_health(self) -> None:
+        self._on_health(self.failing is None and self._lease_failing is None)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Protocol
 
 from cellwire.server.batch.limits import REMEMBERED_TOKENS, SAFE_FIRST_TIMEOUT_S
+from cellwire.server.engine.engine import Engine
 from cellwire.server.errors import (
     CellwireError,
     DamagedRecord,
@@ -15,6 +19,7 @@ from cellwire.server.errors import (
     Unavailable,
 )
 from cellwire.server.host.call_engine import call_engine
+from cellwire.server.host.claiming import Claiming
 from cellwire.server.host.durable_session import DurableSession
 from cellwire.server.host.own_thread import in_own_thread
 from cellwire.server.host.registry import Registry, ServedModel
@@ -22,6 +27,7 @@ from cellwire.server.host.session_handle import SessionHandle
 from cellwire.server.host.settings import Settings
 from cellwire.server.host.stored_sessions import StoredSessions
 from cellwire.server.host.text_memory import TextMemory
+from cellwire.server.host.turns import Turns
 from cellwire.server.session.change_log import ChangeLog
 from cellwire.server.state.resume import resumed
 from cellwire.server.state.snapshot import SessionSnapshot
@@ -53,24 +59,30 @@ class Directory(Protocol):
 class Waking:
     """Wakes sessions: each once, however many callers ask for it at the same time."""
 
-    def __init__(self, stored: StoredSessions, sessions: Directory) -> None:
+    def __init__(
+        self,
+        stored: StoredSessions,
+        sessions: Directory,
+        turns: Turns,
+        claiming: Claiming | None = None,
+    ) -> None:
+        """Without `claiming`, no other daemon uses the store."""
         self._stored = stored
         self._sessions = sessions
-        self._waking: dict[str, asyncio.Task[None]] = {}
+        self._turns = turns
+        self._claiming = claiming
+        self._takeovers = Counter[str]()  # callers on their way who take a session over
         self._loading = asyncio.Semaphore(_MOST_LOADING)
 
-    def busy_with(self, session_id: str) -> bool:
-        """Whether a session is waking."""
-        return session_id in self._waking
-
-    async def bring(self, session_id: str) -> None:
+    async def bring(self, session_id: str, *, takeover: bool = False) -> None:
         """Return when a session is in the process, if there is one of this id.
 
-        It stays there until the caller has had the time to attach to it. DamagedRecord,
-        StoreFailed; FailedPrecondition if its model is not served; ResourceExhausted without room;
-        Unavailable if the store does not answer.
+        It stays there until the caller has had the time to attach to it. A `takeover` takes it from
+        its client at another daemon. DamagedRecord, StoreFailed; FailedPrecondition if its model is
+        not served, or it has a client elsewhere; ResourceExhausted without room; Unavailable if
+        the store does not answer, or another daemon does not hand it over.
         """
-        with self._stored.residents.kept(session_id):
+        with self._stored.residents.kept(session_id), self._wanted(session_id, takeover=takeover):
             while (task := self._next_step(session_id)) is not None:
                 try:
                     async with asyncio.timeout(SAFE_FIRST_TIMEOUT_S):
@@ -82,27 +94,50 @@ class Waking:
                         "the daemon's store does not answer; the session cannot come back from it"
                     ) from None
 
+    @contextmanager
+    def _wanted(self, session_id: str, *, takeover: bool) -> Iterator[None]:
+        self._takeovers[session_id] += takeover
+        try:
+            yield
+        finally:
+            self._takeovers[session_id] -= takeover
+            if not self._takeovers[session_id]:
+                del self._takeovers[session_id]
+
     def _next_step(self, session_id: str) -> asyncio.Future[None] | None:
         """Return what must be waited for before a session is there; None if that is nothing."""
         session = self._stored.find(session_id)
-        if session_id in self._waking:
-            return self._waking[session_id]
+        if (busy := self._turns.of(session_id)) is not None:
+            return busy
         if session is not None:
             return session.left
         if session_id in self._sessions:
             return None
-        task = self._waking[session_id] = asyncio.create_task(self._wake_once(session_id))
-        return task
-
-    async def _wake_once(self, session_id: str) -> None:
-        # A task that has ended must not be found: to wait for it would not let the loop go on.
-        try:
-            await self._wake(session_id)
-        finally:
-            del self._waking[session_id]
+        return self._turns.begin(session_id, self._wake(session_id))
 
     async def _wake(self, session_id: str) -> None:
-        stored = await self._load(session_id)
+        await self._stored.settled(session_id)
+        if self._claiming is not None:
+            await self._claiming.claim(session_id, lambda: self._takeovers[session_id] > 0)
+        try:
+            session, snapshot = self._begin(session_id, await self._load(session_id))
+        except NotFound:
+            raise
+        except BaseException:
+            self._stored.release(session_id)
+            raise
+        try:
+            restore = partial(_restore, session_id=session_id, snapshot=snapshot)
+            await call_engine(session.model, restore)
+        except CellwireError:
+            session.in_engine = False
+            session.leave()
+            raise
+
+    def _begin(
+        self, session_id: str, stored: StoredSession
+    ) -> tuple[DurableSession, SessionSnapshot]:
+        """Add the session's handle, and return what its engine begins with."""
         header = stored.head.header
         model = self._sessions.registry.find_file(header.model_sha256)
         settings = _settings_of(session_id, header)
@@ -112,16 +147,10 @@ class Waking:
         assert isinstance(session, DurableSession)
         changes = ChangeLog.resumed(snapshot, stored.head.revision, stored.done)
         session.go_on_from(snapshot, changes)
-        try:
-            await call_engine(model, lambda engine: engine.restore(session_id, snapshot))
-        except CellwireError:
-            session.in_engine = False
-            session.leave()
-            raise
+        return session, snapshot
 
     async def _load(self, session_id: str) -> StoredSession:
         """Return what is stored of a session; NotFound, also if it has expired or was deleted."""
-        await self._stored.settled(session_id)
         load = partial(self._stored.store.load, session_id, REMEMBERED_TOKENS)
         async with self._loading:
             stored = await in_own_thread("wake a session", load)
@@ -129,6 +158,10 @@ class Waking:
             self._stored.delete(session_id)
             raise NotFound(f"the session {session_id!r} has expired")
         return stored
+
+
+def _restore(engine: Engine, session_id: str, snapshot: SessionSnapshot) -> None:
+    engine.restore(session_id, snapshot)
 
 
 def _settings_of(session_id: str, header: Header) -> Settings:

@@ -98,9 +98,8 @@ class Daemon:
             raise
         if opened is not None:
             self._stored = StoredSessions(
-                opened.store, self._clock, self._config.resident, self._note_store
+                opened, self._clock, self._config.resident, self._note_store
             )
-            self.sweep = ExpirySweep(self._stored)
         try:
             await self._listen()
         except BaseException:
@@ -112,12 +111,16 @@ class Daemon:
         """Serve the models; CannotListen."""
         memory = TextMemory(self._config.text_memory * MIB)
         self.sessions = SessionDirectory(self.registry, memory, self._stored)
+        if self._stored is not None and self.sessions.access is not None:
+            self.sweep = ExpirySweep(self._stored, self.sessions.access.deletion)
         self.generation = GenerationService(self.sessions, self._config.limits)
         self._health = HealthService(_SERVICES if self._stored is None else (*_SERVICES, STORE))
         self._calls = Calls(options.max_calls(self._config.sessions))
         self._server = self._make_server()
         self.address = bind(self._server, self._config.listen)
         self.registry.start()
+        if self.sessions.access is not None:
+            self.sessions.access.start()
         await self._server.start()
         if self._stored is not None:
             self.sweep.start()
@@ -185,8 +188,9 @@ class Daemon:
 
     async def _stop_engines(self) -> None:
         await in_own_thread("stop the engines", self.registry.stop)
-        if self._stored is not None:
+        if self._stored is not None and self.sessions.access is not None:
             self.sweep.stop()
+            await self.sessions.access.end()
             await self._stored.close()
 
 

@@ -99,9 +99,11 @@ class GenerationService(GenerationServiceServicer):
         if attach is None:
             session = await self._open(first.open, first.operation_id)
         elif attach.HasField("offset"):
-            session, earlier = await reach_from(self._sessions, attach.session_id, attach.offset)
+            session, earlier = await reach_from(
+                self._sessions, attach.session_id, attach.offset, takeover=attach.takeover
+            )
         else:
-            session = await self._sessions.reach(attach.session_id)
+            session = await self._sessions.reach(attach.session_id, takeover=attach.takeover)
         kind = DurableStream if isinstance(session, DurableSession) else SessionStream
         stream = kind(session, request_iterator, context, self._max_unanswered)
         if isinstance(stream, DurableStream):
@@ -138,9 +140,14 @@ class GenerationService(GenerationServiceServicer):
         model = sessions.registry.find(message.model)
         seed, settings = read_seed(message), read_settings(message)
         session_id = read_new_id(message)
-        if message.HasField("session_id"):
+        chosen = message.HasField("session_id")
+        if chosen:
             await sessions.check_new(session_id)
-        return sessions.open(session_id, model, seed, settings, operation_id=operation_id)
+        session = sessions.open(session_id, model, seed, settings, operation_id=operation_id)
+        if chosen and isinstance(session, DurableSession) and sessions.stored is not None:
+            # Another daemon may be making one of the same id.
+            session.gate.created_first = sessions.stored.shared
+        return session
 
     def _open_for_one_call(self, message: Open) -> AbstractAsyncContextManager[SessionHandle]:
         model = self._sessions.registry.find(message.model)

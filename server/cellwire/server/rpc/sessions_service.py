@@ -55,6 +55,7 @@ class SessionsService(SessionsServiceServicer):
         parent = await self._sessions.reach(request.session_id)
         seed = read_seed(request)
         copy, description = await session_copies.fork(self._sessions, parent, seed, new_id)
+        await self._created(new_id, chosen=request.HasField("new_session_id"))
         return ForkSessionResponse(session=session_message(copy, description))
 
     @writing_its_response
@@ -82,6 +83,7 @@ class SessionsService(SessionsServiceServicer):
         session, description = await session_copies.restore(
             self._sessions, request.snapshot, new_id, durability
         )
+        await self._created(new_id, chosen=request.HasField("session_id"))
         return ImportSessionResponse(session=session_message(session, description))
 
     async def DeleteSession(
@@ -98,3 +100,9 @@ class SessionsService(SessionsServiceServicer):
         if chosen:
             await self._sessions.check_new(session_id)
         return session_id
+
+    async def _created(self, session_id: str, *, chosen: bool) -> None:
+        """Raise AlreadyExists if another daemon has made a session of a chosen id meanwhile."""
+        stored = self._sessions.stored
+        if chosen and stored is not None and stored.shared:
+            await stored.made_safe(session_id)

@@ -23,6 +23,7 @@ from cellwire.server.errors import (
     FailedPrecondition,
     Internal,
     InvalidArgument,
+    Moved,
     NotCompiled,
     NotFound,
     OutOfRange,
@@ -47,6 +48,7 @@ _STATUSES: dict[type[CellwireError], tuple[grpc.StatusCode, str]] = {
     PermissionDenied: (grpc.StatusCode.PERMISSION_DENIED, "PERMISSION_DENIED"),
     ResourceExhausted: (grpc.StatusCode.RESOURCE_EXHAUSTED, "RESOURCE_EXHAUSTED"),
     Aborted: (grpc.StatusCode.ABORTED, "ABORTED"),
+    Moved: (grpc.StatusCode.ABORTED, "SESSION_MOVED"),
     Unavailable: (grpc.StatusCode.UNAVAILABLE, "UNAVAILABLE"),
     StepFailed: (grpc.StatusCode.INTERNAL, "STEP_FAILED"),
     NotCompiled: (grpc.StatusCode.RESOURCE_EXHAUSTED, "NOT_COMPILED"),
@@ -55,7 +57,8 @@ _STATUSES: dict[type[CellwireError], tuple[grpc.StatusCode, str]] = {
     StoreFailed: (grpc.StatusCode.UNAVAILABLE, "STORE_FAILED"),
 }
 
-_RETRY_DELAY_S = 1
+_RETRY_DELAY = Duration(seconds=1)
+_MOVED_RETRY_DELAY = Duration(nanos=100_000_000)
 # A status travels in headers, which gRPC limits to 16 KiB, up to four times: as a message with
 # three bytes for each that is no ASCII, and in the details in base64. A message, and a symbol, may
 # quote what a client sent.
@@ -97,7 +100,9 @@ def _details(error: CellwireError, message: str) -> Iterator[Message]:
         metadata["symbol"] = _shortened(error.symbol, _MAX_SYMBOL_BYTES)
         metadata["offset"] = str(error.offset)
     if isinstance(error, ResourceExhausted | Unavailable | StoreFailed):
-        yield RetryInfo(retry_delay=Duration(seconds=_RETRY_DELAY_S))
+        yield RetryInfo(retry_delay=_RETRY_DELAY)
+    if isinstance(error, Moved):
+        yield RetryInfo(retry_delay=_MOVED_RETRY_DELAY)
     yield ErrorInfo(reason=reason, domain=DOMAIN, metadata=metadata)
 
 

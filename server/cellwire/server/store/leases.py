@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from cellwire.server.errors import Aborted
+from cellwire.server.errors import Moved
 from cellwire.server.store.store import Store
 
 
@@ -73,7 +73,7 @@ class Leases(Protocol):
     def lost(self, session_ids: Sequence[str]) -> list[str]:
         """Return those of some sessions that another daemon has claimed since this one did.
 
-        Also those that it has deleted.
+        It may have released or deleted them again.
         """
 
     def send(self, daemon_id: str, message: LeaseMessage) -> bool:
@@ -97,6 +97,6 @@ class OpenedStore:
     leases: Leases | None = None
 
 
-def held_by_another(session_id: str) -> Aborted:
-    """Return the error of a write of a session that this daemon does not hold."""
-    return Aborted(f"another daemon holds the session {session_id!r} now; attach to it again")
+def held_by_another(session_id: str) -> Moved:
+    """Return the error of a session that this daemon does not hold."""
+    return Moved(f"another daemon holds the session {session_id!r} now; attach again")
