@@ -259,6 +259,10 @@ class Ledger:
         if isinstance(operation, Fork) and entry.again and exists:
             entry.put_answer(Forked(session_id=operation.session_id), 0)
             return
+        unavailable = rejected.status.code == grpc.StatusCode.UNAVAILABLE.value[0]
+        if isinstance(operation, Fork | Save) and unavailable:  # for want of the store
+            self.drop(entry)
+            return
         expected = isinstance(operation, Rewind) and operation.tokens > len(self.carried_text)
         check(expected, f"operation {entry.id} {operation} is rejected: {message}")
         self.drop(entry)
