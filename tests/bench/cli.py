@@ -33,6 +33,7 @@ NAMES = (
     "alternatives",
     "prefill",
     "start",
+    "durable",
     "growth",
     "int8",
     "trainer",

@@ -67,4 +67,8 @@ BOUNDS: dict[str, Bound] = {
     "trainer.speed_ratio.L": Bound(1),
     "start.ready_s": _at_most(1.5),
     "start.first_token_s": _at_most(2),
+    "durable.served_ratio.safe_later.M.64": Bound(0.9),
+    "durable.served_ratio.safe_later.L.64": Bound(0.9),
+    "durable.keystroke_ratio.safe_later.p50": _at_most(1.1),
+    "durable.start_ratio": _at_most(1.2),
 }

@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 from grpc import aio
 from tests.bench.child import module, told_by
+from tests.bench.durability import DURABILITIES, NONE, open_request
 from tests.bench.texts import text_of
 
 from cellwire.v1 import operations_pb2
@@ -45,9 +46,12 @@ class Load:
     client_cores: float  # how much of the machine the load itself took
 
 
-def measured(address: str, sessions: int, warm_up_s: float, seconds: float) -> Load:
+def measured(
+    address: str, sessions: int, warm_up_s: float, seconds: float, durability: str = NONE
+) -> Load:
     """Put a load on a server, in another process."""
-    return Load(**told_by(command(address, sessions, warm_up_s, seconds)))
+    options = command(address, sessions, warm_up_s, seconds, durability=durability)
+    return Load(**told_by(options))
 
 
 def command(
@@ -59,12 +63,14 @@ def command(
     arrivals: str = "",
     repetition_penalty: float = 1,
     top_alternatives: int = 0,
+    durability: str = NONE,
 ) -> list[str]:
     """Return the command; with no seconds to measure, it generates until its stdin ends."""
     options: list[object] = [address, "--sessions", sessions, "--warm-up-s", warm_up_s]
     options += ["--seconds", seconds, "--arrivals", arrivals]
     options += ["--repetition-penalty", repetition_penalty]
-    return module("load", *options, "--top-alternatives", top_alternatives)
+    options += ["--top-alternatives", top_alternatives, "--durability", durability]
+    return module("load", *options)
 
 
 class _Stream:
@@ -89,11 +95,11 @@ class _Stream:
         """How far the text has come."""
         return StreamSessionResponse.FromString(self._last).chunk.end_offset
 
-    async def open(self, seed: int, turn: asyncio.Semaphore) -> None:
+    async def open(self, request: operations_pb2.Open, turn: asyncio.Semaphore) -> None:
         """Open the session and give it a few characters to go on from."""
         async with turn:
             append = operations_pb2.Append(text=text_of(4))
-            await self._call.write(StreamSessionRequest(open=operations_pb2.Open(seed=seed)))
+            await self._call.write(StreamSessionRequest(open=request))
             await self._call.write(StreamSessionRequest(append=append))
             for _ in range(2):
                 await self._call.read()
@@ -135,7 +141,9 @@ async def _generate(options: argparse.Namespace) -> None:
         generate, noting = _generate_request(options), bool(options.arrivals)
         streams = [_Stream(channel, generate, noting=noting) for _ in range(options.sessions)]
         turn = asyncio.Semaphore(_OPEN_AT_ONCE)
-        await asyncio.gather(*(stream.open(seed, turn) for seed, stream in enumerate(streams)))
+        opens = [open_request(options.durability, seed) for seed in range(len(streams))]
+        pairs = zip(streams, opens, strict=True)
+        await asyncio.gather(*(stream.open(request, turn) for stream, request in pairs))
         running = asyncio.gather(*(stream.run() for stream in streams))
         watched = asyncio.create_task(_watch(options, streams))
         running.add_done_callback(lambda _: watched.cancel())  # if something goes wrong
@@ -195,6 +203,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--arrivals", default="")
     parser.add_argument("--repetition-penalty", type=float, default=1)
     parser.add_argument("--top-alternatives", type=int, default=0)
+    parser.add_argument("--durability", choices=DURABILITIES, default=NONE)
     return parser.parse_args()
 
 

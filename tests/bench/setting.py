@@ -22,6 +22,7 @@ class Effort:
     residents: int  # idle sessions in an engine
     kept: int  # idle sessions in a daemon
     starts: int
+    stored: int  # sessions that a starting daemon finds in its store
 
 
 FULL = Effort(
@@ -35,6 +36,7 @@ FULL = Effort(
     residents=1_000_000,
     kept=10_000,
     starts=5,
+    stored=1_000_000,
 )
 QUICK = Effort(
     rounds=3,
@@ -47,6 +49,7 @@ QUICK = Effort(
     residents=50_000,
     kept=1_000,
     starts=1,
+    stored=10_000,
 )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pynvml
 import pytest
 import torch
-from tests.bench import cli, gpu, machine, mixed, raw, trainer
+from tests.bench import cli, durable, gpu, machine, mixed, raw, trainer
 from tests.bench.child import ROOT
 from tests.bench.cli import NAMES, Result
 from tests.bench.figures import BOUNDS, Bound, names
@@ -20,10 +20,14 @@ from tests.bench.machine import described
 from tests.bench.models import Models
 from tests.bench.report import markdown
 from tests.bench.setting import QUICK, Effort, Setting
+from tests.bench.stored import Filler
 from tests.bench.texts import symbols_of, text_of
 
+from cellwire.model_file.cell import read_cell
 from cellwire.server.runtime.cuda import Card
 from cellwire.server.runtime.device import Device
+from cellwire.server.state.resume import resumed
+from cellwire.server.store.sqlite import SqliteStore
 
 _AT_ONCE = Effort(
     rounds=2,
@@ -36,6 +40,7 @@ _AT_ONCE = Effort(
     residents=100,
     kept=10,
     starts=1,
+    stored=20,
 )
 _MACHINE = {"cpu", "cores", "memory_gib", "os", "python", "threads", "models", "date", "revision"}
 _VERSIONS = {"onnxruntime", "grpcio", "protobuf", "numpy", "torch", "litserve"}
@@ -81,6 +86,30 @@ def test_mixed_measures_a_tiny_model_in_an_engine_and_over_the_wire(tmp_path: Pa
         set(names("mixed", ("raw", "served", "served_alternatives"), ("tiny",))) <= figures.keys()
     )
     assert all(value > 0 for value in figures.values())
+
+
+@pytest.mark.slow
+def test_durable_measures_a_tiny_model_with_stores(tmp_path: Path) -> None:
+    setting = Setting(Models(tmp_path), 1, _AT_ONCE, lambda _: None)
+    figures = durable.run(setting, sizes=("tiny",), sessions=2)
+    at_work = names("durable.served_ratio", ("safe_later", "safe_first"), ("tiny",), (2,))
+    kinds = {figure.split(".")[1] for figure in durable.FIGURES}
+    assert set(at_work) <= figures.keys()
+    assert {name.split(".")[1] for name in figures} == kinds
+    assert figures["durable.stored_bytes.sqlite.100000"] > 100_000
+
+
+@pytest.mark.parametrize("tokens", [100, 1_000, 5_000])
+def test_sessions_put_into_a_store_can_wake(tmp_path: Path, tokens: int) -> None:
+    cell = read_cell(Models(tmp_path).path("tiny"))
+    store = SqliteStore(tmp_path / "state")
+    ids = Filler(cell, tokens).fill(store, 20).session_ids
+    snapshots = [resumed(store.load(session_id, 64)) for session_id in ids]
+    assert {snapshot.length for snapshot in snapshots} == {tokens}
+    unread = {tokens - snapshot.tokens_read for snapshot in snapshots}
+    assert unread == {100} if tokens == 100 else len(unread) > 10
+    assert len(set(ids)) == 20
+    store.close()
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ import time
 from typing import cast
 
 from tests.bench.child import module, told_by
+from tests.bench.durability import DURABILITIES, NONE, open_request
 from tests.bench.texts import text_of
 from tests.bench.wire import Wire, opened
 
@@ -24,17 +25,20 @@ from cellwire.v1.generation_pb2 import StreamSessionRequest
 BEAM_WIDTH = 5
 TOKENS = 12
 _UNTIMED = 10
+_BEFORE = {"appended", "saved"}  # what comes before the completed
 
-_OPEN = StreamSessionRequest(open=operations_pb2.Open(seed=1))
 _COMPLETE = StreamSessionRequest(
     complete=operations_pb2.Complete(beam_width=BEAM_WIDTH, completion_count=1, max_tokens=TOKENS)
 )
 
 
-def keystrokes_s(address: str, keystrokes: int, pause_s: float = 0) -> list[float]:
+def keystrokes_s(
+    address: str, keystrokes: int, pause_s: float = 0, durability: str = NONE
+) -> list[float]:
     """Type in another process; return the seconds of each keystroke."""
-    options = (address, "--keystrokes", keystrokes, "--pause-s", pause_s)
-    return cast("list[float]", told_by(module("typist", *options)))
+    options = [address, "--keystrokes", keystrokes, "--pause-s", pause_s]
+    command = module("typist", *options, "--durability", durability)
+    return cast("list[float]", told_by(command))
 
 
 def _append(text: str) -> StreamSessionRequest:
@@ -47,14 +51,15 @@ def _keystroke_s(wire: Wire, letter: str) -> float:
     wire.send(_COMPLETE)
     answer = wire.answer()
     while not answer.HasField("completed"):
-        assert answer.HasField("appended"), answer
+        assert answer.WhichOneof("answer") in _BEFORE, answer
         answer = wire.answer()
     return time.perf_counter() - start
 
 
-def _type(address: str, keystrokes: int, pause_s: float) -> list[float]:
+def _type(address: str, keystrokes: int, pause_s: float, durability: str) -> list[float]:
     times_s = []
-    with opened(address, _OPEN) as wire:
+    request = StreamSessionRequest(open=open_request(durability, seed=1))
+    with opened(address, request) as wire:
         wire.ask(_append(text_of(20)))
         for letter in text_of(_UNTIMED + keystrokes):
             time.sleep(pause_s)
@@ -67,5 +72,7 @@ if __name__ == "__main__":
     parser.add_argument("address")
     parser.add_argument("--keystrokes", type=int, required=True)
     parser.add_argument("--pause-s", type=float, default=0)
+    parser.add_argument("--durability", choices=DURABILITIES, default=NONE)
     options = parser.parse_args()
-    sys.stdout.write(json.dumps(_type(options.address, options.keystrokes, options.pause_s)))
+    times_s = _type(options.address, options.keystrokes, options.pause_s, options.durability)
+    sys.stdout.write(json.dumps(times_s))

@@ -30,6 +30,7 @@ async def test_an_open_sends_its_options(daemon: Client, fake: FakeDaemon) -> No
         unknown_symbols=operations_pb2.UNKNOWN_SYMBOLS_SKIP,
         on_disconnect=operations_pb2.ON_DISCONNECT_CONTINUE,
         idle_timeout=Duration(seconds=30, nanos=500_000_000),
+        session_id=session.id,
     )
 
 
@@ -40,11 +41,11 @@ async def test_what_is_left_out_is_left_to_the_daemon(daemon: Client, fake: Fake
         await session.fork()
     assert not fake.sent("open").HasField("rewind_window")
     assert not fake.sent("open").HasField("idle_timeout")
-    assert fake.sent("open").on_disconnect == operations_pb2.ON_DISCONNECT_DELETE
+    assert fake.sent("open").on_disconnect == operations_pb2.ON_DISCONNECT_UNSPECIFIED
     assert fake.sent("complete") == operations_pb2.Complete(
         end=operations_pb2.COMPLETION_END_LENGTH
     )
-    assert fake.sent("fork") == operations_pb2.Fork()
+    assert not fake.sent("fork").HasField("seed")
 
 
 async def test_words_and_names_that_do_not_exist_are_refused_here(daemon: Client) -> None:

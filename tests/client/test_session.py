@@ -11,6 +11,7 @@ from tests.client.fake.models import letters
 from cellwire import client
 from cellwire.client import Client, FinishReason, Usage
 from cellwire.client.wire.inbox import MAX_WAITING_CHARACTERS
+from cellwire.client.wire.stream import Stream
 
 GUARD_S = 20
 
@@ -123,6 +124,7 @@ async def test_a_slow_reader_pauses_the_daemon(daemon: Client, fake: FakeDaemon)
             read += len(text)
         assert read == many
         assert fake.generated_tokens[slow.id] < many
+        assert isinstance(slow._stream, Stream)
         (inbox,) = slow._stream._inboxes.values()
         assert inbox.waiting_characters < MAX_WAITING_CHARACTERS + fake.chunk_tokens
         read = len(first.text)

@@ -13,12 +13,15 @@ from cellwire.model_file import manifest
 from cellwire.model_file.text_end import MAX_REREAD_CHARS, MAX_REREAD_TOKENS
 from cellwire.server.batch import limits
 from cellwire.server.engine import event_batcher, step_budget
+from cellwire.server.host import expiry_sweep, session_record, store_writer, stored_sessions
 from cellwire.server.host.config import Config
 from cellwire.server.host.settings import _SEED_BITS
+from cellwire.server.host.store_room import MOST_WAITING_BYTES
 from cellwire.server.rpc import options
 from cellwire.server.rpc.reading_symbols import _MAX_STOP_CHARS
 from cellwire.server.session.operation_queue import Limits
 from cellwire.server.state.change import REMEMBERED_OPERATIONS
+from cellwire.server.store import redis_keys, sqlite, sqlite_file, sqlite_rows
 
 GENERATION = "protos/cellwire/v1/generation.proto"
 MODELS = "protos/cellwire/v1/models.proto"
@@ -27,11 +30,15 @@ SESSIONS = "protos/cellwire/v1/sessions.proto"
 CLIENT = "clients/python/cellwire/client/options.py"
 PROTOCOL = "docs/protocol.md"
 ARCHITECTURE = "docs/architecture.md"
+OPERATION = "docs/operations.md"
+RELIABILITY = "docs/reliability.md"
 README = "README.md"
 
 _CONFIG, _QUEUES = Config(), Limits()
 _WEEK_S = limits.MAX_IDLE_TIMEOUT_S
+_DURABLE_DAYS = limits.DEFAULT_DURABLE_IDLE_TIMEOUT_S // 86_400
 _MESSAGE_MIB = limits.MAX_MESSAGE_BYTES // 2**20
+_WAITING_MIB = MOST_WAITING_BYTES // 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +86,13 @@ _OPERATIONS = (
         limits.MIN_IDLE_TIMEOUT_S,
         _WEEK_S,
         limits.DEFAULT_IDLE_TIMEOUT_S,
+    ),
+    _states(
+        OPERATIONS,
+        "at most {} seconds (ten years); unset means {} seconds ({} days)",
+        limits.MAX_DURABLE_IDLE_TIMEOUT_S,
+        limits.DEFAULT_DURABLE_IDLE_TIMEOUT_S,
+        _DURABLE_DAYS,
     ),
     _states(OPERATIONS, "as {} hexadecimal digits", limits.SESSION_ID_DIGITS),
     _states(OPERATIONS, "takes more than {} seconds, the stream", limits.SAFE_FIRST_TIMEOUT_S),
@@ -149,6 +163,14 @@ _CLIENT = (
         _WEEK_S,
         limits.DEFAULT_IDLE_TIMEOUT_S,
     ),
+    _states(
+        CLIENT,
+        "A durable session: {} to {} seconds; None means {} ({} days).",
+        limits.MIN_IDLE_TIMEOUT_S,
+        limits.MAX_DURABLE_IDLE_TIMEOUT_S,
+        limits.DEFAULT_DURABLE_IDLE_TIMEOUT_S,
+        _DURABLE_DAYS,
+    ),
     _states(CLIENT, "How many tokens to generate, 1 to {}.", limits.MAX_GENERATE_TOKENS),
     _states(CLIENT, "Divides the logits, 0 to {};", limits.MAX_TEMPERATURE),
     _states(CLIENT, "less probable: 1, the default, to {}.", limits.MAX_PENALTY),
@@ -206,6 +228,15 @@ _PROTOCOL = (
         _WEEK_S,
         limits.DEFAULT_IDLE_TIMEOUT_S,
     ),
+    _states(
+        PROTOCOL,
+        "| the same, if it is durable | {} s to {} s (ten years) | {} s ({} days) |",
+        limits.MIN_IDLE_TIMEOUT_S,
+        limits.MAX_DURABLE_IDLE_TIMEOUT_S,
+        limits.DEFAULT_DURABLE_IDLE_TIMEOUT_S,
+        _DURABLE_DAYS,
+    ),
+    _states(PROTOCOL, "or {} days if it is durable", _DURABLE_DAYS),
     _states(
         PROTOCOL,
         "| `append.text`, `score.text` | 1 to {} characters, and as many tokens |",
@@ -302,6 +333,8 @@ _PROTOCOL = (
     _states(PROTOCOL, "waits for the store up to {} s", limits.SAFE_FIRST_TIMEOUT_S),
     _states(PROTOCOL, "`attached.done` remembers | {} |", REMEMBERED_OPERATIONS),
     _states(PROTOCOL, "The last {} appends, accepts, generates", REMEMBERED_OPERATIONS),
+    _states(PROTOCOL, "before texts stop growing | {} MiB |", _WAITING_MIB),
+    _states(PROTOCOL, "While more than {} MiB wait", _WAITING_MIB),
     _states(PROTOCOL, "| a message to the daemon | {} MiB |", _MESSAGE_MIB),
     _states(PROTOCOL, "| first message of a call | within {} s |", limits.FIRST_MESSAGE_TIMEOUT_S),
     _states(PROTOCOL, "`cellwire serve --sessions`, {} |", _CONFIG.sessions),
@@ -331,15 +364,50 @@ _PAGES = (
         2 * _QUEUES.waiting_operations,
     ),
     _states(ARCHITECTURE, "{} generated tokens (read-ahead)", _QUEUES.read_ahead_tokens),
+    _states(ARCHITECTURE, "| what waits for the store | {} MiB:", _WAITING_MIB),
+    _states(
+        ARCHITECTURE,
+        "in rows of {} bytes (SQLite) or {} tokens (Redis)",
+        sqlite_rows.TEXT_BYTES,
+        redis_keys.TEXT_TOKENS,
+    ),
+    _states(ARCHITECTURE, "Each time {} tokens were added", session_record.STATE_INTERVAL),
     _states(ARCHITECTURE, "at least its last {} tokens", limits.REMEMBERED_TOKENS),
     _states(ARCHITECTURE, "both run {} steps in float32", parity.STEPS),
     _states(ARCHITECTURE, "in batches of {}, {} and {},", *parity.BATCHES),
     _states(README, "side by side for {} steps", parity.STEPS),
 )
 
+_STORE = (
+    _states(OPERATION, "half of `--sessions`, which is {} |", _CONFIG.sessions),
+    _states(OPERATION, "when the daemon is stopped | {} s |", _CONFIG.drain_timeout_s),
+    _states(
+        OPERATION,
+        "has set, {} days by default and ten years at most",
+        limits.DEFAULT_DURABLE_IDLE_TIMEOUT_S / 86_400,
+    ),
+    _states(OPERATION, "looks for expired sessions every {} s", expiry_sweep.SWEEP_S),
+    _states(OPERATION, "are kept {} minutes longer", stored_sessions.EXPIRY_MARGIN_S / 60),
+    _states(OPERATION, "It is kept at some {} MiB.", sqlite_file._WAL_BYTES / 2**20),
+    _states(OPERATION, "above {} MiB the log says so", sqlite._MOST_WAL_BYTES / 2**20),
+    _states(
+        OPERATION,
+        "the drain timeout and some {} s before",
+        3 * stored_sessions._CLOSE_TIMEOUT_S,
+    ),
+    _states(OPERATION, "waits for {} s and then fails", limits.SAFE_FIRST_TIMEOUT_S),
+    _states(OPERATION, "tries again, every {} s at last", store_writer._MOST_RETRY_S),
+    _states(OPERATION, "When {} MiB wait, texts stop", _WAITING_MIB),
+    _states(OPERATION, "sessions of one that has died | {} |", _CONFIG.lease_s),
+    _states(OPERATION, "(`--lease-s`, {} s by default)", _CONFIG.lease_s),
+    _states(OPERATION, "replicas of the server have them, too | {} |", _CONFIG.state_replicas),
+    _states(OPERATION, "PRAGMA user_version = {};", sqlite_file.VERSION),
+    _states(RELIABILITY, "When more than {} MiB wait", _WAITING_MIB),
+)
+
 STATEMENTS = (
     *(*_GENERATION, *_MODELS, *_SESSIONS, *_OPERATIONS),
-    *(*_CLIENT, *_PROTOCOL, *_PAGES),
+    *(*_CLIENT, *_PROTOCOL, *_PAGES, *_STORE),
 )
 
 # Numbers in proto comments, and in the protocol's table of limits, that no code defines.

@@ -264,7 +264,8 @@ class Open(_message.Message):
     @_builtins.property
     def idle_timeout(self) -> _duration_pb2.Duration:
         """How long the session is kept while no stream is attached to it: 1 second to 604,800 seconds (a
-        week); unset means 600 seconds. After that it is deleted.
+        week); unset means 600 seconds. After that it is deleted. If it is durable: at most 315,360,000
+        seconds (ten years); unset means 2,592,000 seconds (30 days).
         """
 
     def __init__(
@@ -901,12 +902,15 @@ class Attached(_message.Message):
     OPERATION_IDS_FIELD_NUMBER: _builtins.int
     MISSED_FIELD_NUMBER: _builtins.int
     DONE_FIELD_NUMBER: _builtins.int
+    DURABILITY_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     """The session's id."""
     seed: _builtins.int
     """The session's seed."""
     offset: _builtins.int
     """The length of the session's text."""
+    durability: Global___Durability.ValueType
+    """Whether the session outlives the daemon, as Open.durability said; unset if it does not."""
     @_builtins.property
     def model(self) -> _models_pb2.Model:
         """The session's model, in MODEL_VIEW_BASIC."""
@@ -940,10 +944,11 @@ class Attached(_message.Message):
         operation_ids: _abc.Iterable[_builtins.int] | None = ...,
         missed: Global___Chunk | None = ...,
         done: _abc.Iterable[Global___DoneOperation] | None = ...,
+        durability: Global___Durability.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["missed", b"missed", "model", b"model"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["done", b"done", "missed", b"missed", "model", b"model", "offset", b"offset", "operation_ids", b"operation_ids", "seed", b"seed", "session_id", b"session_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["done", b"done", "durability", b"durability", "missed", b"missed", "model", b"model", "offset", b"offset", "operation_ids", b"operation_ids", "seed", b"seed", "session_id", b"session_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

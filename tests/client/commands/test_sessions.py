@@ -227,7 +227,7 @@ def test_a_list_needs_a_store(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert cli.run(["sessions", "list"]) == 2
-    assert capsys.readouterr().err.startswith("cellwire: give --state DIR, the folder of")
+    assert capsys.readouterr().err.startswith("cellwire: give --state, what")
     monkeypatch.setenv("CELLWIRE_STATE", "kept")
     assert cli.run(["sessions", "list"]) == 0
 

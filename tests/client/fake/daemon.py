@@ -62,6 +62,12 @@ class FakeDaemon:
     """Refuse every call, and every operation but open and close."""
     opening_refusal: Refused | None = None
     """Refuse every open and attach."""
+    opening_refusals: list[Refused] = field(default_factory=list)
+    """Refuse so many opens and attaches, one after the other."""
+    lost_answers: int = 0
+    """Carry so many opens and attaches out, and break their streams before they are answered."""
+    session_ids: list[tuple[str, str]] = field(default_factory=list)
+    """The calls about sessions, each with the session that its metadata names."""
     model_folder: bool = True
     page_size: int = 100
     """How many models a page has."""
@@ -87,13 +93,27 @@ class FakeDaemon:
         for session in list(self.sessions.values()):
             session.end()
 
+    def restart(self) -> None:
+        """Go on as after a restart: durable sessions are there, and nothing runs in them."""
+        for session in list(self.sessions.values()):
+            if session.text.durable:
+                session.restart()
+            else:
+                session.end()
+
+    def note_call(self, name: str, context: _Context) -> None:
+        named = dict(context.invocation_metadata() or ())
+        self.session_ids.append((name, str(named.get("x-session-id", ""))))
+
     def sent(self, kind: str) -> Any:  # noqa: ANN401  # messages have no common type
         """Return the last operation of a kind that was sent on a stream."""
         requests = [one for one in self.requests if one.WhichOneof("operation") == kind]
         return getattr(requests[-1], kind)
 
-    def add(self, text: FakeText) -> FakeSession:
-        session = FakeSession(self, secrets.token_hex(16), text)
+    def add(self, text: FakeText, session_id: str = "") -> FakeSession:
+        if session_id in self.sessions:
+            raise Refused(grpc.StatusCode.ALREADY_EXISTS, f"there is a session {session_id!r}")
+        session = FakeSession(self, session_id or secrets.token_hex(16), text)
         self.sessions[session.id] = session
         return session
 
@@ -105,9 +125,9 @@ class FakeDaemon:
             )
         return self.sessions[session_id]
 
-    def fork(self, session: FakeSession, seed: int | None) -> FakeSession:
+    def fork(self, session: FakeSession, seed: int | None, session_id: str = "") -> FakeSession:
         text = session.text.copy()
-        copy = self.add(text)
+        copy = self.add(text, session_id)
         text.forking(copy.id, seed)
         return copy
 
@@ -137,6 +157,7 @@ class _Generation(GenerationServiceServicer):
         receiver = None
         try:
             first = await anext(requests)
+            self._daemon.note_call("StreamSession", context)
             session = await self._begin(first, stream)
             receiver = asyncio.create_task(session.receive(requests))
             await stream.ended()
@@ -215,12 +236,17 @@ class _Generation(GenerationServiceServicer):
         self._daemon.requests.append(request)
         if self._daemon.opening_refusal is not None:
             raise self._daemon.opening_refusal
+        if self._daemon.opening_refusals:
+            raise self._daemon.opening_refusals.pop(0)
         if request.HasField("attach"):
             self._daemon.log.append("attach")
             session = self._daemon.session(request.attach.session_id)
             await session.attach(stream, request.operation_id, request.attach)
         else:
-            session = self._daemon.add(self._daemon.text(request.open))
+            session = self._daemon.add(self._daemon.text(request.open), request.open.session_id)
             session.stream = stream
             await session.submit(request)
+        if self._daemon.lost_answers:
+            self._daemon.lost_answers -= 1
+            stream.break_off(grpc.StatusCode.UNAVAILABLE, "the connection is lost")
         return session

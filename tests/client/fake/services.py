@@ -146,6 +146,8 @@ class Sessions(SessionsServiceServicer):
     async def GetSession(  # noqa: N802  # the contract's name
         self, request: GetSessionRequest, context: _Context
     ) -> GetSessionResponse:
+        self._daemon.note_call("GetSession", context)
+
         def do() -> GetSessionResponse:
             session = self._daemon.session(request.session_id)
             return GetSessionResponse(session=_described(session))
@@ -155,6 +157,8 @@ class Sessions(SessionsServiceServicer):
     async def ForkSession(  # noqa: N802  # the contract's name
         self, request: ForkSessionRequest, context: _Context
     ) -> ForkSessionResponse:
+        self._daemon.note_call("ForkSession", context)
+
         def do() -> ForkSessionResponse:
             session = self._daemon.session(request.session_id)
             seed = request.seed if request.HasField("seed") else None
@@ -165,6 +169,8 @@ class Sessions(SessionsServiceServicer):
     async def ExportSession(  # noqa: N802  # the contract's name
         self, request: ExportSessionRequest, context: _Context
     ) -> ExportSessionResponse:
+        self._daemon.note_call("ExportSession", context)
+
         def do() -> ExportSessionResponse:
             session = self._daemon.session(request.session_id)
             return ExportSessionResponse(snapshot=_SNAPSHOT + session.text.data)
@@ -174,6 +180,8 @@ class Sessions(SessionsServiceServicer):
     async def ImportSession(  # noqa: N802  # the contract's name
         self, request: ImportSessionRequest, context: _Context
     ) -> ImportSessionResponse:
+        self._daemon.note_call("ImportSession", context)
+
         def do() -> ImportSessionResponse:
             if not request.snapshot.startswith(_SNAPSHOT):
                 raise Refused(
@@ -181,13 +189,17 @@ class Sessions(SessionsServiceServicer):
                 )
             text = self._daemon.text(Open())
             text.append(Append(data=request.snapshot.removeprefix(_SNAPSHOT)))
-            return ImportSessionResponse(session=_described(self._daemon.add(text)))
+            return ImportSessionResponse(
+                session=_described(self._daemon.add(text, request.session_id))
+            )
 
         return await answer(context, do)
 
     async def DeleteSession(  # noqa: N802  # the contract's name
         self, request: DeleteSessionRequest, context: _Context
     ) -> DeleteSessionResponse:
+        self._daemon.note_call("DeleteSession", context)
+
         def do() -> DeleteSessionResponse:
             self._daemon.session(request.session_id).end()
             return DeleteSessionResponse()

@@ -14,7 +14,7 @@ from tests.client.fake.text import FakeText
 
 from cellwire.v1 import operations_pb2
 from cellwire.v1.generation_pb2 import StreamSessionRequest, StreamSessionResponse
-from cellwire.v1.operations_pb2 import Attach, Attached, Completed, Finished
+from cellwire.v1.operations_pb2 import Attach, Attached, Completed, DoneOperation, Finished
 
 if TYPE_CHECKING:
     from tests.client.fake.daemon import FakeDaemon
@@ -27,6 +27,7 @@ class FakeSession:
         self.stream: FakeStream | None = None
         self._daemon = daemon
         daemon.generated_tokens[session_id] = 0
+        self.done: list[DoneOperation] = []
         self._operations: asyncio.Queue[int] = asyncio.Queue()
         self._requests: dict[int, StreamSessionRequest] = {}
         self._task: asyncio.Task[None] | None = None
@@ -67,8 +68,11 @@ class FakeSession:
                 operation_ids=self.operation_ids,
                 missed=self.text.chunk(begin, missed) if missed else None,
                 seed=self.text.seed(),
+                done=self.done,
+                durability=self.text.opened.durability,
             )
-            await stream.send(StreamSessionResponse(operation_id=operation_id, attached=attached))
+            answer = StreamSessionResponse(operation_id=operation_id, attached=attached)
+            await stream.send(self._with_safety(answer))
             for answer in self._unsent:
                 await stream.send(answer)
 
@@ -102,6 +106,8 @@ class FakeSession:
                 self._flowing.clear()
             case operations_pb2.ON_DISCONNECT_CONTINUE:
                 pass
+            case operations_pb2.ON_DISCONNECT_UNSPECIFIED if self.text.durable:
+                self._flowing.clear()
             case _:
                 self.end()
 
@@ -113,6 +119,21 @@ class FakeSession:
                 del self._requests[operation_id]
         if self._task is not None:
             self._task.cancel()
+
+    def restart(self) -> None:
+        """Be as after a restart of the daemon: what was under way is forgotten."""
+        if self.stream is not None:
+            self.stream.break_off(grpc.StatusCode.UNAVAILABLE, "the daemon is shutting down")
+            self.stream = None
+        self._requests.clear()
+        self._unsent.clear()
+        self._worker.cancel()
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+        self._operations = asyncio.Queue()
+        self._answering = asyncio.Lock()
+        self._worker = asyncio.create_task(self._work())
 
     def end(self, reason: str = "the session was deleted") -> None:
         self._daemon.sessions.pop(self.id, None)
@@ -153,7 +174,9 @@ class FakeSession:
             await asyncio.wait([self._task])
             task, self._task = self._task, None
             del self._requests[request.operation_id]
-            await self._answer(self._last(request, task))
+            last = self._last(request, task)
+            self._note_done(kind, last)
+            await self._answer(last)
             if kind == "close":
                 break
         if not request.close.keep:
@@ -177,6 +200,20 @@ class FakeSession:
             answer.CopyFrom(self._result)
         return answer
 
+    def _note_done(self, kind: str, last: StreamSessionResponse) -> None:
+        if not self.text.durable or kind not in {"append", "generate", "accept", "rewind"}:
+            return
+        done = DoneOperation(operation_id=last.operation_id)
+        answer = str(last.WhichOneof("answer"))
+        getattr(done, answer).CopyFrom(getattr(last, answer))
+        self.done = [*self.done, done][-64:]
+
+    def _with_safety(self, answer: StreamSessionResponse) -> StreamSessionResponse:
+        if self.text.durable:
+            answer.safe.CopyFrom(self.text.safe())
+            answer.revision = self.text.revision
+        return answer
+
     async def _carry_out(self, request: StreamSessionRequest) -> None:
         kind = str(request.WhichOneof("operation"))
         if self._daemon.refusal is not None and kind not in {"open", "close"}:
@@ -188,9 +225,11 @@ class FakeSession:
             await self._complete(request)
         elif kind == "close":
             self._result.closed.SetInParent()
+        elif kind == "save":
+            self._result.saved.SetInParent()
         elif kind == "fork":
             seed = request.fork.seed if request.fork.HasField("seed") else None
-            copy = self._daemon.fork(self, seed)
+            copy = self._daemon.fork(self, seed, request.fork.session_id)
             self._result.forked.CopyFrom(copy.text.forking(copy.id, copy.text.seed()))
         else:
             simple: dict[str, tuple[str, Callable[[], Any]]] = {
@@ -228,6 +267,7 @@ class FakeSession:
         self._result.completed.CopyFrom(found)
 
     async def _answer(self, answer: StreamSessionResponse) -> None:
+        self._with_safety(answer)
         async with self._answering:
             if answer.HasField("chunk") and answer.chunk.end_offset <= self._attached_at:
                 return  # attached has sent it as missed text

@@ -42,6 +42,7 @@ from cellwire.v1.operations_pb2 import (
     Opened,
     Rewind,
     Rewound,
+    SafePoint,
     Score,
     Scored,
     Usage,
@@ -66,6 +67,7 @@ class FakeText:
         self.model = named[opened.model]
         self.opened = opened
         self.data = b""
+        self.revision = 0
         self.generated = 0
         self._furthest = 0
         self._found: list[Completion] | None = None
@@ -75,6 +77,7 @@ class FakeText:
         opened.CopyFrom(self.opened)
         copy = FakeText(opened, [self.model])
         copy.data = self.data
+        copy.revision = self.revision
         return copy
 
     def append(self, message: Append) -> Appended:
@@ -89,8 +92,9 @@ class FakeText:
         """Return the text of a generation that nothing ends early."""
         self._must_generate()
         self._must_have_text()
-        text = letters(chr(self.data[-1]), message.max_tokens)
-        self.generated = 0
+        begin = message.start_offset if message.HasField("start_offset") else len(self.data)
+        text = letters(chr(self.data[begin - 1]), message.max_tokens)
+        self.generated = len(self.data) - begin
         self._planned_end = Finished(reason=operations_pb2.FINISH_REASON_MAX_TOKENS)
         if found := [stop for stop in message.stop_strings if stop in text]:
             stop = min(found, key=text.index)
@@ -227,8 +231,17 @@ class FakeText:
             )
         return self.data[offset:].decode()
 
+    @property
+    def durable(self) -> bool:
+        return self.opened.durability > operations_pb2.DURABILITY_NONE
+
+    def safe(self) -> SafePoint:
+        """All is safe at once."""
+        return SafePoint(revision=self.revision, offset=len(self.data))
+
     def _replace(self, data: bytes) -> None:
         self.data = data
+        self.revision += 1
         self._found = None
 
     def _log_probabilities(self, added: bytes) -> list[float]:

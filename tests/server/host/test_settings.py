@@ -37,6 +37,7 @@ def test_settings_are_stored_under_names() -> None:
         "unknown_symbols": "reject",
         "on_disconnect": "delete",
         "idle_timeout_s": 600,
+        "durability": "none",
     }
 
 
@@ -101,13 +102,12 @@ def test_drawn_seeds_fit_a_double_and_ids_differ() -> None:
     assert len(set(seeds)) == len({new_session_id() for _ in seeds}) == len(seeds)
 
 
-def test_the_durability_is_stored_apart() -> None:
-    """A snapshot, which may go to another daemon, leaves it out."""
+def test_the_durability_is_stored() -> None:
     settings = Settings(durability=Durability.SAFE_FIRST)
     stored = settings.stored()
-    assert "durability" not in stored
+    assert Settings.restored(stored, 64) == settings
+    del stored["durability"]  # as snapshots were before there was any
     assert Settings.restored(stored, 64) == replace(settings, durability=Durability.NONE)
-    assert Settings.restored(stored | {"durability": "safe_first"}, 64) == settings
     with pytest.raises(InvalidArgument, match="not those of a session"):
         Settings.restored(stored | {"durability": "for ever"}, 64)
 
@@ -125,3 +125,20 @@ def test_an_id_has_32_hexadecimal_digits(session_id: str) -> None:
         check_session_id(session_id, "session_id")
     assert refused.value.field == "session_id"
     check_session_id(new_session_id(), "session_id")
+
+
+def test_durable_sessions_wait_longer_for_their_clients() -> None:
+    month_s, week_s, year_s = 30 * 86_400, 7 * 86_400, 365 * 86_400
+    plain, durable = Settings(), Settings.default_of(Durability.SAFE_LATER)
+    assert Settings.default_of(Durability.NONE) == plain
+    assert durable.idle_timeout_s == month_s
+    assert durable.on_disconnect is OnDisconnect.PAUSE
+    longer = replace(durable, idle_timeout_s=year_s)
+    with pytest.raises(InvalidArgument, match="idle_timeout is 31536000"):
+        replace(longer, durability=Durability.NONE)
+    # What changes is kept as long as it may be, and at least as long as others of its kind.
+    assert longer.with_durability(Durability.NONE).idle_timeout_s == week_s
+    assert plain.with_durability(Durability.SAFE_FIRST).idle_timeout_s == month_s
+    assert longer.with_durability(Durability.SAFE_FIRST).idle_timeout_s == year_s
+    short = replace(durable, idle_timeout_s=5)
+    assert short.with_durability(Durability.SAFE_FIRST).idle_timeout_s == 5

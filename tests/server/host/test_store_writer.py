@@ -12,14 +12,12 @@ from tests.server.store.stored import (
     added,
     content,
     session,
-    session_id_of,
 )
 
 from cellwire.server.errors import (
     DamagedRecord,
     Internal,
     NotFound,
-    ResourceExhausted,
     StoreFailed,
     Unavailable,
 )
@@ -33,13 +31,11 @@ FULL = StoreFailed("the disk is full")
 class Writing:
     """A writer with a fake store, and all that is heard of it."""
 
-    def __init__(self, most_waiting_bytes: int = 2**28) -> None:
+    def __init__(self) -> None:
         self.store = FakeStore()
         self.heard = Heard()
         self.pauses = Pauses()
-        self.writer = StoreWriter(
-            self.store, self.heard, pause=self.pauses, most_waiting_bytes=most_waiting_bytes
-        )
+        self.writer = StoreWriter(self.store, self.heard, pause=self.pauses)
 
     def flush(self, session_id: str | None = None) -> None:
         self.writer.flush(session_id).result(LIMIT_S)
@@ -52,8 +48,8 @@ class Writing:
 
 
 @contextmanager
-def running(most_waiting_bytes: int = 2**28) -> Iterator[Writing]:
-    writing = Writing(most_waiting_bytes)
+def running() -> Iterator[Writing]:
+    writing = Writing()
     writing.writer.start()
     try:
         yield writing
@@ -185,20 +181,6 @@ def test_a_session_that_is_created_after_one_of_its_id_was_lost_is_reported() ->
         writing.writer.write(session(ONE))
         writing.flush(ONE)
         assert writing.heard.revisions == {ONE: 1}
-
-
-def test_when_too_much_waits_the_largest_session_is_lost() -> None:
-    with running(most_waiting_bytes=100_000) as writing:
-        writing.begin_slow_commit(*session(ONE))
-        names = [session_id_of(number) for number in range(10, 14)]
-        for number, name in enumerate(names):
-            writing.writer.write([Create(name, HEADER), added(name, 1, 0, range(9_000 + number))])
-        assert list(writing.heard.losses) == names[2:]
-        assert all(isinstance(e, ResourceExhausted) for e in writing.heard.losses.values())
-        assert writing.writer.waiting_bytes <= 100_000
-        writing.store.allow(2)
-        writing.flush()
-        assert list(content(writing.store)) == [*names[:2], ONE]
 
 
 def test_close_commits_what_waits() -> None:

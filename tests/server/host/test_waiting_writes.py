@@ -81,7 +81,3 @@ def test_what_waits_is_bounded_by_the_texts() -> None:
     kept.drop(ONE)
     kept.drop(ONE)
     assert (kept.size, len(kept)) == (0, 0)
-
-
-def test_the_largest_is_found() -> None:
-    assert waiting(added(ONE, 1, 0, [1]), added(TWO, 1, 0, range(99)), Delete("3")).largest() == TWO

@@ -20,16 +20,38 @@ from cellwire.server.host.config import Config
 from cellwire.server.rpc.daemon import Daemon
 from cellwire.server.store.leases import OpenedStore
 from cellwire.server.store.memory_leases import SharedMemory
+from cellwire.v1.generation_pb2 import StreamSessionResponse
 
 LEASE_S = 0.3
 
 
-class Gated:
-    """Whatever a daemon asks of the store; it stops while the daemon is paused."""
+class Paused:
+    """Lets a daemon's store stop, as all of the daemon does that is paused, or fail."""
 
-    def __init__(self, inner: object, node: Node) -> None:
+    def __init__(self) -> None:
+        self.goes_on = threading.Event()
+        self.goes_on.set()
+        self.failure: StoreFailed | None = None
+        self.silent = False  # whether the daemon's messages are lost
+
+    def pause(self) -> None:
+        """Stop everything in which the store takes part."""
+        self.goes_on.clear()
+
+    def resume(self) -> None:
+        self.goes_on.set()
+
+    def around(self, opened: OpenedStore) -> OpenedStore:
+        """Return the same store and leases, which stop and fail as told."""
+        store: Any = _Gated(opened.store, self)
+        leases: Any = _Gated(opened.leases, self)
+        return OpenedStore(store, leases)
+
+
+class _Gated:
+    def __init__(self, inner: object, paused: Paused) -> None:
         self._inner = inner
-        self._node = node
+        self._paused = paused
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401  # of any kind
         value = getattr(self._inner, name)
@@ -40,10 +62,10 @@ class Gated:
             result = None
             if name == "receive":  # what came meanwhile is read when the daemon goes on
                 result = value(*arguments)
-            self._node.goes_on.wait(GUARD_S)
-            if self._node.failure is not None and name != "resign":
-                raise self._node.failure
-            if name == "send" and self._node.silent:
+            self._paused.goes_on.wait(GUARD_S)
+            if self._paused.failure is not None and name != "resign":
+                raise self._paused.failure
+            if name == "send" and self._paused.silent:
                 return True
             return result if name == "receive" else value(*arguments)
 
@@ -51,29 +73,20 @@ class Gated:
 
 
 @dataclass
-class Node:
+class Node(Paused):
     """A daemon, and a channel to it."""
 
     cluster: Cluster
-    goes_on: threading.Event = field(default_factory=threading.Event)
-    failure: StoreFailed | None = None  # of the store, for this daemon
-    silent: bool = False  # whether its messages are lost
     daemon: Daemon = field(init=False)
     channel: aio.Channel = field(init=False)
     opened: OpenedStore = field(init=False)
 
+    def __post_init__(self) -> None:
+        super().__init__()
+
     def open(self, _: Config) -> OpenedStore:
-        opened = self.opened = self.cluster.shared.open()
-        store: Any = Gated(opened.store, self)
-        leases: Any = Gated(opened.leases, self)
-        return OpenedStore(store, leases)
-
-    def pause(self) -> None:
-        """Stop everything in which a store takes part."""
-        self.goes_on.clear()
-
-    def resume(self) -> None:
-        self.goes_on.set()
+        self.opened = self.cluster.shared.open()
+        return self.around(self.opened)
 
     @property
     def daemon_id(self) -> str:
@@ -96,7 +109,6 @@ class Cluster:
     async def serving(self, config: Config) -> AsyncIterator[Node]:
         """Run one more daemon."""
         node = Node(self)
-        node.goes_on.set()
         async with Daemon(replace(config, listen="127.0.0.1:0"), open_store=node.open) as daemon:
             node.daemon = daemon
             async with aio.insecure_channel(daemon.address) as channel:
@@ -148,3 +160,11 @@ async def status_of_attach(
     stream = stream_to(channel)
     await stream.send(attach={"session_id": session_id, **settings})
     return await stream.end()
+
+
+async def first_answer(stream: Stream) -> StreamSessionResponse | None:
+    """Return the first answer; None if the stream ends instead."""
+    try:
+        return await stream.receive()
+    except (AssertionError, aio.AioRpcError):
+        return None

@@ -35,12 +35,14 @@ from tests.server.rpc.several import (
     Node,
     close_and_keep,
     cluster,
+    first_answer,
     free,
     status_of_attach,
     two,
 )
 
 from cellwire.server.errors import DamagedRecord, StoreFailed
+from cellwire.server.host import sharing
 from cellwire.server.host.config import Config
 from cellwire.server.host.own_thread import own_threads
 from cellwire.server.rpc.daemon import STORE
@@ -89,14 +91,6 @@ async def rest_of(stream: Stream) -> list[StreamSessionResponse]:
         while isinstance(response := await stream.call.read(), StreamSessionResponse):
             responses.append(response)
     return responses
-
-
-async def first_answer(stream: Stream) -> StreamSessionResponse | None:
-    """Return the first answer; None if the stream ends instead."""
-    try:
-        return await stream.receive()
-    except (AssertionError, aio.AioRpcError):
-        return None
 
 
 # Hand-over
@@ -287,6 +281,71 @@ async def test_takeover_joins_a_caller_who_waits(config: Config, cluster: Cluste
         waiting.call.cancel()
 
 
+@pytest.mark.parametrize(
+    ("method", "warning"), [("claim", "cannot hand over"), ("send", "cannot tell of")]
+)
+async def test_a_session_that_cannot_be_let_go_is_asked_for_again(
+    config: Config,
+    cluster: Cluster,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    warning: str,
+) -> None:
+    """Its daemon holds it without having it, and does not reach the store."""
+
+    def failing(*_: object) -> None:
+        raise StoreFailed("the server does not answer")
+
+    async with two(cluster, config) as (first, second):
+        await close_and_keep(await begin(first.channel))
+        await free(first)
+        session_of(first.daemon).leave()
+        await until(lambda: not first.has())
+        await stored_of(first.daemon).flushed()
+        assert first.opened.leases is not None
+        first.opened.leases.claim(SESSION_ID)
+        with monkeypatch.context() as context:
+            context.setattr(first.opened.leases, method, failing)
+            asking = asyncio.create_task(described(second.channel, SESSION_ID))
+            await until(lambda: warning in caplog.text)
+        assert (await asking).offset == len(PROMPT)
+
+
+async def test_a_session_is_asked_for_while_it_cannot_leave(
+    config: Config, cluster: Cluster
+) -> None:
+    """Its last changes are not in the store yet."""
+    async with two(cluster, config) as (first, second):
+        stream = await begin(first.channel)
+        await stored_of(first.daemon).flushed()
+        first.pause()
+        await stream.send(2, append={"text": "more"})
+        assert (await answer(stream)).appended.offset == len(PROMPT + "more")
+        session_of(first.daemon).leave()
+        asking = asyncio.create_task(described(second.channel, SESSION_ID))
+        await until(lambda: SESSION_ID in stored_of(second.daemon).residents._kept)
+        first.resume()
+        assert (await asking).offset == len(PROMPT + "more")
+
+
+async def test_a_daemon_that_does_not_know_its_lease_waits(
+    config: Config, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sharing, "SAFE_FIRST_TIMEOUT_S", 0.05)
+    async with cluster.serving(config) as node:
+        await close_and_keep(await begin(node.channel))
+        await begin(node.channel, None, OTHER_ID)
+        node.pause()
+        cluster.run_out()
+        code, details = await status_of_attach(node.channel)
+        assert code is grpc.StatusCode.UNAVAILABLE
+        assert "cannot renew its lease" in details
+        assert (await described(node.channel, OTHER_ID)).tail == PROMPT  # it is not durable
+        node.resume()
+        assert (await described(node.channel, SESSION_ID)).tail == PROMPT
+
+
 # Who creates
 
 
@@ -351,9 +410,11 @@ async def test_two_daemons_copy_to_one_id_at_once(
 async def lapse(cluster: Cluster, paused: Node, other: Node) -> tuple[Stream, int]:
     """Let a daemon's session wake elsewhere while it is paused; return the stream, and its text."""
     paused.pause()
+    other.silent = True  # otherwise it hands the session over when it goes on
     attaching = asyncio.create_task(attach(other.channel, takeover=True))
     cluster.run_out()
     stream, attached = await attaching
+    other.silent = False
     return stream, attached.attached.offset
 
 
@@ -411,10 +472,12 @@ async def test_what_was_answered_late_is_not_called_safe(config: Config, cluster
         await stale.until("saved")
         await lapse(cluster, first, second)
         await stale.send(10, generate={"max_tokens": 2_000})
-        await until(lambda: session_of(first.daemon).revision > 1)
+        session = session_of(first.daemon)
+        await until(lambda: session.revision > 1)
         first.resume()
         await until(lambda: not first.has())
         assert {response.safe.revision for response in await rest_of(stale)} <= {1}
+        assert session.safe_point == (1, len(PROMPT))
         assert await stale.end() == MOVED
 
 

@@ -11,7 +11,9 @@ from pathlib import Path
 
 from tests.server.store.stored import HEADER, added, session_id_of, state
 
+from cellwire.server.store.redis import open_redis
 from cellwire.server.store.sqlite import SqliteStore
+from cellwire.server.store.store import Store
 from cellwire.server.store.writes import Create, PutState, Write
 
 SESSIONS = 5
@@ -33,8 +35,22 @@ def commits(after: int) -> Iterator[tuple[int, list[Write]]]:
         yield number, writes
 
 
-def main(folder: Path, after: int) -> None:
-    store = SqliteStore(folder)
+def opened(place: str) -> Store:
+    """Open the store in a folder, or a server's; all that is there is claimed."""
+    if "://" not in place:
+        return SqliteStore(Path(place))
+    # The last process was killed, and its lease runs out soon.
+    shared = open_redis(place, lease_s=0.05)
+    assert shared.leases is not None
+    for head in shared.store.sessions():
+        assert head.session_id is not None
+        while shared.leases.claim(head.session_id) is not None:
+            pass
+    return shared.store
+
+
+def main(place: str, after: int) -> None:
+    store = opened(place)
     if not after:
         store.commit(FIRST)
     for number, writes in commits(after):
@@ -43,4 +59,4 @@ def main(folder: Path, after: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]))

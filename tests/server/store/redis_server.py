@@ -41,7 +41,7 @@ class RedisServer:
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"
 
-    def client(self) -> redis.Redis:
+    def client(self) -> Any:  # noqa: ANN401  # its types are those of an asynchronous one, too
         """A connection of a test's own."""
         return redis.Redis(port=self.port, decode_responses=False)
 
@@ -66,6 +66,7 @@ class RedisServer:
             if _READY in line:
                 return True
         (self.folder / "log").write_text("".join(seen))
+        self.kill()
         return False
 
     def signal(self, number: int) -> None:

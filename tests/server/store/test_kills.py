@@ -10,11 +10,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from tests.server.store.committing import FIRST, commits
-from tests.server.store.stored import content, database
+from tests.server.store.committing import FIRST, commits, opened
+from tests.server.store.redis_server import RedisServer
+from tests.server.store.stored import content
 
 from cellwire.server.store.memory import MemoryStore
-from cellwire.server.store.sqlite import SqliteStore
 
 KILLS = 6
 REPOSITORY = Path(__file__).parents[3]
@@ -31,9 +31,9 @@ def expected(number: int) -> MemoryStore:
     raise AssertionError
 
 
-def run_and_kill(folder: Path, after: int, random_moment: random.Random) -> int:
+def run_and_kill(place: str, after: int, random_moment: random.Random) -> int:
     """Let the process go on after a commit, kill it, and return the last commit it reported."""
-    command = [sys.executable, "-m", "tests.server.store.committing", str(folder), str(after)]
+    command = [sys.executable, "-m", "tests.server.store.committing", place, str(after)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY) as process:
         assert process.stdout is not None
         for _ in range(random_moment.randint(1, 30)):
@@ -47,17 +47,25 @@ def run_and_kill(folder: Path, after: int, random_moment: random.Random) -> int:
     return int(reported[-1]) if reported else 0
 
 
+@pytest.fixture(params=["sqlite", "redis"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return str(tmp_path)
+    server: RedisServer = request.getfixturevalue("redis_server")
+    return server.url
+
+
 @pytest.mark.slow
-def test_kills_lose_nothing_that_was_committed(tmp_path: Path) -> None:
+def test_kills_lose_nothing_that_was_committed(place: str) -> None:
     moments = random.Random(15)
     committed = 0
     for _ in range(KILLS):
-        reported = run_and_kill(tmp_path, committed, moments)
-        with closing(SqliteStore(tmp_path)) as store:
+        reported = run_and_kill(place, committed, moments)
+        with closing(opened(place)) as store:
             found = content(store)
             revisions = {store.head(name).revision for name in found}
             assert len(revisions) == 1, "a commit is there in part"
             committed = revisions.pop()
             assert reported <= committed <= reported + 1 or not reported
             assert found == content(expected(committed))
-    assert database(tmp_path).exists()
+    assert committed

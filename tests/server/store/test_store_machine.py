@@ -29,7 +29,7 @@ from cellwire.server.store import folder, sqlite, sqlite_rows, sqlite_writer
 from cellwire.server.store.memory import MemoryStore
 from cellwire.server.store.sqlite import SqliteStore
 from cellwire.server.store.sqlite_file import Synchronous
-from cellwire.server.store.store import RefusedWrite
+from cellwire.server.store.store import RefusedWrite, Store
 from cellwire.server.store.writes import Create, Delete, KeepUntil, PutState, Write
 
 SESSIONS = st.integers(0, 4).map(session_id_of)
@@ -41,19 +41,21 @@ class Crashes(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.patches = pytest.MonkeyPatch()
-        self.patches.setattr(sqlite_rows, "TEXT_TOKENS", 8)
-        self.patches.setattr(sqlite_writer, "MAX_CHAIN", 3)
         self.faults = Faults()
+        self.model = MemoryStore()
+        self.prepare()
+        self.store: Store = self.opened()
+
+    def prepare(self) -> None:
+        self.patches.setattr(sqlite_rows, "TEXT_BYTES", 8)
+        self.patches.setattr(sqlite_writer, "MAX_CHAIN", 3)
         self.faults.install(self.patches)
         self.patches.setattr(sqlite, "sync_folder", lambda _: None)
         self.patches.setattr(folder, "sync_folder", lambda _: None)
         self.folder = Path(tempfile.mkdtemp())
-        self.model = MemoryStore()
         self.copies = 0
 
-        self.store = self.opened()
-
-    def opened(self) -> SqliteStore:
+    def opened(self) -> Store:
         # Power is not lost here, so nothing waits for the disk.
         return SqliteStore(self.folder / str(self.copies), cast("Synchronous", "OFF"))
 
@@ -61,6 +63,9 @@ class Crashes(RuleBasedStateMachine):
         self.faults.mend()
         self.store.close()
         self.patches.undo()
+        self.clean_up()
+
+    def clean_up(self) -> None:
         shutil.rmtree(self.folder)
 
     @rule(data=st.data())

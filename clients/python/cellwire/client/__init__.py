@@ -12,11 +12,19 @@ without one. All errors are CellwireError.
 
 from cellwire.client._grpc_import import grpc as _grpc  # noqa: F401  # before all others
 from cellwire.client.client import DEFAULT_TARGET, Client, connect
+from cellwire.client.durability import Durability
+from cellwire.client.durable.reconnection import (
+    RECONNECT_TIMEOUT_S,
+    ConnectionLost,
+    ConnectionRestored,
+    OnReconnect,
+)
 from cellwire.client.errors import (
     Aborted,
     AlreadyExists,
     Cancelled,
     CellwireError,
+    DataLoss,
     FailedPrecondition,
     FieldViolation,
     Internal,
@@ -34,6 +42,7 @@ from cellwire.client.model import Model, Training, Vocabulary
 from cellwire.client.options import (
     CompleteOptions,
     CompletionEnd,
+    DurabilityName,
     GenerateOptions,
     OnDisconnect,
     OpenOptions,
@@ -52,6 +61,7 @@ from cellwire.client.values import (
     LabelScore,
     Piece,
     Rewound,
+    SafePoint,
     Scored,
     SessionInfo,
     Usage,
@@ -62,6 +72,7 @@ from cellwire.client.wire.channel import CONNECT_TIMEOUT_S
 __all__ = [
     "CONNECT_TIMEOUT_S",
     "DEFAULT_TARGET",
+    "RECONNECT_TIMEOUT_S",
     "Aborted",
     "AlreadyExists",
     "Alternative",
@@ -74,6 +85,11 @@ __all__ = [
     "Completed",
     "Completion",
     "CompletionEnd",
+    "ConnectionLost",
+    "ConnectionRestored",
+    "DataLoss",
+    "Durability",
+    "DurabilityName",
     "FailedPrecondition",
     "FieldViolation",
     "FinishReason",
@@ -87,12 +103,14 @@ __all__ = [
     "Model",
     "NotFound",
     "OnDisconnect",
+    "OnReconnect",
     "OpenOptions",
     "OutOfRange",
     "PermissionDenied",
     "Piece",
     "ResourceExhausted",
     "Rewound",
+    "SafePoint",
     "Scored",
     "Session",
     "SessionInfo",

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Literal, Self, Unpack
+from typing import Self, Unpack
 
+from cellwire.client.durability import Durability
+from cellwire.client.durable.beginning import Beginning
+from cellwire.client.durable.reconnection import (
+    RECONNECT_TIMEOUT_S,
+    OnReconnect,
+    Reconnection,
+)
 from cellwire.client.errors import Cancelled, FailedPrecondition
 from cellwire.client.generation import Generation
 from cellwire.client.model import Model
-from cellwire.client.options import CompleteOptions, GenerateOptions, OpenOptions, UnknownSymbols
+from cellwire.client.options import (
+    CompleteOptions,
+    DurabilityName,
+    GenerateOptions,
+    OpenOptions,
+    UnknownSymbols,
+)
 from cellwire.client.session import Session
 from cellwire.client.values import Classified, Completed, Forked, Scored, SessionInfo
 from cellwire.client.wire.answers import (
@@ -23,18 +36,26 @@ from cellwire.client.wire.connection import Connection, open_connection
 from cellwire.client.wire.requests import (
     append_message,
     complete_message,
+    durability_number,
     generate_message,
     open_message,
     score_message,
 )
-from cellwire.v1 import generation_pb2, models_pb2, operations_pb2, sessions_pb2
-from cellwire.v1.operations_pb2 import Attach
+from cellwire.client.wire.session_id import metadata_of, new_session_id
+from cellwire.v1 import generation_pb2, models_pb2, sessions_pb2
+from cellwire.v1.operations_pb2 import Attach, Open
 
 DEFAULT_TARGET = "127.0.0.1:50051"
 """Where `cellwire serve` listens by default."""
 
 
-def connect(target: str = DEFAULT_TARGET) -> Client:
+def connect(
+    target: str = DEFAULT_TARGET,
+    *,
+    reconnect: bool = True,
+    reconnect_timeout_s: float = RECONNECT_TIMEOUT_S,
+    on_reconnect: OnReconnect | None = None,
+) -> Client:
     """Return a client for the daemon at target, HOST:PORT.
 
         async with connect() as daemon:
@@ -42,8 +63,14 @@ def connect(target: str = DEFAULT_TARGET) -> Client:
                 print(text, end="")
 
     Entering raises Unreachable if nothing answers there, after CONNECT_TIMEOUT_S at the latest.
+
+    A durable session that has lost its daemon attaches again by itself: what its callers read goes
+    on where it was, and nothing is done twice. on_reconnect is called, in the event loop, with
+    ConnectionLost and ConnectionRestored. If the daemon is not back within reconnect_timeout_s, or
+    the session cannot go on, its operations raise the error. With reconnect=False they raise it at
+    once.
     """
-    return Client(target)
+    return Client(target, Reconnection(reconnect_timeout_s, on_reconnect) if reconnect else None)
 
 
 class Client:
@@ -53,8 +80,9 @@ class Client:
     a caller has to expect.
     """
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, reconnection: Reconnection | None = None) -> None:
         self.target = target
+        self._reconnection = reconnection
         self._connection: Connection | None = None
         self._closed = False
 
@@ -94,8 +122,7 @@ class Client:
         Entering raises NotFound if there is no such model, InvalidArgument for a value out of
         range, ResourceExhausted if the daemon is full.
         """
-        message = open_message(**options)
-        return Session(self._open.generations, message)
+        return self._session(open_message(**options))
 
     def attach(
         self,
@@ -121,7 +148,10 @@ class Client:
         """
         session_id = session if isinstance(session, str) else session.session_id
         message = Attach(session_id=session_id, offset=offset, takeover=takeover)
-        return Session(self._open.generations, message)
+        return self._session(message)
+
+    def _session(self, message: Open | Attach) -> Session:
+        return Session(Beginning(self._open, message, self._reconnection))
 
     def generate(
         self,
@@ -238,7 +268,9 @@ class Client:
     async def get_session(self, session_id: str) -> SessionInfo:
         """Return a session's position and activity. Raises NotFound if there is no such session."""
         request = sessions_pb2.GetSessionRequest(session_id=session_id)
-        response = await response_of(self._open.sessions.GetSession(request))
+        response = await response_of(
+            self._open.sessions.GetSession(request, metadata=metadata_of(session_id))
+        )
         return session_of(response.session)
 
     async def fork_session(self, session_id: str, *, seed: int | None = None) -> SessionInfo:
@@ -247,7 +279,9 @@ class Client:
         Raises NotFound if there is no such session, ResourceExhausted if there is no room.
         """
         request = sessions_pb2.ForkSessionRequest(session_id=session_id, seed=seed)
-        response = await response_of(self._open.sessions.ForkSession(request))
+        response = await response_of(
+            self._open.sessions.ForkSession(request, metadata=metadata_of(session_id))
+        )
         return session_of(response.session)
 
     async def export_session(self, session_id: str) -> bytes:
@@ -256,7 +290,9 @@ class Client:
         Raises NotFound if there is no such session.
         """
         request = sessions_pb2.ExportSessionRequest(session_id=session_id)
-        response = await response_of(self._open.sessions.ExportSession(request))
+        response = await response_of(
+            self._open.sessions.ExportSession(request, metadata=metadata_of(session_id))
+        )
         return response.snapshot
 
     async def import_session(
@@ -264,7 +300,7 @@ class Client:
         snapshot: bytes,
         *,
         session_id: str | None = None,
-        durability: Literal["none", "safe_later", "safe_first"] = "none",
+        durability: Durability | DurabilityName = Durability.NONE,
     ) -> SessionInfo:
         """Create a session from the bytes of `export_session`; no stream is attached to it.
 
@@ -273,12 +309,12 @@ class Client:
         serve their model or has no store for a durable session, ResourceExhausted if there is no
         room.
         """
+        session_id = session_id or new_session_id()
         request = sessions_pb2.ImportSessionRequest(
-            snapshot=snapshot,
-            session_id=session_id,
-            durability=operations_pb2.Durability.Value(f"DURABILITY_{durability.upper()}"),
+            snapshot=snapshot, session_id=session_id, durability=durability_number(durability)
         )
-        response = await response_of(self._open.sessions.ImportSession(request))
+        call = self._open.sessions.ImportSession(request, metadata=metadata_of(session_id))
+        response = await response_of(call)
         return session_of(response.session)
 
     async def delete_session(self, session_id: str) -> None:
@@ -287,4 +323,6 @@ class Client:
         Raises NotFound if there is no such session.
         """
         request = sessions_pb2.DeleteSessionRequest(session_id=session_id)
-        await response_of(self._open.sessions.DeleteSession(request))
+        await response_of(
+            self._open.sessions.DeleteSession(request, metadata=metadata_of(session_id))
+        )

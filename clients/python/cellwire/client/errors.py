@@ -11,6 +11,7 @@
         Cancelled            ended by this client: the operation, its session or the client closed
             Superseded       a complete that is out of date: the session's text has changed
         Aborted              the session was deleted or taken over, or its model was unloaded
+        DataLoss             what the daemon has stored of a session is damaged, or is not there
         Internal             the daemon failed, or broke the contract
         Unavailable          the daemon is shutting down, or the connection was lost
             Unreachable      nothing answered at the target
@@ -120,6 +121,12 @@ class Aborted(CellwireError):
     """The session was deleted or taken over by another stream, or its model was unloaded."""
 
     code = grpc.StatusCode.ABORTED
+
+
+class DataLoss(CellwireError):
+    """What the daemon has stored of the session is damaged, or is less than it has promised."""
+
+    code = grpc.StatusCode.DATA_LOSS
 
 
 class Internal(CellwireError):

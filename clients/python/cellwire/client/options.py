@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal, Required, TypedDict
 
+from cellwire.client.durability import Durability
+
 UnknownSymbols = Literal["reject", "skip", "replace"]
 """How to handle symbols outside the model's vocabulary: reject the text, leave them out, or replace
 them by the model's unknown symbol."""
@@ -17,6 +19,9 @@ OnDisconnect = Literal["delete", "cancel", "pause", "continue"]
 """What happens to a session when its stream breaks. "delete" deletes it. The others keep it, and
 cancel its operations, pause them until a stream attaches, or let them continue for 65,536
 tokens."""
+
+DurabilityName = Literal["none", "safe_later", "safe_first"]
+"""The value of a Durability, in its place."""
 
 CompletionEnd = Literal["length", "word", "line"]
 """A completion ends after max_tokens, or earlier with its first word or its first line."""
@@ -33,10 +38,20 @@ class OpenOptions(TypedDict, total=False):
     """How many tokens it can be rewound, 0 to 1,024; None means 64. Limits stop strings too."""
     unknown_symbols: UnknownSymbols
     """How to handle symbols outside the vocabulary; "reject" by default."""
-    on_disconnect: OnDisconnect
-    """What happens to the session when its stream breaks; "delete" by default."""
+    on_disconnect: OnDisconnect | None
+    """What happens to the session when its stream breaks; "delete" by default, and "pause" for a
+    durable session."""
     idle_timeout_s: float | None
-    """How long it is kept without a stream, 1 to 604,800 seconds; None, the default, means 600."""
+    """How long it is kept without a stream, 1 to 604,800 seconds; None, the default, means 600.
+
+    A durable session: 1 to 315,360,000 seconds; None means 2,592,000 (30 days).
+    """
+    durability: Durability | DurabilityName
+    """Whether the session outlives the daemon, which needs one with a store
+    (`cellwire serve --state`); "none" by default."""
+    session_id: str | None
+    """The session's id: 128 random bits as 32 hexadecimal digits in lower case; None, the default,
+    draws one."""
 
 
 class GenerateOptions(TypedDict, total=False):

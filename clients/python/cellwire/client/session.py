@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeVar, Unpack
+from typing import Self, TypeVar, Unpack
 
+from cellwire.client.durable.beginning import Beginning, Begun
 from cellwire.client.errors import CellwireError, FailedPrecondition, NotFound
 from cellwire.client.generation import Generation
 from cellwire.client.model import Model
@@ -22,10 +23,10 @@ from cellwire.client.values import (
     Forked,
     Opened,
     Rewound,
+    SafePoint,
     Scored,
 )
-from cellwire.client.wire.call import started
-from cellwire.client.wire.exchange import Exchange, ExchangeSource, expect
+from cellwire.client.wire.exchange import Exchange, ExchangeSource, SessionStream, expect
 from cellwire.client.wire.own_process import OwnProcess
 from cellwire.client.wire.requests import (
     Operation,
@@ -35,11 +36,8 @@ from cellwire.client.wire.requests import (
     rewind_message,
     score_message,
 )
-from cellwire.client.wire.stream import Stream
-from cellwire.v1.operations_pb2 import Accept, Attach, Classify, Close, Fork, Open
-
-if TYPE_CHECKING:
-    from cellwire.v1.generation_pb2_grpc import GenerationServiceAsyncStub
+from cellwire.client.wire.session_id import new_session_id
+from cellwire.v1.operations_pb2 import Accept, Classify, Close, Fork, Save
 
 _Answer = TypeVar("_Answer", bound=FinalAnswer)
 
@@ -53,38 +51,25 @@ class Session:
 
     Operations run in the order in which they are called. An operation that fails raises its
     CellwireError and leaves the session as it was. If the task of an operation is cancelled, the
-    operation is cancelled in the daemon too. Aborted and Unavailable mean that this client has lost
-    the session; if the daemon has kept it, `Client.attach(session.id, offset=session.offset)`
-    continues after the text that was read.
+    operation is cancelled in the daemon too.
+
+    A durable session attaches again by itself after a loss, as `connect` says. Aborted and
+    Unavailable mean that this client has lost the session; if the daemon has kept it,
+    `Client.attach(session.id, offset=session.offset)` continues after the text that was read.
 
     Offsets and counts are in tokens; an offset is a number of tokens from the start of the text.
     """
 
-    def __init__(
-        self,
-        stub: GenerationServiceAsyncStub,
-        message: Open | Attach,
-    ) -> None:
+    def __init__(self, beginning: Beginning) -> None:
         self._process = OwnProcess()
-        self._stub = stub
-        self._message = message
-        self._stream_of: Stream | None = None
-        self._start_of: Opened | Attached | None = None
+        self._beginning = beginning
+        self._begun: Begun | None = None
 
     async def __aenter__(self) -> Self:
         self._process.check()
-        if self._stream_of is not None and not self._stream_of.over:
+        if self._begun is not None and not self._stream.over:
             raise FailedPrecondition("the session is open already; enter it once")
-        self._stream_of = Stream(started(self._stub.StreamSession))
-        try:
-            if isinstance(self._message, Open):
-                self._start_of = await self._answer(Opened, self._message)
-            else:
-                attached = self._start_of = await self._answer(Attached, self._message)
-                self._stream.offset = attached.offset
-        except BaseException:
-            await self._stream.aclose()
-            raise
+        self._begun = await self._beginning.begin()
         return self
 
     async def __aexit__(
@@ -123,6 +108,11 @@ class Session:
     def offset(self) -> int:
         """Where the text that has been read here ends."""
         return self._stream.offset
+
+    @property
+    def safe(self) -> SafePoint | None:
+        """Of a durable session, how much of it is safe, as far as was heard; None if nothing is."""
+        return self._stream.safe
 
     @property
     def missed(self) -> str:
@@ -222,7 +212,7 @@ class Session:
 
         Without a seed the daemon draws one. Raises ResourceExhausted if there is no room.
         """
-        return await self._answer(Forked, Fork(seed=seed))
+        return await self._answer(Forked, Fork(seed=seed, session_id=new_session_id()))
 
     async def score(self, text: str | bytes, *, log_probabilities: bool = False) -> Scored:
         """Compute how probable a text is as the continuation; the session's text does not change.
@@ -238,6 +228,14 @@ class Session:
         """
         return await self._answer(Classified, Classify())
 
+    async def save(self) -> SafePoint:
+        """Wait until all operations before this one are safe; return what is.
+
+        Raises FailedPrecondition if the session is not durable, Unavailable if the daemon's store
+        fails.
+        """
+        return await self._answer(SafePoint, Save())
+
     async def detach(self) -> None:
         """Detach from the session, after the operations before this one; the daemon keeps it.
 
@@ -247,25 +245,23 @@ class Session:
         await self._stream.ended()
 
     @property
-    def _stream(self) -> Stream:
-        if self._stream_of is None:
-            raise _not_entered()
-        return self._stream_of
+    def _entered(self) -> Begun:
+        if self._begun is None:
+            raise FailedPrecondition(
+                "the session is not open: enter it, as in `async with daemon.session() as session:`"
+            )
+        return self._begun
 
     @property
     def _start(self) -> Opened | Attached:
-        if self._start_of is None:
-            raise _not_entered()
-        return self._start_of
+        return self._entered.start
+
+    @property
+    def _stream(self) -> SessionStream:
+        return self._entered.stream
 
     def _exchange(self, operation: Operation) -> Exchange:
         return Exchange(self._stream, lambda: self._stream.send(operation))
 
     async def _answer(self, expected: type[_Answer], operation: Operation) -> _Answer:
         return await self._exchange(operation).answer(expected)
-
-
-def _not_entered() -> FailedPrecondition:
-    return FailedPrecondition(
-        "the session is not open: enter it, as in `async with daemon.session() as session:`"
-    )

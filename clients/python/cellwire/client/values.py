@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from cellwire.client.durability import Durability
+from cellwire.client.errors import CellwireError
 from cellwire.client.model import Model
 
 
@@ -34,6 +36,19 @@ class Attached:
     """The text after the offset that was attached with."""
     operation_ids: tuple[int, ...]
     """The operations that are running or waiting."""
+    done: tuple[Done, ...] = ()
+    """Of a durable session, its last operations that changed or failed to change its text."""
+    durability: Durability = Durability.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class SafePoint:
+    """How much of a durable session outlives its daemon."""
+
+    revision: int
+    """The number of changes of the session's text that are safe."""
+    offset: int
+    """The length of the session's text at that revision."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,8 +228,17 @@ FinalAnswer = (
     | Scored
     | Classified
     | Closed
+    | SafePoint
 )
 """The final answer to an operation that did not fail."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """An operation that has ended, with its final answer."""
+
+    operation_id: int
+    answer: FinalAnswer | CellwireError
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,3 +257,8 @@ class SessionInfo:
     """Whether a stream is attached to it."""
     operation_ids: tuple[int, ...]
     """The operations that are running or waiting."""
+    durability: Durability = Durability.NONE
+    revision: int = 0
+    """Of a durable session, the number of changes of its text."""
+    safe: SafePoint | None = None
+    """Of a durable session, how much of it outlives the daemon; None if nothing yet."""

@@ -23,6 +23,7 @@ Kind = Literal["text", "path", "place", "integer", "number", "switch"]
 """A place is a folder, or an address as in redis://HOST:PORT/DB."""
 
 StateSync = Literal["full", "normal"]
+StateOnNetwork = Literal["refuse", "warn"]
 
 _SETTING = "setting"
 _KINDS: dict[object, Kind] = {
@@ -156,6 +157,13 @@ class Config:
         metadata=_about(
             "What a safe session in a folder survives: full, a loss of power; normal, which is "
             "quicker, the death of the daemon."
+        ),
+    )
+    state_on_network: StateOnNetwork = field(
+        default="refuse",
+        metadata=_about(
+            "Whether the state folder may be on a network's file system, where locks and syncs may "
+            "not hold and sessions may be lost: refuse, or warn and go on."
         ),
     )
     state_replicas: int = field(

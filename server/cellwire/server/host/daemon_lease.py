@@ -14,6 +14,7 @@ from cellwire.server.store.leases import LeaseMessage, Leases
 _log = logging.getLogger(__name__)
 
 _MOST_WAIT_S = 0.25  # for a message: the thread ends so soon
+_END_TIMEOUT_S = 2.0  # unless the store hangs
 
 
 class LeaseListener(Protocol):
@@ -63,10 +64,10 @@ class DaemonLease:
         self._thread.start()
 
     def end(self, *, resign: bool) -> None:
-        """End the thread, and the lease as well to `resign`; waits for that."""
+        """End the thread, and to `resign` the lease as well; waits for that, but not for long."""
         self._ending.set()
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(_END_TIMEOUT_S)
         if resign:
             try:
                 self._leases.resign()

@@ -26,6 +26,7 @@ from cellwire.server.session.events import (
     StateRead,
     Written,
 )
+from cellwire.server.session.operations import Accept, Append, Fork, Generate, Operation
 from cellwire.server.state.change import StateRecord
 from cellwire.server.state.snapshot import SessionSnapshot
 
@@ -147,9 +148,20 @@ class DurableSession(SessionHandle):
         elif self.attachment is not None:
             self.attachment.abort(error)
 
+    def submit(self, operation: Operation) -> None:
+        """Queue an operation; ResourceExhausted also if the store takes no more text."""
+        if isinstance(operation, Append | Accept | Generate | Fork):
+            self._keeper.room.check()
+        super().submit(operation)
+
+    def grant(self, tokens: int) -> None:
+        """Let the session generate more tokens, as soon as the store has room for them."""
+        self._keeper.room.grant(self, tokens)
+
     def attach(self, attachment: Attachment, *, takeover: bool = False) -> bool:
         """Attach a call, as to any session."""
         taken_over = super().attach(attachment, takeover=takeover)
+        self._keeper.room.drop(self)  # its engine grants it anew what its client may have
         self._keeper.keep_until(self)
         self.gate.wait_anew()
         return taken_over

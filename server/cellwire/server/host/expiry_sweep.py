@@ -6,7 +6,7 @@ import asyncio
 import logging
 from functools import partial
 
-from cellwire.server.errors import CellwireError
+from cellwire.server.errors import CellwireError, Unavailable
 from cellwire.server.host.own_thread import in_own_thread
 from cellwire.server.host.stored_deletion import StoredDeletion
 from cellwire.server.host.stored_sessions import StoredSessions
@@ -37,7 +37,8 @@ class ExpirySweep:
     async def sweep(self) -> None:
         """Put off the expiry of sessions with clients, and delete those that have expired.
 
-        StoreFailed.
+        StoreFailed; Unavailable if the store does not answer. A session that the store refuses to
+        delete is tried again in the next sweep.
         """
         now_s = self._stored.clock()
         for session in self._stored:
@@ -45,9 +46,29 @@ class ExpirySweep:
             if session.attachment is not None and (session.expires_s or 0) < due_s:
                 self._stored.keep_until(session)
         self._stored.residents.shrink_soon()
-        look = partial(self._stored.store.expired, now_s, _PAGE)
-        while any([await self._end(i) for i in await in_own_thread("look for expired", look)]):
-            await self._stored.flushed()
+        kept = set[str]()  # that have expired, and stay for now
+        while due := await self._expired(now_s, but=kept):
+            kept.update([session_id for session_id in due if not await self._end(session_id)])
+            for session_id in due:
+                if session_id not in kept and not await self._is_gone(session_id):
+                    kept.add(session_id)
+
+    async def _expired(self, now_s: float, but: set[str]) -> list[str]:
+        """Return some sessions that have expired, but for some: none if there are no others."""
+        look = partial(self._stored.store.expired, now_s, _PAGE + len(but))
+        found = await in_own_thread("look for expired sessions", look)
+        return [session_id for session_id in found if session_id not in but]
+
+    async def _is_gone(self, session_id: str) -> bool:
+        """Wait for the deletion of a session; False if the store refuses it. Unavailable."""
+        try:
+            await self._stored.made_safe(session_id)
+        except Unavailable:
+            raise
+        except CellwireError as error:
+            _log.warning("cannot delete the expired session %s: %s", session_id, error)
+            return False
+        return True
 
     async def _end(self, session_id: str) -> bool:
         """Delete an expired session; False if it has a client, or is on its way out."""

@@ -75,6 +75,8 @@ class HandOver:
             if session is None:
                 if await self._turns.when_away(session_id, partial(self._release, session_id)):
                     return True
+            elif not session.record.exists:  # it is being deleted
+                break
             elif await self._let_leave(session):
                 left = True
             else:

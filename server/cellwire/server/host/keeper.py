@@ -10,10 +10,15 @@ from cellwire.server.store.writes import Write
 
 if TYPE_CHECKING:
     from cellwire.server.host.durable_session import DurableSession
+    from cellwire.server.host.store_room import StoreRoom
 
 
 class Keeper(Protocol):
     """Keeps durable sessions in a store."""
+
+    @property
+    def room(self) -> StoreRoom:
+        """The room for what waits for the store."""
 
     def write(self, write: Write) -> None:
         """Let the store carry out a write, soon, and after those before it."""

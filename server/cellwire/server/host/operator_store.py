@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from cellwire.server.errors import (
     CannotOpenStore,
     CellwireError,
     DamagedRecord,
     InvalidArgument,
-    StoreInUse,
 )
 from cellwire.server.host.settings import (
     Durability,
@@ -24,15 +22,21 @@ from cellwire.server.host.settings import (
     check_session_id,
     new_session_id,
 )
+from cellwire.server.host.store_access import access_to
 from cellwire.server.session.change_log import first_change
 from cellwire.server.state.resume import resumed
 from cellwire.server.state.snapshot import VERSION, SnapshotFile, from_bytes, to_bytes
 from cellwire.server.state.stored_session import Header, StoredHead
 from cellwire.server.state.text_history import MAX_REMEMBERED
-from cellwire.server.store.sqlite import SqliteReader, SqliteStore, bystander
-from cellwire.server.store.sqlite_file import FILE_NAME
-from cellwire.server.store.store import RefusedWrite
-from cellwire.server.store.writes import AddChange, Create, Delete, KeepUntil, PutState, Write
+from cellwire.server.store.writes import (
+    AddChange,
+    Create,
+    Delete,
+    KeepUntil,
+    PutState,
+    Release,
+    Write,
+)
 
 _MAX_STATE_BYTES = 2**30  # of any model: a file is read without knowing its model
 _MODEL = "model"  # among the stored settings: the model's name when the session began
@@ -57,8 +61,8 @@ class StoredFacts:
 class OperatorStore:
     """Lists, exports, imports and deletes the sessions of a store.
 
-    Whatever reads works while a daemon uses the store, and sees what is safe. Whatever writes needs
-    the store for itself: a daemon has sessions in memory, and would write over it.
+    Whatever reads works while daemons use the store, and sees what is safe. A session that a daemon
+    may have in memory is not written, since the daemon would go on writing it.
     """
 
     errors: tuple[type[Exception], ...] = (CellwireError, CannotOpenStore)
@@ -66,23 +70,27 @@ class OperatorStore:
 
     def __init__(self, state: str, clock: Callable[[], float] = time.time) -> None:
         """`state` is what `cellwire serve --state` was given; `clock` is the wall clock."""
-        self._folder = Path(state)
+        self._access = access_to(state)
         self._clock = clock
 
     def sessions(self, after: str = "", limit: int = 100) -> Sequence[StoredFacts]:
         """Return the first sessions whose ids follow `after`, in the order of ids."""
-        return [_facts(found) for found in self._reader().sessions(after, limit)]
+        with self._access.reading() as store:
+            return [_facts(found) for found in store.sessions(after, limit)]
 
     def session(self, session_id: str) -> StoredFacts:
         """Return what is known of a session; NotFound, DamagedRecord."""
-        return _facts(self._reader().head(session_id))
+        with self._access.reading() as store:
+            return _facts(store.head(session_id))
 
     def export(self, session_id: str) -> bytes:
         """Return a session as bytes, as ExportSession does; NotFound, DamagedRecord."""
-        stored = self._reader().load(session_id, MAX_REMEMBERED)
+        with self._access.reading() as store:
+            stored = store.load(session_id, MAX_REMEMBERED)
         header = stored.head.header
-        settings = {name: value for name, value in header.settings.items() if name != "durability"}
-        return to_bytes(SnapshotFile(VERSION, header.model_sha256, settings, resumed(stored)))
+        return to_bytes(
+            SnapshotFile(VERSION, header.model_sha256, header.settings, resumed(stored))
+        )
 
     def restore(self, data: bytes, session_id: str | None, durability: str) -> str:
         """Store a session from exported bytes, under an id or a new one; return its id.
@@ -93,55 +101,24 @@ class OperatorStore:
             session_id = new_session_id()
         check_session_id(session_id, "the id")
         file = from_bytes(data, _MAX_STATE_BYTES)
-        settings = replace(
-            Settings.restored(file.settings, file.session.rewind_window),
-            durability=Durability(durability),
-        )
+        settings = Settings.restored(file.settings, file.session.rewind_window)
+        settings = settings.with_durability(Durability(durability))
         if not settings.durable:
             raise InvalidArgument("a session in a store is durable: safe_later or safe_first")
-        self._write(_begin(session_id, file, settings, self._clock()))
+        self._access.write(session_id, _begin(session_id, file, settings, self._clock()))
         return session_id
 
     def delete(self, session_id: str) -> None:
-        """Delete a session, damaged or not; NotFound."""
-        with contextlib.suppress(DamagedRecord):
-            self._reader().head(session_id)
-        self._write([Delete(session_id)])
-
-    def _reader(self) -> SqliteReader:
-        return bystander(self._folder)
-
-    def _write(self, writes: Sequence[Write]) -> None:
-        with self._alone() as store:
-            try:
-                store.commit(writes)
-            except RefusedWrite as refused:
-                raise refused.error from refused
-
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[SqliteStore]:
-        """Open the store for writing; StoreInUse in words for people who have a daemon."""
-        if not (self._folder / FILE_NAME).exists():
-            raise CannotOpenStore(
-                f"there is no store in {self._folder}: it has no {FILE_NAME}; give the folder that "
-                "`cellwire serve --state` was given"
-            )
-        try:
-            store = SqliteStore(self._folder)
-        except StoreInUse as error:
-            raise CannotOpenStore(
-                f"{error.holder} uses the state folder {self._folder}, and may have the session in "
-                "memory; let that daemon do it: --target HOST:PORT in place of --state. Or stop it "
-                "first"
-            ) from error
-        with contextlib.closing(store):
-            yield store
+        """Delete a session, damaged or not; NotFound, FailedPrecondition if a daemon has it."""
+        with contextlib.suppress(DamagedRecord), self._access.reading() as store:
+            store.head(session_id)
+        self._access.write(session_id, [Delete(session_id)])
 
 
 def _begin(session_id: str, file: SnapshotFile, settings: Settings, now_s: float) -> list[Write]:
     """Return the writes of a session that begins with an imported text."""
     session = file.session
-    known = settings.stored() | {"durability": settings.durability.value}
+    known = settings.stored()
     if _MODEL in file.settings:
         known[_MODEL] = file.settings[_MODEL]
     change, state = first_change(session)
@@ -153,6 +130,7 @@ def _begin(session_id: str, file: SnapshotFile, settings: Settings, now_s: float
         AddChange(session_id, change),
         *([PutState(session_id, state)] if state.tokens_read else []),
         KeepUntil(session_id, now_s + settings.idle_timeout_s),
+        Release(session_id),
     ]
 
 

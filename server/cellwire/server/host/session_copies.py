@@ -32,7 +32,7 @@ async def fork(
     sessions: SessionDirectory, parent: SessionHandle, seed: int, new_id: str
 ) -> tuple[SessionHandle, Description]:
     """Copy a session as it is at this moment; AlreadyExists, ResourceExhausted without room."""
-    sessions.memory.check_room(parent.text.remembered_bytes)
+    sessions.check_room(parent.settings, parent.text.remembered_bytes)
     new = sessions.add(new_id, parent.model, seed, parent.settings)
     made = await _make(new, lambda engine: engine.fork(parent.id, new.id, seed))
     await _make_safe(sessions, new)
@@ -61,13 +61,13 @@ async def restore(
     restored = snapshot.session
     try:
         settings = Settings.restored(snapshot.settings, restored.rewind_window)
-        settings = replace(settings.fitted_to(model.vocabulary), durability=durability)
+        settings = settings.with_durability(durability).fitted_to(model.vocabulary)
         restored = replace(restored, rewind_window=settings.rewind_window)
     except InvalidArgument as error:
         raise InvalidArgument(f"the snapshot's settings: {error}", field="snapshot") from error
     if restored.tokens.max(initial=0) >= len(model.vocabulary):
         raise InvalidArgument("the snapshot holds symbols that the model does not know")
-    sessions.memory.check_room(len(restored.token_bytes))
+    sessions.check_room(settings, len(restored.token_bytes))
     new = sessions.add(new_id, model, restored.seed, settings)
     made = await _make(new, lambda engine: engine.restore(new.id, restored))
     await _make_safe(sessions, new)

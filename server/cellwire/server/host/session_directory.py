@@ -72,7 +72,7 @@ class SessionDirectory:
         Unavailable while draining; InvalidArgument if the model cannot follow the settings;
         ResourceExhausted if there is no memory for its text.
         """
-        self.memory.check_room()
+        self.check_room(settings)
         settings = settings.fitted_to(model.vocabulary)
         session = self.add(session_id, model, seed, settings)
         session.post(commands.OpenSession(session.id, operation_id, seed, settings.rewind_window))
@@ -121,6 +121,12 @@ class SessionDirectory:
         session = DurableSession(session_id, model, seed, settings, self, self.stored)
         self.stored.add(session)
         return session
+
+    def check_room(self, settings: Settings, text_bytes: int = 0) -> None:
+        """Raise ResourceExhausted if there is no room for a new session with such a text."""
+        self.memory.check_room(text_bytes)
+        if settings.durable and self.stored is not None:
+            self.stored.room.check()
 
     async def check_new(self, session_id: str) -> None:
         """Raise AlreadyExists if there is a session of this id, here or in the store."""

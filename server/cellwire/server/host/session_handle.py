@@ -140,6 +140,10 @@ class SessionHandle:
         """Let the session generate as many more tokens as have been written to the client."""
         tokens = sum(len(event.tokens) for event in written)
         self.text.set_length(written[-1].offset + len(written[-1].tokens))
+        self.grant(tokens)
+
+    def grant(self, tokens: int) -> None:
+        """Let the session generate so many more tokens."""
         self.post(commands.GrantTokens(self.id, tokens))
 
     def post(self, command: commands.Command) -> None:
@@ -184,7 +188,7 @@ class SessionHandle:
             case OnDisconnect.PAUSE:
                 self.post(commands.HoldSession(self.id))
             case OnDisconnect.CONTINUE:
-                self.post(commands.GrantTokens(self.id, REMEMBERED_TOKENS))
+                self.grant(REMEMBERED_TOKENS)
 
     def wait_for_attach(self) -> None:
         """Keep the session for its idle timeout, or until a call attaches; not while draining."""

@@ -10,8 +10,10 @@ from enum import Enum
 
 from cellwire.model_file.vocabulary import MAX_REREAD_TOKENS, Unknown, Vocabulary
 from cellwire.server.batch.limits import (
+    DEFAULT_DURABLE_IDLE_TIMEOUT_S,
     DEFAULT_IDLE_TIMEOUT_S,
     DEFAULT_REWIND_WINDOW,
+    MAX_DURABLE_IDLE_TIMEOUT_S,
     MAX_IDLE_TIMEOUT_S,
     MAX_REWIND_WINDOW,
     MIN_IDLE_TIMEOUT_S,
@@ -52,12 +54,36 @@ class Settings:
 
     def __post_init__(self) -> None:
         _check("rewind_window", self.rewind_window, 0, MAX_REWIND_WINDOW)
-        _check("idle_timeout", self.idle_timeout_s, MIN_IDLE_TIMEOUT_S, MAX_IDLE_TIMEOUT_S, " s")
+        most_s = MAX_DURABLE_IDLE_TIMEOUT_S if self.durable else MAX_IDLE_TIMEOUT_S
+        _check("idle_timeout", self.idle_timeout_s, MIN_IDLE_TIMEOUT_S, most_s, " s")
 
     @property
     def durable(self) -> bool:
         """Whether the session outlives the daemon."""
         return self.durability is not Durability.NONE
+
+    @staticmethod
+    def default_of(durability: Durability) -> Settings:
+        """Return what holds where a client says nothing: a durable session waits for its client."""
+        if durability is Durability.NONE:
+            return Settings()
+        return Settings(
+            on_disconnect=OnDisconnect.PAUSE,
+            idle_timeout_s=DEFAULT_DURABLE_IDLE_TIMEOUT_S,
+            durability=durability,
+        )
+
+    def with_durability(self, durability: Durability) -> Settings:
+        """Return the settings of a session that is as durable as that, and kept as long as it may.
+
+        What becomes durable is kept as long as durable sessions are by default, at least.
+        """
+        timeout_s = self.idle_timeout_s
+        if durability is Durability.NONE:
+            timeout_s = min(timeout_s, MAX_IDLE_TIMEOUT_S)
+        elif not self.durable:
+            timeout_s = max(timeout_s, DEFAULT_DURABLE_IDLE_TIMEOUT_S)
+        return replace(self, idle_timeout_s=timeout_s, durability=durability)
 
     def fitted_to(self, vocabulary: Vocabulary) -> Settings:
         """Return the settings as a model with this vocabulary follows them.
@@ -76,13 +102,13 @@ class Settings:
     def stored(self) -> dict[str, str | float]:
         """Return the settings by name, as a snapshot stores them.
 
-        The rewind window is left out: the session's own snapshot has it. So is the durability,
-        which depends on the daemon: an import says what it is to be.
+        The rewind window is left out: the session's own snapshot has it.
         """
         return {
             "unknown_symbols": self.unknown_symbols.value,
             "on_disconnect": self.on_disconnect.value,
             "idle_timeout_s": self.idle_timeout_s,
+            "durability": self.durability.value,
         }
 
     @staticmethod

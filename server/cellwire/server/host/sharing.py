@@ -39,6 +39,7 @@ class Sharing:
         self._hand_over = HandOver(stored, leases, turns, self.claiming)
         self._news = asyncio.Event()  # set when the lease has news, and then another one
         self._tasks = set[asyncio.Task[None]]()
+        self._ended = False
 
     def start(self) -> None:
         """Keep the lease from now on."""
@@ -46,6 +47,7 @@ class Sharing:
 
     async def end(self) -> None:
         """Do nothing more for other daemons. The lease goes on until the store is closed."""
+        self._ended = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -70,7 +72,8 @@ class Sharing:
     def hear(self, message: LeaseMessage) -> None:
         """Hear what another daemon says."""
         if message.kind is LeaseMessageKind.HAND_OVER:
-            self._hand_over.hear(message)
+            if not self._ended:
+                self._hand_over.hear(message)
         else:
             self.claiming.hear(message)
 

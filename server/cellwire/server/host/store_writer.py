@@ -7,13 +7,7 @@ import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 
-from cellwire.server.errors import (
-    CellwireError,
-    Moved,
-    ResourceExhausted,
-    StoreFailed,
-    Unavailable,
-)
+from cellwire.server.errors import CellwireError, Moved, StoreFailed, Unavailable
 from cellwire.server.host.flushes import Flushes, new_future
 from cellwire.server.host.own_thread import OwnThread
 from cellwire.server.host.waiting_writes import WaitingWrites
@@ -25,15 +19,14 @@ _log = logging.getLogger(__name__)
 
 _FIRST_RETRY_S = 0.1
 _MOST_RETRY_S = 10.0
-_MOST_WAITING_BYTES = 256 * 1024 * 1024
 
 
 class StoreWriter:
     """Commits what has gathered since its last commit, in a thread.
 
     While the store fails, what waits is kept, joined by session. The writer reopens the store and
-    commits the same again, with growing pauses. A session that the store refuses is dropped alone,
-    and so is the session with the most to write when too much waits.
+    commits the same again, with growing pauses. A session that the store refuses is dropped alone.
+    How much waits is for others to bound: see store_room.py.
     """
 
     def __init__(
@@ -42,13 +35,11 @@ class StoreWriter:
         listener: WriterListener,
         *,
         pause: Callable[[threading.Event, float], object] = threading.Event.wait,
-        most_waiting_bytes: int = _MOST_WAITING_BYTES,
     ) -> None:
         """`pause` waits for an event, at most that many seconds. Nothing runs before `start`."""
         self._store = store
         self._listener = listener
         self._pause = pause
-        self._most_waiting_bytes = most_waiting_bytes
         self._news = threading.Condition()  # guards what follows
         self._waiting = WaitingWrites()
         self._in_commit = WaitingWrites()
@@ -92,10 +83,7 @@ class StoreWriter:
                     self._lost.pop(write.session_id, None)
                 if write.session_id not in self._lost:
                     self._waiting.add(write)
-            dropped = self._drop_what_is_too_much()
             self._news.notify()
-        for session_id, flushes in dropped:
-            self._report_lost(session_id, _too_much(self._most_waiting_bytes), flushes)
 
     def flush(self, session_id: str | None = None) -> Future[None]:
         """Return a future that is done when all writes so far, of a session or of all, are safe.
@@ -218,15 +206,6 @@ class StoreWriter:
             self._listener.safe(revisions)
         flushes.succeed()
 
-    def _drop_what_is_too_much(self) -> list[tuple[str, Flushes]]:
-        """Drop the sessions that wait with the most, until the rest is little enough."""
-        dropped = []
-        while self._waiting and self.waiting_bytes > self._most_waiting_bytes:
-            session_id = self._waiting.largest()
-            error = _too_much(self._most_waiting_bytes)
-            dropped.append((session_id, self._drop(session_id, error)))
-        return dropped
-
     def _drop(self, session_id: str, error: CellwireError) -> Flushes:
         """Drop what waits of a session, and write no more of it; return who waits for it."""
         self._waiting.drop(session_id)
@@ -241,10 +220,3 @@ class StoreWriter:
         self._listener.lost(session_id, error)
         for some in flushes:
             some.fail(error)
-
-
-def _too_much(most_bytes: int) -> ResourceExhausted:
-    return ResourceExhausted(
-        f"the store has not taken what waits for it, which is more than {most_bytes >> 20} MiB; "
-        "this session had the most, and is not written any more"
-    )

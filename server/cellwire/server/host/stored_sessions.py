@@ -11,24 +11,21 @@ from time import monotonic
 
 from cellwire.server.batch.limits import SAFE_FIRST_TIMEOUT_S
 from cellwire.server.errors import (
-    CannotOpenStore,
     CellwireError,
     DamagedRecord,
     NotFound,
     StoreFailed,
     Unavailable,
 )
-from cellwire.server.host.config import Config
 from cellwire.server.host.daemon_lease import DaemonLease
 from cellwire.server.host.durable_session import DurableSession
 from cellwire.server.host.own_thread import in_own_thread
 from cellwire.server.host.residents import Residents
 from cellwire.server.host.store_reports import StoreReports
+from cellwire.server.host.store_room import StoreRoom
 from cellwire.server.host.store_writer import StoreWriter
 from cellwire.server.state.stored_session import Header
 from cellwire.server.store.leases import OpenedStore
-from cellwire.server.store.sqlite import SqliteStore
-from cellwire.server.store.sqlite_file import Synchronous
 from cellwire.server.store.writes import Delete, KeepUntil, Release, Write
 
 _log = logging.getLogger(__name__)
@@ -38,29 +35,6 @@ EXPIRY_MARGIN_S = 600.0
 off in time: it does expire if the daemon is killed."""
 
 _CLOSE_TIMEOUT_S = 5.0
-
-
-def open_store(config: Config) -> OpenedStore | None:
-    """Open the store of a configuration, if it has one; CannotOpenStore."""
-    if config.state is None:
-        return None
-    if isinstance(config.state, str):
-        return _open_redis(config.state, config.state_replicas, config.lease_s)
-    sync: Synchronous = "FULL" if config.state_sync == "full" else "NORMAL"
-    return OpenedStore(SqliteStore(config.state, sync))
-
-
-def _open_redis(url: str, replicas: int, lease_s: float) -> OpenedStore:
-    try:
-        from cellwire.server.store.redis import open_redis
-    except ModuleNotFoundError as error:
-        if error.name != "redis":
-            raise
-        raise CannotOpenStore(
-            "--state is a Redis server, and Python's package for it is not installed; install it "
-            "with pip install 'cellwire[redis]'"
-        ) from error
-    return open_redis(url, replicas=replicas, lease_s=lease_s)
 
 
 class StoredSessions:
@@ -89,6 +63,7 @@ class StoredSessions:
         self._writes: list[Write] = []  # that the writer is about to have
         self._loop = asyncio.get_running_loop()
         self._writer = StoreWriter(opened.store, StoreReports(self._loop, self))
+        self.room = StoreRoom(lambda: self._writer.waiting_bytes)
         self._writer.start()
 
     async def close(self) -> None:
@@ -148,6 +123,7 @@ class StoredSessions:
         if self._sessions.get(session.id) is session:
             del self._sessions[session.id]
         self.residents.drop(session)
+        self.room.drop(session)
 
     def header(self, session: DurableSession) -> Header:
         """Return what never changes in a session."""
@@ -156,8 +132,7 @@ class StoredSessions:
             session.model.cell.sha256,
             session.seed,
             settings.rewind_window,
-            settings.stored()
-            | {"durability": settings.durability.value, "model": session.model.name},
+            settings.stored() | {"model": session.model.name},
             self.clock(),
         )
 
@@ -241,6 +216,7 @@ class StoredSessions:
             session = self._sessions.get(session_id)
             if session is not None:
                 session.note_safe(revision)
+        self.room.look()
 
     def note_lost(self, session_id: str, error: CellwireError) -> None:
         """End a session here: the store takes nothing of it any more."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 from cellwire.model_file.vocabulary import BEGINNING, SETTLED, TextEnd
 from cellwire.server.session.events import Event, Finished, FinishReason, Rejected, Rewound
 from cellwire.server.session.operations import TEXT_CHANGING, Append, Operation, Rewind
@@ -19,13 +21,14 @@ class TextEnds:
 
     def __init__(self, text_end: TextEnd = BEGINNING) -> None:
         self.text_end = text_end
-        self._last: Operation | None = None  # to change the text
+        # To change the text. An append that has ended must not stay in memory with its tokens.
+        self._last: weakref.ref[Operation] | None = None
 
     def follow(self, operation: Operation) -> None:
         """Assume that an operation succeeds, after those before it."""
         if not isinstance(operation, TEXT_CHANGING):
             return
-        self._last = operation
+        self._last = weakref.ref(operation)
         match operation:
             case Append():
                 self.text_end = operation.text_end
@@ -39,7 +42,7 @@ class TextEnds:
         if not isinstance(event, Rejected | Finished | Rewound) or event.after is None:
             return
         operation, text_end = event.after
-        if operation is self._last:
+        if self._last is not None and operation is self._last():
             self.text_end = text_end
         elif isinstance(event, Rejected) or (
             isinstance(event, Finished) and event.reason is FinishReason.CANCELLED

@@ -151,10 +151,6 @@ class WaitingWrites:
         if session is not None:
             self.size -= session.size
 
-    def largest(self) -> str:
-        """Return the session whose writes take the most; there must be one."""
-        return max(self._sessions, key=lambda name: self._sessions[name].size)
-
     def writes(self) -> list[Write]:
         """Return all writes in an order in which they can be carried out; none may be added."""
         return [write for name, session in self._sessions.items() for write in session.writes(name)]

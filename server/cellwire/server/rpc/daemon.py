@@ -16,11 +16,12 @@ from grpc_reflection.v1alpha import reflection
 from cellwire.server.host.config import Config
 from cellwire.server.host.expiry_sweep import ExpirySweep
 from cellwire.server.host.loop import EngineLoop
+from cellwire.server.host.opening import open_store
 from cellwire.server.host.own_thread import in_own_thread
 from cellwire.server.host.placement import place
 from cellwire.server.host.registry import Registry
 from cellwire.server.host.session_directory import SessionDirectory
-from cellwire.server.host.stored_sessions import StoredSessions, open_store
+from cellwire.server.host.stored_sessions import StoredSessions
 from cellwire.server.host.text_memory import MIB, TextMemory
 from cellwire.server.rpc import options
 from cellwire.server.rpc.address import bind

@@ -48,9 +48,9 @@ E = TypeVar("E", bound=Enum)
 
 def read_settings(message: Open) -> Settings:
     """Return the settings of a session to open; InvalidArgument if one is out of range."""
-    defaults = Settings()
-    window, timeout_s = defaults.rewind_window, defaults.idle_timeout_s
     durability = read_durability(message)
+    defaults = Settings.default_of(durability)
+    window, timeout_s = defaults.rewind_window, defaults.idle_timeout_s
     if message.HasField("rewind_window"):
         window = message.rewind_window
     if message.HasField("idle_timeout"):
@@ -58,7 +58,7 @@ def read_settings(message: Open) -> Settings:
     return Settings(
         rewind_window=window,
         unknown_symbols=_read("unknown_symbols", message.unknown_symbols, _UNKNOWN_SYMBOLS),
-        on_disconnect=_read_on_disconnect(message.on_disconnect, durability),
+        on_disconnect=_read_on_disconnect(message.on_disconnect, defaults),
         idle_timeout_s=timeout_s,
         durability=durability,
     )
@@ -69,9 +69,9 @@ def read_durability(message: Open | ImportSessionRequest) -> Durability:
     return _read("durability", message.durability, _DURABILITY)
 
 
-def _read_on_disconnect(number: int, durability: Durability) -> OnDisconnect:
+def _read_on_disconnect(number: int, defaults: Settings) -> OnDisconnect:
     if number == operations_pb2.ON_DISCONNECT_UNSPECIFIED:
-        return OnDisconnect.DELETE if durability is Durability.NONE else OnDisconnect.PAUSE
+        return defaults.on_disconnect
     return _read("on_disconnect", number, _ON_DISCONNECT)
 
 

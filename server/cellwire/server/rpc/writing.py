@@ -102,6 +102,7 @@ def attached_message(
         operation_ids=event.operation_ids,
         missed=missed,
         done=map(done_message, event.done),
+        durability=DURABILITIES[session.settings.durability],
     )
 
 

@@ -36,7 +36,7 @@ def common_prefix(reread: Sequence[int], tokens: Tokens) -> int:
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Append:
     """Add tokens to the text. They take the place of its last `reread` tokens, read again."""
 
@@ -51,7 +51,7 @@ class Append:
         return common_prefix(self.reread, self.tokens)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Generate:
     """Sample tokens from the model, and add them to the text."""
 
@@ -105,7 +105,7 @@ class Complete:
         _check_range("length_penalty", self.length_penalty, 0, MAX_LENGTH_PENALTY)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Accept:
     """Append the first tokens of a completion."""
 
@@ -114,7 +114,7 @@ class Accept:
     tokens: int  # their number; 0 takes all
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Rewind:
     """Cut the text: by a number of tokens, or to an offset. One of the two is None."""
 

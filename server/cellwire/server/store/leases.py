@@ -73,7 +73,7 @@ class Leases(Protocol):
     def lost(self, session_ids: Sequence[str]) -> list[str]:
         """Return those of some sessions that another daemon has claimed since this one did.
 
-        It may have released or deleted them again.
+        Also those that it has deleted.
         """
 
     def send(self, daemon_id: str, message: LeaseMessage) -> bool:

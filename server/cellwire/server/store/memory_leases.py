@@ -90,15 +90,16 @@ class MemoryLeases:
             return None
 
     def lost(self, session_ids: Sequence[str]) -> list[str]:
-        """Return the sessions that another daemon has claimed since."""
+        """Return the sessions that another daemon has claimed or deleted since."""
         with self._shared.lock:
             return [name for name in session_ids if self._is_lost(name)]
 
     def _is_lost(self, session_id: str) -> bool:
-        epoch, held = self.claims.epoch(session_id), self._shared.held.get(session_id)
+        held = self._shared.held.get(session_id)
+        epoch = self.claims.epoch(session_id)
         if held is None:
-            return epoch > 0  # deleted elsewhere; without an epoch, not created yet
-        return not held.is_held(self.daemon_id, epoch or FIRST_EPOCH)
+            return epoch > 0
+        return held.epoch > epoch and held.daemon_id != self.daemon_id
 
     def send(self, daemon_id: str, message: LeaseMessage) -> bool:
         """Send a message to a daemon; False if it does not listen."""
@@ -134,7 +135,10 @@ class SharedMemoryStore:
         with self._shared.lock:
             wanted = effective(writes)
             released = {write.session_id for write in wanted if isinstance(write, Release)}
-            done = {name for name in released if self._was_released(name)}
+            created = {write.session_id for write in wanted if isinstance(write, Create)}
+            done = {
+                name for name in released if self._was_released(name, is_created=name in created)
+            }
             wanted = [write for write in wanted if write.session_id not in done]
             held = dict(self._shared.held)
             for write in wanted:
@@ -173,9 +177,10 @@ class SharedMemoryStore:
     def close(self) -> None:
         """Do nothing: others may use the sessions."""
 
-    def _was_released(self, session_id: str) -> bool:
+    def _was_released(self, session_id: str, *, is_created: bool) -> bool:
         held = self._shared.held.get(session_id)
-        return held is not None and held.released == self._leases.claims.epoch(session_id) > 0
+        epoch = self._leases.claims.epoch(session_id) or (FIRST_EPOCH if is_created else 0)
+        return held is not None and 0 < epoch <= held.released
 
     def _carry_out(self, write: Write, held: dict[str, _Held]) -> None:
         """Compare the holder, and note what a write changes of it."""

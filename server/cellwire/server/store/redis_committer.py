@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 
-from cellwire.server.errors import Aborted, StoreFailed
+from cellwire.server.errors import Aborted, DamagedRecord, StoreFailed
 from cellwire.server.store.checks import damaged, not_stored
 from cellwire.server.store.leases import held_by_another
 from cellwire.server.store.recent_writes import Recent, RecentWrites
 from cellwire.server.store.record import Damaged
 from cellwire.server.store.redis_claims import Claim, Claims
-from cellwire.server.store.redis_link import RedisLink
+from cellwire.server.store.redis_link import RedisLink, StoreFull
 from cellwire.server.store.redis_rows import Held
 from cellwire.server.store.redis_sender import Refusal, Sender, Sent
 from cellwire.server.store.redis_wanted import Lost, Placer, Wanted, read_held
@@ -32,17 +33,31 @@ class Committer:
         self._sender = Sender(link, daemon_id)
 
     def commit(self, wanted: Sequence[Wanted]) -> None:
-        """Carry out the writes of sessions: of all, or of none; RefusedWrite."""
+        """Carry out the writes of sessions: of all, or of none; RefusedWrite.
+
+        A server that is full carries out only what frees memory or a session.
+        """
+        try:
+            self._commit(wanted, beyond=False)
+        except StoreFull:
+            self._commit([it for it in wanted if it.frees], beyond=True)
+            raise
+
+    def _commit(self, wanted: Sequence[Wanted], *, beyond: bool) -> None:
         repaired = False
         for _ in range(_ATTEMPTS):
             try:
                 placed = self._placer.place(wanted)
-                outcome = self._sender.send(placed)
+                outcome = self._sender.send(placed, beyond=beyond)
             except Lost as loss:
                 if repaired:
                     raise self._given_up(loss) from loss
                 repaired = True
                 self.repair()
+                continue
+            except RefusedWrite as refused:
+                if self._is_refused(refused):
+                    raise
                 continue
             except StoreFailed:
                 self._claims.doubt(it.session_id for it in wanted)
@@ -75,6 +90,8 @@ class Committer:
     def _note(self, wanted: Sequence[Wanted], carried_out: Sequence[Sent]) -> None:
         for sent in carried_out:
             self._note_place(sent)
+            if not sent.epoch:
+                continue  # deleted before
             before = sent.group.before
             base = before.position.revision if before and not sent.wanted.deletes else -1
             entry = RecentWrites(sent.wanted.session_id, base, sent.epoch, sent.wanted.writes)
@@ -89,6 +106,25 @@ class Committer:
             self._claims.drop(name)
         else:
             self._claims.note(name, Claim(sent.epoch, sent.group.after))
+
+    def _is_refused(self, refused: RefusedWrite) -> bool:
+        """Whether another attempt would not help; RefusedWrite if a session is another daemon's.
+
+        What is read of a session that another daemon writes may look damaged.
+        """
+        name = refused.session_id
+        claim = self._claims.get(name)
+        if isinstance(refused.error, Aborted):
+            self._claims.drop(name)
+        elif isinstance(refused.error, DamagedRecord) and claim is not None:
+            with contextlib.suppress(Damaged):
+                held = Held.read(name, read_held(self._link, [name])[name]())
+                if held and held.epoch > claim.epoch and held.holder != self._daemon_id:
+                    self._claims.drop(name)
+                    raise RefusedWrite(name, held_by_another(name)) from refused
+            self._claims.doubt([name])
+            return not claim.is_certain
+        return True
 
     def _refuse(self, refusal: Refusal) -> None:
         """Raise RefusedWrite unless another attempt may help."""

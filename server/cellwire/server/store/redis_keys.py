@@ -18,7 +18,6 @@ FORMAT = 1
 FORMAT_KEY = "cellwire:format"
 SESSIONS = "cellwire:sessions"
 EXPIRIES = "cellwire:expiries"
-PROBE = "cellwire:probe"
 DAEMON = "cellwire:daemon:"  # before the id of a daemon: its lease, and the channel to it
 
 HEADER, STATE, EXPIRY, PLACE = "h", "s", "x", "p"

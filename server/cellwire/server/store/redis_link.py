@@ -15,7 +15,7 @@ from redis.retry import Retry
 from cellwire.server.errors import CannotOpenStore, StoreFailed
 from cellwire.server.store.address import without_password
 from cellwire.server.store.record import Damaged
-from cellwire.server.store.redis_keys import PROBE
+from cellwire.server.store.redis_scripts import READ
 
 Command = Sequence[bytes | str | float]
 Read = Callable[[], Any]
@@ -23,23 +23,25 @@ Read = Callable[[], Any]
 _BY_BEGINNING = {
     "MISCONF": "it cannot write to its disk: look at its log",
     "NOREPLICAS": "it has fewer replicas than its min-replicas-to-write: start them",
-    "NOAUTH": "it wants a password: give --state redis://:PASSWORD@HOST:PORT/DB",
-    "MOVED": "it is a cluster: give --state the address of a single server",
-    "MASTERDOWN": "it is a replica that has lost its primary: give --state the primary's address",
     "BUSY": "a script of another program keeps it busy: end it with SCRIPT KILL",
 }
 _BY_KIND: tuple[tuple[type[redis.RedisError], str], ...] = (
     (redis.BusyLoadingError, "it reads its data from the disk, and answers when that is done"),
     (redis.ReadOnlyError, "it is a replica: give --state the primary's address"),
+    (redis.exceptions.MasterDownError, "it is a replica: give --state the primary's address"),
     (redis.OutOfMemoryError, "its maxmemory is reached: raise it, or delete sessions"),
     (
         redis.exceptions.NoPermissionError,
         "its user may not do that: allow it ~cellwire:* &cellwire:* +@all -@dangerous +info",
     ),
-    (redis.AuthenticationError, "see the user and the password of --state"),
+    (redis.AuthenticationError, "give --state redis://USER:PASSWORD@HOST:PORT/DB"),
     (redis.TimeoutError, "it does not answer in time: see whether it hangs, or its disk is slow"),
     (redis.ConnectionError, "see that it runs, and that this machine reaches it"),
 )
+
+
+class StoreFull(StoreFailed):
+    """The server's maxmemory is reached: what frees memory is still carried out."""
 
 
 class RedisLink:
@@ -70,24 +72,41 @@ class RedisLink:
             ) from error
 
     def read(self, *commands: Command) -> list[Any]:
-        """Return the answers to commands, which see the same moment; Damaged."""
-        return [read() for read in self.read_each(commands)]
+        """Return the answers to commands about one session, which see the same moment; Damaged."""
+        if len(commands) == 1:
+            answers = self.run(*commands)
+        else:
+            # A transaction would be refused by a server that is full.
+            keys = [command[1] for command in commands]
+            parts = [part for command in commands for part in (len(command), *command)]
+            (answers,) = self.run(("EVAL", READ, len(keys), *keys, *parts))
+        return [_checked(answer) for answer in answers]
 
     def read_each(self, commands: Sequence[Command]) -> list[Read]:
         """Return what returns each command's answer, or raises Damaged where the key is no such."""
-        return [partial(_checked, answer) for answer in self._run(commands, transaction=True)]
+        return [partial(_checked, answer) for answer in self.run(*commands)]
 
     def run(self, *commands: Command) -> list[Any]:
-        """Return the answers to commands."""
-        return self._run(commands, transaction=False)
+        """Return the answers to commands. WRONGTYPE is an answer, too."""
+        if not commands:
+            return []
+        with self.failing():
+            pipeline = self._client.pipeline(transaction=False)
+            for command in commands:
+                pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
+            # Raised there, an error would hold the command, and with it a session's text.
+            answers: list[Any] = pipeline.execute(raise_on_error=False)
+            for answer in answers:
+                if isinstance(answer, Exception) and not _is_of_wrong_type(answer):
+                    raise answer
+        return answers
 
     def write(self, *commands: Command) -> list[Any]:
         """Return the answers to commands when as many replicas as were asked for have them."""
         if not self._replicas:
             return self.run(*commands)
-        # A command that changes nothing would not be waited for.
-        waits: list[Command] = [("SET", PROBE, "1"), ("WAIT", self._replicas, self._wait_ms)]
-        *answers, _, reached = self._run([*commands, *waits], transaction=False)
+        # It waits for all that the server has written before.
+        *answers, reached = self.run(*commands, ("WAIT", self._replicas, self._wait_ms))
         if reached < self._replicas:
             raise StoreFailed(
                 f"what is written to the Redis server {self.name} has reached {reached} replicas "
@@ -120,21 +139,8 @@ class RedisLink:
         try:
             yield
         except (redis.RedisError, OSError) as error:
-            raise StoreFailed(f"the Redis server {self.name} failed: {in_words(error)}") from error
-
-    def _run(self, commands: Sequence[Command], *, transaction: bool) -> list[Any]:
-        if not commands:
-            return []
-        with self.failing():
-            pipeline = self._client.pipeline(transaction=transaction)
-            for command in commands:
-                pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
-            # Raised there, an error would hold the command, and with it a session's text.
-            answers: list[Any] = pipeline.execute(raise_on_error=False)
-            for answer in answers:
-                if isinstance(answer, Exception) and not _is_of_wrong_type(answer):
-                    raise answer
-        return answers
+            kind = StoreFull if isinstance(error, redis.OutOfMemoryError) else StoreFailed
+            raise kind(f"the Redis server {self.name} failed: {in_words(error)}") from error
 
 
 def _is_of_wrong_type(answer: object) -> bool:

@@ -8,13 +8,14 @@ from __future__ import annotations
 COMMIT = """
 -- Carries out the writes of sessions: all of them, or none.
 -- KEYS: the sets of all sessions and of expiries; of each session, its hash and its list.
--- ARGV: the daemon's id; of each session its kind, epoch, place, chain, creates, releases, the
--- number of its commands, and of each command the number of its parts, and these.
+-- ARGV: the daemon's id; whether it is carried out even beyond maxmemory, 0 or 1; of each session
+-- its kind, epoch, place, chain, creates, releases, the number of its commands, and of each command
+-- the number of its parts, and these.
 -- `creates` is 'new', 'again' (with the epoch it had) or ''.
 -- Returns the epoch of each group; or { -1, the number of the group that is refused, why }.
 local me = ARGV[1]
 local groups = {}
-local at = 2
+local at = 3
 while at <= #ARGV do
   local commands = {}
   local group = {
@@ -56,6 +57,8 @@ for number, group in ipairs(groups) do
   local why = refusal(number, group)
   if why then return { -1, number, why } end
 end
+-- The first command that writes says whether a script may go beyond maxmemory. This one may always.
+if ARGV[2] == '1' then redis.call('DEL', 'cellwire:none') end
 local epochs = {}
 for number, group in ipairs(groups) do
   local _, epoch, _, _, creates, releases, commands = unpack(group)
@@ -87,6 +90,7 @@ if holder ~= '' and holder ~= ARGV[1] and redis.call('EXISTS', ARGV[2] .. holder
 end
 -- By the clock, so that an epoch is not given again after the server has lost one.
 local epoch = math.max(now, (tonumber(stored[2]) or 0) + 1)
+redis.call('DEL', 'cellwire:none') -- so that it is allowed beyond maxmemory, too
 redis.call('HSET', KEYS[1], 'o', ARGV[1], 'e', string.format('%.0f', epoch))
 return { 'claimed', epoch, stored[3] or '' }
 """
@@ -94,6 +98,19 @@ return { 'claimed', epoch, stored[3] or '' }
 RENEW = """
 -- KEYS: a lease. ARGV: milliseconds. Returns whether it had run out: 0 or 1.
 local had = redis.call('EXISTS', KEYS[1])
+redis.call('DEL', 'cellwire:none') -- so that it is allowed beyond maxmemory, too
 redis.call('SET', KEYS[1], '1', 'PX', ARGV[1])
 return 1 - had
+"""
+
+READ = """
+-- Carries out commands that read. KEYS: theirs. ARGV: of each the number of its parts, and these.
+local answers = {}
+local at = 1
+while at <= #ARGV do
+  local parts = tonumber(ARGV[at])
+  answers[#answers + 1] = redis.pcall(unpack(ARGV, at + 1, at + parts))
+  at = at + parts + 1
+end
+return answers
 """

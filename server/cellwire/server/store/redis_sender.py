@@ -47,10 +47,13 @@ class Sender:
         self._link = link
         self._daemon_id = daemon_id
 
-    def send(self, placed: Sequence[Wanted], *, again: bool = False) -> list[Sent] | Refusal:
+    def send(
+        self, placed: Sequence[Wanted], *, again: bool = False, beyond: bool = False
+    ) -> list[Sent] | Refusal:
         """Carry out writes of sessions that were read: all, or none; RefusedWrite, StoreFailed.
 
-        `again`: new sessions get the epoch that they had before.
+        `again`: new sessions get the epoch that they had before. `beyond`: even if the server's
+        maxmemory is reached.
         """
         if not placed:
             return []
@@ -63,7 +66,7 @@ class Sender:
         for it, group in zip(placed, groups, strict=True):
             arguments += group.arguments(it.epoch, again=again)
         (answer,) = self._link.write(
-            ("EVAL", COMMIT, len(keys), *keys, self._daemon_id, *arguments)
+            ("EVAL", COMMIT, len(keys), *keys, self._daemon_id, int(beyond), *arguments)
         )
         if answer[0] == _REFUSED:
             _, number, why = answer

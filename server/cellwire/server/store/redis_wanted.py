@@ -57,6 +57,11 @@ class Wanted:
         """Whether they release the session."""
         return isinstance(self.writes[-1], Release)
 
+    @property
+    def frees(self) -> bool:
+        """Whether they add nothing: they only delete or release a session."""
+        return all(isinstance(write, Delete | Release) for write in self.writes)
+
     def is_of(self, held: Held) -> bool:
         """Whether the session that they create is the one that is stored; Damaged."""
         header = read_header(self.session_id, held.header)
@@ -133,6 +138,8 @@ class Placer:
             if not is_mine:
                 return None  # and released
             wanted = replace(wanted, writes=wanted.writes[wanted.deletes :])
+        elif held.epoch > epoch and not is_mine:
+            raise RefusedWrite(wanted.session_id, held_by_another(wanted.session_id))
         place = held.has_come_to()
         _check_loss(wanted, claim, place)
         return replace(wanted, epoch=latest, place=place)

@@ -28,16 +28,7 @@ class ServerChecks:
 
     def check(self) -> list[str]:
         """Return what to warn of; CannotOpenStore if it cannot be used, StoreFailed."""
-        try:
-            info = self._info("everything")
-        except StoreFailed as error:
-            if "NOPERM" not in str(error) and "permission" not in str(error):
-                raise
-            text = (
-                f"the Redis server {self._link.name} does not say how it keeps data: allow the "
-                "user INFO; it must not evict keys, and must write an append-only file"
-            )
-            return [text]
+        info = self._info("everything")
         refusal = _why_not(info)
         if refusal is not None:
             found, advice = refusal

@@ -310,7 +310,8 @@ def _check_file_system(folder: Path, on_network: Literal["refuse", "warn"]) -> N
     if on_network == "refuse":
         raise CannotOpenStore(
             f"the state folder {folder} is on a network's file system ({kind}), which can lose or "
-            "damage a database; give --state a folder on a local disk"
+            "damage a database; give --state a folder on a local disk, or take the risk with "
+            "--state-on-network warn"
         )
     _log.warning(
         "the state folder %s is on a network's file system (%s): sessions may be lost or damaged",

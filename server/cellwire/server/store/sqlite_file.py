@@ -73,8 +73,8 @@ def in_words(path: Path, error: sqlite3.Error) -> str:
     if is_damage(error):
         return (
             f"the database {path} is damaged ({error}). Stop the daemon, keep a copy of the "
-            f"folder, recover what can be read with `sqlite3 {path.name} .recover | sqlite3 "
-            f"new.sqlite`, and put new.sqlite in its place; or start with an empty folder"
+            "folder, and put back a backup, or recover what can be read, as docs/operations.md "
+            "shows; or start with an empty folder"
         )
     advice = _WHAT_TO_DO.get(_primary_code(error), "see SQLite's documentation of this error")
     return f"the database {path} failed: {error}; {advice}"

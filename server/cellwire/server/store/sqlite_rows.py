@@ -1,7 +1,7 @@
 """The rows of sessions in a database: read and written through one connection, sealed.
 
-A session has one header; its text up to where its state has read in rows of TEXT_TOKENS tokens that
-never change; that state; and a chain of changes since, whose first link begins where the text ends.
+A session has one header; its text up to where its state has read in rows of TEXT_BYTES that never
+change; that state; and a chain of changes since, whose first link begins where the text ends.
 """
 
 from __future__ import annotations
@@ -23,9 +23,13 @@ from cellwire.server.store.payload import (
     encode_state,
 )
 from cellwire.server.store.record import Damaged, Kind, seal, unseal
-from cellwire.server.store.tokens import pack_tokens, unpack_tokens
+from cellwire.server.store.tokens import pack_tokens, token_width, unpack_tokens
 
-TEXT_TOKENS = 1_024  # of a full text row
+TEXT_BYTES = 960
+"""Of a full text row. SQLite puts what is longer than about a thousand bytes on a page of its own,
+of 4,096, in a table without row ids; so four rows fit on a page."""
+
+_MOST_ROW_TOKENS = 1_024  # that a row may have: a token takes a byte at least
 
 _EXPIRY = struct.Struct("<d")
 
@@ -116,7 +120,7 @@ class Rows:
             "SELECT start, record FROM text WHERE session = ? AND start > ? AND start < ? "
             "ORDER BY start",
             self.key,
-            start - TEXT_TOKENS,
+            start - _MOST_ROW_TOKENS,
             end,
         )
         tokens = array("I")
@@ -139,10 +143,11 @@ class Rows:
         ).fetchone()
         if last:
             before = self._tokens(*last)
-            if len(before) < TEXT_TOKENS:
+            if len(before) < _row_tokens(before):
                 start, tokens = last[0], before + tokens
-        for at in range(0, len(tokens), TEXT_TOKENS):
-            packed = pack_tokens(tokens[at : at + TEXT_TOKENS])
+        length = _row_tokens(tokens)
+        for at in range(0, len(tokens), length):
+            packed = pack_tokens(tokens[at : at + length])
             record = seal(Kind.TEXT, self._id, start + at, packed)
             self._execute("REPLACE INTO text VALUES (?, ?, ?)", (self.key, start + at, record))
 
@@ -165,6 +170,11 @@ class Rows:
         if found is None:
             raise Damaged("its header record is missing")
         return found
+
+
+def _row_tokens(tokens: array[int]) -> int:
+    """Return how many tokens like these a full text row has."""
+    return TEXT_BYTES // token_width(tokens)
 
 
 def expiry_in(session_id: str, expires_s: float | None, expiry: bytes | None) -> float | None:

@@ -20,12 +20,16 @@ _WIDTHS: dict[int, np.dtype[Any]] = {
 _NATIVE = np.dtype("=u4")
 
 
+def token_width(tokens: array[int]) -> int:
+    """Return how many bytes each of some tokens takes."""
+    greatest = int(_numbers(tokens).max(initial=0))
+    return 1 if greatest < 1 << 8 else 2 if greatest < 1 << 16 else 4
+
+
 def pack_tokens(tokens: array[int]) -> bytes:
     """Return tokens as bytes."""
-    numbers = np.frombuffer(tokens, _NATIVE) if tokens else np.zeros(0, _NATIVE)
-    greatest = int(numbers.max(initial=0))
-    width = 1 if greatest < 1 << 8 else 2 if greatest < 1 << 16 else 4
-    return bytes((width,)) + numbers.astype(_WIDTHS[width]).tobytes()
+    width = token_width(tokens)
+    return bytes((width,)) + _numbers(tokens).astype(_WIDTHS[width]).tobytes()
 
 
 def unpack_tokens(packed: bytes) -> array[int]:
@@ -35,3 +39,7 @@ def unpack_tokens(packed: bytes) -> array[int]:
         raise Damaged("its tokens are cut off")
     numbers = np.frombuffer(packed, width, offset=1)
     return array("I", numbers.astype(_NATIVE).tobytes())
+
+
+def _numbers(tokens: array[int]) -> np.ndarray[Any, np.dtype[np.uint32]]:
+    return np.frombuffer(tokens, _NATIVE) if tokens else np.zeros(0, _NATIVE)

@@ -32,7 +32,7 @@ _Id = Annotated[str, typer.Argument(metavar="ID", help="The session's id, as `op
 _State = Annotated[
     str | None,
     typer.Option(
-        metavar="DIR",
+        metavar="DIR|URL",
         help="The store instead of a daemon: what `cellwire serve --state` was given.",
         show_default=False,
     ),
@@ -45,7 +45,7 @@ def list_sessions(
     state: Annotated[
         str | None,
         typer.Option(
-            metavar="DIR",
+            metavar="DIR|URL",
             help="What `cellwire serve --state` was given.",
             envvar="CELLWIRE_STATE",
             show_default=False,
@@ -79,7 +79,7 @@ def list_sessions(
     """
     if state is None:
         raise Misused(
-            "give --state DIR, the folder of `cellwire serve --state`; a daemon itself lists no "
+            "give --state, what `cellwire serve --state` was given; a daemon itself lists no "
             "sessions, since an id is all that is needed to use one"
         )
     now_s = time.time()

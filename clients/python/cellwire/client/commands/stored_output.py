@@ -83,7 +83,8 @@ def _table(listed: Sequence[StoredFacts], now_s: float, width: int) -> Table:
     # A narrow terminal shortens the models' names, and nothing else.
     left = width - sum(_width(rows, index) + 1 for index in range(len(_COLUMNS)))
     model_width = max(_LEAST_MODEL, _width(rows, _MODEL) + min(0, left + 1))
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    gap = 2 if left >= len(_COLUMNS) else 1
+    table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="bold")
     for index, (name, justify) in enumerate(_COLUMNS):
         most = model_width if index == _MODEL else None
         table.add_column(name, no_wrap=True, overflow="ellipsis", justify=justify, max_width=most)

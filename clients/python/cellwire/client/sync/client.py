@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Literal, Self, Unpack
+from typing import Self, Unpack
 
 from cellwire.client import client
+from cellwire.client.durability import Durability
+from cellwire.client.durable.reconnection import RECONNECT_TIMEOUT_S, OnReconnect
 from cellwire.client.errors import FailedPrecondition
 from cellwire.client.model import Model
-from cellwire.client.options import CompleteOptions, GenerateOptions, OpenOptions, UnknownSymbols
+from cellwire.client.options import (
+    CompleteOptions,
+    DurabilityName,
+    GenerateOptions,
+    OpenOptions,
+    UnknownSymbols,
+)
 from cellwire.client.sync.background import Background
 from cellwire.client.sync.generation import Generation
 from cellwire.client.sync.session import Session
 from cellwire.client.values import Classified, Completed, Forked, Scored, SessionInfo
 
 
-def connect(target: str = client.DEFAULT_TARGET) -> Client:
+def connect(
+    target: str = client.DEFAULT_TARGET,
+    *,
+    reconnect: bool = True,
+    reconnect_timeout_s: float = RECONNECT_TIMEOUT_S,
+    on_reconnect: OnReconnect | None = None,
+) -> Client:
     """Return a client for the daemon at target, HOST:PORT.
 
         with connect() as daemon:
@@ -23,15 +37,25 @@ def connect(target: str = client.DEFAULT_TARGET) -> Client:
                 print(text, end="")
 
     Entering raises Unreachable if nothing answers there, after CONNECT_TIMEOUT_S at the latest.
+
+    A durable session that has lost its daemon attaches again by itself, as
+    `cellwire.client.connect` says. on_reconnect is called in the client's thread, and must not call
+    the client.
     """
-    return Client(target)
+    source = client.connect(
+        target,
+        reconnect=reconnect,
+        reconnect_timeout_s=reconnect_timeout_s,
+        on_reconnect=on_reconnect,
+    )
+    return Client(source)
 
 
 class Client:
     """A connection to a daemon; as `cellwire.client.Client`."""
 
-    def __init__(self, target: str) -> None:
-        self._source = client.Client(target)
+    def __init__(self, source: client.Client) -> None:
+        self._source = source
         self._entered: Background | None = None
 
     @property
@@ -182,7 +206,7 @@ class Client:
         snapshot: bytes,
         *,
         session_id: str | None = None,
-        durability: Literal["none", "safe_later", "safe_first"] = "none",
+        durability: Durability | DurabilityName = Durability.NONE,
     ) -> SessionInfo:
         """Create a session from the bytes of `export_session`; no stream is attached to it."""
         return self._background.run(

@@ -13,7 +13,15 @@ from cellwire.client.model import Model
 from cellwire.client.options import CompleteOptions, GenerateOptions
 from cellwire.client.sync.background import Background
 from cellwire.client.sync.generation import Generation
-from cellwire.client.values import Appended, Classified, Completed, Forked, Rewound, Scored
+from cellwire.client.values import (
+    Appended,
+    Classified,
+    Completed,
+    Forked,
+    Rewound,
+    SafePoint,
+    Scored,
+)
 
 
 class Session:
@@ -61,6 +69,11 @@ class Session:
     def offset(self) -> int:
         """Where the text that has been read here ends."""
         return self._source.offset
+
+    @property
+    def safe(self) -> SafePoint | None:
+        """Of a durable session, how much of it is safe, as far as was heard; None if nothing is."""
+        return self._source.safe
 
     @property
     def missed(self) -> str:
@@ -113,6 +126,10 @@ class Session:
     def classify(self) -> Classified:
         """Compute the scores of the model's labels for the text; it does not change."""
         return self._background.run(self._source.classify())
+
+    def save(self) -> SafePoint:
+        """Wait until all operations before this one are safe; return what is."""
+        return self._background.run(self._source.save())
 
     def detach(self) -> None:
         """Detach from the session, after the operations before this one; the daemon keeps it."""

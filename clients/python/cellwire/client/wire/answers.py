@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from cellwire.client.errors import CellwireError
+from cellwire.client.durability import Durability
+from cellwire.client.errors import CellwireError, Internal
 from cellwire.client.model import Model, Training, Vocabulary
 from cellwire.client.values import (
     Alternative,
@@ -16,6 +17,7 @@ from cellwire.client.values import (
     Completed,
     Completing,
     Completion,
+    Done,
     FinalAnswer,
     Finished,
     FinishReason,
@@ -25,6 +27,7 @@ from cellwire.client.values import (
     PartialAnswer,
     Piece,
     Rewound,
+    SafePoint,
     Scored,
     SessionInfo,
     Usage,
@@ -32,6 +35,10 @@ from cellwire.client.values import (
 from cellwire.client.wire.status import error_of_status
 from cellwire.v1 import generation_pb2, models_pb2, operations_pb2, sessions_pb2
 
+_DURABILITIES: dict[int, Durability] = {
+    operations_pb2.DURABILITY_SAFE_LATER: Durability.SAFE_LATER,
+    operations_pb2.DURABILITY_SAFE_FIRST: Durability.SAFE_FIRST,
+}
 _REASONS = {
     operations_pb2.FINISH_REASON_MAX_TOKENS: FinishReason.MAX_TOKENS,
     operations_pb2.FINISH_REASON_STOP: FinishReason.STOP,
@@ -49,6 +56,8 @@ def answer_of(
         return error_of_status(message.rejected.status)
     if kind is None or kind == "cancelled":
         return None
+    if kind == "saved":
+        return safe_point_of(message.safe)
     return _CONVERTERS[kind](getattr(message, kind))
 
 
@@ -95,6 +104,11 @@ def vocabulary_of(message: models_pb2.Vocabulary) -> Vocabulary:
     )
 
 
+def safe_point_of(message: operations_pb2.SafePoint) -> SafePoint:
+    """Convert a safe point."""
+    return SafePoint(message.revision, message.offset)
+
+
 def session_of(message: sessions_pb2.Session) -> SessionInfo:
     """Convert a session."""
     return SessionInfo(
@@ -105,6 +119,9 @@ def session_of(message: sessions_pb2.Session) -> SessionInfo:
         tail=message.tail,
         attached=message.attached,
         operation_ids=tuple(message.operation_ids),
+        durability=_DURABILITIES.get(message.durability, Durability.NONE),
+        revision=message.revision,
+        safe=safe_point_of(message.safe) if message.HasField("safe") else None,
     )
 
 
@@ -170,7 +187,20 @@ def _attached_of(message: operations_pb2.Attached) -> Attached:
         offset=message.offset,
         missed=message.missed.text,
         operation_ids=tuple(message.operation_ids),
+        done=tuple(map(_done_of, message.done)),
+        durability=_DURABILITIES.get(message.durability, Durability.NONE),
     )
+
+
+def _done_of(message: operations_pb2.DoneOperation) -> Done:
+    kind = message.WhichOneof("answer")
+    if kind is None:
+        unknown = Internal("the daemon remembers an answer that this client does not know")
+        return Done(message.operation_id, unknown)
+    if kind == "rejected":
+        return Done(message.operation_id, error_of_status(message.rejected.status))
+    answer: FinalAnswer = _CONVERTERS[kind](getattr(message, kind))  # type: ignore[assignment]
+    return Done(message.operation_id, answer)
 
 
 _CONVERTERS: dict[str, Callable[[Any], PartialAnswer | FinalAnswer]] = {

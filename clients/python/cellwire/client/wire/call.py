@@ -34,7 +34,7 @@ async def response_of(call: Awaitable[_Response]) -> _Response:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise
-        raise Cancelled("the client is closed") from None
+        raise client_closed() from None
 
 
 def started(start: Callable[[], _Call]) -> _Call:
@@ -42,7 +42,12 @@ def started(start: Callable[[], _Call]) -> _Call:
     try:
         return start()
     except grpc.aio.UsageError:
-        raise Cancelled("the client is closed") from None
+        raise client_closed() from None
+
+
+def client_closed() -> Cancelled:
+    """Return the error of a call whose client has been closed here."""
+    return Cancelled("the client is closed", reason="CLIENT_CLOSED")
 
 
 class CallSource:

@@ -27,6 +27,9 @@ _OPTIONS = (
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.min_reconnect_backoff_ms", 5_000),
+    # A session that waits for its daemon is back soon after it; by default gRPC waits up to 2 min.
+    ("grpc.initial_reconnect_backoff_ms", 50),
+    ("grpc.max_reconnect_backoff_ms", 500),
 )
 # A proxy cannot reach what listens on this machine's loopback address.
 _LOCAL_OPTIONS = (("grpc.enable_http_proxy", 0),)

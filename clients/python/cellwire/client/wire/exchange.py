@@ -3,20 +3,62 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from cellwire.client.errors import Cancelled, FailedPrecondition, Internal, Superseded
-from cellwire.client.values import FinalAnswer, Finished, FinishReason, PartialAnswer, Piece
+from cellwire.client.values import (
+    FinalAnswer,
+    Finished,
+    FinishReason,
+    PartialAnswer,
+    Piece,
+    SafePoint,
+)
 from cellwire.client.wire.inbox import Inbox
-from cellwire.client.wire.stream import Stream
+from cellwire.client.wire.requests import Operation
 
 _Expected = TypeVar("_Expected", bound=PartialAnswer | FinalAnswer)
+
+
+class SessionStream(Protocol):
+    """What carries the operations of a session to the daemon, and their answers back."""
+
+    offset: int
+    """Where the text that has been read here ends."""
+    resumable: dict[int, Inbox]
+    """The operations that were under way at attach and have no reader yet."""
+
+    @property
+    def safe(self) -> SafePoint | None:
+        """How much of the session is safe."""
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended: no operation can be sent on it."""
+
+    def send(self, operation: Operation) -> Inbox:
+        """Send an operation after those before it, and return the inbox for its answers."""
+
+    async def take(self, inbox: Inbox) -> PartialAnswer | FinalAnswer:
+        """Return the next answer; raises the CellwireError that the operation ended with."""
+
+    def cancel(self, inbox: Inbox) -> None:
+        """Ask the daemon to end an operation; its answers until then still arrive."""
+
+    def abandon_all(self) -> None:
+        """Cancel all operations that are running or waiting, and drop their answers."""
+
+    async def ended(self) -> None:
+        """Wait until the daemon has ended it."""
+
+    async def aclose(self) -> None:
+        """End it now; operations that have not ended fail with Cancelled."""
 
 
 class Exchange:
     """An operation that is sent when it is started or first read."""
 
-    def __init__(self, stream: Stream, send: Callable[[], Inbox]) -> None:
+    def __init__(self, stream: SessionStream, send: Callable[[], Inbox]) -> None:
         self._stream = stream
         self._send = send
         self._inbox: Inbox | None = None

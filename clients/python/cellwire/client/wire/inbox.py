@@ -45,6 +45,14 @@ class Inbox:
     async def put(self, answer: PartialAnswer) -> None:
         """Add a partial answer as soon as there is room."""
         await self._room.wait()
+        self.add(answer)
+
+    async def room(self) -> None:
+        """Wait until there is room."""
+        await self._room.wait()
+
+    def add(self, answer: PartialAnswer) -> None:
+        """Add a partial answer, however much is waiting."""
         if self._discarding:
             return
         if isinstance(answer, Completing):

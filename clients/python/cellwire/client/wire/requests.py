@@ -12,7 +12,13 @@ from typing import TypeVar
 
 from google.protobuf.duration_pb2 import Duration
 
-from cellwire.client.options import CompletionEnd, OnDisconnect, UnknownSymbols
+from cellwire.client.durability import Durability
+from cellwire.client.options import (
+    CompletionEnd,
+    DurabilityName,
+    OnDisconnect,
+    UnknownSymbols,
+)
 from cellwire.v1 import operations_pb2
 from cellwire.v1.generation_pb2 import StreamSessionRequest
 from cellwire.v1.operations_pb2 import (
@@ -29,6 +35,7 @@ from cellwire.v1.operations_pb2 import (
     Open,
     Rewind,
     Sampling,
+    Save,
     Score,
 )
 
@@ -45,6 +52,7 @@ Operation = (
     | Classify
     | Cancel
     | Close
+    | Save
 )
 
 _UNKNOWN_SYMBOLS: dict[UnknownSymbols, operations_pb2.UnknownSymbols.ValueType] = {
@@ -57,6 +65,11 @@ _ON_DISCONNECT: dict[OnDisconnect, operations_pb2.OnDisconnect.ValueType] = {
     "cancel": operations_pb2.ON_DISCONNECT_CANCEL,
     "pause": operations_pb2.ON_DISCONNECT_PAUSE,
     "continue": operations_pb2.ON_DISCONNECT_CONTINUE,
+}
+_DURABILITIES: dict[str, operations_pb2.Durability.ValueType] = {
+    Durability.NONE: operations_pb2.DURABILITY_UNSPECIFIED,
+    Durability.SAFE_LATER: operations_pb2.DURABILITY_SAFE_LATER,
+    Durability.SAFE_FIRST: operations_pb2.DURABILITY_SAFE_FIRST,
 }
 _ENDS: dict[CompletionEnd, operations_pb2.CompletionEnd.ValueType] = {
     "length": operations_pb2.COMPLETION_END_LENGTH,
@@ -83,8 +96,10 @@ def open_message(
     seed: int | None = None,
     rewind_window: int | None = None,
     unknown_symbols: UnknownSymbols = "reject",
-    on_disconnect: OnDisconnect = "delete",
+    on_disconnect: OnDisconnect | None = None,
     idle_timeout_s: float | None = None,
+    durability: Durability | DurabilityName = Durability.NONE,
+    session_id: str | None = None,
 ) -> Open:
     """Build an open."""
     return Open(
@@ -92,9 +107,20 @@ def open_message(
         seed=seed,
         rewind_window=rewind_window,
         unknown_symbols=_one_of(_UNKNOWN_SYMBOLS, unknown_symbols),
-        on_disconnect=_one_of(_ON_DISCONNECT, on_disconnect),
+        on_disconnect=operations_pb2.ON_DISCONNECT_UNSPECIFIED
+        if on_disconnect is None
+        else _one_of(_ON_DISCONNECT, on_disconnect),
         idle_timeout=None if idle_timeout_s is None else _duration(idle_timeout_s),
+        durability=durability_number(durability),
+        session_id=session_id,
     )
+
+
+def durability_number(
+    durability: Durability | DurabilityName,
+) -> operations_pb2.Durability.ValueType:
+    """Return the contract's number of a durability."""
+    return _one_of(_DURABILITIES, durability)
 
 
 def append_message(text: str | bytes) -> Append:

@@ -17,6 +17,7 @@ from cellwire.client.errors import (
     AlreadyExists,
     Cancelled,
     CellwireError,
+    DataLoss,
     FailedPrecondition,
     FieldViolation,
     Internal,
@@ -42,6 +43,7 @@ _ERRORS: dict[grpc.StatusCode, type[CellwireError]] = {
         ResourceExhausted,
         Cancelled,
         Aborted,
+        DataLoss,
         Internal,
         Unavailable,
     )

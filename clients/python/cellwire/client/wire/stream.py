@@ -1,13 +1,10 @@
-"""One session's stream: a task that writes, and a task that routes each answer to its operation."""
+"""One session's stream: a task that routes each answer to its operation."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-import secrets
-from typing import TYPE_CHECKING
 
-import grpc
 import grpc.aio
 
 from cellwire.client.errors import Cancelled, CellwireError, Unavailable
@@ -17,50 +14,50 @@ from cellwire.client.values import (
     Completing,
     FinalAnswer,
     Finished,
+    Opened,
     PartialAnswer,
     Piece,
     Rewound,
+    SafePoint,
 )
 from cellwire.client.wire.answers import answer_of
-from cellwire.client.wire.call_status import CallStatus
 from cellwire.client.wire.inbox import Inbox
+from cellwire.client.wire.link import Link, new_operation_id
 from cellwire.client.wire.own_process import OwnProcess
-from cellwire.client.wire.requests import Operation, request_of
-from cellwire.v1.generation_pb2 import StreamSessionRequest, StreamSessionResponse
+from cellwire.client.wire.requests import Operation
+from cellwire.v1.generation_pb2 import StreamSessionResponse
 from cellwire.v1.operations_pb2 import Cancel, Close
 
-if TYPE_CHECKING:
-    _Call = grpc.aio.StreamStreamCall[StreamSessionRequest, StreamSessionResponse]
-
-# Cancels share this id: their answers are not needed, since the cancelled operation has its own.
-_CANCEL_ID = 0
+CANCEL_ID = 0
+"""Cancels share this id: their answers are not needed, since what they cancel has its own."""
 
 
 class Stream:
-    """Sends operations and routes their answers.
+    """Sends operations and routes their answers, on a link that open or attach has begun.
 
-    A separate task writes, because grpc.aio ends the whole call when a task that is writing is
-    cancelled. So a caller may be cancelled at any time, and only its operation ends.
+    A caller may be cancelled at any time, and only its operation ends.
 
     The reading task waits while an inbox is full, and the generation that fills it pauses. An
     operation behind it would then wait without end, so from then on all of the text is taken.
     """
 
-    def __init__(self, call: _Call) -> None:
+    safe: SafePoint | None = None
+    """How much of the session is safe: it is not durable."""
+
+    def __init__(self, link: Link, start: Opened | Attached) -> None:
         self.offset = 0
         """Where the text that has been read here ends."""
         self.resumable: dict[int, Inbox] = {}
         """The operations that were under way at attach and have no reader yet."""
         self.process = OwnProcess()
-        self._call = call
-        self._status = CallStatus(call)
-        # Not from 1: an attached session may still answer operations of another stream.
-        self._ids = itertools.count(_CANCEL_ID + 1 + secrets.randbits(48))
-        self._inboxes: dict[int, Inbox] = {}
-        self._outbox: asyncio.Queue[StreamSessionRequest] = asyncio.Queue()
+        if isinstance(start, Attached):
+            self.offset = start.offset
+            self.resumable = {id_: Inbox(id_) for id_ in start.operation_ids}
+        self._link = link
+        self._ids = itertools.count(new_operation_id())
+        self._inboxes = dict(self.resumable)
         self._failure: CellwireError | None = None
         self._closing = False
-        self._writer = asyncio.create_task(self._write())
         self._reader = asyncio.create_task(self._read())
 
     @property
@@ -84,7 +81,7 @@ class Stream:
             earlier.take_rest()
         inbox = Inbox(next(self._ids))
         self._inboxes[inbox.operation_id] = inbox
-        self._outbox.put_nowait(request_of(inbox.operation_id, operation))
+        self._link.post(inbox.operation_id, operation)
         return inbox
 
     async def take(self, inbox: Inbox) -> PartialAnswer | FinalAnswer:
@@ -101,8 +98,7 @@ class Stream:
         """Ask the daemon to end an operation; its answers until then still arrive."""
         if not inbox.ended:
             inbox.take_rest()  # its end, and the answers behind that, may follow more text
-            cancel = Cancel(operation_id=inbox.operation_id)
-            self._outbox.put_nowait(request_of(_CANCEL_ID, cancel))
+            self._link.post(CANCEL_ID, Cancel(operation_id=inbox.operation_id))
 
     def abandon_all(self) -> None:
         """Cancel all operations that are running or waiting, and drop their answers."""
@@ -119,28 +115,19 @@ class Stream:
         """End the stream now; operations that have not ended fail with Cancelled."""
         if self.process.left:  # its tasks and its call are those of another process
             return
-        self._call.cancel()
-        self._writer.cancel()
         self._reader.cancel()
-        await asyncio.wait([self._writer, self._reader])
-
-    async def _write(self) -> None:
-        try:
-            while True:
-                await self._call.write(await self._outbox.get())
-        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
-            # The call has ended; the reading task gets its status.
-            return
+        await self._link.aclose()
+        await asyncio.wait([self._reader])
 
     async def _read(self) -> None:
         failure: CellwireError = Cancelled("the session is closed")
         try:
-            async for response in self._call:
+            async for response in self._link:
                 await self._route(response)
             if not self._closing:
                 failure = Unavailable("the daemon ended the session")
         except grpc.aio.AioRpcError:
-            failure = self._status.error()
+            failure = self._link.error()
         finally:
             self._fail(failure)
 
@@ -149,9 +136,6 @@ class Stream:
         answer = answer_of(response)
         if inbox is None or answer is None:
             return
-        if isinstance(answer, Attached):
-            self.resumable = {id_: Inbox(id_) for id_ in answer.operation_ids}
-            self._inboxes |= self.resumable
         if isinstance(answer, Piece | Completing):
             await inbox.put(answer)
         else:
@@ -160,7 +144,7 @@ class Stream:
 
     def _fail(self, failure: CellwireError) -> None:
         self._failure = failure
-        self._writer.cancel()
+        self._link.stop_writing()
         for inbox in self._inboxes.values():
             inbox.end(failure)
         self._inboxes.clear()

@@ -1,0 +1,388 @@
+"""A Redis server that dies, hangs, is full, loses writes, or is not as safe as asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import redis
+from tests.server.store.redis_server import RedisServer
+from tests.server.store.stored import EVERYTHING, ONE, TWO, added, content, session
+
+from cellwire.server.errors import Aborted, NotFound, StoreFailed
+from cellwire.server.store import redis as redis_store
+from cellwire.server.store.leases import Holder
+from cellwire.server.store.recent_writes import Recent
+from cellwire.server.store.redis import RedisStore
+from cellwire.server.store.redis_leases import RedisLeases
+from cellwire.server.store.redis_link import RedisLink, in_words
+from cellwire.server.store.server_checks import ServerChecks
+from cellwire.server.store.store import RefusedWrite
+from cellwire.server.store.writes import Delete, Release, Write
+
+Started = Callable[..., RedisServer]
+Opened = Callable[..., tuple[RedisStore, RedisLeases]]
+
+
+@pytest.fixture
+def started(tmp_path: Path) -> Iterator[Started]:
+    """Start servers, which end with the test."""
+    servers: list[RedisServer] = []
+
+    def start(**options: str) -> RedisServer:
+        server = RedisServer(tmp_path / str(len(servers)), **options)
+        servers.append(server)
+        return server.start()
+
+    yield start
+    for server in servers:
+        server.kill()
+
+
+@pytest.fixture
+def opened() -> Iterator[Opened]:
+    """Open stores with short times, which are closed with the test."""
+    with ExitStack() as stack:
+
+        def open_store(
+            server: RedisServer, replicas: int = 0, lease_s: float = 5.0
+        ) -> tuple[RedisStore, RedisLeases]:
+            link = RedisLink(server.url, replicas=replicas, timeout_s=1.0, wait_s=0.2)
+            leases = RedisLeases(link, lease_s)
+            store = RedisStore(link, leases, ServerChecks(link, replicas))
+            stack.callback(store.close)
+            return store, leases
+
+        yield open_store
+
+
+def commit_in_time(store: RedisStore, writes: list[Write]) -> None:
+    """Commit as the writer does: after a failure, reopen and commit the same again."""
+    try:
+        store.commit(writes)
+    except StoreFailed:
+        store.reopen()
+        store.commit(writes)
+
+
+def wait_for_replica(server: RedisServer) -> None:
+    with server.client() as client:
+        while not client.set("something", "1") or client.wait(1, 1_000) < 1:
+            pass
+
+
+@pytest.mark.parametrize("policy", ["always", "everysec"])
+def test_what_is_committed_survives_the_death_of_the_server(
+    started: Started, opened: Opened, policy: str
+) -> None:
+    server = started(appendfsync=policy)
+    store, _ = opened(server)
+    store.commit(session(ONE))
+    for revision in range(2, 6):
+        server.restart()
+        commit_in_time(store, [added(ONE, revision, 98 + revision, [revision])])
+    assert list(store.text(ONE, 100, EVERYTHING)) == [2, 3, 4, 5]
+    before = content(store)
+    server.restart()
+    assert content(store) == before
+
+
+def test_a_server_that_is_away_fails_and_comes_back(started: Started, opened: Opened) -> None:
+    server = started()
+    store, leases = opened(server)
+    store.commit(session(ONE))
+    server.kill()
+    calls: list[Callable[[], object]] = [
+        lambda: store.commit([added(ONE, 2, 100, [1])]),
+        lambda: store.load(ONE, 1),
+        lambda: store.head(ONE),
+        lambda: store.text(ONE, 0, 1),
+        store.sessions,
+        lambda: store.expired(1.0),
+        store.reopen,
+        leases.renew,
+        lambda: leases.claim(ONE),
+        lambda: leases.lost([ONE]),
+        lambda: leases.receive(0.0),
+    ]
+    for call in calls:
+        with pytest.raises(StoreFailed, match="see that it runs"):
+            call()
+    server.start()
+    store.reopen()
+    store.commit([added(ONE, 2, 100, [1])])
+    assert leases.receive(0.0) is None
+    leases.resign()
+
+
+def test_a_server_that_hangs_fails_in_time(started: Started, opened: Opened) -> None:
+    server = started()
+    store, _ = opened(server)
+    store.commit(session(ONE))
+    writes: list[Write] = [added(ONE, 2, 100, [1]), Delete(TWO), *session(TWO)]
+    server.pause()
+    with pytest.raises(StoreFailed, match="does not answer in time"):
+        store.commit(writes)
+    server.go_on()
+    store.reopen()
+    store.commit(writes)
+    store.commit([added(ONE, 3, 101, [2]), added(TWO, 2, 100, [3])])
+    assert list(store.text(ONE, 100, 200)) == [1, 2]
+
+
+def test_a_full_server_takes_only_what_frees_it(started: Started, opened: Opened) -> None:
+    server = started()
+    store, leases = opened(server)
+    third = "3" * 32
+    store.commit([*session(ONE), *session(TWO), *session(third)])
+    with server.client() as client:
+        client.config_set("maxmemory", client.info("memory")["used_memory"] - 1)
+        writes: list[Write] = [added(ONE, 2, 100, range(9)), Delete(TWO), Release(third)]
+        with pytest.raises(StoreFailed, match="its maxmemory is reached: raise it"):
+            store.commit(writes)
+        assert store.head(ONE).revision == 1
+        assert list(content(store)) == [ONE, third]
+        assert leases.claim(third) is None
+        assert leases.renew()
+        client.config_set("maxmemory", 0)
+    store.reopen()
+    store.commit([added(ONE, 2, 100, range(9)), Delete(TWO)])
+    assert store.head(ONE).revision == 2
+
+
+def test_a_primary_that_becomes_a_replica_fails(started: Started, opened: Opened) -> None:
+    server, other = started(), started()
+    store, _ = opened(server)
+    store.commit(session(ONE))
+    with server.client() as client:
+        client.replicaof("127.0.0.1", other.port)
+        with pytest.raises(StoreFailed, match="it is a replica: give --state the primary"):
+            store.commit([added(ONE, 2, 100, [1])])
+        with pytest.raises(StoreFailed, match="is a replica"):
+            store.reopen()
+
+
+def test_a_commit_waits_for_replicas(started: Started, opened: Opened) -> None:
+    server = started()
+    replica = started(replicaof=f"127.0.0.1 {server.port}")
+    wait_for_replica(server)
+    store, leases = opened(server, replicas=1)
+    store.commit(session(ONE))
+    with replica.client() as client:
+        assert client.exists("cellwire:{" + ONE + "}")
+    replica.pause()
+    writes: list[Write] = [added(ONE, 2, 100, [1])]
+    calls: list[Callable[[], object]] = [
+        lambda: store.commit(writes),
+        store.reopen,
+        lambda: store.commit(writes),
+        lambda: leases.claim(ONE),
+    ]
+    for call in calls:
+        with pytest.raises(StoreFailed, match=r"has reached 0 replicas .* asks for 1"):
+            call()
+    replica.go_on()
+    wait_for_replica(server)
+    store.reopen()
+    store.commit(writes)
+    assert store.head(ONE).revision == 2
+
+
+# Losses
+
+
+def cut(server: RedisServer, size: int) -> None:
+    """Let the server restart with only so much of its append-only file, as after a power cut.
+
+    With appendfsync no, what was answered is in the file; everysec may write it later.
+    """
+    server.kill()
+    (file,) = (server.folder / "appendonlydir").glob("*.incr.aof")
+    with file.open("r+b") as opened_file:
+        opened_file.truncate(size)
+    server.start()
+
+
+def aof_size(server: RedisServer) -> int:
+    (file,) = (server.folder / "appendonlydir").glob("*.incr.aof")
+    return file.stat().st_size
+
+
+@pytest.fixture
+def cut_server(started: Started, opened: Opened) -> tuple[RedisServer, RedisStore, RedisLeases]:
+    """A server that has lost revision 2 of ONE, and all of TWO."""
+    server = started()
+    store, leases = opened(server)
+    store.commit(session(ONE))
+    size = aof_size(server)
+    store.commit([added(ONE, 2, 100, [1, 2])])
+    store.commit(session(TWO))
+    cut(server, size)
+    return server, store, leases
+
+
+def test_what_a_server_has_lost_is_given_again(
+    cut_server: tuple[RedisServer, RedisStore, RedisLeases],
+) -> None:
+    _, store, leases = cut_server
+    assert store.head(ONE).revision == 1
+    store.commit([added(ONE, 3, 101, [3])])
+    assert list(store.text(ONE, 100, 200)) == [1, 3]
+    assert store.head(TWO).revision == 1
+    assert leases.claim(TWO) is None
+
+
+@pytest.mark.parametrize("by", ["renew", "reopen"])
+def test_a_restart_is_noticed_without_a_write(
+    cut_server: tuple[RedisServer, RedisStore, RedisLeases], by: str
+) -> None:
+    _, store, leases = cut_server
+    if by == "renew":
+        leases.renew()
+    else:
+        store.reopen()
+    assert (store.head(ONE).revision, store.head(TWO).revision) == (2, 1)
+
+
+def test_a_renewal_waits_for_no_commit(
+    cut_server: tuple[RedisServer, RedisStore, RedisLeases],
+) -> None:
+    _, store, leases = cut_server
+    with store._writing:
+        leases.renew()
+        assert store.head(ONE).revision == 1
+    leases.renew()
+    assert store.head(ONE).revision == 2
+
+
+def test_a_session_of_which_more_is_lost_is_refused(
+    cut_server: tuple[RedisServer, RedisStore, RedisLeases],
+) -> None:
+    _, store, leases = cut_server
+    store._committer._recent = Recent(lambda: 0.0)  # it was long ago
+    with pytest.raises(RefusedWrite) as refused:
+        store.commit([added(ONE, 3, 101, [3])])
+    assert isinstance(refused.value.error, Aborted)
+    assert "safe up to revision 2, and is stored up to revision 1" in str(refused.value.error)
+    with pytest.raises(RefusedWrite) as refused:
+        store.commit([added(TWO, 2, 100, [3])])
+    assert isinstance(refused.value.error, NotFound)
+    assert leases.claim(ONE) is None
+    store.commit([added(ONE, 2, 100, [9])])
+    assert list(store.text(ONE, 100, 200)) == [9]
+
+
+def test_a_gap_before_what_is_known_is_not_closed(
+    cut_server: tuple[RedisServer, RedisStore, RedisLeases],
+) -> None:
+    """Revision 3 is known, and 2 is not: given again, it would make a hole."""
+    server, store, _ = cut_server
+    store.reopen()
+    recent = Recent(lambda: 0.0)
+    size = aof_size(server)
+    store._committer._recent = recent
+    store.commit([added(ONE, 3, 102, [3])])
+    entry = recent._entries[-1]
+    assert entry.base == 2
+    with server.client() as client:
+        client.delete("cellwire:{" + ONE + "}")
+    store._committer.repair()
+    with pytest.raises(NotFound):
+        store.head(ONE)
+    assert size
+
+
+def test_a_claim_that_is_lost_is_a_claim_even_so(started: Started, opened: Opened) -> None:
+    server = started()
+    (first, leases), (second, others) = opened(server), opened(server)
+    first.commit([*session(ONE), Release(ONE)])
+    assert leases.claim(ONE) is None
+    first.commit([added(ONE, 2, 100, [1])])
+    size = aof_size(server)
+    first.commit([Release(ONE)])
+    assert others.claim(ONE) is None
+    second.commit([added(ONE, 3, 101, [2])])
+    cut(server, size)
+    second.commit([added(ONE, 4, 102, [3])])
+    assert list(second.text(ONE, 100, 200)) == [1, 2, 3]
+    assert leases.claim(ONE) == Holder(others.daemon_id) or leases.claim(ONE) is None
+
+
+def test_who_has_claimed_after_a_loss_keeps_it(started: Started, opened: Opened) -> None:
+    server = started()
+    (first, leases), (second, others) = opened(server), opened(server)
+    first.commit(session(ONE))
+    size = aof_size(server)
+    first.commit([added(ONE, 2, 100, [1])])
+    first.commit([Release(ONE)])
+    assert others.claim(ONE) is None
+    second.commit([added(ONE, 3, 101, [2])])
+    cut(server, size)
+    leases.resign()
+    third, lasts = opened(server)
+    assert lasts.claim(ONE) is None
+    third.commit([added(ONE, 2, 100, [7])])
+    for store in (first, second):
+        with pytest.raises(RefusedWrite, match="another daemon"):
+            store.commit([added(ONE, 4, 102, [3])])
+    third.commit([added(ONE, 3, 101, [8])])
+    assert list(third.text(ONE, 100, 200)) == [7, 8]
+
+
+# Leases
+
+
+def test_a_lease_runs_out_by_itself(started: Started, opened: Opened) -> None:
+    server = started()
+    store, leases = opened(server, lease_s=0.05)
+    _, others = opened(server)
+    store.commit(session(ONE))
+    while others.claim(ONE) is not None:
+        pass
+    assert not leases.renew()
+    assert leases.lost([ONE]) == [ONE]
+    with pytest.raises(RefusedWrite, match="another daemon"):
+        store.commit([added(ONE, 2, 100, [1])])
+
+
+def test_foreign_messages_are_passed_over(started: Started, opened: Opened) -> None:
+    server = started()
+    _, leases = opened(server)
+    with server.client() as client:
+        assert client.publish(leases._key, b"\x00 hello") == 1
+    assert leases.receive(5.0) is None
+
+
+def test_many_sessions_are_committed_in_parts(
+    started: Started, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_store, "MOST_BYTES", 3_000)
+    store, _ = opened(started())
+    ids = [f"{number:032x}" for number in range(20)]
+    store.commit([write for name in ids for write in session(name)])
+    assert list(content(store)) == ids
+
+
+def test_a_long_text_is_one_commit(started: Started, opened: Opened) -> None:
+    store, _ = opened(started())
+    store.commit(session(ONE, 2_000_000, 1_999_000))
+    assert store.head(ONE).length == 2_000_000
+    assert list(store.text(ONE, 1_500_000, 1_500_003)) == [1_500_000, 1_500_001, 1_500_002]
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (redis.ResponseError("MISCONF Errors writing to the AOF file"), "look at its log"),
+        (redis.ResponseError("NOREPLICAS Not enough good replicas"), "min-replicas-to-write"),
+        (redis.ResponseError("BUSY Redis is busy running a script"), "SCRIPT KILL"),
+        (redis.BusyLoadingError("Redis is loading"), "answers when that is done"),
+        (redis.OutOfMemoryError("full. script: 12, on @user_script:3."), "full.; its maxmemory"),
+        (redis.ResponseError("ERR something else"), "ERR something else"),
+        (redis.ConnectionError(), "ConnectionError; see that it runs"),
+    ],
+)
+def test_errors_say_what_to_do(error: Exception, advice: str) -> None:
+    assert advice in in_words(error)
