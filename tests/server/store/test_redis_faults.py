@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import redis
 from tests.server.store.redis_server import RedisServer
-from tests.server.store.stored import EVERYTHING, ONE, TWO, added, content, session
+from tests.server.store.stored import EVERYTHING, HEADER, ONE, TWO, added, content, session, state
 
 from cellwire.server.errors import Aborted, NotFound, StoreFailed
-from cellwire.server.store import redis as redis_store
-from cellwire.server.store.leases import Holder
+from cellwire.server.store import redis_wanted
+from cellwire.server.store.leases import Holder, LeaseMessage, LeaseMessageKind
 from cellwire.server.store.recent_writes import Recent
 from cellwire.server.store.redis import RedisStore
+from cellwire.server.store.redis_keys import hash_key
 from cellwire.server.store.redis_leases import RedisLeases
-from cellwire.server.store.redis_link import RedisLink, in_words
+from cellwire.server.store.redis_link import Command, RedisLink, in_words
+from cellwire.server.store.redis_reader import RedisReader
 from cellwire.server.store.server_checks import ServerChecks
 from cellwire.server.store.store import RefusedWrite
-from cellwire.server.store.writes import Delete, Release, Write
+from cellwire.server.store.writes import Create, Delete, KeepUntil, PutState, Release, Write
 
 Started = Callable[..., RedisServer]
 Opened = Callable[..., tuple[RedisStore, RedisLeases]]
@@ -114,6 +117,9 @@ def test_a_server_that_is_away_fails_and_comes_back(started: Started, opened: Op
     store.reopen()
     store.commit([added(ONE, 2, 100, [1])])
     assert leases.receive(0.0) is None
+    message = LeaseMessage(LeaseMessageKind.HAND_OVER, ONE, "0" * 32)
+    assert leases.send(leases.daemon_id, message)
+    assert leases.receive(5.0) == message
     leases.resign()
 
 
@@ -294,6 +300,108 @@ def test_a_gap_before_what_is_known_is_not_closed(
     assert size
 
 
+def test_deletions_that_are_lost_are_carried_out_again(started: Started, opened: Opened) -> None:
+    server = started()
+    store, leases = opened(server)
+    names = [f"{number:032x}" for number in range(4)]
+    store.commit([write for name in names for write in session(name)])
+    size = aof_size(server)
+    other = replace(HEADER, seed=8)
+    store.commit([Delete(names[0]), Delete(names[1]), Create(names[1], other)])
+    store.commit([added(names[1], 1, 0, [1]), added(names[2], 2, 100, [2]), Release(names[2])])
+    assert leases.claim(names[2]) is None
+    store.commit([Delete(names[3]), Create(names[3], other)])
+    after = content(store)
+    cut(server, size)
+    store.reopen()
+    assert content(store) == after
+    store.commit([added(names[1], 2, 1, [1]), added(names[2], 3, 101, [2])])
+    store.commit([added(names[3], 1, 0, [1])])
+    store._committer.repair()
+    assert [store.head(name).revision for name in names[1:]] == [2, 3, 1]
+
+
+def test_a_repair_passes_over_what_is_damaged(
+    cut_server: tuple[RedisServer, RedisStore, RedisLeases],
+) -> None:
+    server, store, _ = cut_server
+    with server.client() as client:
+        client.hset(hash_key(ONE), "p", b"damaged")
+    store.reopen()
+    found = content(store)
+    assert list(found) == [ONE, TWO]
+    assert found[ONE] == "damaged"
+
+
+def test_a_repair_passes_over_what_is_refused(started: Started, opened: Opened) -> None:
+    server = started()
+    store, _ = opened(server)
+    store.commit([*session(ONE), *session(TWO)])
+    size = aof_size(server)
+    store.commit([PutState(ONE, state(60)), added(TWO, 2, 100, [1])])
+    cut(server, size)
+    with server.client() as client:
+        client.hset(hash_key(ONE), "t0", b"damaged")
+    store.reopen()
+    assert store.head(TWO).revision == 2
+
+
+def test_a_repair_passes_over_what_changes_meanwhile(
+    started: Started, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = started()
+    store, _ = opened(server)
+    store.commit([*session(ONE), *session(TWO)])
+    size = aof_size(server)
+    store.commit([added(ONE, 2, 100, [1]), added(TWO, 2, 100, [1])])
+    cut(server, size)
+    write = store._link.write
+
+    def changing(*commands: Command) -> object:
+        with server.client() as client:
+            client.hset(hash_key(ONE), "e", str(2**50))
+        return write(*commands)
+
+    monkeypatch.setattr(store._link, "write", changing)
+    store._committer.repair()
+    assert (store.head(ONE).revision, store.head(TWO).revision) == (1, 2)
+
+
+def test_a_release_of_which_nobody_knows_is_carried_out_once(
+    started: Started, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = started()
+    (store, leases), (second, others) = opened(server), opened(server)
+    store.commit(session(ONE))
+    write = store._link.write
+
+    def unheard(*commands: Command) -> None:
+        write(*commands)
+        raise StoreFailed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store._link, "write", unheard)
+        with pytest.raises(StoreFailed):
+            store.commit([added(ONE, 2, 100, [1]), Release(ONE)])
+    assert others.claim(ONE) is None
+    second.commit([added(ONE, 3, 101, [2])])
+    store.commit([added(ONE, 2, 100, [1]), Release(ONE)])
+    assert list(second.text(ONE, 100, 200)) == [1, 2]
+    assert leases.claim(ONE) == Holder(others.daemon_id)
+
+
+def test_a_session_that_never_stays_the_same_is_not_read(
+    started: Started, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = started()
+    store, _ = opened(server)
+    store.commit(session(ONE))
+    monkeypatch.setattr(RedisReader, "_rows", lambda *_: None)
+    for read in (lambda: store.load(ONE, EVERYTHING), lambda: store.text(ONE, 0, 1)):
+        with pytest.raises(StoreFailed, match="made anew again and again"):
+            read()
+
+
 def test_a_claim_that_is_lost_is_a_claim_even_so(started: Started, opened: Opened) -> None:
     server = started()
     (first, leases), (second, others) = opened(server), opened(server)
@@ -347,18 +455,36 @@ def test_a_lease_runs_out_by_itself(started: Started, opened: Opened) -> None:
         store.commit([added(ONE, 2, 100, [1])])
 
 
+@pytest.mark.parametrize("write", [PutState(ONE, state(101)), KeepUntil(ONE, 1.0)])
+def test_what_another_daemon_has_changed_is_not_damaged(
+    started: Started, opened: Opened, write: Write
+) -> None:
+    """Read by the place that a daemon knows from before its pause, it may look so."""
+    server = started()
+    (first, leases), (second, others) = opened(server), opened(server)
+    first.commit([*session(ONE), added(ONE, 2, 100, [1])])
+    leases.resign()
+    assert others.claim(ONE) is None
+    second.commit([added(ONE, 3, 101, [2]), PutState(ONE, state(101))])
+    with pytest.raises(RefusedWrite, match="another daemon"):
+        first.commit([write])
+
+
 def test_foreign_messages_are_passed_over(started: Started, opened: Opened) -> None:
     server = started()
     _, leases = opened(server)
+    message = LeaseMessage(LeaseMessageKind.KEPT, ONE, "0" * 32)
     with server.client() as client:
         assert client.publish(leases._key, b"\x00 hello") == 1
-    assert leases.receive(5.0) is None
+    assert leases.send(leases.daemon_id, message)
+    assert leases.receive(5.0) == message
+    assert leases.receive(0.0) is None
 
 
 def test_many_sessions_are_committed_in_parts(
     started: Started, opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(redis_store, "MOST_BYTES", 3_000)
+    monkeypatch.setattr(redis_wanted, "MOST_BYTES", 3_000)
     store, _ = opened(started())
     ids = [f"{number:032x}" for number in range(20)]
     store.commit([write for name in ids for write in session(name)])

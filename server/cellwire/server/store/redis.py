@@ -7,24 +7,21 @@ import logging
 import threading
 import time
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 from cellwire.server.errors import CannotOpenStore, DamagedRecord, StoreFailed
 from cellwire.server.state.stored_session import StoredHead, StoredSession
 from cellwire.server.store.leases import OpenedStore
-from cellwire.server.store.recent_writes import Recent, size_of
+from cellwire.server.store.recent_writes import Recent
 from cellwire.server.store.redis_committer import Committer
 from cellwire.server.store.redis_leases import RedisLeases
 from cellwire.server.store.redis_link import RedisLink
 from cellwire.server.store.redis_reader import RedisReader
-from cellwire.server.store.redis_wanted import Wanted, by_session
+from cellwire.server.store.redis_wanted import by_session, parts
 from cellwire.server.store.server_checks import ServerChecks
 from cellwire.server.store.writes import Write, effective
 
 _log = logging.getLogger(__name__)
-
-MOST_BYTES = 4 * 1024 * 1024
-"""Of one script, so that no commit keeps the server from others for long."""
 
 
 def open_redis(url: str, *, replicas: int = 0, lease_s: float = 5.0) -> OpenedStore:
@@ -66,7 +63,7 @@ class RedisStore:
     def commit(self, writes: Sequence[Write]) -> None:
         """Carry out writes, safe on return: all of them, or none; very many in parts."""
         with self._writing:
-            for part in _parts(by_session(effective(writes))):
+            for part in parts(by_session(effective(writes))):
                 self._committer.commit(part)
 
     def load(self, session_id: str, last_tokens: int) -> StoredSession:
@@ -121,18 +118,3 @@ class RedisStore:
         if run_id != self._run_id:
             self._committer.repair()
             self._run_id = run_id
-
-
-def _parts(wanted: Sequence[Wanted]) -> Iterator[list[Wanted]]:
-    """Yield sessions with their writes, as many at a time as one script takes."""
-    part: list[Wanted] = []
-    size = 0
-    for each in wanted:
-        more = sum(map(size_of, each.writes))
-        if part and size + more > MOST_BYTES:
-            yield part
-            part, size = [], 0
-        part.append(each)
-        size += more
-    if part:
-        yield part

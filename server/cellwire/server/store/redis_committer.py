@@ -15,7 +15,7 @@ from cellwire.server.store.redis_claims import Claim, Claims
 from cellwire.server.store.redis_link import RedisLink, StoreFull
 from cellwire.server.store.redis_rows import Held
 from cellwire.server.store.redis_sender import Refusal, Sender, Sent
-from cellwire.server.store.redis_wanted import Lost, Placer, Wanted, read_held
+from cellwire.server.store.redis_wanted import Lost, Placer, Wanted, parts, read_held
 from cellwire.server.store.store import RefusedWrite
 
 _ATTEMPTS = 4
@@ -76,16 +76,35 @@ class Committer:
         """
         recent = self._recent.by_session()
         reads = read_held(self._link, list(recent))
+        lost: list[Wanted] = []
         for name, entries in recent.items():
+            # What is damaged is told when the session is used.
+            with contextlib.suppress(Damaged):
+                wanted = _lost(entries, Held.read(name, reads[name]()), self._daemon_id)
+                lost += [wanted] if wanted else []
+        for part in parts(lost):
+            self._write_again(part)
+
+    def _write_again(self, lost: Sequence[Wanted]) -> None:
+        """Write what was lost, without the sessions that the server or a check refuses."""
+        while lost:
             try:
-                lost = _lost(entries, Held.read(name, reads[name]()), self._daemon_id)
-                outcome = self._sender.send([lost], again=True) if lost else []
-            except (Damaged, RefusedWrite):
-                continue  # what is wrong is told when the session is used
-            if isinstance(outcome, list):
-                for sent in outcome:
-                    if self._claims.get(name) is not None:
-                        self._note_place(sent)
+                outcome = self._sender.send(lost, again=True)
+            except RefusedWrite as refused:
+                refusal = refused.session_id
+            else:
+                if isinstance(outcome, list):
+                    self._note_repaired(outcome)
+                    return
+                refusal = outcome.session_id
+            lost = [it for it in lost if it.session_id != refusal]
+
+    def _note_repaired(self, carried_out: Sequence[Sent]) -> None:
+        for sent in carried_out:
+            claim = self._claims.get(sent.wanted.session_id)
+            # It may have been claimed anew, or lost, since it was written.
+            if claim is not None and claim.epoch == sent.epoch:
+                self._note_place(sent)
 
     def _note(self, wanted: Sequence[Wanted], carried_out: Sequence[Sent]) -> None:
         for sent in carried_out:

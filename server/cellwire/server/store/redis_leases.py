@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import uuid
 from collections.abc import Callable, Sequence
+from time import monotonic
 
 import msgspec
 import redis
@@ -89,14 +90,17 @@ class RedisLeases:
 
     def receive(self, timeout_s: float) -> LeaseMessage | None:
         """Return the next message to this daemon."""
-        with self._link.failing():
-            found = self._subscription.get_message(timeout=timeout_s)
-        if found is None or found["type"] != "message":
-            return None
-        # Whatever else is published there.
-        with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError):
-            return _DECODER.decode(found["data"])
-        return None
+        until_s = monotonic() + timeout_s
+        while True:
+            left_s = until_s - monotonic()
+            with self._link.failing():
+                found = self._subscription.get_message(timeout=max(0.0, left_s))
+            if found is not None and found["type"] == "message":
+                # Whatever else is published there is passed over.
+                with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError):
+                    return _DECODER.decode(found["data"])
+            if left_s <= 0:
+                return None
 
     def resign(self) -> None:
         """End the lease."""

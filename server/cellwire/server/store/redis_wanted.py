@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from cellwire.server.errors import AlreadyExists
 from cellwire.server.store.checks import damaged
 from cellwire.server.store.leases import held_by_another
+from cellwire.server.store.recent_writes import size_of
 from cellwire.server.store.record import Damaged
 from cellwire.server.store.redis_claims import Claim, Claims
 from cellwire.server.store.redis_keys import Place, hash_key
@@ -15,6 +16,9 @@ from cellwire.server.store.redis_link import Read, RedisLink
 from cellwire.server.store.redis_rows import HELD_FIELDS, Held, read_header
 from cellwire.server.store.store import RefusedWrite
 from cellwire.server.store.writes import Create, Delete, Release, Write
+
+MOST_BYTES = 1024 * 1024
+"""Of one script, so that no commit keeps the server from others for long."""
 
 
 class Lost(Exception):
@@ -74,6 +78,21 @@ def by_session(writes: Iterable[Write]) -> list[Wanted]:
     for write in writes:
         found.setdefault(write.session_id, []).append(write)
     return [Wanted(name, its) for name, its in found.items()]
+
+
+def parts(wanted: Iterable[Wanted]) -> Iterator[list[Wanted]]:
+    """Yield sessions with their writes, as many at a time as one script takes."""
+    part: list[Wanted] = []
+    size = 0
+    for each in wanted:
+        more = sum(map(size_of, each.writes))
+        if part and size + more > MOST_BYTES:
+            yield part
+            part, size = [], 0
+        part.append(each)
+        size += more
+    if part:
+        yield part
 
 
 def read_held(link: RedisLink, session_ids: Sequence[str]) -> dict[str, Read]:

@@ -36,7 +36,7 @@ class Store(Protocol):
         """Carry out writes in their order: all of them, safe on return, or none.
 
         RefusedWrite: none, because of one session. StoreFailed: all or none of them; `reopen`, and
-        then commit the same again. A store that is shared may carry out more than a few MiB in
+        then commit the same again. A store that is shared may carry out more than a MiB in
         parts, those of a session always together: then this holds for the part that failed, and
         those before it are safe.
         """
