@@ -263,7 +263,10 @@ class Ledger:
         if isinstance(operation, Fork | Save) and unavailable:  # for want of the store
             self.drop(entry)
             return
-        expected = isinstance(operation, Rewind) and operation.tokens > len(self.carried_text)
+        # An append before it may have been cancelled, so that it goes back further than it was to.
+        expected = isinstance(operation, Rewind) and (
+            entry.again or operation.tokens > len(self.carried_text)
+        )
         check(expected, f"operation {entry.id} {operation} is rejected: {message}")
         self.drop(entry)
 

@@ -128,11 +128,13 @@ class Service:
             note(place)
 
     async def go_on(self, number: int) -> None:
+        place = self._running[number]
         self.daemons[number].go_on()
-        await self._let_in(number, self._running[number])
+        self.lapses[place.number] += 1  # also for who was answered as it stopped
+        await self._let_in(number, place)
 
     def note_lapse(self) -> None:
-        """Note that the store may have ended the leases of all that run."""
+        """Note that the leases of all that run may have ended, or may be about to."""
         self.outages += 1
         self.lapses.update(place.number for place in self._running.values())
 

@@ -215,10 +215,12 @@ class Trial:
                 assert self._store is not None
                 service.note_lapse()
                 await self._store.pause(20 * outage.after_s)
+                service.note_lapse()
             case Kind.RESTART_STORE:
                 assert self._store is not None
                 service.note_lapse()
                 await self._store.restart(10 * outage.after_s)
+                service.note_lapse()
             case Kind.TERMINATE:
                 await service.terminate(number)
                 await service.start(number)

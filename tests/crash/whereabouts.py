@@ -35,7 +35,8 @@ class Whereabouts:
         lost = service.lapses[reached] > self._lapses
         kept = service.runs(reached) and not lost
         sure = place.number != reached
-        return Move(sure or self._elsewhere, sure, kept or reached in service.saved)
+        may_be = sure or self._elsewhere or lost
+        return Move(may_be, sure, kept or (reached in service.saved and not lost))
 
     def arrive(self, place: Place) -> None:
         """Note that a process has answered."""

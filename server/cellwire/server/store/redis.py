@@ -55,9 +55,13 @@ class RedisStore:
         self._link = link
         self._checks = checks
         self._reader = RedisReader(link)
-        self._committer = Committer(link, leases.daemon_id, leases.claims, Recent(clock))
+        recent = Recent(clock)
+        self._committer = Committer(
+            link, leases.daemon_id, leases.claims, recent, self._has_changed
+        )
         self._writing = threading.Lock()
         self._run_id = leases.run_id
+        self._data_id = checks.data_id()
         leases.notice = self.notice
 
     def commit(self, writes: Sequence[Write]) -> None:
@@ -114,7 +118,11 @@ class RedisStore:
             finally:
                 self._writing.release()
 
+    def _has_changed(self) -> bool:
+        return self._checks.data_id() != self._data_id
+
     def _give_again(self, run_id: str) -> None:
         if run_id != self._run_id:
+            data_id = self._checks.data_id()
             self._committer.repair()
-            self._run_id = run_id
+            self._run_id, self._data_id = run_id, data_id

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from cellwire.server.errors import Aborted, DamagedRecord, StoreFailed
@@ -24,7 +24,16 @@ _ATTEMPTS = 4
 class Committer:
     """Commits writes of sessions that this daemon holds. One thread at a time; StoreFailed."""
 
-    def __init__(self, link: RedisLink, daemon_id: str, claims: Claims, recent: Recent) -> None:
+    def __init__(
+        self,
+        link: RedisLink,
+        daemon_id: str,
+        claims: Claims,
+        recent: Recent,
+        has_changed: Callable[[], bool],
+    ) -> None:
+        """`has_changed` tells whether the server may have lost what was safe; StoreFailed."""
+        self._has_changed = has_changed
         self._link = link
         self._daemon_id = daemon_id
         self._claims = claims
@@ -50,7 +59,8 @@ class Committer:
                 placed = self._placer.place(wanted)
                 outcome = self._sender.send(placed, beyond=beyond)
             except Lost as loss:
-                if repaired:
+                # A server that goes on has lost nothing: another daemon has deleted the session.
+                if repaired or not self._has_changed():
                     raise self._given_up(loss) from loss
                 repaired = True
                 self.repair()

@@ -26,6 +26,13 @@ class ServerChecks:
         """Return what names the server's process; "" if it does not say."""
         return str(self._info("server").get("run_id", ""))
 
+    def data_id(self) -> str:
+        """Return what names the server's data: another name, and some of it may be lost.
+
+        It changes when the server restarts, and when it follows another one or no longer does.
+        """
+        return str(self._info("replication").get("master_replid", ""))
+
     def check(self) -> list[str]:
         """Return what to warn of; CannotOpenStore if it cannot be used, StoreFailed."""
         info = self._info("everything")
