@@ -147,6 +147,9 @@ class Ledger:
         if isinstance(answer, Finished) and self._is_idle(entry, answer):
             self.drop(entry)
             return
+        if self._lacks_store(entry, response):
+            self.drop(entry)
+            return
         self._check_turn(entry, kind or "")
         if kind == "rejected":
             self._reject(entry, response.rejected)
@@ -206,6 +209,11 @@ class Ledger:
         )
         check(entry is first, f"operation {entry.id} is answered ({kind}) before {first.id}")
 
+    def _lacks_store(self, entry: Entry, response: StreamSessionResponse) -> bool:
+        """Whether an operation that needs the store is rejected for want of it."""
+        unavailable = response.rejected.status.code == grpc.StatusCode.UNAVAILABLE.value[0]
+        return isinstance(entry.operation, Fork | Save) and unavailable
+
     def _is_idle(self, entry: Entry, finished: Finished) -> bool:
         """Whether an operation was cancelled before it had any effect."""
         if finished.reason != FINISH_REASON_CANCELLED:
@@ -258,10 +266,6 @@ class Ledger:
         exists = rejected.status.code == grpc.StatusCode.ALREADY_EXISTS.value[0]
         if isinstance(operation, Fork) and entry.again and exists:
             entry.put_answer(Forked(session_id=operation.session_id), 0)
-            return
-        unavailable = rejected.status.code == grpc.StatusCode.UNAVAILABLE.value[0]
-        if isinstance(operation, Fork | Save) and unavailable:  # for want of the store
-            self.drop(entry)
             return
         # An append before it may have been cancelled, so that it goes back further than it was to.
         expected = isinstance(operation, Rewind) and (

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 from typing import Protocol
+
+_LINGERS_S = 3.0  # a daemon that wanted a session gives up after two leases
 
 
 class Daemon(Protocol):
@@ -67,7 +70,8 @@ class Service:
         self.messages = 0  # that all clients have received
         self.outages = 0
         self.saved: set[int] = set()  # the processes that have ended by themselves
-        self.lapses = Counter[int]()  # by process: how often others may have taken its sessions
+        self._lapses = Counter[int]()  # by process: how often others may have taken its sessions
+        self._lapsed_s: dict[int, float] = {}  # when that was, by a monotonic clock
         self.on_freeze: set[Callable[[Place], None]] = set()
         self._places: dict[int, Place] = {}  # by the daemon's number: where clients may go
         self._running: dict[int, Place] = {}
@@ -122,7 +126,7 @@ class Service:
         """Stop a daemon for longer than its lease, and tell clients, of which some go elsewhere."""
         place = self._running[number]
         self._leave(number)
-        self.lapses[place.number] += 1
+        self._note_lapse(place)
         self.daemons[number].freeze()
         for note in list(self.on_freeze):
             note(place)
@@ -130,13 +134,27 @@ class Service:
     async def go_on(self, number: int) -> None:
         place = self._running[number]
         self.daemons[number].go_on()
-        self.lapses[place.number] += 1  # also for who was answered as it stopped
+        self._note_lapse(place)  # also for who was answered as it stopped
         await self._let_in(number, place)
 
     def note_lapse(self) -> None:
         """Note that the leases of all that run may have ended, or may be about to."""
         self.outages += 1
-        self.lapses.update(place.number for place in self._running.values())
+        for place in self._running.values():
+            self._note_lapse(place)
+
+    def _note_lapse(self, place: Place) -> None:
+        self._lapses[place.number] += 1
+        self._lapsed_s[place.number] = time.monotonic()
+
+    def lapses(self, process: int) -> int:
+        """Return how often others may have taken sessions of a process."""
+        return self._lapses[process]
+
+    def ended_lapses(self, process: int) -> int:
+        """Return the same without one whose consequences may be still to come."""
+        recent = time.monotonic() - self._lapsed_s.get(process, -_LINGERS_S) < _LINGERS_S
+        return self._lapses[process] - recent
 
     def _leave(self, number: int) -> None:
         self.outages += 1

@@ -1,4 +1,4 @@
-"""Two daemons on one Redis server: either is killed, paused past its lease, ended; so is the server.
+"""Two daemons on one Redis server: either is killed or paused past its lease, and so is the server.
 
 The seed is drawn as in test_kills.py.
 """

@@ -22,7 +22,7 @@ class Whereabouts:
     def __init__(self, service: Service, reached: int = 0) -> None:
         self._service = service
         self.reached = reached  # the last process that has answered; 0 if none has
-        self._lapses = service.lapses[reached]
+        self._lapses = service.ended_lapses(reached)
         self._elsewhere = False  # whether another process was asked for it since
 
     def ask(self, place: Place) -> None:
@@ -32,7 +32,7 @@ class Whereabouts:
     def move_to(self, place: Place) -> Move:
         """Return what its way to a process that answers now may have been."""
         service, reached = self._service, self.reached
-        lost = service.lapses[reached] > self._lapses
+        lost = service.lapses(reached) > self._lapses
         kept = service.runs(reached) and not lost
         sure = place.number != reached
         may_be = sure or self._elsewhere or lost
@@ -41,5 +41,5 @@ class Whereabouts:
     def arrive(self, place: Place) -> None:
         """Note that a process has answered."""
         self.reached = place.number
-        self._lapses = self._service.lapses[place.number]
+        self._lapses = self._service.ended_lapses(place.number)
         self._elsewhere = False

@@ -57,6 +57,7 @@ class Committer:
         for _ in range(_ATTEMPTS):
             try:
                 placed = self._placer.place(wanted)
+                self._note_deletions(placed)
                 outcome = self._sender.send(placed, beyond=beyond)
             except Lost as loss:
                 # A server that goes on has lost nothing: another daemon has deleted the session.
@@ -90,10 +91,24 @@ class Committer:
         for name, entries in recent.items():
             # What is damaged is told when the session is used.
             with contextlib.suppress(Damaged):
-                wanted = _lost(entries, Held.read(name, reads[name]()), self._daemon_id)
+                held = Held.read(name, reads[name]())
+                if held is None and not self._holds_since(entries[0]):
+                    continue  # another daemon may have deleted it
+                wanted = _lost(entries, held, self._daemon_id)
                 lost += [wanted] if wanted else []
         for part in parts(lost):
             self._write_again(part)
+
+    def _holds_since(self, entry: RecentWrites) -> bool:
+        """Whether no other daemon has held a session since something was written."""
+        claim = self._claims.get(entry.session_id)
+        return claim is not None and claim.epoch == entry.epoch
+
+    def _note_deletions(self, placed: Sequence[Wanted]) -> None:
+        """Remember deletions that may be carried out though their answer is lost."""
+        for it in placed:
+            if it.deletes:
+                self._recent.add(RecentWrites(it.session_id, -1, it.epoch, it.writes[:1]))
 
     def _write_again(self, lost: Sequence[Wanted]) -> None:
         """Write what was lost, without the sessions that the server or a check refuses."""
