@@ -322,9 +322,9 @@ async def test_unread_exports_are_made_one_at_a_time(
 ) -> None:
     export, made = session_copies.export, []
 
-    async def counted(session: Any) -> bytes:  # noqa: ANN401
+    async def counted(sessions: Any, session: Any) -> bytes:  # noqa: ANN401
         made.append(session)
-        return await export(session)
+        return await export(sessions, session)
 
     monkeypatch.setattr(session_copies, "export", counted)
     async with connected(daemon, *NARROW) as channel, connected(daemon) as other:

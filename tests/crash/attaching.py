@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tests.crash.entry import Entry
 from tests.crash.ledger import Ledger, Seen
-from tests.crash.operations import Append, Generate
+from tests.crash.operations import Generate
 from tests.crash.text import UNKNOWN, agrees, difference, merged
 from tests.crash.violation import check
 from tests.crash.whereabouts import Move
@@ -47,13 +47,10 @@ def resolve(ledger: Ledger, response: StreamSessionResponse, back: Return) -> No
     _check_text(ledger, attached, back.offset)
     ledger.seen.append(Seen(last, ledger.text))
     ledger.revision = response.revision
-    # What a running append has added so far is no change yet.
-    generates = not lost or isinstance(lost[0].operation, Generate)
-    ended = attached.offset if generates else len(ledger.carried_text)
-    length = ledger.lengths.setdefault(response.revision, ended)
+    length = ledger.lengths.setdefault(response.revision, attached.offset)
     check(
-        length == ended,
-        f"revision {response.revision} ends at {ended}, and ended at {length}",
+        length == attached.offset,
+        f"revision {response.revision} ends at {attached.offset}, and ended at {length}",
     )
 
 
@@ -139,10 +136,7 @@ def _settle(ledger: Ledger, entry: Entry, done: Mapping[int, DoneOperation], rev
 def _lose(lost: list[Entry], partial: int, attached: Attached, back: Return) -> None:
     """Take operations as not carried out, but for the beginning of the first."""
     entry = lost[0]
-    may_have = isinstance(entry.operation, Generate) or (
-        isinstance(entry.operation, Append) and not back.move.sure
-    )
-    most = entry.most if may_have else 0
+    most = entry.most if isinstance(entry.operation, Generate) else 0
     least = 0 if back.move.restarted else len(entry.piece)
     check(
         least <= partial <= most,
@@ -172,11 +166,6 @@ def _check_text(ledger: Ledger, attached: Attached, offset: int | None) -> None:
     text = merged(known, text)
     if entry is None:
         ledger.carried_text = text
-    elif not isinstance(entry.operation, Generate) and len(text) > len(ledger.carried_text):
-        check(
-            agrees(entry.addition[: len(entry.piece)], text[len(ledger.carried_text) :]),
-            f"the beginning of operation {entry.id} is another text",
-        )
     else:
         length = len(ledger.carried_text)
         ledger.carried_text = entry.before = text[:length]

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tests.server.store import test_altered_files
+
 from cellwire.exporter.export import parity
 from cellwire.model_file import manifest
 from cellwire.model_file.text_end import MAX_REREAD_CHARS, MAX_REREAD_TOKENS
@@ -212,7 +214,12 @@ _PROTOCOL = (
     _states(PROTOCOL, "While {} operations of a stream", 2 * _QUEUES.waiting_operations),
     _states(PROTOCOL, "| continue for {} tokens, then pause |", limits.REMEMBERED_TOKENS),
     _states(PROTOCOL, "at least the last {} tokens. A durable", limits.REMEMBERED_TOKENS),
-    _states(PROTOCOL, "session reaches back {}. Attach", limits.STORED_TOKENS),
+    _states(
+        PROTOCOL,
+        "as far as a message can: {} tokens or {} MiB",
+        limits.STORED_TOKENS,
+        _MESSAGE_MIB,
+    ),
     _states(PROTOCOL, "and its last {} tokens", limits.TAIL_TOKENS),
     _states(PROTOCOL, "a message of more than {} MiB (a status of gRPC", _MESSAGE_MIB),
     _states(
@@ -323,7 +330,7 @@ _PROTOCOL = (
     ),
     _states(
         PROTOCOL,
-        "| text that a session keeps for attach | at least the last {} tokens; a durable one {} |",
+        "| text that a session keeps for attach | at least the last {} tokens; a durable one {},",
         limits.REMEMBERED_TOKENS,
         limits.STORED_TOKENS,
     ),
@@ -402,6 +409,12 @@ _STORE = (
     _states(OPERATION, "(`--lease-s`, {} s by default)", _CONFIG.lease_s),
     _states(OPERATION, "replicas of the server have them, too | {} |", _CONFIG.state_replicas),
     _states(OPERATION, "PRAGMA user_version = {};", sqlite_file.VERSION),
+    _states(
+        RELIABILITY,
+        "{} random alterations of a store of {} sessions",
+        test_altered_files.TRIALS,
+        test_altered_files.SESSIONS,
+    ),
     _states(RELIABILITY, "When more than {} MiB wait", _WAITING_MIB),
 )
 

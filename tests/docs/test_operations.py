@@ -1,4 +1,4 @@
-"""docs/operations.md: its links lead somewhere, and what it says of backups and recovery works."""
+"""docs/operations.md: what it says of backups and recovery works."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -88,14 +89,17 @@ def content_of(folder: Path) -> dict[str, object]:
     return {name: one for name, one in found.items() if one != "damaged"}
 
 
-def test_every_link_leads_to_a_heading_that_there_is() -> None:
-    for link in re.findall(r"\]\(([^)]+)\)", PAGE):
-        if link.startswith("https://"):
-            continue
-        path, _, heading = link.partition("#")
-        text = (ROOT / "docs" / path).read_text(encoding="utf-8") if path else PAGE
-        slugs = [
-            re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
-            for title in re.findall(r"^#+ (.+)$", text, re.MULTILINE)
-        ]
-        assert not heading or heading in slugs, link
+def messages() -> Iterator[str]:
+    """Yield what the daemon may log of its store: each message up to its first value."""
+    for folder in ("host", "store"):
+        for path in sorted((ROOT / "server" / "cellwire" / "server" / folder).glob("*.py")):
+            text = path.read_text(encoding="utf-8")
+            for found in re.findall(r'_log\.(?:warning|error|exception)\(\s*"([^"]+)"', text):
+                yield re.split(r"[:;,(]? ?%|; ", found)[0]
+
+
+def test_every_line_of_the_log_is_on_the_page() -> None:
+    # What is not of the store.
+    others = {"", "a step of"}
+    for message in set(messages()) - others:
+        assert message in PAGE, message

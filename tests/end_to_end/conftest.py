@@ -60,11 +60,12 @@ def served(*arguments: str, command: Sequence[str] = SERVE) -> Iterator[Served]:
     )
     assert process.stderr is not None
     try:
-        placed, line = process.stderr.readline(), process.stderr.readline()
-        if line.startswith("cellwire: durable sessions are kept in "):
-            line = process.stderr.readline()
-        ready = re.search(r"ready on (\S+);", line)
-        assert ready, placed + line + process.stderr.read()
+        placed = process.stderr.readline()
+        said, ready = [placed], None
+        while said[-1] and not (ready := re.search(r"ready on (\S+);", said[-1])):
+            said.append(process.stderr.readline())
+        line = said[-1]
+        assert ready, "".join(said)
         yield Served(process, placed, line, ready[1])
     finally:
         process.kill()

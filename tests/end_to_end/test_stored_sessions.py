@@ -8,13 +8,14 @@ import signal
 from pathlib import Path
 
 from tests.end_to_end.conftest import Served, run, served
+from tests.server.store.redis_server import RedisServer
 
 from cellwire.client import connect
 
 ONE, TWO = "1" * 32, "2" * 32
 
 
-def sessions(*arguments: str, state: Path) -> str:
+def sessions(*arguments: str, state: Path | str) -> str:
     """Run the command on a store; return what it writes."""
     done = run("sessions", *arguments, "--state", str(state))
     assert done.returncode == 0, done.stderr
@@ -28,7 +29,7 @@ def refused(*arguments: str) -> str:
     return done.stderr
 
 
-def listed(state: Path) -> dict[str, int]:
+def listed(state: Path | str) -> dict[str, int]:
     lines = sessions("list", "--json", state=state).splitlines()
     return {found["session_id"]: found["tokens"] for found in map(json.loads, lines)}
 
@@ -82,3 +83,23 @@ def test_sessions_are_moved_and_kept_by_whoever_runs_the_daemon(
         assert asyncio.run(goes_on(daemon, ONE)) == expected
         assert daemon.stop(signal.SIGTERM)[0] == 0
     assert listed(other) == {}
+
+
+def test_a_session_that_a_daemon_holds_in_redis_is_let_be(model: Path, tmp_path: Path) -> None:
+    server = RedisServer(tmp_path / "redis", appendfsync="always").start()
+    file = tmp_path / "one.session"
+    try:
+        with served("--model", str(model), "--state", server.url) as daemon:
+            file.write_bytes(asyncio.run(exported(daemon)))
+            carry_in = ("import", str(file), "--id", ONE, "--durability", "safe_first")
+            assert run("sessions", *carry_in, "--target", daemon.address).returncode == 0
+            sessions("import", str(file), "--id", TWO, state=server.url)  # nobody holds it
+            line = refused("delete", ONE, "--state", server.url)
+            assert "a daemon holds the session" in line
+            sessions("delete", TWO, state=server.url)
+            assert listed(server.url) == {ONE: 704}
+            assert daemon.stop(signal.SIGTERM)[0] == 0
+        sessions("delete", ONE, state=server.url)
+        assert listed(server.url) == {}
+    finally:
+        server.kill()

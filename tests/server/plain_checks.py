@@ -37,6 +37,7 @@ from cellwire.server.session.operations import (
     Complete,
     Fork,
     Generate,
+    Operation,
     Rewind,
     Score,
 )
@@ -50,6 +51,7 @@ class PlainChecks:
 
     engine: Engine
     plain: dict[str, PlainSession]
+    heads: dict[str, Operation | None]  # the first operations before the events that are checked
 
     def check(self, plain: PlainSession, event: Event) -> None:  # noqa: C901, PLR0912  # one case an event
         match event:
@@ -62,9 +64,8 @@ class PlainChecks:
             case Completed():
                 self.check_completed(plain, event)
             case Attached():
-                end = event.offset + len(event.tokens)
-                ends = [text[event.offset :] for text in plain.possible_texts() if len(text) == end]
-                assert event.tokens in ends
+                assert list(event.tokens) == list(plain.text[event.offset :])
+                assert event.offset + len(event.tokens) == len(plain.text)
                 assert event.operation_ids == tuple(o.id for o in plain.operations)
                 plain.held = False
                 plain.granted = plain.written + LIMITS.read_ahead_tokens
@@ -154,8 +155,14 @@ class PlainChecks:
         plain.text_end = operation.text_end if isinstance(operation, Append) else SETTLED
         assert event.offset == len(plain.text)
 
+    def was_running(self, plain: PlainSession, event: Finished) -> bool:
+        first = plain.operations[0]
+        if event.reason is FinishReason.CANCELLED and self.heads[event.session_id] is not first:
+            return False  # one before it was cancelled at the same time
+        return first.id == event.operation_id
+
     def check_finished(self, plain: PlainSession, event: Finished) -> None:
-        running = plain.operations[0].id == event.operation_id
+        running = self.was_running(plain, event)
         operation = plain.take(event.operation_id)
         if event.reason is FinishReason.SUPERSEDED:
             assert isinstance(operation, Complete)
@@ -187,8 +194,7 @@ class PlainChecks:
                 plain.completions = None
             plain.written_by_head = 0
         else:
-            # A running append may have changed the text without an event.
-            assert event.offset in map(len, plain.possible_texts())
+            assert event.offset == len(plain.text)
 
     def check_completed(self, plain: PlainSession, event: Completed) -> None:
         complete = plain.operations[0]

@@ -336,7 +336,7 @@ class Attach(_message.Message):
 
     NOT_FOUND if the session does not exist. FAILED_PRECONDITION if another stream is attached to it and
     takeover is not set. OUT_OF_RANGE if the session's text is shorter than offset, or if the text after
-    offset is no longer kept (at least the last 65,536 tokens are; of a durable session, 500,000).
+    offset is no longer kept (at least the last 65,536 tokens are; of a durable session, 4,000,000).
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -908,7 +908,9 @@ class Attached(_message.Message):
     seed: _builtins.int
     """The session's seed."""
     offset: _builtins.int
-    """The length of the session's text."""
+    """The length of the session's text, without what an append that is running has added: its appended
+    tells that.
+    """
     durability: Global___Durability.ValueType
     """Whether the session outlives the daemon, as Open.durability said; unset if it does not."""
     @_builtins.property

@@ -87,8 +87,8 @@ class SessionsServiceServicer:
 
     def ExportSession(self, request, context):
         """ExportSession returns a session as bytes, as it is at this moment: everything that is needed to
-        continue it bit for bit on this daemon or on another that serves the same model. Operations are
-        not exported.
+        continue it bit for bit on this daemon or on another that serves the same model, and all of a
+        durable session's text. Operations are not exported. OUT_OF_RANGE if a message cannot hold it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

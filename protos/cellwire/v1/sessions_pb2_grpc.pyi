@@ -44,8 +44,8 @@ class SessionsServiceStub:
     """
     ExportSession: _grpc.UnaryUnaryMultiCallable[_sessions_pb2.ExportSessionRequest, _sessions_pb2.ExportSessionResponse]
     """ExportSession returns a session as bytes, as it is at this moment: everything that is needed to
-    continue it bit for bit on this daemon or on another that serves the same model. Operations are
-    not exported.
+    continue it bit for bit on this daemon or on another that serves the same model, and all of a
+    durable session's text. Operations are not exported. OUT_OF_RANGE if a message cannot hold it.
     """
     ImportSession: _grpc.UnaryUnaryMultiCallable[_sessions_pb2.ImportSessionRequest, _sessions_pb2.ImportSessionResponse]
     """ImportSession creates a session from exported bytes. No stream is attached to it. INVALID_ARGUMENT
@@ -73,8 +73,8 @@ class SessionsServiceAsyncStub(SessionsServiceStub):
     """
     ExportSession: _aio.UnaryUnaryMultiCallable[_sessions_pb2.ExportSessionRequest, _sessions_pb2.ExportSessionResponse]  # type: ignore[assignment]
     """ExportSession returns a session as bytes, as it is at this moment: everything that is needed to
-    continue it bit for bit on this daemon or on another that serves the same model. Operations are
-    not exported.
+    continue it bit for bit on this daemon or on another that serves the same model, and all of a
+    durable session's text. Operations are not exported. OUT_OF_RANGE if a message cannot hold it.
     """
     ImportSession: _aio.UnaryUnaryMultiCallable[_sessions_pb2.ImportSessionRequest, _sessions_pb2.ImportSessionResponse]  # type: ignore[assignment]
     """ImportSession creates a session from exported bytes. No stream is attached to it. INVALID_ARGUMENT
@@ -117,8 +117,8 @@ class SessionsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_sessions_pb2.ExportSessionResponse, _abc.Awaitable[_sessions_pb2.ExportSessionResponse]]:
         """ExportSession returns a session as bytes, as it is at this moment: everything that is needed to
-        continue it bit for bit on this daemon or on another that serves the same model. Operations are
-        not exported.
+        continue it bit for bit on this daemon or on another that serves the same model, and all of a
+        durable session's text. Operations are not exported. OUT_OF_RANGE if a message cannot hold it.
         """
 
     @_abc_1.abstractmethod

@@ -5,6 +5,7 @@ CellwireError
         UnknownSymbol    a text holds a symbol that the model does not know
     NotFound             no such model, session or operation
     FailedPrecondition   not possible in the present state
+        HasClientElsewhere   another daemon has the session, with a client
     OutOfRange           beyond the session's text, or the part of it that is kept
     AlreadyExists        the name is taken
     PermissionDenied     not allowed by the daemon's configuration
@@ -62,6 +63,10 @@ class NotFound(CellwireError):
 
 class FailedPrecondition(CellwireError):
     """The request is not possible in the present state of the session or the daemon."""
+
+
+class HasClientElsewhere(FailedPrecondition):
+    """Another daemon has the session, with a client or at work, and keeps it."""
 
 
 class OutOfRange(CellwireError):

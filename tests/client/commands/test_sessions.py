@@ -112,6 +112,16 @@ def test_the_table_fits_into_80_columns(
     assert err.count("\n") == 1
 
 
+def test_a_narrow_terminal_wraps_whole_lines(
+    store: FakeStore, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.kept = [Facts(id_of(1))]
+    monkeypatch.setenv("COLUMNS", "30")
+    assert cli.run(["sessions", "list", "--state", "kept"]) == 0
+    line = capsys.readouterr().out.splitlines()[1]
+    assert line.split() == [id_of(1), "austen", "12", "155", "first", "in", "10", "min"]
+
+
 def test_each_line_of_json_is_a_session(
     store: FakeStore, capsys: pytest.CaptureFixture[str]
 ) -> None:

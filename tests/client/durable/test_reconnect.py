@@ -18,6 +18,7 @@ from cellwire.client import (
     ConnectionLost,
     ConnectionRestored,
     Durability,
+    FinishReason,
     SafePoint,
     Session,
     connect,
@@ -104,6 +105,38 @@ async def test_a_stream_that_breaks_alone_breaks_nothing(daemon: Client, fake: F
         fake.go_on.set()
         assert await reading == letters("a", 20)
         assert sent(fake, "generate") == 1
+
+
+async def test_what_is_cancelled_meanwhile_is_cancelled(daemon: Client, fake: FakeDaemon) -> None:
+    fake.pause_at = 5
+    async with daemon.session(durability=SAFE_LATER) as session:
+        await session.append("a")
+        generation = session.generate(max_tokens=20)
+        reading = asyncio.create_task(generation.text())
+        await fake.paused.wait()
+        stream = fake.sessions[session.id].stream
+        assert stream is not None
+        stream.break_off(grpc.StatusCode.UNAVAILABLE, "the proxy is gone")
+        generation.cancel()
+        assert await reading == letters("a", 5)
+        assert generation.finished is not None
+        assert generation.finished.reason is FinishReason.CANCELLED
+        assert (await session.append("x")).offset == 7
+
+
+async def test_what_was_begun_and_is_cancelled_ends_where_it_is(
+    daemon: Client, fake: FakeDaemon
+) -> None:
+    fake.pause_at = 5
+    async with daemon.session(durability=SAFE_LATER) as session:
+        await session.append("a")
+        generation = session.generate(max_tokens=20)
+        reading = asyncio.create_task(generation.text())
+        await fake.paused.wait()
+        fake.restart()
+        generation.cancel()
+        assert await reading == letters("a", 5)
+        assert (await session.append("x")).offset == 7
 
 
 async def test_an_open_that_was_lost_is_sent_again(daemon: Client, fake: FakeDaemon) -> None:
@@ -231,6 +264,62 @@ async def test_a_daemon_that_has_lost_what_was_safe(daemon: Client, fake: FakeDa
             await session.append("c")
 
 
+async def test_text_that_was_not_safe_is_written_again(daemon: Client, fake: FakeDaemon) -> None:
+    fake.saves, fake.pause_at = False, 5
+    async with daemon.session(durability=SAFE_LATER) as session:
+        await session.append("a")
+        reading = asyncio.create_task(session.generate(max_tokens=20).text())
+        await fake.paused.wait()
+        stub = fake.sessions[session.id]
+        await until(lambda: session.offset == 6)
+        fake.pause_at = None
+        fake.restart()
+        stub.text.data, stub.text.revision = b"abc", 3
+        assert await reading == letters("a", 20)
+        assert stub.text.data.decode() == "a" + letters("a", 20)
+
+
+async def test_a_session_that_was_not_safe_is_opened_again(
+    daemon: Client, fake: FakeDaemon
+) -> None:
+    fake.saves = False
+    async with daemon.session(durability=SAFE_LATER) as session:
+        await session.append("a")
+        assert session.safe is None
+        stub = fake.sessions.pop(session.id)
+        stub.restart()
+        assert (await session.append("b")).offset == 2
+        assert fake.sessions[session.id].text.data == b"ab"
+
+
+async def test_text_of_operations_that_nobody_resumes_goes_by(
+    daemon: Client, fake: FakeDaemon
+) -> None:
+    session = await left(daemon, fake)
+    async with daemon.attach(session.id, takeover=True) as again:
+        appending = asyncio.create_task(again.append("x"))
+        await asyncio.sleep(0)
+        fake.go_on.set()
+        assert (await appending).offset == 8
+        with pytest.raises(client.NotFound, match="resume"):
+            again.resume(1)
+
+
+async def test_a_session_whose_text_is_left_unread_is_closed(
+    daemon: Client, fake: FakeDaemon
+) -> None:
+    fake.pause_at = 3
+    async with daemon.session(durability=SAFE_LATER) as session:
+        await session.append("a")
+        async for piece in session.generate(max_tokens=6):
+            assert piece
+            break
+        assert (await session.append("x")).offset < 7
+        reading = aiter(session.generate(max_tokens=2))
+        assert await anext(reading)
+    assert session.id not in fake.sessions
+
+
 async def test_a_session_that_another_client_has_taken_is_not_taken_back(
     daemon: Client, fake: FakeDaemon
 ) -> None:
@@ -291,6 +380,13 @@ async def test_an_open_that_a_proxy_hides_the_refusal_of(daemon: Client, fake: F
     fake.opening_refusals = [HIDDEN]
     async with daemon.session(durability=SAFE_LATER) as session:
         assert (await session.append("a")).offset == 1
+
+
+async def test_a_session_that_was_deleted_says_so(daemon: Client) -> None:
+    async with daemon.session(durability=SAFE_LATER) as session:
+        await daemon.delete_session(session.id)
+        with pytest.raises(client.Aborted, match="deleted"):
+            await session.append("a")
 
 
 async def test_what_another_client_has_done_meanwhile_ends_it(

@@ -66,6 +66,8 @@ class FakeDaemon:
     """Refuse so many opens and attaches, one after the other."""
     lost_answers: int = 0
     """Carry so many opens and attaches out, and break their streams before they are answered."""
+    saves: bool = True
+    """Whether changes of durable sessions become safe."""
     session_ids: list[tuple[str, str]] = field(default_factory=list)
     """The calls about sessions, each with the session that its metadata names."""
     model_folder: bool = True

@@ -210,7 +210,8 @@ class FakeSession:
 
     def _with_safety(self, answer: StreamSessionResponse) -> StreamSessionResponse:
         if self.text.durable:
-            answer.safe.CopyFrom(self.text.safe())
+            if self._daemon.saves:
+                answer.safe.CopyFrom(self.text.safe())
             answer.revision = self.text.revision
         return answer
 

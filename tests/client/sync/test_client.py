@@ -27,16 +27,21 @@ def test_both_clients_have_the_same_names_and_arguments(waiting: type, plain: ty
                 (parameter.name, parameter.kind, parameter.default)
                 for parameter in inspect.signature(member).parameters.values()
             ]
-            for name, member in vars(kind).items()
+            for name, member in inspect.getmembers(kind)
             if inspect.isfunction(member) and not name.startswith("_")
         }
 
     def properties(kind: type) -> set[str]:
-        members = {name: member for name, member in vars(kind).items() if name[0] != "_"}
+        members = {name: one for name, one in inspect.getmembers(kind) if name[0] != "_"}
         return {name for name, member in members.items() if isinstance(member, property)}
 
     assert parameters(plain) == parameters(waiting)
     assert properties(plain) - {"target"} == properties(waiting)
+
+
+def test_both_connect_in_the_same_way() -> None:
+    plain, waiting = inspect.signature(sync.connect), inspect.signature(client.connect)
+    assert list(plain.parameters.values()) == list(waiting.parameters.values())
 
 
 async def test_operations_run_in_order(target: str) -> None:

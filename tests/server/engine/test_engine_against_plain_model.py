@@ -241,7 +241,9 @@ class EngineMachine(PlainMachine):
     @rule(session_id=open_ids)
     def read_state(self, session_id: str) -> None:
         """The state is read at once, or after the run in flight or the append."""
-        plain, changed = self.plain[session_id], self.changed.sessions[session_id]
+        plain, changed = self.plain[session_id], self.changed.sessions.get(session_id)
+        if changed is None:  # a copy that is not made yet
+            return
         before = len(changed.states)
         appends = isinstance(next(iter(plain.operations), None), Append | Accept)
         self.engine.handle(ReadState(session_id))
@@ -280,10 +282,10 @@ class EngineMachine(PlainMachine):
     def attach(self, session_id: str, back: int | None) -> None:
         plain = self.plain[session_id]
         offset = None if back is None else len(plain.text) - back
-        possible = plain.possible_texts()
+        before = len(plain.text)
         self.engine.handle(AttachReader(session_id, ATTACH_ID, offset))
         events = [e for e in self.take() if isinstance(e, Attached | AttachFailed)]
-        shortest = min(map(len, [*possible, *plain.possible_texts()]))
+        shortest = min(before, len(plain.text))
         if isinstance(events[0], AttachFailed):
             assert isinstance(events[0].error, NotFound if plain.closed else OutOfRange)
             assert plain.closed or (offset is not None and (offset < 0 or offset > shortest))

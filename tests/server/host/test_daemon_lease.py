@@ -135,6 +135,19 @@ def test_after_a_lapse_it_is_sure_when_it_is_known_what_was_lost(kept: Kept) -> 
     assert kept.lease.is_sure
 
 
+def test_what_was_said_before_a_lapse_counts_no_more(kept: Kept) -> None:
+    """Another daemon that asked for a session then has claimed it, and given it back perhaps."""
+    with kept.leases.inbox.mutex:
+        kept.leases.inbox.queue.extend([MESSAGE] * 5)
+        kept.leases.now_s = 3.0
+        kept.leases.inbox.not_empty.notify()
+    assert kept.listener.next() == 1
+    again = LeaseMessage(LeaseMessageKind.HAND_OVER, "2" * 32, "a" * 32)
+    while kept.listener.heard_all.empty():
+        kept.leases.inbox.put(again)
+    assert kept.listener.next() == again
+
+
 @pytest.mark.parametrize("failure", [StoreFailed("no answer"), ValueError("a fault")])
 def test_a_store_that_fails_is_tried_again(kept: Kept, failure: Exception) -> None:
     kept.leases.failure = failure

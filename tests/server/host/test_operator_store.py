@@ -20,12 +20,14 @@ from cellwire.server.errors import (
     InvalidArgument,
     NotFound,
 )
+from cellwire.server.host import operator_store
 from cellwire.server.host.operator_store import OperatorStore, StoredFacts
 from cellwire.server.host.settings import Durability, Settings
+from cellwire.server.host.snapshot_text import earlier_tokens
 from cellwire.server.state.change import Change
 from cellwire.server.state.snapshot import SnapshotFile, from_bytes, to_bytes
 from cellwire.server.state.stored_session import Header
-from cellwire.server.store.sqlite import SqliteStore
+from cellwire.server.store.sqlite import SqliteReader, SqliteStore
 from cellwire.server.store.writes import AddChange, Create, KeepUntil, PutState, Write
 
 NOW_S = 1_000_000.0
@@ -126,6 +128,28 @@ def test_an_import_is_the_session_again(
     assert store.export(session_id) == data
     with closing(SqliteStore(folder)) as kept:  # and goes on
         kept.commit([added(session_id, 2, kept.head(session_id).length, [3])])
+
+
+def test_a_text_that_no_session_remembers_is_exported_whole(
+    folder: Path, store: OperatorStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operator_store, "_PART", 60_000)
+    tokens = array("I", [number % 80 for number in range(300_000)])
+    text = Change(1, 0, tokens, SETTLED, rewind_floor=len(tokens) - 64)
+    with closing(SqliteStore(folder)) as kept:
+        kept.commit([Create("3" * 32, HEADER), AddChange("3" * 32, text)])
+        kept.commit([PutState("3" * 32, state(len(tokens) - 100))])
+    data = store.export("3" * 32)
+    file = from_bytes(data, 2**20)
+    assert earlier_tokens(file) + array("I", file.session.tokens.tolist()) == tokens
+    store.restore(data, "4" * 32, "safe_first")
+    assert store.session("4" * 32).tokens == len(tokens)
+    assert store.export("4" * 32) == data
+    with closing(SqliteStore(folder)) as kept:
+        assert kept.text("4" * 32, 0, len(tokens)) == tokens
+    monkeypatch.setattr(SqliteReader, "text", lambda *_: array("I"))
+    with pytest.raises(NotFound, match="replaced by another one"):
+        store.export("4" * 32)
 
 
 def test_an_import_from_a_daemon_has_no_models_name(store: OperatorStore) -> None:

@@ -22,13 +22,12 @@ from tests.server.rpc.durable import (
     safe_at,
     serving,
     session_of,
-    stored_of,
     stream_to,
 )
 
 from cellwire.server.engine.commands import CloseSession
 from cellwire.server.errors import Aborted, DamagedRecord, StepFailed, StoreFailed
-from cellwire.server.host import earlier_text, waking
+from cellwire.server.host import waking
 from cellwire.server.host.config import Config
 from cellwire.server.state.stored_session import StoredSession
 from cellwire.v1 import sessions_pb2
@@ -189,54 +188,6 @@ async def test_a_session_that_cannot_leave_is_unavailable(
         store.open.set()
         await until(lambda: SESSION_ID not in daemon.sessions)
         assert (await described(channel, SESSION_ID)).offset == 16
-
-
-async def test_an_attach_reaches_text_that_is_only_in_the_store(
-    config: Config, store: LastingStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(earlier_text, "REMEMBERED_TOKENS", 100)
-    async with serving(config, store) as (daemon, channel):
-        stream = await begin(channel)
-        text = PROMPT + await stream.generated(2, 400)
-        await stored_of(daemon).flushed()
-        for offset in (0, 1, 200, 311, 312, 313, 412):
-            stream, attached = await attach(channel, offset=offset, takeover=True)
-            assert attached.attached.missed.text == text[offset:]
-            assert attached.attached.missed.offset == (offset if offset < 412 else 0)
-            assert attached.attached.offset == 412
-        assert len(await stream.generated(5, 10)) == 10
-
-
-async def test_no_more_is_read_of_a_text_than_a_message_holds(
-    config: Config, store: LastingStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The session itself has it here, and so is asked."""
-    monkeypatch.setattr(earlier_text, "REMEMBERED_TOKENS", 10)
-    monkeypatch.setattr(earlier_text, "STORED_TOKENS", 11)
-
-    def unread(*_: object) -> None:
-        raise AssertionError
-
-    monkeypatch.setattr(store, "text", unread)
-    async with serving(config, store) as (_, channel):
-        await begin(channel)
-        _, attached = await attach(channel, offset=0, takeover=True)
-        assert attached.attached.missed.text == PROMPT
-
-
-async def test_a_store_that_lags_behind_leaves_an_attach_to_the_session(
-    config: Config, store: LastingStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(earlier_text, "REMEMBERED_TOKENS", 1)
-    async with serving(config, store) as (daemon, channel):
-        stream = await begin(channel)
-        await stored_of(daemon).flushed()
-        store.open.clear()
-        await stream.send(2, append={"text": "more"})
-        await answer(stream)
-        _, attached = await attach(channel, offset=0, takeover=True)
-        assert attached.attached.missed.text == PROMPT + "more"
-        store.open.set()
 
 
 async def test_export_and_delete_reach_a_stored_session(

@@ -142,6 +142,12 @@ class Client:
             assert response.safe.revision >= response.revision
         return response
 
+    async def _answer_to_last(self) -> StreamSessionResponse:
+        """Return an answer to the last operation; those before it may have ended meanwhile."""
+        while (response := await self._answer()).operation_id != self._operation_id:
+            assert not response.HasField("chunk")
+        return response
+
     async def _attach(self) -> None:
         self._leave()
         self.attaches += 1
@@ -155,9 +161,25 @@ class Client:
         attached = await self._answer()
         assert attached.HasField("attached"), attached
         assert attached.revision >= self.revision
-        self._take(attached.attached.missed.text, whole=True)
+        sent = self._sent
+        self._take(attached.attached.missed.text)
+        await self._hear_out(set(attached.attached.operation_ids), sent)
 
-    def _take(self, text: str, *, whole: bool) -> None:
+    async def _hear_out(self, running: set[int], sent: tuple[str, str] | None) -> None:
+        """Wait for an operation that the session still has, for it is where it was."""
+        while running:
+            assert sent is not None
+            self._sent = sent
+            response = await self._answer()
+            if response.HasField("chunk"):
+                self._take(self.text + response.chunk.text)
+            elif response.HasField("appended") and response.appended.offset > len(self.text):
+                self._take(self.text + sent[1])
+            if not response.HasField("chunk"):
+                running.discard(response.operation_id)
+        self._sent = None
+
+    def _take(self, text: str) -> None:
         """Take a text that the session has, and note what it consists of."""
         assert STALE not in text
         assert len(text) >= self.safe
@@ -172,8 +194,6 @@ class Client:
             assert what == "generate" or more == appended
             self.parts.append((what, len(self.text), len(text)))
         self.text = text
-        if whole:
-            self._sent = None
 
     async def _send(self, what: str, text: str = "", **operation: object) -> None:
         assert self._stream is not None
@@ -187,20 +207,19 @@ class Client:
     async def _append(self) -> None:
         text = "".join(self._random.choices(LETTERS, k=self._random.randint(1, 5))) + " "
         await self._send("append", text, append={"text": text})
-        response = await self._answer()
-        assert response.operation_id == self._operation_id
+        response = await self._answer_to_last()
         assert response.appended.offset == len(self.text) + len(text)
-        self._take(self.text + text, whole=True)
+        self._take(self.text + text)
+        self._sent = None
 
     async def _generate(self) -> None:
         if not self.text:
             return
         count = self._random.randint(1, 40)
         await self._send("generate", generate={"max_tokens": count})
-        while not (response := await self._answer()).HasField("finished"):
+        while not (response := await self._answer_to_last()).HasField("finished"):
             assert response.HasField("chunk"), response
-            self._take(self.text + response.chunk.text, whole=False)
-        assert response.operation_id == self._operation_id
+            self._take(self.text + response.chunk.text)
         self._sent = None
 
     async def _use_stale(self) -> None:

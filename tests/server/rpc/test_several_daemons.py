@@ -132,6 +132,24 @@ async def test_a_session_with_a_client_stays_unless_it_is_taken_over(
         assert len(await taken.generated(3, 10)) == 10
 
 
+async def test_a_session_with_a_client_is_described_from_the_store(
+    config: Config, cluster: Cluster
+) -> None:
+    async with two(cluster, config) as (first, second):
+        stream = await begin(first.channel)
+        text = PROMPT + await stream.generated(2, 1_500)
+        await stored_of(first.daemon).flushed()
+        there = await described(first.channel, SESSION_ID)
+        assert there.tail == text[-1_024:]
+        assert there.attached
+        assert await described(second.channel, SESSION_ID) == there
+        assert first.has()
+        export = sessions_pb2.ExportSessionRequest(session_id=SESSION_ID)
+        with pytest.raises(aio.AioRpcError) as raised:
+            await SessionsServiceStub(second.channel).ExportSession(export)
+        assert (raised.value.code(), raised.value.details()) == HAS_A_CLIENT
+
+
 async def test_a_running_generate_is_handed_over_where_it_is(
     config: Config, cluster: Cluster
 ) -> None:
@@ -415,6 +433,7 @@ async def lapse(cluster: Cluster, paused: Node, other: Node) -> tuple[Stream, in
     cluster.run_out()
     stream, attached = await attaching
     other.silent = False
+    await until(lambda: cluster.shared.lives(other.daemon_id))  # its lease has run out, too
     return stream, attached.attached.offset
 
 
@@ -627,7 +646,7 @@ async def test_a_deletion_that_the_store_refuses_is_not_answered(
     async with two(cluster, config) as (first, second):
         await begin(first.channel)
         await stored_of(first.daemon).flushed()
-        await lapse(cluster, first, second)
+        stream, _ = await lapse(cluster, first, second)
         stored = stored_of(first.daemon)
         assert stored.lease is not None
         stored.lease._until_s = float("inf")  # it has not noticed
@@ -635,7 +654,8 @@ async def test_a_deletion_that_the_store_refuses_is_not_answered(
         await until(lambda: not first.has())
         first.resume()
         assert await deleting is grpc.StatusCode.ABORTED
-        assert (await described(second.channel, SESSION_ID)).attached
+        assert (await described(first.channel, SESSION_ID)).attached
+        assert len(await stream.generated(2, 5)) == 5
 
 
 async def test_a_session_is_deleted_and_asked_for_at_once(config: Config, cluster: Cluster) -> None:

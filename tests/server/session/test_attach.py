@@ -16,14 +16,21 @@ from cellwire.server.session.attach import attached
 from cellwire.server.session.events import Attached, AttachFailed
 from cellwire.server.session.operation_queue import Limits
 from cellwire.server.session.operations import Generate
+from cellwire.server.session.told_text import ToldText
 from cellwire.server.state.snapshot import SessionSnapshot, to_token_bytes
 from cellwire.server.state.text_history import TextHistory
 
 TEXT = TextHistory(10, range(20))  # offsets 10 to 29
 
 
+def attached_at(offset: int | None, end: int = 30) -> Attached | AttachFailed:
+    return attached("s", 4, offset, ToldText(end, end, TEXT), (5, 6))
+
+
 def text_from(offset: int | None, end: int = 30) -> Attached:
-    return attached("s", 4, offset, TEXT, end, (5, 6))
+    event = attached_at(offset, end)
+    assert isinstance(event, Attached)
+    return event
 
 
 def test_a_reader_receives_the_text_from_its_offset_to_the_end() -> None:
@@ -49,8 +56,10 @@ def test_forgotten_tokens_are_missing_before_the_offset(
 @pytest.mark.parametrize(("offset", "end"), [(9, 30), (31, 30), (29, 28), (-1, 30)])
 def test_an_offset_outside_the_remembered_text_is_out_of_range(offset: int, end: int) -> None:
     message = f"at offset {end} and remembers its text from 10 on; .* from offset {offset}"
-    with pytest.raises(OutOfRange, match=message):
-        text_from(offset, end)
+    failed = attached_at(offset, end)
+    assert isinstance(failed, AttachFailed)
+    assert isinstance(failed.error, OutOfRange)
+    assert re.search(message, str(failed.error))
 
 
 def attach(engine: Engine, offset: int | None) -> Attached | AttachFailed:
@@ -91,11 +100,29 @@ def test_a_failed_attach_leaves_a_session_held() -> None:
     assert not engine.idle
 
 
-def test_a_reader_receives_the_tokens_of_an_append_in_progress() -> None:
+@pytest.mark.parametrize(
+    ("start", "end", "tokens"),
+    [(26, 30, (16, 17, 7, 8)), (29, 30, (8,)), (26, 29, (16, 17, 7)), (20, 22, (10, 11))],
+)
+def test_what_an_append_in_progress_has_done_is_not_told(
+    start: int, end: int, tokens: tuple[int, ...]
+) -> None:
+    """It has taken the tokens at 28 and 29 away, and added two others."""
+    assert ToldText(30, 30, TEXT, replaced=(7, 8)).between(start, end) == tokens
+
+
+def test_the_tokens_of_an_append_are_told_by_its_answer() -> None:
     engine = engine_with()
-    engine.handle(SubmitOperation("s", some_tokens(1, 2, 3, 4, 5)))
+    append(engine, 1, 2)
+    engine.handle(SubmitOperation("s", some_tokens(3, 4, 5, 6, 7)))
     engine.step(2)
-    assert attach(engine, 0) == Attached("s", 9, 0, (), (1, 2, 3), (1,))
+    assert engine._find("s").task is not None
+    assert len(engine._find("s").state_history) == 4
+    assert attach(engine, 1) == Attached("s", 9, 1, (1,), (2,), (1,))
+    assert (engine.describe("s").offset, engine.describe("s").tail) == (2, (1, 2))
+    while not engine.idle:
+        engine.step()
+    assert engine.describe("s").offset == 7
 
 
 def test_a_new_reader_grants_the_whole_read_ahead_again() -> None:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.server.one_session import append, carry_out, drained, engine_with, only
 
+from cellwire.server.batch.limits import STORED_TOKENS
 from cellwire.server.engine.commands import SubmitOperation
 from cellwire.server.errors import FailedPrecondition, InvalidArgument
 from cellwire.server.session.events import Rewound
@@ -66,16 +67,23 @@ def test_a_snapshot_may_hold_all_the_tokens_that_a_session_remembers() -> None:
     start = length - MAX_REMEMBERED
     longest = SessionSnapshot(2**64 - 1, 0, length, start, text, length - 1, (b"abcd",))
     settings = dict.fromkeys(("unknown_symbols", "on_disconnect", "idle_timeout_s"), 2**63)
-    whole = SnapshotFile(VERSION, "f" * 64, settings, longest)
+    whole = SnapshotFile(VERSION, "f" * 64, settings, longest, bytes(4 * STORED_TOKENS))
     assert from_bytes(to_bytes(whole)) == whole
 
 
 def test_a_snapshot_larger_than_any_session_is_refused_unread() -> None:
-    settings = dict.fromkeys(map(str, range(100_000)), 0)
-    whole = to_bytes(SnapshotFile(VERSION, "f" * 64, settings, SESSION))
+    earlier = bytes(2**24)
+    whole = to_bytes(SnapshotFile(VERSION, "f" * 64, {}, SESSION, earlier))
     with pytest.raises(FailedPrecondition, match="has at most"):
         from_bytes(whole)
-    assert from_bytes_with(whole, max_state_bytes=2**24).settings == settings
+    assert from_bytes_with(whole, max_state_bytes=2**24).earlier == earlier
+
+
+def test_a_snapshot_of_before_earlier_texts_were_kept_is_read() -> None:
+    fields = msgspec.msgpack.decode(msgspec.msgpack.encode(SNAPSHOT))
+    del fields["earlier"]
+    body = msgspec.msgpack.encode(fields)
+    assert from_bytes(MAGIC + hashlib.sha256(body).digest() + body) == SNAPSHOT
 
 
 @given(st.data())

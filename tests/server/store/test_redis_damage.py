@@ -13,6 +13,7 @@ from tests.server.store.stored import EVERYTHING, HEADER, ONE, TWO, added, conte
 
 from cellwire.server.errors import DamagedRecord, NotFound, StoreFailed
 from cellwire.server.store.leases import Leases
+from cellwire.server.store.redis_deletions import deletion_key
 from cellwire.server.store.redis_keys import hash_key, list_key
 from cellwire.server.store.store import RefusedWrite, Store
 from cellwire.server.store.writes import Create, Delete, KeepUntil, PutState, Write
@@ -94,7 +95,7 @@ def test_a_damaged_session_says_so_and_no_other(two: Two, alter: Alter, match: s
     assert two.leases.claim(ONE) is None
     store.commit([Delete(ONE)])
     assert list(content(store)) == [TWO]
-    assert two.client.keys("*1111*") == []
+    assert two.client.keys("*1111*") == [deletion_key(ONE).encode()]
 
 
 @pytest.mark.parametrize(

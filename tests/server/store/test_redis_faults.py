@@ -15,7 +15,7 @@ from tests.server.store.stored import EVERYTHING, HEADER, ONE, TWO, added, conte
 from cellwire.server.errors import Aborted, NotFound, StoreFailed
 from cellwire.server.store import redis_wanted
 from cellwire.server.store.leases import Holder, LeaseMessage, LeaseMessageKind
-from cellwire.server.store.recent_writes import Recent
+from cellwire.server.store.recent_writes import Recent, RecentWrites
 from cellwire.server.store.redis import RedisStore
 from cellwire.server.store.redis_keys import hash_key
 from cellwire.server.store.redis_leases import RedisLeases
@@ -214,6 +214,58 @@ def cut(server: RedisServer, size: int) -> None:
 def aof_size(server: RedisServer) -> int:
     (file,) = (server.folder / "appendonlydir").glob("*.incr.aof")
     return file.stat().st_size
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_what_another_daemon_has_deleted_does_not_come_back(
+    started: Started, opened: Opened, *, restarts: bool
+) -> None:
+    server = started()
+    (first, leases), (second, others) = opened(server), opened(server)
+    first.commit(session(ONE))
+    leases.resign()
+    assert others.claim(ONE) is None
+    second.commit([Delete(ONE)])
+    if restarts:
+        server.restart()
+        first.reopen()
+        second.reopen()
+    with pytest.raises(RefusedWrite) as refused:
+        first.commit([added(ONE, 2, 100, [1])])
+    assert isinstance(refused.value.error, NotFound)
+    first.commit([*session(TWO)])
+    assert list(content(first)) == [TWO]
+
+
+@pytest.mark.parametrize("first_again", ["creation", "deletion"])
+def test_a_deletion_outlives_a_loss_of_both(
+    started: Started, opened: Opened, first_again: str
+) -> None:
+    server = started()
+    (first, leases), (second, others) = opened(server), opened(server)
+    size = aof_size(server)
+    first.commit(session(ONE))
+    leases.resign()
+    assert others.claim(ONE) is None
+    second.commit([Delete(ONE)])
+    cut(server, size)
+    stores = [first, second] if first_again == "creation" else [second, first]
+    for store in stores:
+        store.reopen()
+    assert content(first) == {}
+
+
+def test_what_is_old_is_not_written_again() -> None:
+    now_s = [0.0]
+    recent = Recent(lambda: now_s[0], window_s=10.0, most_bytes=1_000)
+    recent.add(RecentWrites(ONE, -1, 1, session(ONE, 1, 1)[:2]))
+    now_s[0] = 8.0
+    recent.add(RecentWrites(TWO, -1, 1, session(TWO, 1, 1)[:1]))
+    assert list(recent.by_session()) == [ONE, TWO]
+    now_s[0] = 11.0
+    assert list(recent.by_session()) == [TWO]
+    recent.add(RecentWrites(ONE, 1, 1, session(ONE, 300, 1)))
+    assert list(recent.by_session()) == []
 
 
 @pytest.fixture

@@ -122,4 +122,4 @@ class Losses(Crashes):
 
 
 TestLosses = Losses.TestCase
-TestLosses.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
+TestLosses.settings = settings(max_examples=15, stateful_step_count=20, deadline=None)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self, Unpack
 
-from cellwire.client.durability import Durability
 from cellwire.client.durable.beginning import Beginning
 from cellwire.client.durable.reconnection import (
     RECONNECT_TIMEOUT_S,
@@ -17,32 +16,29 @@ from cellwire.client.generation import Generation
 from cellwire.client.model import Model
 from cellwire.client.options import (
     CompleteOptions,
-    DurabilityName,
     GenerateOptions,
     OpenOptions,
     UnknownSymbols,
 )
 from cellwire.client.session import Session
+from cellwire.client.session_calls import SessionCalls
 from cellwire.client.values import Classified, Completed, Forked, Scored, SessionInfo
 from cellwire.client.wire.answers import (
     classified_of,
     completed_of,
     model_of,
     scored_of,
-    session_of,
 )
 from cellwire.client.wire.call import CallSource, response_of
 from cellwire.client.wire.connection import Connection, open_connection
 from cellwire.client.wire.requests import (
     append_message,
     complete_message,
-    durability_number,
     generate_message,
     open_message,
     score_message,
 )
-from cellwire.client.wire.session_id import metadata_of, new_session_id
-from cellwire.v1 import generation_pb2, models_pb2, sessions_pb2
+from cellwire.v1 import generation_pb2, models_pb2
 from cellwire.v1.operations_pb2 import Attach, Open
 
 DEFAULT_TARGET = "127.0.0.1:50051"
@@ -73,7 +69,7 @@ def connect(
     return Client(target, Reconnection(reconnect_timeout_s, on_reconnect) if reconnect else None)
 
 
-class Client:
+class Client(SessionCalls):
     """A connection to a daemon. Any number of sessions and calls may share it.
 
     Each call raises the CellwireError that the daemon answers with; its docstring names those that
@@ -264,65 +260,3 @@ class Client:
         request = models_pb2.UnloadModelRequest(name=name)
         response = await response_of(self._open.models.UnloadModel(request))
         return response.ended_session_count
-
-    async def get_session(self, session_id: str) -> SessionInfo:
-        """Return a session's position and activity. Raises NotFound if there is no such session."""
-        request = sessions_pb2.GetSessionRequest(session_id=session_id)
-        response = await response_of(
-            self._open.sessions.GetSession(request, metadata=metadata_of(session_id))
-        )
-        return session_of(response.session)
-
-    async def fork_session(self, session_id: str, *, seed: int | None = None) -> SessionInfo:
-        """Copy a session as it is at this moment, even while a stream is attached to it.
-
-        Raises NotFound if there is no such session, ResourceExhausted if there is no room.
-        """
-        request = sessions_pb2.ForkSessionRequest(session_id=session_id, seed=seed)
-        response = await response_of(
-            self._open.sessions.ForkSession(request, metadata=metadata_of(session_id))
-        )
-        return session_of(response.session)
-
-    async def export_session(self, session_id: str) -> bytes:
-        """Return a session as bytes, to continue it on this daemon or on another.
-
-        Raises NotFound if there is no such session.
-        """
-        request = sessions_pb2.ExportSessionRequest(session_id=session_id)
-        response = await response_of(
-            self._open.sessions.ExportSession(request, metadata=metadata_of(session_id))
-        )
-        return response.snapshot
-
-    async def import_session(
-        self,
-        snapshot: bytes,
-        *,
-        session_id: str | None = None,
-        durability: Durability | DurabilityName = Durability.NONE,
-    ) -> SessionInfo:
-        """Create a session from the bytes of `export_session`; no stream is attached to it.
-
-        It has a new id, or the one given. Raises InvalidArgument if the bytes are damaged,
-        AlreadyExists if there is a session of this id, FailedPrecondition if the daemon does not
-        serve their model or has no store for a durable session, ResourceExhausted if there is no
-        room.
-        """
-        session_id = session_id or new_session_id()
-        request = sessions_pb2.ImportSessionRequest(
-            snapshot=snapshot, session_id=session_id, durability=durability_number(durability)
-        )
-        call = self._open.sessions.ImportSession(request, metadata=metadata_of(session_id))
-        response = await response_of(call)
-        return session_of(response.session)
-
-    async def delete_session(self, session_id: str) -> None:
-        """Delete a session at once, even while a stream is attached to it.
-
-        Raises NotFound if there is no such session.
-        """
-        request = sessions_pb2.DeleteSessionRequest(session_id=session_id)
-        await response_of(
-            self._open.sessions.DeleteSession(request, metadata=metadata_of(session_id))
-        )

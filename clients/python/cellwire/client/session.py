@@ -3,33 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import suppress
-from types import TracebackType
-from typing import Self, TypeVar, Unpack
+from typing import Unpack
 
-from cellwire.client.durable.beginning import Beginning, Begun
-from cellwire.client.errors import CellwireError, FailedPrecondition, NotFound
+from cellwire.client.attachment import Attachment
+from cellwire.client.errors import NotFound
 from cellwire.client.generation import Generation
-from cellwire.client.model import Model
 from cellwire.client.options import CompleteOptions, GenerateOptions
 from cellwire.client.values import (
     Appended,
-    Attached,
     Classified,
-    Closed,
     Completed,
     Completing,
-    FinalAnswer,
     Forked,
-    Opened,
     Rewound,
     SafePoint,
     Scored,
 )
-from cellwire.client.wire.exchange import Exchange, ExchangeSource, SessionStream, expect
-from cellwire.client.wire.own_process import OwnProcess
+from cellwire.client.wire.exchange import Exchange, ExchangeSource, expect
 from cellwire.client.wire.requests import (
-    Operation,
     append_message,
     complete_message,
     generate_message,
@@ -37,12 +28,10 @@ from cellwire.client.wire.requests import (
     score_message,
 )
 from cellwire.client.wire.session_id import new_session_id
-from cellwire.v1.operations_pb2 import Accept, Classify, Close, Fork, Save
-
-_Answer = TypeVar("_Answer", bound=FinalAnswer)
+from cellwire.v1.operations_pb2 import Accept, Classify, Fork, Save
 
 
-class Session:
+class Session(Attachment):
     """A text that the caller and the model write together.
 
     An async context manager, made by `Client.session` or `Client.attach`. Entering opens the
@@ -59,70 +48,6 @@ class Session:
 
     Offsets and counts are in tokens; an offset is a number of tokens from the start of the text.
     """
-
-    def __init__(self, beginning: Beginning) -> None:
-        self._process = OwnProcess()
-        self._beginning = beginning
-        self._begun: Begun | None = None
-
-    async def __aenter__(self) -> Self:
-        self._process.check()
-        if self._begun is not None and not self._stream.over:
-            raise FailedPrecondition("the session is open already; enter it once")
-        self._begun = await self._beginning.begin()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Cancel what still runs and delete the session; after an error, break the connection."""
-        try:
-            if error is None and not self._process.left:
-                self._stream.abandon_all()
-                # A session that is lost needs no close.
-                with suppress(CellwireError):
-                    await self._answer(Closed, Close())
-                await self._stream.ended()
-        finally:
-            await self._stream.aclose()
-
-    @property
-    def id(self) -> str:
-        """The session's id: 128 random bits in hexadecimal. It is all that is needed to attach."""
-        return self._start.session_id
-
-    @property
-    def model(self) -> Model:
-        """Its model, without the vocabulary's symbols."""
-        return self._start.model
-
-    @property
-    def seed(self) -> int:
-        """Its seed: with it, the same operations give the same text again."""
-        return self._start.seed
-
-    @property
-    def offset(self) -> int:
-        """Where the text that has been read here ends."""
-        return self._stream.offset
-
-    @property
-    def safe(self) -> SafePoint | None:
-        """Of a durable session, how much of it is safe, as far as was heard; None if nothing is."""
-        return self._stream.safe
-
-    @property
-    def missed(self) -> str:
-        """The text between the offset that was attached with and the session's end at that time."""
-        return self._start.missed if isinstance(self._start, Attached) else ""
-
-    @property
-    def running(self) -> tuple[int, ...]:
-        """The operations that were running or waiting at attach, for `resume`."""
-        return tuple(self._stream.resumable)
 
     async def append(self, text: str | bytes) -> Appended:
         """Add text, as if the model had generated it: 1 to 1,000,000 characters.
@@ -235,33 +160,3 @@ class Session:
         fails.
         """
         return await self._answer(SafePoint, Save())
-
-    async def detach(self) -> None:
-        """Detach from the session, after the operations before this one; the daemon keeps it.
-
-        A client can attach to it until its idle timeout.
-        """
-        await self._answer(Closed, Close(keep=True))
-        await self._stream.ended()
-
-    @property
-    def _entered(self) -> Begun:
-        if self._begun is None:
-            raise FailedPrecondition(
-                "the session is not open: enter it, as in `async with daemon.session() as session:`"
-            )
-        return self._begun
-
-    @property
-    def _start(self) -> Opened | Attached:
-        return self._entered.start
-
-    @property
-    def _stream(self) -> SessionStream:
-        return self._entered.stream
-
-    def _exchange(self, operation: Operation) -> Exchange:
-        return Exchange(self._stream, lambda: self._stream.send(operation))
-
-    async def _answer(self, expected: type[_Answer], operation: Operation) -> _Answer:
-        return await self._exchange(operation).answer(expected)

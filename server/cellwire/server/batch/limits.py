@@ -42,7 +42,7 @@ MAX_LENGTH_PENALTY = 10.0
 
 # Attach, GetSession
 REMEMBERED_TOKENS = 65_536  # of a session's text, at least
-STORED_TOKENS = 500_000  # of a durable session's text, that one message can carry
+STORED_TOKENS = 4_000_000  # of a durable session's text, that one message can carry
 TAIL_TOKENS = 1_024
 
 # ListModels

@@ -189,8 +189,8 @@ class Engine:
         session = self._find(session_id)
         self._make_ready(session, slots_for(session.state_history.window))
         copy = session.state_history.fork()
-        if session.reported_length < len(copy):  # a stop string may still take the rest back
-            copy.rewind(session.reported_length)
+        if (reported := session.told_text.reported) < len(copy):
+            copy.rewind(reported)  # a stop string may still take the rest back
         told = snapshot_of_copy(copy, seed, self._stepper) if snapshot else None
         self._report(forked(session, operation_id, self._add(new_id, copy, seed), told))
         return len(copy)

@@ -26,16 +26,23 @@ class Stats:
 class Description:
     """A session's text and operations."""
 
-    offset: int  # the length of its text
+    offset: int  # the length of its text, without what a running append has added
     tail: tuple[int, ...]  # its last tokens
     operation_ids: tuple[int, ...]  # running or waiting
     parked: bool
     text_end: TextEnd = SETTLED  # which is read again with what follows
+    text_start: int = 0  # the offset from which on its text is remembered
 
 
 def description_of(session: Session) -> Description:
     """Return a session's text and operations."""
-    end = session.reported_length
-    history = session.state_history
-    tail = tuple(history.text.between(end - TAIL_TOKENS, end))
-    return Description(end, tail, session.operation_ids, history.parked, history.text.end)
+    told, history = session.told_text, session.state_history
+    tail = told.between(told.length - TAIL_TOKENS, told.length)
+    return Description(
+        offset=told.length,
+        tail=tail,
+        operation_ids=session.operation_ids,
+        parked=history.parked,
+        text_end=history.text.end,
+        text_start=history.text.start,
+    )

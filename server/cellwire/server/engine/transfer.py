@@ -14,7 +14,8 @@ from cellwire.server.state.text_history import TextHistory
 
 def to_snapshot(session: Session, stepper: Stepper) -> SessionSnapshot:
     """Return a session at this moment, without its operations and the tokens held back."""
-    return history_snapshot(session.state_history, session.reported_length, session.seed, stepper)
+    length = session.told_text.reported
+    return history_snapshot(session.state_history, length, session.seed, stepper)
 
 
 def history_snapshot(

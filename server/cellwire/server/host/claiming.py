@@ -8,14 +8,15 @@ from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
-from cellwire.server.errors import Unavailable
+from cellwire.server.errors import HasClientElsewhere, Unavailable
 from cellwire.server.host.own_thread import in_own_thread
-from cellwire.server.host.session_handle import has_a_client
+from cellwire.server.host.session_handle import HAS_A_CLIENT
 from cellwire.server.store.leases import Holder, LeaseMessage, LeaseMessageKind, Leases
 
 _AGAIN = 0.1  # of a lease's time
 _PATIENCE = 2.0
 _MOST_PATIENCE_S = 20.0
+_MOST_CALLS = 8  # of the store, each in a thread
 
 
 class _Asked(NamedTuple):
@@ -35,13 +36,13 @@ class Claiming:
 
     def __init__(self, leases: Leases) -> None:
         self._leases = leases
+        self._calls = asyncio.Semaphore(_MOST_CALLS)
         self._asked: dict[str, _Asked] = {}
 
     async def claim(self, session_id: str, takeover: Callable[[], bool]) -> None:
         """Hold a session, even one that has a client elsewhere if `takeover` says so at the time.
 
-        NotFound, StoreFailed; FailedPrecondition if it has a client; Unavailable if its holder does
-        not hand it over.
+        NotFound, StoreFailed; HasClientElsewhere; Unavailable if its holder does not hand it over.
         """
         loop = asyncio.get_running_loop()
         give_up_s = loop.time() + min(_PATIENCE * self._leases.lease_s, _MOST_PATIENCE_S)
@@ -55,12 +56,19 @@ class Claiming:
                 )
             answer = await self._ask(holder, session_id, takeover=takeover())
             if answer is LeaseMessageKind.KEPT and not takeover():
-                raise has_a_client()
+                raise HasClientElsewhere(HAS_A_CLIENT)
 
     async def try_to_claim(self, session_id: str) -> Holder | None:
         """Hold a session, or return the living daemon that does; NotFound, StoreFailed."""
         claim = partial(self._leases.claim, session_id)
-        return await in_own_thread("claim a session", claim)
+        async with self._calls:
+            return await in_own_thread("claim a session", claim)
+
+    async def send(self, daemon_id: str, message: LeaseMessage) -> None:
+        """Send a message to a daemon, which may have died; StoreFailed."""
+        send = partial(self._leases.send, daemon_id, message)
+        async with self._calls:
+            await in_own_thread("send to another daemon", send)
 
     async def _ask(
         self, holder: Holder, session_id: str, *, takeover: bool
@@ -68,13 +76,12 @@ class Claiming:
         """Ask for a session; return the answer, or None if there is none for a while."""
         kind = LeaseMessageKind.HAND_OVER
         message = LeaseMessage(kind, session_id, self._leases.daemon_id, takeover)
-        send = partial(self._leases.send, holder.daemon_id, message)
         asked = _Asked(holder, asyncio.get_running_loop().create_future())
         self._asked[session_id] = asked
         try:
+            await self.send(holder.daemon_id, message)
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._leases.lease_s * _AGAIN):
-                    await in_own_thread("ask for a session", send)
                     return await asked.answer
         finally:
             del self._asked[session_id]

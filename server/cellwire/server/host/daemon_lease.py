@@ -106,7 +106,10 @@ class DaemonLease:
         if now_s >= self._next_s:
             self._renew(now_s)
             self._next_s = now_s + self._leases.lease_s / 3
-        return self._leases.receive(min(_MOST_WAIT_S, max(0.0, self._next_s - self._clock())))
+        wait_s = min(_MOST_WAIT_S, max(0.0, self._next_s - self._clock()))
+        message = self._leases.receive(wait_s)
+        # The process may have been stopped since the message was sent.
+        return message if self._clock() < self._until_s else None
 
     def _renew(self, now_s: float) -> None:
         lasted = self._leases.renew()
@@ -122,6 +125,8 @@ class DaemonLease:
             self._listener.renewed()
         else:
             self._listener.lapsed(self._lapses)
+            while self._leases.receive(0.0) is not None:
+                pass  # whoever still wants a session asks again; the others have theirs
 
     def _note_failure(self, error: StoreFailed) -> None:
         self._next_s = self._clock()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from array import array
 from collections.abc import Callable
 
 from cellwire.server.engine import commands
@@ -71,9 +72,9 @@ class DurableSession(SessionHandle):
         self.record.resume(snapshot, changes)
         self.begin_from(snapshot.text_end, snapshot.length)
 
-    def store_from(self, snapshot: SessionSnapshot) -> None:
+    def store_from(self, snapshot: SessionSnapshot, earlier: array[int] | None = None) -> None:
         """Store the session, which a fork or an import has made; `begin_from` follows."""
-        self.record.create_from(self._keeper.header(self), snapshot)
+        self.record.create_from(self._keeper.header(self), snapshot, earlier)
 
     def receive(self, event: Event) -> None:
         """Take an event of the session from its engine, and store what it changes."""

@@ -9,7 +9,6 @@ from functools import partial
 from cellwire.server.errors import CellwireError, NotFound
 from cellwire.server.host.claiming import Claiming
 from cellwire.server.host.durable_session import DurableSession
-from cellwire.server.host.own_thread import in_own_thread
 from cellwire.server.host.session_handle import taken_over
 from cellwire.server.host.stored_sessions import StoredSessions
 from cellwire.server.host.turns import Turns
@@ -63,8 +62,7 @@ class HandOver:
         message = LeaseMessage(kind, session_id, self._leases.daemon_id)
         try:
             for asker in askers:
-                send = partial(self._leases.send, asker, message)
-                await in_own_thread("hand over a session", send)
+                await self._claiming.send(asker, message)
         except CellwireError as error:
             _log.warning("cannot tell of the session %s: %s", session_id, error)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from cellwire.server.errors import (
     CellwireError,
     DamagedRecord,
     InvalidArgument,
+    NotFound,
 )
 from cellwire.server.host.settings import (
     Durability,
@@ -22,12 +24,14 @@ from cellwire.server.host.settings import (
     check_session_id,
     new_session_id,
 )
+from cellwire.server.host.snapshot_text import earlier_tokens
 from cellwire.server.host.store_access import access_to
 from cellwire.server.session.change_log import first_change
 from cellwire.server.state.resume import resumed
 from cellwire.server.state.snapshot import VERSION, SnapshotFile, from_bytes, to_bytes
 from cellwire.server.state.stored_session import Header, StoredHead
 from cellwire.server.state.text_history import MAX_REMEMBERED
+from cellwire.server.store.tokens import pack_tokens
 from cellwire.server.store.writes import (
     AddChange,
     Create,
@@ -39,6 +43,7 @@ from cellwire.server.store.writes import (
 )
 
 _MAX_STATE_BYTES = 2**30  # of any model: a file is read without knowing its model
+_PART = 2**20  # tokens that are read at once
 _MODEL = "model"  # among the stored settings: the model's name when the session began
 
 
@@ -84,12 +89,20 @@ class OperatorStore:
             return _facts(store.head(session_id))
 
     def export(self, session_id: str) -> bytes:
-        """Return a session as bytes, as ExportSession does; NotFound, DamagedRecord."""
+        """Return a session as bytes, with all of its text; NotFound, DamagedRecord."""
         with self._access.reading() as store:
             stored = store.load(session_id, MAX_REMEMBERED)
-        header = stored.head.header
+            header, session = stored.head.header, resumed(stored)
+            # What is before has been read by the state, and never changes.
+            earlier = array("I")
+            while (at := header.text_start + len(earlier)) < session.text_start:
+                part = store.text(session_id, at, min(at + _PART, session.text_start))
+                if not part:
+                    raise NotFound(f"the session {session_id!r} was replaced by another one")
+                earlier += part
+        packed = pack_tokens(earlier) if earlier else b""
         return to_bytes(
-            SnapshotFile(VERSION, header.model_sha256, header.settings, resumed(stored))
+            SnapshotFile(VERSION, header.model_sha256, header.settings, session, packed)
         )
 
     def restore(self, data: bytes, session_id: str | None, durability: str) -> str:
@@ -121,9 +134,9 @@ def _begin(session_id: str, file: SnapshotFile, settings: Settings, now_s: float
     known = settings.stored()
     if _MODEL in file.settings:
         known[_MODEL] = file.settings[_MODEL]
-    change, state = first_change(session)
+    change, state = first_change(session, earlier_tokens(file))
     header = Header(
-        file.model_sha256, session.seed, session.rewind_window, known, now_s, session.text_start
+        file.model_sha256, session.seed, session.rewind_window, known, now_s, change.offset
     )
     return [
         Create(session_id, header),

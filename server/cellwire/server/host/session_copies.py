@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from array import array
 from collections.abc import Callable
 from dataclasses import replace
 
+from cellwire.server.batch.limits import MAX_MESSAGE_BYTES
 from cellwire.server.engine.engine import Engine
 from cellwire.server.engine.stats import Description
-from cellwire.server.errors import CellwireError, InvalidArgument
+from cellwire.server.errors import CellwireError, InvalidArgument, OutOfRange
 from cellwire.server.host.call_engine import call_engine
 from cellwire.server.host.durable_session import DurableSession
+from cellwire.server.host.earlier_text import text_before
 from cellwire.server.host.session_directory import SessionDirectory
 from cellwire.server.host.session_handle import SessionHandle
 from cellwire.server.host.settings import Durability, Settings
+from cellwire.server.host.snapshot_text import earlier_tokens
 from cellwire.server.state.snapshot import (
     VERSION,
     SessionSnapshot,
@@ -21,6 +25,9 @@ from cellwire.server.state.snapshot import (
     from_bytes,
     to_bytes,
 )
+from cellwire.server.store.tokens import pack_tokens
+
+_OTHER_BYTES = 1_024  # of a message that carries a session
 
 
 async def describe(session: SessionHandle) -> Description:
@@ -39,12 +46,25 @@ async def fork(
     return new, made
 
 
-async def export(session: SessionHandle) -> bytes:
-    """Return a session as bytes, as it is at this moment."""
-    model = session.model
-    session_snapshot = await call_engine(model, lambda engine: engine.snapshot(session.id))
-    snapshot = SnapshotFile(VERSION, model.cell.sha256, session.settings.stored(), session_snapshot)
-    return await asyncio.to_thread(to_bytes, snapshot)
+async def export(sessions: SessionDirectory, session: SessionHandle) -> bytes:
+    """Return a session as bytes, as it is at this moment; OutOfRange if they are too many.
+
+    Of a durable session, with all of its text; Unavailable if its store does not have that.
+    """
+    model, earlier = session.model, b""
+    snapshot = await call_engine(model, lambda engine: engine.snapshot(session.id))
+    if isinstance(session, DurableSession) and sessions.stored is not None and snapshot.text_start:
+        with sessions.stored.residents.kept(session.id):
+            tokens = await text_before(sessions.stored, session, snapshot.text_start)
+        earlier = pack_tokens(tokens)
+    file = SnapshotFile(VERSION, model.cell.sha256, session.settings.stored(), snapshot, earlier)
+    data = await asyncio.to_thread(to_bytes, file)
+    if len(data) > MAX_MESSAGE_BYTES - _OTHER_BYTES:
+        raise OutOfRange(
+            f"the session takes {len(data):,} bytes, and a message {MAX_MESSAGE_BYTES:,}; if it is "
+            "durable, export it from the store itself, with `cellwire sessions export --state DIR`"
+        )
+    return data
 
 
 async def restore(
@@ -65,16 +85,20 @@ async def restore(
         restored = replace(restored, rewind_window=settings.rewind_window)
     except InvalidArgument as error:
         raise InvalidArgument(f"the snapshot's settings: {error}", field="snapshot") from error
-    if restored.tokens.max(initial=0) >= len(model.vocabulary):
+    earlier = earlier_tokens(snapshot)
+    most = max(restored.tokens.max(initial=0), max(earlier, default=0))
+    if most >= len(model.vocabulary):
         raise InvalidArgument("the snapshot holds symbols that the model does not know")
     sessions.check_room(settings, len(restored.token_bytes))
     new = sessions.add(new_id, model, restored.seed, settings)
-    made = await _make(new, lambda engine: engine.restore(new.id, restored))
+    made = await _make(new, lambda engine: engine.restore(new.id, restored), earlier)
     await _make_safe(sessions, new)
     return new, made
 
 
-async def _make(new: SessionHandle, make: Callable[[Engine], object]) -> Description:
+async def _make(
+    new: SessionHandle, make: Callable[[Engine], object], earlier: array[int] | None = None
+) -> Description:
     """Let the engine create a session that waits for a call to attach; return its description.
 
     The session ends if that fails, or if the caller has gone, who alone would know its id.
@@ -95,7 +119,7 @@ async def _make(new: SessionHandle, make: Callable[[Engine], object]) -> Descrip
         new.end()
         raise
     if isinstance(new, DurableSession) and snapshot is not None:
-        new.store_from(snapshot)
+        new.store_from(snapshot, earlier)
     new.begin_from(description.text_end, description.offset)
     return description
 

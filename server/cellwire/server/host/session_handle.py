@@ -19,6 +19,8 @@ from cellwire.server.host.text_memory import SessionText, TextMemory
 from cellwire.server.session.events import Closed, Event, Written
 from cellwire.server.session.operations import Operation
 
+HAS_A_CLIENT = "another stream is attached to the session; takeover takes it"
+
 
 class Attachment(Protocol):
     """The call that is attached to a session and reads its events."""
@@ -158,7 +160,7 @@ class SessionHandle:
         evicted = self.attachment
         if evicted is not None:
             if not takeover:
-                raise has_a_client()
+                raise FailedPrecondition(HAS_A_CLIENT)
             evicted.abort(taken_over())
         self.attachment = attachment
         self.outbox.keep_text()
@@ -218,11 +220,6 @@ class SessionHandle:
         self.attachment = None  # the call and its handle would keep each other in memory
         self.expiry.stop()
         self._directory.forget(self)
-
-
-def has_a_client() -> FailedPrecondition:
-    """Return the error of an attach to a session that has a client, without takeover."""
-    return FailedPrecondition("another stream is attached to the session; takeover takes it")
 
 
 def taken_over() -> Aborted:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -49,11 +50,13 @@ class SessionRecord:
         self.exists = True
         self._write(Create(self._id, header))
 
-    def create_from(self, header: Header, snapshot: SessionSnapshot) -> None:
-        """Begin with the text and the state of a fork or an import."""
-        change, state = first_change(snapshot)
+    def create_from(
+        self, header: Header, snapshot: SessionSnapshot, earlier: array[int] | None = None
+    ) -> None:
+        """Begin with the text and the state of a fork or an import, and the `earlier` text."""
+        change, state = first_change(snapshot, earlier)
         self.changes = ChangeLog.resumed(snapshot, change.revision)
-        self.create(replace(header, text_start=snapshot.text_start))
+        self.create(replace(header, text_start=change.offset))
         self._add(change)
         self.put_state(state)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -30,6 +31,9 @@ class Readable(Protocol):
 
     def head(self, session_id: str) -> StoredHead:
         """Return a session without text and state; NotFound, DamagedRecord."""
+
+    def text(self, session_id: str, start: int, end: int) -> array[int]:
+        """Return the tokens from offset `start` up to `end`; NotFound, DamagedRecord."""
 
     def sessions(self, after: str = "", limit: int = 100) -> list[StoredHead | DamagedRecord]:
         """Return the first `limit` sessions whose ids follow `after`, in the order of ids."""

@@ -54,7 +54,7 @@ class StoredSessions:
         self.store = opened.store
         self.leases = opened.leases
         self.lease = DaemonLease(opened.leases, monotonic) if opened.leases is not None else None
-        self.residents = Residents(max_resident, lambda: self.failing is None)
+        self.residents = Residents(max_resident, lambda: self.is_well)
         self.failing: StoreFailed | None = None  # while it writes
         self._lease_failing: StoreFailed | None = None
         self.clock = clock
@@ -234,5 +234,10 @@ class StoredSessions:
         self._lease_failing = error
         self._note_health()
 
+    @property
+    def is_well(self) -> bool:
+        """Whether the store works, as far as is known."""
+        return self.failing is None and self._lease_failing is None
+
     def _note_health(self) -> None:
-        self._on_health(self.failing is None and self._lease_failing is None)
+        self._on_health(self.is_well)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from cellwire.server.errors import Unavailable
 from cellwire.server.host.durable_session import DurableSession
 from cellwire.server.host.earlier_text import EarlierText
+from cellwire.server.host.own_thread import in_own_thread
 from cellwire.server.rpc.durable_writing import safe_message
 from cellwire.server.rpc.session_stream import SessionStream, StreamEnd
 from cellwire.server.session.events import (
@@ -51,15 +53,18 @@ class DurableStream(SessionStream):
                 self._revision = revision
             case _:
                 self._revision = 0
-        await super()._write(self._with_earlier(event))
+        if isinstance(event, Attached) and self.earlier is not None:
+            await self._write_long(event, self.earlier)
+        else:
+            await super()._write(event)
 
-    def _with_earlier(self, event: Event | list[Written]) -> Event | list[Written]:
-        """Return an event with the text that goes before it, if it is what an attach has missed."""
-        earlier = self.earlier
-        if earlier is None or not isinstance(event, Attached):
-            return event
+    async def _write_long(self, event: Attached, earlier: EarlierText) -> None:
+        """Write what an attach has missed with the text that goes before it."""
         tokens = (*earlier.tokens, *event.tokens)
-        return replace(event, offset=earlier.offset, before=earlier.before, tokens=tokens)
+        event = replace(event, offset=earlier.offset, before=earlier.before, tokens=tokens)
+        self.earlier = None  # it may be long
+        missed = await in_own_thread("write a text", partial(self._chunks.missed, event))
+        await self._write_attached(event, missed)
 
     def _attach(self, attach: Attach, operation_id: int) -> None:
         if self.earlier is not None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from cellwire.server import errors
 from cellwire.server.errors import CellwireError
+from cellwire.server.host.safe_revisions import SafePoint
 from cellwire.server.host.session_handle import SessionHandle
 from cellwire.server.host.settings import Durability
+from cellwire.server.host.stored_description import StoredDescription
 from cellwire.server.rpc.status import status_of
 from cellwire.server.session.events import FinishReason
 from cellwire.server.state.change import DoneKind, DoneOperation
 from cellwire.v1 import operations_pb2
+from cellwire.v1.sessions_pb2 import Session
 
 REASONS = {
     FinishReason.MAX_TOKENS: operations_pb2.FINISH_REASON_MAX_TOKENS,
@@ -28,9 +31,27 @@ DURABILITIES = {
 def safe_message(session: SessionHandle) -> operations_pb2.SafePoint | None:
     """Return how much of a session is safe; None if nothing is, or it is not durable."""
     point = session.safe_point
-    if point is None:
-        return None
+    return None if point is None else _safe_message(point)
+
+
+def _safe_message(point: SafePoint) -> operations_pb2.SafePoint:
     return operations_pb2.SafePoint(revision=point.revision, offset=point.offset)
+
+
+def described_message(session: StoredDescription) -> Session:
+    """Return the position of a session that another daemon has, with a client or at work."""
+    tail, _ = session.model.vocabulary.text(session.tail)
+    return Session(
+        session_id=session.session_id,
+        model=session.model.name,
+        seed=session.seed,
+        offset=session.safe.offset,
+        tail=tail,
+        attached=True,
+        durability=DURABILITIES[session.durability],
+        revision=session.safe.revision,
+        safe=_safe_message(session.safe),
+    )
 
 
 def done_message(done: DoneOperation) -> operations_pb2.DoneOperation:

@@ -36,7 +36,7 @@ from cellwire.server.session.events import (
 )
 from cellwire.server.session.operations import Fork
 from cellwire.v1.generation_pb2 import StreamSessionRequest, StreamSessionResponse
-from cellwire.v1.operations_pb2 import Attach
+from cellwire.v1.operations_pb2 import Attach, Chunk
 
 _log = logging.getLogger(__name__)
 
@@ -180,10 +180,7 @@ class SessionStream:
                     StreamSessionResponse(operation_id=event.operation_id, opened=opened)
                 )
             case Attached():
-                attached = attached_message(self._session, event, self._chunks.missed(event))
-                await self._respond(
-                    StreamSessionResponse(operation_id=self._attach_id, attached=attached)
-                )
+                await self._write_attached(event, self._chunks.missed(event))
             case AttachFailed():
                 self._end_unattached(event)
             case Closed() | Detached():
@@ -196,6 +193,10 @@ class SessionStream:
                 await self._respond(answer_message(event, self._session.model))
                 if not is_partial(event):
                     self.window.leave()
+
+    async def _write_attached(self, event: Attached, missed: Chunk | None) -> None:
+        attached = attached_message(self._session, event, missed)
+        await self._respond(StreamSessionResponse(operation_id=self._attach_id, attached=attached))
 
     async def _respond(self, response: StreamSessionResponse) -> None:
         await write(self._context, response)

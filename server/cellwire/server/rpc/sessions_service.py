@@ -7,9 +7,11 @@ from typing import Any
 
 from grpc import aio
 
-from cellwire.server.errors import Aborted, ResourceExhausted
+from cellwire.server.errors import Aborted, HasClientElsewhere, ResourceExhausted
 from cellwire.server.host import session_copies
 from cellwire.server.host.session_directory import SessionDirectory
+from cellwire.server.host.stored_description import describe_stored
+from cellwire.server.rpc.durable_writing import described_message
 from cellwire.server.rpc.places import Places
 from cellwire.server.rpc.reading_settings import read_durability, read_new_id, read_seed
 from cellwire.server.rpc.wire import write, writing_its_response
@@ -25,6 +27,7 @@ from cellwire.v1.sessions_pb2 import (
     GetSessionResponse,
     ImportSessionRequest,
     ImportSessionResponse,
+    Session,
 )
 from cellwire.v1.sessions_pb2_grpc import SessionsServiceServicer
 
@@ -43,9 +46,18 @@ class SessionsService(SessionsServiceServicer):
 
     async def GetSession(self, request: GetSessionRequest, context: Context) -> GetSessionResponse:
         """Return a session's position and activity."""
-        session = await self._sessions.reach(request.session_id)
+        try:
+            session = await self._sessions.reach(request.session_id)
+        except HasClientElsewhere:
+            return GetSessionResponse(session=await self._described_elsewhere(request.session_id))
         description = await session_copies.describe(session)
         return GetSessionResponse(session=session_message(session, description))
+
+    async def _described_elsewhere(self, session_id: str) -> Session:
+        sessions = self._sessions
+        assert sessions.stored is not None
+        store = sessions.stored.store
+        return described_message(await describe_stored(store, sessions.registry, session_id))
 
     async def ForkSession(
         self, request: ForkSessionRequest, context: Context
@@ -65,7 +77,8 @@ class SessionsService(SessionsServiceServicer):
         """Write a session as bytes. A connection has one at a time until its client has read it."""
         async with self._exports.taken(context.peer()):
             session = await self._sessions.reach(request.session_id)
-            response = ExportSessionResponse(snapshot=await session_copies.export(session))
+            snapshot = await session_copies.export(self._sessions, session)
+            response = ExportSessionResponse(snapshot=snapshot)
             try:
                 async with asyncio.timeout(EXPORT_TIMEOUT_S):
                     await write(context, response)

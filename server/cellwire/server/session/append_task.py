@@ -25,9 +25,9 @@ class AppendTask(OperationTask, StepTask):
         OperationTask.__init__(self, session_id, state_history, emit)
         StepTask.__init__(self, state_history)
         self.operation = append
-        self.replaced = len(append.reread) - append.kept
-        if self.replaced:
-            state_history.rewind(len(state_history) - self.replaced)
+        if replaced := len(append.reread) - append.kept:
+            self.replaced_tokens = tuple(state_history.text.last(replaced))
+            state_history.rewind(len(state_history) - replaced)
         self._tokens = append.tokens[append.kept :]  # to add
         self._done = 0  # tokens
         self._log_probability = 0.0
@@ -68,6 +68,11 @@ class AppendTask(OperationTask, StepTask):
                     self.operation.text_end,
                 )
             )
+
+    @property
+    def appended_tokens(self) -> int:
+        """The number of `appended`."""
+        return self._done
 
     @property
     def appended(self) -> array[int]:

@@ -4,29 +4,30 @@ from __future__ import annotations
 
 from cellwire.model_file.vocabulary import MOST_INCOMPLETE
 from cellwire.server.errors import OutOfRange
-from cellwire.server.session.events import Attached
-from cellwire.server.state.text_history import TextHistory
+from cellwire.server.session.events import Attached, AttachFailed
+from cellwire.server.session.told_text import ToldText
 
 
 def attached(
     session_id: str,
     operation_id: int,
     offset: int | None,
-    text: TextHistory,
-    end: int,
+    told: ToldText,
     operation_ids: tuple[int, ...],
-) -> Attached:
-    """Return the text from `offset` up to `end`; an `offset` of None stands for `end`.
+) -> Attached | AttachFailed:
+    """Return the text from `offset` on, as it was told; an `offset` of None stands for its end.
 
-    OutOfRange if the text does not reach the offset, or is no longer remembered from there on.
+    It fails if the text does not reach the offset, or is no longer remembered from there on.
     """
+    text, end = told.text, told.length
     start = end if offset is None else offset
     if not text.start <= start <= end:
-        raise OutOfRange(
+        error = OutOfRange(
             f"the session is at offset {end} and remembers its text from {text.start} on; "
             f"it cannot be continued from offset {start}"
         )
-    tokens = tuple(text.between(start, end))
-    before = tuple(text.between(start - MOST_INCOMPLETE, start))
+        return AttachFailed(session_id, operation_id, error)
+    tokens = told.between(start, end)
+    before = told.between(start - MOST_INCOMPLETE, start)
     after_blank = start == text.blank_offset
     return Attached(session_id, operation_id, start, before, tokens, operation_ids, after_blank)

@@ -124,15 +124,18 @@ class ChangeLog:
         )
 
 
-def first_change(snapshot: SessionSnapshot) -> tuple[Change, StateRecord]:
+def first_change(
+    snapshot: SessionSnapshot, earlier: array[int] | None = None
+) -> tuple[Change, StateRecord]:
     """Return how a session begins that a fork or an import has made: its text, and its state.
 
-    Its changes go on in `ChangeLog.resumed(snapshot, 1)`.
+    `earlier` are the tokens before the snapshot's. Its changes go on in
+    `ChangeLog.resumed(snapshot, 1)`.
     """
-    tokens = from_token_bytes(snapshot.token_bytes)
+    tokens = (earlier or array("I")) + from_token_bytes(snapshot.token_bytes)
     change = Change(
         1,
-        snapshot.text_start,
+        snapshot.length - len(tokens),
         tokens,
         snapshot.text_end,
         snapshot.rewind_floor,

@@ -8,7 +8,7 @@ The engine runs the active task, and starts the queued operations, for which it 
 from __future__ import annotations
 
 from cellwire.server.batch.sampling import generator_key
-from cellwire.server.errors import CellwireError, InvalidArgument, NotFound, OutOfRange
+from cellwire.server.errors import CellwireError, InvalidArgument, NotFound
 from cellwire.server.session import events
 from cellwire.server.session.active_task import ActiveTask
 from cellwire.server.session.attach import attached
@@ -26,6 +26,7 @@ from cellwire.server.session.operations import (
     Save,
 )
 from cellwire.server.session.task import Emit, OperationTask
+from cellwire.server.session.told_text import ToldText, told_text
 from cellwire.server.state.arena import Arena
 from cellwire.server.state.state_history import StateHistory
 
@@ -136,16 +137,14 @@ class Session:
             self._drop_active()
         else:
             self.queue.remove(operation)
-            offset, after = self.reported_length, self._after(operation)
+            offset, after = self.told_text.length, self._after(operation)
             self._emit(events.Finished(self.id, operation.id or 0, reason, offset, after=after))
 
     def attach(self, operation_id: int, offset: int | None) -> None:
         """Report the text from `offset` on to a new reader, and resume; see attach.py."""
-        text, end = self.state_history.text, self.reported_length
-        try:
-            event = attached(self.id, operation_id, offset, text, end, self.operation_ids)
-        except OutOfRange as error:
-            self._emit(events.AttachFailed(self.id, operation_id, error))
+        event = attached(self.id, operation_id, offset, self.told_text, self.operation_ids)
+        if isinstance(event, events.AttachFailed):
+            self._emit(event)
             return
         self.queue.forget_end_of_stream()  # of the reader before
         self._emit(event)
@@ -224,9 +223,9 @@ class Session:
         return tuple(o.id for o in self._operations() if o.id is not None)
 
     @property
-    def reported_length(self) -> int:
-        """The length of the text without the generated tokens that are held back."""
-        return len(self.state_history) - (self.task.unreported_tokens if self.task else 0)
+    def told_text(self) -> ToldText:
+        """The text as events have told it."""
+        return told_text(self.state_history, self.task)
 
     @property
     def task(self) -> OperationTask | None:

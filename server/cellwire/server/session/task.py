@@ -71,7 +71,7 @@ class OperationTask:
     run_kind: RunKind
     ended: bool
     max_steps: int
-    replaced = 0  # tokens at the end of the text that an append has taken away
+    replaced_tokens: tuple[int, ...] = ()  # the end of the text, which an append has taken away
 
     def __init__(self, session_id: str, state_history: StateHistory, emit: Emit) -> None:
         self.session_id = session_id
@@ -85,7 +85,17 @@ class OperationTask:
 
     @property
     def unreported_tokens(self) -> int:
-        """The number of tokens at the end of the text that no event has carried."""
+        """The number of generated tokens at the end of the text that no event has carried."""
+        return 0
+
+    @property
+    def replaced(self) -> int:
+        """The number of tokens at the end of the text that an append has taken away."""
+        return len(self.replaced_tokens)
+
+    @property
+    def appended_tokens(self) -> int:
+        """The number of `appended`."""
         return 0
 
     @property

@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 
 from cellwire.model_file.text_end import MAX_REREAD_CHARS, MAX_REREAD_TOKENS, TextEnd, Tokens
-from cellwire.server.batch.limits import MAX_REWIND_WINDOW
+from cellwire.server.batch.limits import MAX_REWIND_WINDOW, STORED_TOKENS
 from cellwire.server.batch.stepper import State
 from cellwire.server.errors import FailedPrecondition, InvalidArgument
 from cellwire.server.state.text_history import MAX_LENGTH, MAX_REMEMBERED
@@ -28,7 +28,7 @@ VERSION = 1
 
 _HEADER_BYTES = len(MAGIC) + hashlib.sha256().digest_size
 _TOKEN = np.dtype("<u4")
-_MAX_BYTES = MAX_REMEMBERED * _TOKEN.itemsize + 4_096  # of everything but the state
+_MAX_BYTES = (MAX_REMEMBERED + STORED_TOKENS) * _TOKEN.itemsize + 4_096  # all but the state
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +106,7 @@ class SnapshotFile(msgspec.Struct, frozen=True):
     model_sha256: str
     settings: Mapping[str, str | float]  # of the host, by name; their meaning is not known here
     session: SessionSnapshot
+    earlier: bytes = b""  # the text before what the session remembers, as its store packs tokens
 
 
 def to_bytes(snapshot: SnapshotFile) -> bytes:

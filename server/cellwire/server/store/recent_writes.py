@@ -49,17 +49,21 @@ class Recent:
         entry = RecentWrites(entry.session_id, entry.base, entry.epoch, entry.writes, now_s)
         self._entries.append(entry)
         self._size += entry.size
-        while self._entries and (
-            self._size > self._most_bytes or self._entries[0].at_s < now_s - self._window_s
-        ):
-            self._size -= self._entries.popleft().size
+        self._drop_old(now_s)
 
     def by_session(self) -> dict[str, list[RecentWrites]]:
         """Return them by session, in their order."""
+        self._drop_old(self._clock())
         found: dict[str, list[RecentWrites]] = {}
         for entry in self._entries:
             found.setdefault(entry.session_id, []).append(entry)
         return found
+
+    def _drop_old(self, now_s: float) -> None:
+        while self._entries and (
+            self._size > self._most_bytes or self._entries[0].at_s < now_s - self._window_s
+        ):
+            self._size -= self._entries.popleft().size
 
 
 def size_of(write: Write) -> int:

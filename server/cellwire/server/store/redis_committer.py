@@ -210,7 +210,8 @@ def _lost(entries: Sequence[RecentWrites], held: Held | None, daemon_id: str) ->
     epoch = entries[-1].epoch
     wanted = Wanted(name, writes, epoch)
     if held is None:
-        return wanted if wanted.create else None
+        # A deletion again, so that it is known to who would write the session again.
+        return wanted if wanted.create or wanted.only_deletes else None
     if held.epoch > epoch or (held.epoch == epoch and held.holder != daemon_id):
         return None  # claimed since, or released
     if wanted.deletes:

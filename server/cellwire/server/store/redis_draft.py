@@ -18,6 +18,7 @@ from cellwire.server.store.payload import (
     folded,
 )
 from cellwire.server.store.record import Kind, seal
+from cellwire.server.store.redis_deletions import DELETION_S, deletion_key
 from cellwire.server.store.redis_keys import (
     EXPIRIES,
     EXPIRY,
@@ -81,9 +82,13 @@ class Group:
         place = self.before.seal(self.session_id) if self.before else b""
         chain = self.before.chain if self.before else 0
         creates = ("again" if again else "new") if self.creates else ""
+        commands = [*self.commands]
+        if self.after is None and epoch:
+            key = deletion_key(self.session_id).encode()
+            commands.append((b"SET", key, b"%d" % epoch, b"EX", b"%d" % DELETION_S))
         parts: list[bytes | str | int] = [self.kind, epoch, place, chain, creates]
-        parts += [int(self.releases), len(self.commands)]
-        for command in self.commands:
+        parts += [int(self.releases), len(commands)]
+        for command in commands:
             parts += [len(command), *command]
         return parts
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 COMMIT = """
 -- Carries out the writes of sessions: all of them, or none.
--- KEYS: the sets of all sessions and of expiries; of each session, its hash and its list.
+-- KEYS: the sets of all sessions and of expiries; of each session, its hash and its list; and of
+-- each, what tells of its deletion.
 -- ARGV: the daemon's id; whether it is carried out even beyond maxmemory, 0 or 1; of each session
 -- its kind, epoch, place, chain, creates, releases, the number of its commands, and of each command
 -- the number of its parts, and these.
@@ -39,6 +40,9 @@ local function refusal(number, group)
   local kind, epoch, place, chain = unpack(group)
   local hash, list = KEYS[2 * number + 1], KEYS[2 * number + 2]
   if redis.call('EXISTS', hash) == 0 then
+    -- What is written again may have been deleted by who has claimed it since.
+    local deleted = group[5] == 'again' and redis.call('GET', KEYS[2 * #groups + 2 + number])
+    if deleted and tonumber(deleted) > epoch then return 'held' end
     return kind == 'write' and 'gone'
   end
   if kind == 'create' then return 'exists' end

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from cellwire.server.store.checks import damaged
 from cellwire.server.store.record import Damaged
+from cellwire.server.store.redis_deletions import deletion_key
 from cellwire.server.store.redis_draft import Draft, Group, Tail, needs_tail
 from cellwire.server.store.redis_keys import (
     EXPIRIES,
@@ -62,6 +63,7 @@ class Sender:
         keys = [SESSIONS, EXPIRIES]
         for group in groups:
             keys += [hash_key(group.session_id), list_key(group.session_id)]
+        keys += [deletion_key(group.session_id) for group in groups]
         arguments: list[bytes | str | int] = []
         for it, group in zip(placed, groups, strict=True):
             arguments += group.arguments(it.epoch, again=again)

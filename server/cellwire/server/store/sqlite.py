@@ -189,7 +189,9 @@ class SqliteStore(SqliteReader):
     def expired(self, now_s: float, limit: int = 100) -> list[str]:
         """Return the ids of sessions that have expired."""
         due: list[str] = []
-        query = "SELECT id, expires_s, expiry FROM session WHERE expires_s <= ? ORDER BY expires_s"
+        query = (
+            "SELECT id, expires_s, expiry FROM session WHERE expires_s <= ? ORDER BY expires_s, id"
+        )
         with (
             failing(self._path),
             self._readers.reading() as connection,

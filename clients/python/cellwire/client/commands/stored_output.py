@@ -68,8 +68,11 @@ def show_table(listed: Sequence[StoredFacts], now_s: float) -> None:
     if not listed:
         say("no session in the store is as you say")
         return
+    rows = [_row(facts, now_s) for facts in listed]
+    others = sum(_width(rows, index) + 1 for index in range(len(_COLUMNS)) if index != _MODEL)
     console = Console()
-    console.print(_table(listed, now_s, console.width))
+    console.width = max(console.width, others + _LEAST_MODEL)  # a narrower terminal wraps the lines
+    console.print(_table(rows, console.width))
     damaged = sum(bool(facts.damage) for facts in listed)
     if damaged:
         say(
@@ -78,8 +81,7 @@ def show_table(listed: Sequence[StoredFacts], now_s: float) -> None:
         )
 
 
-def _table(listed: Sequence[StoredFacts], now_s: float, width: int) -> Table:
-    rows = [_row(facts, now_s) for facts in listed]
+def _table(rows: Sequence[Sequence[str]], width: int) -> Table:
     # A narrow terminal shortens the models' names, and nothing else.
     left = width - sum(_width(rows, index) + 1 for index in range(len(_COLUMNS)))
     model_width = max(_LEAST_MODEL, _width(rows, _MODEL) + min(0, left + 1))

@@ -16,8 +16,16 @@ from cellwire.client.durable.reconnection import (
     is_loss,
     is_temporary,
 )
-from cellwire.client.errors import Aborted, CellwireError, NotFound, Unreachable
+from cellwire.client.errors import (
+    Aborted,
+    CellwireError,
+    FailedPrecondition,
+    NotFound,
+    Unreachable,
+)
 from cellwire.client.wire.link import Link, Links
+
+_AFTER_ABORTED = (Aborted, FailedPrecondition, NotFound)
 
 
 class Comeback:
@@ -66,8 +74,8 @@ class Comeback:
         try:
             link = await self._retry(loss, reconnection)
         except CellwireError as error:
-            # Whoever has ended the stream has also refused another one.
-            if isinstance(loss, Aborted) and not is_temporary(error):
+            # What has ended the stream has refused another one, too, and said it better.
+            if isinstance(loss, Aborted) and isinstance(error, _AFTER_ABORTED):
                 raise loss from error
             raise
         self._tell(ConnectionRestored(session_id, _now_s() - lost_s))

@@ -203,8 +203,6 @@ class Journal:
                     'durability="safe_first"'
                 )
             )
-        else:
-            entry.revision = self.revision
 
     def _done_again(self, entry: Entry, answer: FinalAnswer | CellwireError) -> None:
         """Take the answer to a change that was answered before, and lost by the daemon."""

@@ -73,7 +73,7 @@ class Outgoing:
         before = _Before()
         for entry in entries:
             if entry.state is State.WAITING:
-                if not (entry.ends_unsent and (self.connected or not entry.begun)):
+                if not entry.ends_unsent:
                     if not self.connected or not before.lets(entry, self.stream):
                         break
                     self._send(entry, offset, revision)

@@ -68,7 +68,6 @@ def recover(
             journal.take_done(entry, done[entry.operation_id])
         else:
             _ask_again(journal, entry)
-    journal.offset = attached.offset
     journal.note_safe(safe)
     journal.send()
 
