@@ -90,6 +90,7 @@ class Client:
         self._outages = -1  # when it was let in, or began to wait
         self._met_s = 0.0  # the same by a monotonic clock
         self._channels: AsyncExitStack
+        self._stubs: dict[str, Stub] = {}  # by address, of this attempt
         self._stream: Stream | None = None
         self._visit: Visit
 
@@ -111,6 +112,7 @@ class Client:
             while True:
                 place = await self._service.ready(self._random)
                 self._note_wait()
+                self._stubs.clear()
                 try:
                     async with AsyncExitStack() as self._channels:
                         if not await self._come(place):
@@ -132,8 +134,10 @@ class Client:
             self._stream.cancel()
 
     async def _stub_of(self, place: Place) -> Stub:
-        channel = aio.insecure_channel(place.address)
-        return Stub(await self._channels.enter_async_context(channel))
+        if place.address not in self._stubs:
+            channel = aio.insecure_channel(place.address)
+            self._stubs[place.address] = Stub(await self._channels.enter_async_context(channel))
+        return self._stubs[place.address]
 
     def _note_lost(self, lost: Lost, place: Place) -> None:
         aborted = lost.code == grpc.StatusCode.ABORTED  # taken over, by ourselves
@@ -279,7 +283,8 @@ class Client:
     async def _take_over(self) -> None:
         """Attach from a second stream, here or elsewhere, and see the first one end."""
         first = self._visit.stream
-        attached = await self._attach(await self._service.ready(self._random))
+        assert self._place is not None
+        attached = await self._attach(self._service.any_of(self._place, self._random))
         check(attached, "the session is gone when it is taken over")
         try:
             while True:

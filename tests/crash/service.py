@@ -90,6 +90,11 @@ class Service:
             places = list(self._places.values())
             return random.choice(places) if random and len(places) > 1 else places[0]
 
+    def any_of(self, place: Place, random: Random) -> Place:
+        """Return one of several daemons; of one alone, `place`, even if it is gone."""
+        places = list(self._places.values())
+        return random.choice(places) if places and len(self.daemons) > 1 else place
+
     def runs(self, process: int) -> bool:
         return any(place.number == process for place in self._running.values())
 

@@ -75,22 +75,6 @@ def test_a_restart_after_it_has_moved(
     assert not is_stored(first)
 
 
-def test_a_restart_after_it_has_moved_there_and_back(
-    server: RedisServer, daemons: list[tuple[Store, Leases]]
-) -> None:
-    (first, leases), (second, others) = daemons
-    first.commit(CREATION)
-    first.commit([Release(ONE)])
-    claim(others)
-    second.commit([added(ONE, 2, 3, [4, 5]), Release(ONE)])
-    claim(leases)
-    with server.client() as client:  # a deletion whose answer this daemon never had
-        client.flushdb()
-    server.restart()
-    first.reopen()
-    assert not is_stored(first)
-
-
 def test_a_restart_while_it_is_deleted(
     server: RedisServer, daemons: list[tuple[Store, Leases]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,6 +17,7 @@ from cellwire.server.store.redis_rows import Held
 from cellwire.server.store.redis_sender import Refusal, Sender, Sent
 from cellwire.server.store.redis_wanted import Lost, Placer, Wanted, parts, read_held
 from cellwire.server.store.store import RefusedWrite
+from cellwire.server.store.writes import effective
 
 _ATTEMPTS = 4
 
@@ -91,21 +92,13 @@ class Committer:
         for name, entries in recent.items():
             # What is damaged is told when the session is used.
             with contextlib.suppress(Damaged):
-                held = Held.read(name, reads[name]())
-                if held is None and not self._holds_since(entries[0]):
-                    continue  # another daemon may have deleted it
-                wanted = _lost(entries, held, self._daemon_id)
+                wanted = _lost(entries, Held.read(name, reads[name]()), self._daemon_id)
                 lost += [wanted] if wanted else []
         for part in parts(lost):
             self._write_again(part)
 
-    def _holds_since(self, entry: RecentWrites) -> bool:
-        """Whether no other daemon has held a session since something was written."""
-        claim = self._claims.get(entry.session_id)
-        return claim is not None and claim.epoch == entry.epoch
-
     def _note_deletions(self, placed: Sequence[Wanted]) -> None:
-        """Remember deletions that may be carried out though their answer is lost."""
+        """Remember deletions that are carried out even if their answer is lost."""
         for it in placed:
             if it.deletes:
                 self._recent.add(RecentWrites(it.session_id, -1, it.epoch, it.writes[:1]))
@@ -202,11 +195,11 @@ class Committer:
 def _lost(entries: Sequence[RecentWrites], held: Held | None, daemon_id: str) -> Wanted | None:
     """Return what is to be written again of a session, if anything; Damaged."""
     name = entries[0].session_id
-    writes = [write for entry in entries for write in entry.writes]
+    writes = effective([write for entry in entries for write in entry.writes])
     deletions = [at for at, entry in enumerate(entries) if Wanted(name, entry.writes).deletes]
     if deletions:
         entries = entries[deletions[-1] :]
-        writes = [write for entry in entries for write in entry.writes]
+        writes = effective([write for entry in entries for write in entry.writes])
     epoch = entries[-1].epoch
     wanted = Wanted(name, writes, epoch)
     if held is None:
