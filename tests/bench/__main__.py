@@ -16,8 +16,8 @@ def main(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            help="raw served mixed keystroke idle slots alternatives prefill start durable growth "
-            "int8 trainer, or all (the default); gpu by name only."
+            help="raw served mixed keystroke idle slots alternatives prefill start durable "
+            "scale growth int8 trainer, or all (the default); gpu by name only."
         ),
     ] = None,
     *,

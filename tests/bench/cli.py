@@ -34,6 +34,7 @@ NAMES = (
     "prefill",
     "start",
     "durable",
+    "scale",
     "growth",
     "int8",
     "trainer",

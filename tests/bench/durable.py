@@ -8,14 +8,17 @@ durable.tokens_per_s.<durability>.<model>.64     of all sessions together
 durable.keystroke_ratio.<durability>.p50, .p99   time with / without, as in `keystroke`, alone
 durable.keystroke_ms.<durability>.p50, .p99
 
-What a session costs that is at rest (wakes.py, stored_start.py):
+What a session costs that is at rest (wakes.py, hand_overs.py, stored_start.py):
 
 durable.wake_ms.<tokens>.p50, .p99        from an attach to its answer, of a session in the store
 durable.wake_text_ms.<tokens>.p50, .p99   from the attach to the first character it generates then
 durable.attach_ms.p50, .p99               likewise, of a session that is in the process
-durable.stored_bytes.sqlite.<tokens>      of a session, in SQLite's file
+durable.stored_bytes.<store>.<tokens>     of a session: SQLite's file, Redis' used_memory
 durable.idle_bytes, .idle_bytes_a_token   of a session in the process that remembers 100,000 tokens,
                                           without its state
+durable.hand_over_ms.p50, .p99            from an attach at one daemon to its answer, of a session
+                                          that another daemon holds; both on one Redis
+durable.hand_over_wake_ms.p50, .p99       the same of a session that no daemon holds
 durable.start_ratio                       time until the ready line, with stored sessions / without
 durable.start_s.full, .empty              these times
 durable.start_rss_mb.full, .empty         of the daemon when it is idle again; in 10^6 bytes
@@ -31,7 +34,7 @@ from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 
-from tests.bench import stored_start, wakes
+from tests.bench import hand_overs, stored_start, wakes
 from tests.bench.child import daemon, serving
 from tests.bench.durability import DURABILITIES, NONE
 from tests.bench.figures import names
@@ -53,6 +56,7 @@ FIGURES = (
     *names("durable.keystroke_ratio", DURABILITIES[1:], _QUANTILES),
     *names("durable.keystroke_ms", DURABILITIES, _QUANTILES),
     *wakes.FIGURES,
+    *hand_overs.FIGURES,
     *stored_start.FIGURES,
 )
 
@@ -70,7 +74,7 @@ def run(
             if size == KEYSTROKE_SIZE or KEYSTROKE_SIZE not in sizes:
                 figures |= _keystrokes(setting, addresses)
     size = KEYSTROKE_SIZE if KEYSTROKE_SIZE in sizes else sizes[0]
-    for part in (wakes, stored_start):
+    for part in (wakes, hand_overs, stored_start):
         figures |= part.run(setting, size)
     return figures
 

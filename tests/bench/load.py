@@ -30,6 +30,8 @@ from cellwire.v1.generation_pb2 import StreamSessionRequest, StreamSessionRespon
 METHOD = "/cellwire.v1.GenerationService/StreamSession"
 ENDLESS_TOKENS = 1_000_000
 
+SESSION_ID_KEY = "x-session-id"
+
 _OPEN_AT_ONCE = 64
 
 # How a message begins that is a chunk and whose operation_id is 0. A message that begins in another
@@ -46,11 +48,17 @@ class Load:
     client_cores: float  # how much of the machine the load itself took
 
 
-def measured(
-    address: str, sessions: int, warm_up_s: float, seconds: float, durability: str = NONE
+def measured(  # one for each option of a load
+    address: str,
+    sessions: int,
+    warm_up_s: float,
+    seconds: float,
+    durability: str = NONE,
+    *,
+    proxied: bool = False,
 ) -> Load:
-    """Put a load on a server, in another process."""
-    options = command(address, sessions, warm_up_s, seconds, durability=durability)
+    """Put a load on a server, or on a proxy before some, in another process."""
+    options = command(address, sessions, warm_up_s, seconds, durability=durability, proxied=proxied)
     return Load(**told_by(options))
 
 
@@ -64,25 +72,33 @@ def command(
     repetition_penalty: float = 1,
     top_alternatives: int = 0,
     durability: str = NONE,
+    proxied: bool = False,
 ) -> list[str]:
     """Return the command; with no seconds to measure, it generates until its stdin ends."""
     options: list[object] = [address, "--sessions", sessions, "--warm-up-s", warm_up_s]
     options += ["--seconds", seconds, "--arrivals", arrivals]
     options += ["--repetition-penalty", repetition_penalty]
     options += ["--top-alternatives", top_alternatives, "--durability", durability]
-    return module("load", *options)
+    return module("load", *options, *(["--proxied"] if proxied else []))
 
 
 class _Stream:
     """One session."""
 
     def __init__(
-        self, channel: aio.Channel, generate: StreamSessionRequest, *, noting: bool
+        self,
+        channel: aio.Channel,
+        open_request: operations_pb2.Open,
+        generate: StreamSessionRequest,
+        *,
+        noting: bool,
     ) -> None:
         call: aio.StreamStreamMultiCallable[StreamSessionRequest, bytes] = channel.stream_stream(
             METHOD, StreamSessionRequest.SerializeToString
         )
-        self._call = call()
+        # By it, a proxy finds the session's daemon.
+        self._call = call(metadata=aio.Metadata((SESSION_ID_KEY, open_request.session_id)))
+        self._open = open_request
         self._generate = generate
         self._last = b""
         self._noting = noting
@@ -95,11 +111,11 @@ class _Stream:
         """How far the text has come."""
         return StreamSessionResponse.FromString(self._last).chunk.end_offset
 
-    async def open(self, request: operations_pb2.Open, turn: asyncio.Semaphore) -> None:
+    async def open(self, turn: asyncio.Semaphore) -> None:
         """Open the session and give it a few characters to go on from."""
         async with turn:
             append = operations_pb2.Append(text=text_of(4))
-            await self._call.write(StreamSessionRequest(open=request))
+            await self._call.write(StreamSessionRequest(open=self._open))
             await self._call.write(StreamSessionRequest(append=append))
             for _ in range(2):
                 await self._call.read()
@@ -139,11 +155,13 @@ async def _generate(options: argparse.Namespace) -> None:
     """Open all sessions, then let all of them generate."""
     async with aio.insecure_channel(options.address) as channel:
         generate, noting = _generate_request(options), bool(options.arrivals)
-        streams = [_Stream(channel, generate, noting=noting) for _ in range(options.sessions)]
+        opens = [
+            open_request(options.durability, seed, own_id=options.proxied)
+            for seed in range(options.sessions)
+        ]
+        streams = [_Stream(channel, request, generate, noting=noting) for request in opens]
         turn = asyncio.Semaphore(_OPEN_AT_ONCE)
-        opens = [open_request(options.durability, seed) for seed in range(len(streams))]
-        pairs = zip(streams, opens, strict=True)
-        await asyncio.gather(*(stream.open(request, turn) for stream, request in pairs))
+        await asyncio.gather(*(stream.open(turn) for stream in streams))
         running = asyncio.gather(*(stream.run() for stream in streams))
         watched = asyncio.create_task(_watch(options, streams))
         running.add_done_callback(lambda _: watched.cancel())  # if something goes wrong
@@ -203,6 +221,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--arrivals", default="")
     parser.add_argument("--repetition-penalty", type=float, default=1)
     parser.add_argument("--top-alternatives", type=int, default=0)
+    parser.add_argument("--proxied", action="store_true")
     parser.add_argument("--durability", choices=DURABILITIES, default=NONE)
     return parser.parse_args()
 

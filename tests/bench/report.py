@@ -3,6 +3,8 @@
     python -m tests.bench.report runs/bench.json
     python -m tests.bench.report runs/gpu.json
 
+Those of several daemons also come into docs/scale.md, see scale_page.py.
+
 The tables replace the text between two marks of the page, those of a GPU between another two. The
 page is created if it does not exist; its other text stays. The plots are in docs/benchmarks/.
 """
@@ -18,6 +20,7 @@ from typing import cast
 from tests.bench.child import ROOT
 from tests.bench.cli import BY_NAME_ONLY, NAMES, Result, number
 from tests.bench.figures import BOUNDS, HIGH, LOW
+from tests.bench.scale_page import write_scale
 
 PAGE = ROOT / "docs" / "benchmarks.md"
 PLOTS = PAGE.with_suffix("")
@@ -107,6 +110,8 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 if __name__ == "__main__":
     try:
-        write_report(json.loads(Path(sys.argv[1]).read_text()))
+        found: Result = json.loads(Path(sys.argv[1]).read_text())
+        write_report(found)
+        write_scale(numbers_of(found))
     except ModuleNotFoundError as missing:
         sys.exit(f"{missing.name} is missing: pip install -e '.[bench]'")

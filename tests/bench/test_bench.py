@@ -11,10 +11,22 @@ from pathlib import Path
 import pynvml
 import pytest
 import torch
-from tests.bench import cli, durable, gpu, machine, mixed, raw, trainer
+from tests.bench import (
+    cli,
+    durable,
+    gpu,
+    hand_overs,
+    machine,
+    mixed,
+    raw,
+    scale,
+    scale_model,
+    scale_page,
+    trainer,
+)
 from tests.bench.child import ROOT
 from tests.bench.cli import NAMES, Result
-from tests.bench.figures import BOUNDS, Bound, names
+from tests.bench.figures import BOUNDS, HIGH, LOW, Bound, names
 from tests.bench.kernels import kernels_of
 from tests.bench.machine import described
 from tests.bench.models import Models
@@ -94,6 +106,8 @@ def test_durable_measures_a_tiny_model_with_stores(tmp_path: Path) -> None:
     figures = durable.run(setting, sizes=("tiny",), sessions=2)
     at_work = names("durable.served_ratio", ("safe_later", "safe_first"), ("tiny",), (2,))
     kinds = {figure.split(".")[1] for figure in durable.FIGURES}
+    if not hand_overs.has_redis():
+        kinds -= {figure.split(".")[1] for figure in hand_overs.FIGURES} - {"stored_bytes"}
     assert set(at_work) <= figures.keys()
     assert {name.split(".")[1] for name in figures} == kinds
     assert figures["durable.stored_bytes.sqlite.100000"] > 100_000
@@ -220,6 +234,34 @@ def test_the_page_has_tables_of_bounds_and_of_all() -> None:
     page = markdown({"machine": {"cores": 2}, "start.ready_s": 9.0, "start.rss_mb": 100.0})
     assert "| `start.ready_s` | 9.00 |  | ≤ 1.5 | **missed** |" in page
     assert "| `start.rss_mb` | 100 |  |" in page
+
+
+def test_the_model_says_what_is_short_first(tmp_path: Path) -> None:
+    figures = dict.fromkeys(scale_model.FIGURES, 10.0)
+    memory, *others = scale_model.uses(
+        figures | {"durable.stored_bytes.redis.1000": 64_000.0}, scale_model.Fleet()
+    )
+    assert (memory.name, memory.servers) == ("memory", 100)
+    assert [other.name for other in others] == ["processor", "network, and disk"]
+    page = tmp_path / "scale.md"
+    page.write_text("\n".join((*scale_page.MEASURED_MARKS, *scale_page.MODEL_MARKS)))
+    rates = {f"scale.tokens_per_s.{name}": 1_000.0 for name in ("plain", 1, 2, 3)}
+    spread = {name + end: 1_000.0 for name in rates for end in (LOW, HIGH)}
+    scale_page.write_scale(figures | rates | spread, page)
+    text = page.read_text()
+    assert "| one, without proxy and store | 1,000 | 1,000 to 1,000 |  |" in text
+    assert "What is short first: **processor**" in text
+
+
+@pytest.mark.slow
+def test_scale_measures_a_tiny_model_behind_a_proxy(tmp_path: Path) -> None:
+    said: list[str] = []
+    setting = Setting(Models(tmp_path), 1, _AT_ONCE, said.append)
+    figures = scale.run(setting, "tiny", sessions=2)
+    if figures:
+        assert {name for name in figures if not name.endswith((LOW, HIGH))} == set(scale.FIGURES)
+    else:
+        assert "scale: nothing, which needs" in said[0]
 
 
 def test_models_can_read_the_text_they_are_given() -> None:

@@ -7,11 +7,13 @@ import math
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from tests.client.fake.daemon import FakeDaemon
+from tests.client.real.daemon import RealDaemon
 
 from cellwire import client
 from cellwire.client import (
     Client,
     LabelScore,
+    connect,
 )
 from cellwire.v1 import operations_pb2
 
@@ -88,6 +90,32 @@ async def test_rewind_goes_back_as_far_as_the_window(daemon: Client) -> None:
         with pytest.raises(client.OutOfRange, match="can be rewound to 3"):
             await session.rewind(1)
         assert session.offset == 3
+
+
+async def test_a_session_returns_to_its_checkpoints(daemon: Client, fake: FakeDaemon) -> None:
+    assert fake.target == daemon.target
+    async with daemon.session() as session:
+        await session.append("abc")
+        assert await session.checkpoint("a") == client.Checkpointed("a", 3)
+        assert await session.generate(max_tokens=9).text() == "defghijkl"
+        await session.checkpoint("b")
+        assert await session.restore("a") == client.Restored("a", 3)
+        assert session.offset == 3
+        assert await session.generate(max_tokens=2).text() == "de"
+        kept = (await daemon.get_session(session.id)).checkpoints
+        assert kept == (client.NamedCheckpoint("a", 3), client.NamedCheckpoint("b", 12))
+        assert await session.discard_checkpoint("a") == client.Discarded("a")
+        with pytest.raises(client.NotFound, match="it has 'b'"):
+            await session.restore("a")
+        assert (await session.restore("b")).offset == session.offset == 12
+
+
+@pytest.mark.parametrize("operation", ["checkpoint", "restore", "discard_checkpoint"])
+async def test_only_durable_sessions_have_checkpoints(real: RealDaemon, operation: str) -> None:
+    async with connect(real.target) as daemon, daemon.session() as session:
+        with pytest.raises(client.FailedPrecondition, match="not durable"):
+            await getattr(session, operation)("a")
+        assert (await session.append("abc")).offset == 3
 
 
 async def test_a_fork_goes_its_own_way(daemon: Client) -> None:

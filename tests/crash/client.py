@@ -16,7 +16,7 @@ from tests.crash.attaching import Return, resolve
 from tests.crash.drawing import Act, Drawing
 from tests.crash.entry import Entry
 from tests.crash.ledger import Ledger
-from tests.crash.operations import Fork, Save
+from tests.crash.operations import Checkpoint, Fork, Restore, Save
 from tests.crash.service import Place, Service
 from tests.crash.stream import GUARD_S, Lost, Stream
 from tests.crash.stub import Stub
@@ -276,7 +276,12 @@ class Client:
                 await self._visit.add(operation)
 
     async def _cancel(self) -> None:
-        targets = [e for e in self.ledger.open if not e.again and not e.cancelled]
+        kinds = Checkpoint, Restore  # what comes behind them relies on them
+        targets = [
+            entry
+            for entry in self.ledger.open
+            if not (entry.again or entry.cancelled or isinstance(entry.operation, kinds))
+        ]
         if targets:
             await self._visit.cancel(self._random.choice(targets))
 

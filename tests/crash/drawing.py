@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum, auto
 from random import Random
 
 from tests.crash.ledger import Ledger
-from tests.crash.operations import Accept, Append, Fork, Generate, Operation, Rewind, Save, Score
+from tests.crash.operations import (
+    Accept,
+    Append,
+    Checkpoint,
+    Fork,
+    Generate,
+    Operation,
+    Restore,
+    Rewind,
+    Save,
+    Score,
+)
 from tests.server.tiny_cell import SYMBOLS
 
 MAX_UNANSWERED = 6
@@ -31,6 +43,8 @@ _KINDS: dict[type[Operation] | Act, int] = {
     Score: 6,
     Save: 4,
     Fork: 2,
+    Checkpoint: 4,
+    Restore: 5,
     Act.CANCEL: 6,
     Act.BREAK: 2,
     Act.HALF_CLOSE: 1,
@@ -56,8 +70,10 @@ class Drawing:
         kind = self.random.choices(list(_KINDS), list(_KINDS.values()))[0]
         if isinstance(kind, Act):
             return kind
-        if kind is Rewind:
-            return self._rewind(least, ledger.high) or self._append()
+        if kind in {Rewind, Restore}:
+            rewind = self._rewind(least, ledger.high) if kind is Rewind else None
+            restore = self._restore(ledger.names) if kind is Restore else None
+            return rewind or restore or self._append()
         if kind is Accept and unanswered:
             return Act.READ  # its completions must not be out of date
         return self._draw(kind)
@@ -70,6 +86,8 @@ class Drawing:
             return Accept(random.randint(1, 3), random.randint(2, 8), random.randint(0, 2))
         if kind is Score:
             return Score(self._text(20))
+        if kind is Checkpoint:
+            return Checkpoint(random.choice("ab"))
         if kind is Fork:
             return Fork(session_id(random), random.getrandbits(50))
         return Save() if kind is Save else self._append()
@@ -87,6 +105,9 @@ class Drawing:
     def _rewind(self, least: int, high: int) -> Rewind | None:
         most = least - max(1, high - self._window)
         return Rewind(self.random.randint(1, min(most, 60))) if most > 0 else None
+
+    def _restore(self, names: Sequence[str]) -> Restore | None:
+        return Restore(self.random.choice(names)) if names else None
 
     def _text(self, most: int) -> str:
         return "".join(self.random.choices(SYMBOLS, k=self.random.randint(1, most)))

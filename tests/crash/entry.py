@@ -4,22 +4,35 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from tests.crash.operations import Accept, Append, Fork, Generate, Operation, Rewind, Save, Score
+from tests.crash.operations import (
+    Accept,
+    Append,
+    Fork,
+    Generate,
+    Operation,
+    Restore,
+    Rewind,
+    Save,
+    Score,
+    TextChange,
+)
 from tests.crash.text import UNKNOWN, begins_alike, difference, merged
 from tests.crash.violation import check
 
 from cellwire.v1.operations_pb2 import (
     FINISH_REASON_CANCELLED,
     Appended,
+    Checkpointed,
     Completed,
     Finished,
     Forked,
+    Restored,
     Rewound,
     Saved,
     Scored,
 )
 
-Answer = Appended | Finished | Rewound | Forked | Scored | Saved
+Answer = Appended | Finished | Rewound | Forked | Scored | Saved | Checkpointed | Restored
 
 
 @dataclass(slots=True)
@@ -30,6 +43,8 @@ class Entry:
     operation: Operation
     before: str = ""  # the text that it found; known once it is the next to be answered
     piece: str = ""  # what it has added so far
+    kept: str = ""  # the text that a restore comes back to
+    high: int = 0  # the most tokens that the text may have had at a checkpoint
     told: str = ""  # what it had added before a loss: the same must come again
     answer: Answer | None = None  # None while it runs, waits, or is lost
     told_answer: Answer | None = None  # the answer that was lost
@@ -42,13 +57,15 @@ class Entry:
 
     @property
     def changes_text(self) -> bool:
-        return isinstance(self.operation, Append | Generate | Rewind | Accept)
+        return isinstance(self.operation, TextChange)
 
     @property
     def after(self) -> str:
         """The text after what was carried out so far."""
         if isinstance(self.operation, Rewind):
             return self.before[: -self.operation.tokens] if self.answer else self.before
+        if isinstance(self.operation, Restore):
+            return self.kept if self.answer else self.before
         return self.before + self.piece
 
     @property

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import grpc
 from tests.crash.entry import Answer, Entry
-from tests.crash.operations import Fork, Generate, Rewind, Save
+from tests.crash.operations import Checkpoint, Fork, Generate, Restore, Rewind, Save
 from tests.crash.text import UNKNOWN, merged
 from tests.crash.violation import check
 
@@ -16,14 +16,18 @@ from cellwire.v1.operations_pb2 import (
     DURABILITY_SAFE_FIRST,
     FINISH_REASON_CANCELLED,
     Appended,
+    Checkpointed,
     Chunk,
     Durability,
     Finished,
     Forked,
     Rejected,
+    Restored,
     Rewound,
     SafePoint,
 )
+
+_UNAVAILABLE = grpc.StatusCode.UNAVAILABLE.value[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,7 @@ class Ledger:
         self.revision = 0  # the last that was told by the daemon that is connected
         self.lengths: dict[int, int] = {}  # of the text, by revision
         self.high = 0  # the most tokens that the text may have had
+        self.knows_floor = True  # how far it may be rewound: unless a restore has failed
         self.seen: list[Seen] = []
         self.dropped: set[int] = set()  # operations without effect, which may still be answered
         self.catching_up = False  # between an attach and all that was answered before
@@ -90,7 +95,20 @@ class Ledger:
             if isinstance(entry.operation, Rewind):
                 shortest = max(0, shortest - entry.operation.tokens)
                 least = min(least, shortest)
+            elif isinstance(entry.operation, Restore):
+                return 0
         return least
+
+    @property
+    def names(self) -> list[str]:
+        """The names of checkpoints that were kept, and are not about to be replaced."""
+        names: list[str] = []
+        for entry in self.entries[self.inherited :]:
+            if isinstance(entry.operation, Checkpoint):
+                name = entry.operation.name
+                names = [other for other in names if other != name]
+                names += [name] if entry.answer is not None else []
+        return names
 
     def unsafe_changes(self) -> Iterator[Entry]:
         """Return the operations that a crash may undo, or may not have undone."""
@@ -103,12 +121,23 @@ class Ledger:
         """Return the least and the most tokens that the text may have meanwhile."""
         least = most = len(self.carried_text)
         for entry in self.open:
-            if isinstance(entry.operation, Rewind):
+            if isinstance(entry.operation, Restore):
+                kept = self.kept_before(entry)
+                least = most = len(kept.before) if kept is not None else least
+            elif isinstance(entry.operation, Rewind):
                 least -= entry.operation.tokens
             elif entry.changes_text:
                 most += entry.most
                 least += 0 if isinstance(entry.operation, Generate) else entry.most
         return least, most
+
+    def kept_before(self, restore: Entry) -> Entry | None:
+        """Return the checkpoint that an operation restores; None if there is none of its name."""
+        assert isinstance(restore.operation, Restore)
+        before = self.entries[self.inherited : self.entries.index(restore)]
+        name = restore.operation.name
+        found = [entry for entry in before if entry.operation == Checkpoint(name)]
+        return found[-1] if found else None
 
     def revision_before(self, entry: Entry) -> int:
         """Return the last revision that was told of the operations before one."""
@@ -123,6 +152,7 @@ class Ledger:
         """Take a new operation."""
         self.entries.append(entry)
         self.high = max(self.high, self.lengths_to_come()[1])
+        entry.high = self.high
 
     def drop(self, entry: Entry) -> None:
         """Forget an operation that had no effect."""
@@ -130,6 +160,8 @@ class Ledger:
             self._forget_told_after(entry)
         self.entries.remove(entry)
         self.dropped.add(entry.id)
+        if isinstance(entry.operation, Checkpoint | Restore):
+            self.knows_floor = False
 
     def receive(self, response: StreamSessionResponse) -> None:
         """Take an answer to one of the operations."""
@@ -267,10 +299,12 @@ class Ledger:
         if isinstance(operation, Fork) and entry.again and exists:
             entry.put_answer(Forked(session_id=operation.session_id), 0)
             return
-        # An append before it may have been cancelled, so that it goes back further than it was to.
         expected = isinstance(operation, Rewind) and (
-            entry.again or operation.tokens > len(self.carried_text)
+            # An append before it may have been cancelled: it goes back further than it was to.
+            entry.again or operation.tokens > len(self.carried_text) or not self.knows_floor
         )
+        if isinstance(operation, Restore):  # its checkpoint was cancelled; the store is full
+            expected = self.kept_before(entry) is None or rejected.status.code == _UNAVAILABLE
         check(expected, f"operation {entry.id} {operation} is rejected: {message}")
         self.drop(entry)
 
@@ -319,15 +353,25 @@ class Ledger:
             self._finish(entry, answer)
         elif isinstance(answer, Appended):
             entry.piece = entry.addition
+        elif isinstance(entry.operation, Restore):
+            self._come_back(entry)
         entry.put_answer(answer, revision)
         self.carried_text = entry.after
-        if isinstance(answer, Appended | Finished | Rewound):
+        if isinstance(answer, Appended | Finished | Rewound | Checkpointed | Restored):
             check(
                 answer.offset == len(self.carried_text),
                 f"after operation {entry.id} {entry.operation} the text ends at {answer.offset}, "
                 f"and must at {len(self.carried_text)}",
             )
         return True
+
+    def _come_back(self, entry: Entry) -> None:
+        kept = self.kept_before(entry)
+        check(kept is not None, f"operation {entry.id} restores what was never kept")
+        assert kept is not None
+        entry.kept = kept.before
+        if not any(each.changes_text and each is not entry for each in self.open):
+            self.high = kept.high
 
     def _finish(self, entry: Entry, finished: Finished) -> None:
         tokens = finished.offset - len(entry.before)

@@ -36,6 +36,16 @@ class Accept:
 
 
 @dataclass(frozen=True, slots=True)
+class Checkpoint:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Restore:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Score:
     text: str
 
@@ -51,7 +61,7 @@ class Save:
     """Wait until everything so far is safe."""
 
 
-TextChange = Append | Generate | Rewind | Accept
+TextChange = Append | Generate | Rewind | Accept | Checkpoint | Restore
 Operation = TextChange | Score | Fork | Save
 
 
@@ -69,6 +79,10 @@ def request(
             message.rewind.tokens = tokens
         case Accept(tokens=tokens):
             message.accept.tokens = tokens
+        case Checkpoint(name=name):
+            message.checkpoint.name = name
+        case Restore(name=name):
+            message.restore.name = name
         case Score(text=text):
             message.score.text = text
             message.score.log_probabilities = True

@@ -74,6 +74,8 @@ _SESSIONS = (
 )
 
 _OPERATIONS = (
+    _states(OPERATIONS, "RESOURCE_EXHAUSTED if it has {} checkpoints of", limits.MAX_CHECKPOINTS),
+    _states(OPERATIONS, "The name: 1 to {} characters", limits.MAX_CHECKPOINT_NAME_CHARS),
     _states(OPERATIONS, "If unset, the daemon draws one below 2**{}; Opened", _SEED_BITS),
     _states(OPERATIONS, "if unset, the daemon draws one below 2**{}.", _SEED_BITS),
     _states(
@@ -99,7 +101,9 @@ _OPERATIONS = (
     _states(OPERATIONS, "as {} hexadecimal digits", limits.SESSION_ID_DIGITS),
     _states(OPERATIONS, "takes more than {} seconds, the stream", limits.SAFE_FIRST_TIMEOUT_S),
     _states(
-        OPERATIONS, "the last {} appends, accepts, generates and rewinds", REMEMBERED_OPERATIONS
+        OPERATIONS,
+        "the last {} appends, accepts, generates, rewinds, checkpoints",
+        REMEMBERED_OPERATIONS,
     ),
     _states(
         OPERATIONS,
@@ -340,6 +344,15 @@ _PROTOCOL = (
     _states(PROTOCOL, "waits for the store up to {} s", limits.SAFE_FIRST_TIMEOUT_S),
     _states(PROTOCOL, "`attached.done` remembers | {} |", REMEMBERED_OPERATIONS),
     _states(PROTOCOL, "The last {} appends, accepts, generates", REMEMBERED_OPERATIONS),
+    _states(
+        PROTOCOL,
+        "| checkpoints of a session | {}, of names of 1 to {} characters |",
+        limits.MAX_CHECKPOINTS,
+        limits.MAX_CHECKPOINT_NAME_CHARS,
+    ),
+    _states(PROTOCOL, "A name has 1 to {} characters", limits.MAX_CHECKPOINT_NAME_CHARS),
+    _states(PROTOCOL, "A session has up to {} checkpoints", limits.MAX_CHECKPOINTS),
+    _states(PROTOCOL, "the store does not answer for {} s, it is", limits.SAFE_FIRST_TIMEOUT_S),
     _states(PROTOCOL, "before texts stop growing | {} MiB |", _WAITING_MIB),
     _states(PROTOCOL, "While more than {} MiB wait", _WAITING_MIB),
     _states(PROTOCOL, "| a message to the daemon | {} MiB |", _MESSAGE_MIB),
@@ -378,7 +391,12 @@ _PAGES = (
         sqlite_rows.TEXT_BYTES,
         redis_keys.TEXT_TOKENS,
     ),
-    _states(ARCHITECTURE, "Each time {} tokens were added", session_record.STATE_INTERVAL),
+    _states(
+        ARCHITECTURE,
+        "Each time {} tokens were added, and when {} were and the session leaves",
+        session_record.STATE_INTERVAL,
+        session_record.LEAVING_INTERVAL,
+    ),
     _states(ARCHITECTURE, "at least its last {} tokens", limits.REMEMBERED_TOKENS),
     _states(ARCHITECTURE, "both run {} steps in float32", parity.STEPS),
     _states(ARCHITECTURE, "in batches of {}, {} and {},", *parity.BATCHES),

@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 from array import array
+from typing import NamedTuple
 
 from cellwire.model_file.text_end import TextEnd
 from cellwire.server.session.change_log import ChangeLog, first_change
-from cellwire.server.session.events import Event, Forked, Opened, Restored, StateRead
-from cellwire.server.state.change import Change, StateRecord, joined
+from cellwire.server.session.events import (
+    Checkpointed,
+    CheckpointRestored,
+    Discarded,
+    Event,
+    Forked,
+    Opened,
+    Restored,
+    StateRead,
+)
+from cellwire.server.state.change import Change, Restoration, StateRecord, joined
 from cellwire.server.state.snapshot import SessionSnapshot
 from cellwire.server.state.stored_session import StoredSession
+
+
+class KeptText(NamedTuple):
+    """A text at a named checkpoint."""
+
+    text: array[int]
+    states: list[tuple[int, StateRecord]]
 
 
 class ChangedText:
@@ -22,6 +39,8 @@ class ChangedText:
         self.changes: list[Change] = []
         self.joined: Change | None = None
         self.states: list[tuple[int, StateRecord]] = []  # after how many changes each was read
+        self.kept: dict[str, KeptText] = {}  # at named checkpoints
+        self.end: TextEnd | None = None
 
     def begin(self, snapshot: SessionSnapshot) -> None:
         self.log = ChangeLog.resumed(snapshot, 1)
@@ -30,11 +49,35 @@ class ChangedText:
         self.apply(change)
         self.states.append((1, state))
 
-    def resume(self, snapshot: SessionSnapshot, stored: StoredSession) -> None:
+    def resume(
+        self, snapshot: SessionSnapshot, stored: StoredSession, kept: dict[str, KeptText]
+    ) -> None:
         """Go on with a text that was stored."""
-        self.log = ChangeLog.resumed(snapshot, stored.head.revision, stored.done)
+        self.log = ChangeLog.resumed(
+            snapshot, stored.head.revision, stored.done, stored.checkpoints
+        )
         self.revision = stored.head.revision
         self.text = stored.tokens[:]
+        self.kept = kept
+
+    def note(self, event: Event) -> None:
+        """Keep the text that is to have a name, or forget one."""
+        if isinstance(event, Checkpointed):
+            self.kept[event.name] = KeptText(self.text[:], self.states[:])
+        elif isinstance(event, Discarded):
+            self.kept.pop(event.name, None)
+        assert self.kept.keys() == self.log.checkpoints.keys()
+
+    def restore(self, event: CheckpointRestored) -> Restoration:
+        """Go on with the text of a named checkpoint."""
+        restoration = self.log.restored(event)
+        kept = self.kept[event.name]
+        self.revision += 1
+        assert restoration.revision == self.revision
+        self.text, self.states, self.joined = kept.text[:], kept.states[:], None
+        self.end = event.after.text_end
+        assert len(self.text) == event.offset == self.log.length
+        return restoration
 
     def apply(self, change: Change) -> None:
         assert change.revision == self.revision + 1
@@ -50,14 +93,11 @@ class ChangedText:
         assert self.joined.length == change.length
         assert self.text[self.joined.offset :] == self.joined.tokens
         self.changes.append(change)
+        self.end = change.end
 
     def read_state(self, event: StateRead) -> None:
         assert event.tokens_read <= max(0, self.log.rewind_floor - 1)
         self.states.append((len(self.changes), StateRecord(event.tokens_read, event.state)))
-
-    @property
-    def end(self) -> TextEnd | None:
-        return self.changes[-1].end if self.changes else None
 
 
 class ChangeTexts:
@@ -66,7 +106,7 @@ class ChangeTexts:
     def __init__(self) -> None:
         self.sessions: dict[str, ChangedText] = {}
 
-    def add(self, event: Event) -> Change | None:
+    def add(self, event: Event) -> Change | Restoration | None:
         """Apply an event; return the change that it is."""
         match event:
             case Opened():
@@ -77,20 +117,29 @@ class ChangeTexts:
                 self._begin(event.new_session_id, event.snapshot)
             case StateRead():
                 self.sessions[event.session_id].read_state(event)
+            case CheckpointRestored():
+                return self.sessions[event.session_id].restore(event)
             case _ if event.session_id in self.sessions:
                 session = self.sessions[event.session_id]
                 change = session.log.add(event)
                 if change is not None:
                     session.apply(change)
+                session.note(event)
                 return change
             case _:
                 pass
         return None
 
-    def resume(self, session_id: str, snapshot: SessionSnapshot, stored: StoredSession) -> None:
+    def resume(
+        self,
+        session_id: str,
+        snapshot: SessionSnapshot,
+        stored: StoredSession,
+        kept: dict[str, KeptText],
+    ) -> None:
         """Go on with a session that was stored."""
         self.sessions[session_id] = ChangedText(snapshot.rewind_window)
-        self.sessions[session_id].resume(snapshot, stored)
+        self.sessions[session_id].resume(snapshot, stored, kept)
 
     def _begin(self, session_id: str, snapshot: SessionSnapshot) -> None:
         self.sessions[session_id] = ChangedText(snapshot.rewind_window)

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field, replace
 from cellwire.model_file.vocabulary import BEGINNING, SETTLED
 from cellwire.server.session.events import (
     Appended,
+    Checkpointed,
+    CheckpointRestored,
+    Discarded,
     Finished,
     FinishReason,
     Rejected,
@@ -17,7 +20,7 @@ from cellwire.server.session.events import (
 from cellwire.server.session.operations import Accept, Append, Complete, Generate, Operation
 from cellwire.server.state.change import DoneOperation
 
-Answer = Appended | Finished | Rejected | Rewound
+Answer = Appended | Finished | Rejected | Rewound | Checkpointed | CheckpointRestored | Discarded
 
 
 @dataclass

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from cellwire.server.session.events import (
     Appended,
+    CheckpointRestored,
     Event,
     Finished,
     Forked,
@@ -43,6 +44,11 @@ class EventTexts:
                 assert event.offset == len(self.texts[event.session_id])
             case Finished() | Rejected():
                 self._extend(event.session_id, event.appended, event.replaced)
+            case CheckpointRestored():
+                assert event.snapshot is not None
+                start = [0] * event.snapshot.text_start
+                self.texts[event.session_id] = start + event.snapshot.tokens.tolist()
+                assert len(self.texts[event.session_id]) == event.offset
             case Rewound():
                 del self.texts[event.session_id][event.offset :]
 

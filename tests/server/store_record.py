@@ -4,14 +4,32 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
-from tests.server.change_texts import ChangeTexts
+from tests.server.change_texts import ChangeTexts, KeptText
 
 from cellwire.model_file.vocabulary import BEGINNING
-from cellwire.server.session.events import Event, Forked, Opened, StateRead
-from cellwire.server.state.change import Change, DoneKind, StateRecord, remembered
+from cellwire.server.session.events import (
+    Checkpointed,
+    Discarded,
+    Event,
+    Forked,
+    Opened,
+    StateRead,
+)
+from cellwire.server.state.change import (
+    Change,
+    DoneKind,
+    DoneOperation,
+    Restoration,
+    StateRecord,
+    remembered,
+)
+from cellwire.server.state.named_checkpoint import NamedCheckpoint
 from cellwire.server.state.stored_session import Header, StoredHead, StoredSession
+
+ChooseState = Callable[[list[StateRecord]], StateRecord | None]
+Value = Header | Change | StateRecord | Restoration | Checkpointed | Discarded
 
 
 @dataclass(frozen=True)
@@ -19,7 +37,56 @@ class Written:
     """What is committed together: a new session, a change, a state, or all of a copy."""
 
     session_id: str
-    values: tuple[Header | Change | StateRecord, ...]
+    values: tuple[Value, ...]
+
+
+@dataclass
+class Folded:
+    """A session as its writes leave it."""
+
+    header: Header
+    text: array[int] = field(default_factory=lambda: array("I"))
+    last: Change | None = None  # whose end, floor and blank are the session's
+    revision: int = 0
+    states: list[StateRecord] = field(default_factory=list)
+    done: tuple[DoneOperation, ...] = ()
+    kept: dict[str, Folded] = field(default_factory=dict)
+
+    def add(self, value: Value) -> None:
+        match value:
+            case Change():
+                del self.text[value.offset :]
+                self.text += value.tokens
+                self.last, self.revision = value, value.revision
+                self.done = remembered((*self.done, *value.done))
+            case StateRecord():
+                self.states.append(value)
+            case Checkpointed():
+                self.kept[value.name] = replace(self, text=self.text[:], states=self.states[:])
+            case Discarded():
+                del self.kept[value.name]
+            case Restoration():
+                kept = self.kept[value.name]
+                self.text, self.last, self.states = kept.text[:], kept.last, kept.states[:]
+                self.revision = value.revision
+                self.done = remembered((*self.done, *value.done))
+
+    def stored(self, session_id: str, choose_state: ChooseState) -> StoredSession:
+        state, last = choose_state(self.states), self.last
+        return StoredSession(
+            StoredHead(session_id, self.header, self.revision, len(self.text)),
+            text_start=0,
+            tokens=self.text,
+            state=state if state and state.tokens_read else None,
+            end=last.end if last else BEGINNING,
+            rewind_floor=last.rewind_floor if last else 0,
+            blank_offset=last.blank_offset if last else -1,
+            done=self.done,
+            checkpoints=tuple(
+                NamedCheckpoint(name, len(kept.text), kept.last.end if kept.last else BEGINNING)
+                for name, kept in self.kept.items()
+            ),
+        )
 
 
 class StoreRecord:
@@ -42,12 +109,15 @@ class StoreRecord:
             case StateRead():
                 record = StateRecord(event.tokens_read, event.state)
                 self._write(event.session_id, record)
+            case Checkpointed() | Discarded():
+                assert change is not None
+                self._write(event.session_id, change, event)
             case _ if change is not None:
                 self._write(event.session_id, change)
             case _:
                 pass
 
-    def _write(self, session_id: str, *values: Header | Change | StateRecord) -> None:
+    def _write(self, session_id: str, *values: Value) -> None:
         self.writes.append(Written(session_id, values))
 
     def together(self, count: int) -> int:
@@ -65,37 +135,34 @@ class StoreRecord:
     def sessions(self) -> list[str]:
         return [write.session_id for write in self.writes if isinstance(write.values[0], Header)]
 
-    def load(
-        self, session_id: str, choose_state: Callable[[list[StateRecord]], StateRecord | None]
-    ) -> StoredSession:
+    def load(self, session_id: str, choose_state: ChooseState) -> StoredSession:
         """Return a session, with one of its states that `choose_state` chooses."""
+        return self._folded(session_id).stored(session_id, choose_state)
+
+    def load_checkpoint(
+        self, session_id: str, name: str, choose_state: ChooseState
+    ) -> StoredSession:
+        return self._folded(session_id).kept[name].stored(session_id, choose_state)
+
+    def kept_texts(self, session_id: str) -> dict[str, KeptText]:
+        """Return the texts of a session's named checkpoints."""
+        kept = self._folded(session_id).kept
+        return {name: KeptText(folded.text, []) for name, folded in kept.items()}
+
+    def _folded(self, session_id: str) -> Folded:
         values = [
             v for write in self.writes if write.session_id == session_id for v in write.values
         ]
-        changes = [value for value in values if isinstance(value, Change)]
-        states = [value for value in values if isinstance(value, StateRecord)]
         header = next(value for value in values if isinstance(value, Header))
-        text, last = array("I"), changes[-1] if changes else None
-        for change in changes:
-            del text[change.offset :]
-            text += change.tokens
-        state = choose_state(states)
-        head = StoredHead(session_id, header, last.revision if last else 0, len(text))
-        return StoredSession(
-            head,
-            text_start=0,
-            tokens=text,
-            state=state if state and state.tokens_read else None,
-            end=last.end if last else BEGINNING,
-            rewind_floor=last.rewind_floor if last else 0,
-            blank_offset=last.blank_offset if last else -1,
-            done=remembered(done for change in changes for done in change.done),
-        )
+        folded = Folded(header)
+        for value in values:
+            folded.add(value)
+        return folded
 
 
-def _is_chunk(value: Header | Change | StateRecord) -> bool:
+def _is_chunk(value: Value) -> bool:
     return isinstance(value, Change) and not value.done
 
 
-def _is_end(value: Header | Change | StateRecord) -> bool:
+def _is_end(value: Value) -> bool:
     return isinstance(value, Change) and any(done.kind is DoneKind.FINISHED for done in value.done)

@@ -37,6 +37,9 @@ class StreamSessionRequest(_message.Message):
     CANCEL_FIELD_NUMBER: _builtins.int
     CLOSE_FIELD_NUMBER: _builtins.int
     SAVE_FIELD_NUMBER: _builtins.int
+    CHECKPOINT_FIELD_NUMBER: _builtins.int
+    RESTORE_FIELD_NUMBER: _builtins.int
+    DISCARD_FIELD_NUMBER: _builtins.int
     operation_id: _builtins.int
     """Chosen by the client, and repeated in every answer to this operation. Must differ from the ids of
     all operations that are running or waiting, except 0, which any number of them may share.
@@ -93,6 +96,18 @@ class StreamSessionRequest(_message.Message):
     def save(self) -> _operations_pb2.Save:
         """Wait until the session is safe."""
 
+    @_builtins.property
+    def checkpoint(self) -> _operations_pb2.Checkpoint:
+        """Keep the session as it is now under a name."""
+
+    @_builtins.property
+    def restore(self) -> _operations_pb2.Restore:
+        """Return to a named checkpoint."""
+
+    @_builtins.property
+    def discard(self) -> _operations_pb2.Discard:
+        """Forget a named checkpoint."""
+
     def __init__(
         self,
         *,
@@ -110,12 +125,15 @@ class StreamSessionRequest(_message.Message):
         cancel: _operations_pb2.Cancel | None = ...,
         close: _operations_pb2.Close | None = ...,
         save: _operations_pb2.Save | None = ...,
+        checkpoint: _operations_pb2.Checkpoint | None = ...,
+        restore: _operations_pb2.Restore | None = ...,
+        discard: _operations_pb2.Discard | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["accept", b"accept", "append", b"append", "attach", b"attach", "cancel", b"cancel", "classify", b"classify", "close", b"close", "complete", b"complete", "fork", b"fork", "generate", b"generate", "open", b"open", "operation", b"operation", "rewind", b"rewind", "save", b"save", "score", b"score"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["accept", b"accept", "append", b"append", "attach", b"attach", "cancel", b"cancel", "checkpoint", b"checkpoint", "classify", b"classify", "close", b"close", "complete", b"complete", "discard", b"discard", "fork", b"fork", "generate", b"generate", "open", b"open", "operation", b"operation", "restore", b"restore", "rewind", b"rewind", "save", b"save", "score", b"score"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accept", b"accept", "append", b"append", "attach", b"attach", "cancel", b"cancel", "classify", b"classify", "close", b"close", "complete", b"complete", "fork", b"fork", "generate", b"generate", "open", b"open", "operation", b"operation", "operation_id", b"operation_id", "rewind", b"rewind", "save", b"save", "score", b"score"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accept", b"accept", "append", b"append", "attach", b"attach", "cancel", b"cancel", "checkpoint", b"checkpoint", "classify", b"classify", "close", b"close", "complete", b"complete", "discard", b"discard", "fork", b"fork", "generate", b"generate", "open", b"open", "operation", b"operation", "operation_id", b"operation_id", "restore", b"restore", "rewind", b"rewind", "save", b"save", "score", b"score"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_operation: _TypeAlias = _typing.Literal["open", "attach", "append", "generate", "complete", "accept", "rewind", "fork", "score", "classify", "cancel", "close", "save"]  # noqa: Y015
+    _WhichOneofReturnType_operation: _TypeAlias = _typing.Literal["open", "attach", "append", "generate", "complete", "accept", "rewind", "fork", "score", "classify", "cancel", "close", "save", "checkpoint", "restore", "discard"]  # noqa: Y015
     _WhichOneofArgType_operation: _TypeAlias = _typing.Literal["operation", b"operation"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_operation) -> _WhichOneofReturnType_operation | None: ...
 
@@ -143,6 +161,9 @@ class StreamSessionResponse(_message.Message):
     CLOSED_FIELD_NUMBER: _builtins.int
     REJECTED_FIELD_NUMBER: _builtins.int
     SAVED_FIELD_NUMBER: _builtins.int
+    CHECKPOINTED_FIELD_NUMBER: _builtins.int
+    RESTORED_FIELD_NUMBER: _builtins.int
+    DISCARDED_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     SAFE_FIELD_NUMBER: _builtins.int
     operation_id: _builtins.int
@@ -212,6 +233,18 @@ class StreamSessionResponse(_message.Message):
         """Final answer to save; with the operation_id 0, the news that more of the session is safe."""
 
     @_builtins.property
+    def checkpointed(self) -> _operations_pb2.Checkpointed:
+        """Final answer to checkpoint."""
+
+    @_builtins.property
+    def restored(self) -> _operations_pb2.Restored:
+        """Final answer to restore."""
+
+    @_builtins.property
+    def discarded(self) -> _operations_pb2.Discarded:
+        """Final answer to discard."""
+
+    @_builtins.property
     def safe(self) -> _operations_pb2.SafePoint:
         """Of a durable session: how much of it is safe."""
 
@@ -234,14 +267,17 @@ class StreamSessionResponse(_message.Message):
         closed: _operations_pb2.Closed | None = ...,
         rejected: _operations_pb2.Rejected | None = ...,
         saved: _operations_pb2.Saved | None = ...,
+        checkpointed: _operations_pb2.Checkpointed | None = ...,
+        restored: _operations_pb2.Restored | None = ...,
+        discarded: _operations_pb2.Discarded | None = ...,
         revision: _builtins.int = ...,
         safe: _operations_pb2.SafePoint | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "appended", b"appended", "attached", b"attached", "cancelled", b"cancelled", "chunk", b"chunk", "classified", b"classified", "closed", b"closed", "completed", b"completed", "completing", b"completing", "finished", b"finished", "forked", b"forked", "opened", b"opened", "rejected", b"rejected", "rewound", b"rewound", "safe", b"safe", "saved", b"saved", "scored", b"scored"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "appended", b"appended", "attached", b"attached", "cancelled", b"cancelled", "checkpointed", b"checkpointed", "chunk", b"chunk", "classified", b"classified", "closed", b"closed", "completed", b"completed", "completing", b"completing", "discarded", b"discarded", "finished", b"finished", "forked", b"forked", "opened", b"opened", "rejected", b"rejected", "restored", b"restored", "rewound", b"rewound", "safe", b"safe", "saved", b"saved", "scored", b"scored"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "appended", b"appended", "attached", b"attached", "cancelled", b"cancelled", "chunk", b"chunk", "classified", b"classified", "closed", b"closed", "completed", b"completed", "completing", b"completing", "finished", b"finished", "forked", b"forked", "opened", b"opened", "operation_id", b"operation_id", "rejected", b"rejected", "revision", b"revision", "rewound", b"rewound", "safe", b"safe", "saved", b"saved", "scored", b"scored"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "appended", b"appended", "attached", b"attached", "cancelled", b"cancelled", "checkpointed", b"checkpointed", "chunk", b"chunk", "classified", b"classified", "closed", b"closed", "completed", b"completed", "completing", b"completing", "discarded", b"discarded", "finished", b"finished", "forked", b"forked", "opened", b"opened", "operation_id", b"operation_id", "rejected", b"rejected", "restored", b"restored", "revision", b"revision", "rewound", b"rewound", "safe", b"safe", "saved", b"saved", "scored", b"scored"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_answer: _TypeAlias = _typing.Literal["opened", "attached", "appended", "chunk", "finished", "completing", "completed", "rewound", "forked", "scored", "classified", "cancelled", "closed", "rejected", "saved"]  # noqa: Y015
+    _WhichOneofReturnType_answer: _TypeAlias = _typing.Literal["opened", "attached", "appended", "chunk", "finished", "completing", "completed", "rewound", "forked", "scored", "classified", "cancelled", "closed", "rejected", "saved", "checkpointed", "restored", "discarded"]  # noqa: Y015
     _WhichOneofArgType_answer: _TypeAlias = _typing.Literal["answer", b"answer"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_answer) -> _WhichOneofReturnType_answer | None: ...
 

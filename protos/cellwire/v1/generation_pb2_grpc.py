@@ -72,8 +72,9 @@ class GenerationServiceServicer:
         The first message must be open or attach. Operations run in the order in which they are sent;
         cancel overtakes. Every operation gets exactly one final answer under its operation_id: opened,
         attached, appended, finished, completed, rewound, forked, scored, classified, cancelled, closed,
-        saved or rejected. Before it, generate sends chunks and complete may send completing. The stream of
-        a durable session also carries saved without an operation, under the operation_id 0.
+        saved, checkpointed, restored, discarded or rejected. Before it, generate sends chunks and complete
+        may send completing. The stream of a durable session also carries saved without an operation, under
+        the operation_id 0.
 
         A rejected operation fails alone, and the stream continues. An operation whose operation_id is in
         use is rejected under that id; the operation that holds the id continues.

@@ -39,8 +39,9 @@ class GenerationServiceStub:
     The first message must be open or attach. Operations run in the order in which they are sent;
     cancel overtakes. Every operation gets exactly one final answer under its operation_id: opened,
     attached, appended, finished, completed, rewound, forked, scored, classified, cancelled, closed,
-    saved or rejected. Before it, generate sends chunks and complete may send completing. The stream of
-    a durable session also carries saved without an operation, under the operation_id 0.
+    saved, checkpointed, restored, discarded or rejected. Before it, generate sends chunks and complete
+    may send completing. The stream of a durable session also carries saved without an operation, under
+    the operation_id 0.
 
     A rejected operation fails alone, and the stream continues. An operation whose operation_id is in
     use is rejected under that id; the operation that holds the id continues.
@@ -95,8 +96,9 @@ class GenerationServiceAsyncStub(GenerationServiceStub):
     The first message must be open or attach. Operations run in the order in which they are sent;
     cancel overtakes. Every operation gets exactly one final answer under its operation_id: opened,
     attached, appended, finished, completed, rewound, forked, scored, classified, cancelled, closed,
-    saved or rejected. Before it, generate sends chunks and complete may send completing. The stream of
-    a durable session also carries saved without an operation, under the operation_id 0.
+    saved, checkpointed, restored, discarded or rejected. Before it, generate sends chunks and complete
+    may send completing. The stream of a durable session also carries saved without an operation, under
+    the operation_id 0.
 
     A rejected operation fails alone, and the stream continues. An operation whose operation_id is in
     use is rejected under that id; the operation that holds the id continues.
@@ -154,8 +156,9 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
         The first message must be open or attach. Operations run in the order in which they are sent;
         cancel overtakes. Every operation gets exactly one final answer under its operation_id: opened,
         attached, appended, finished, completed, rewound, forked, scored, classified, cancelled, closed,
-        saved or rejected. Before it, generate sends chunks and complete may send completing. The stream of
-        a durable session also carries saved without an operation, under the operation_id 0.
+        saved, checkpointed, restored, discarded or rejected. Before it, generate sends chunks and complete
+        may send completing. The stream of a durable session also carries saved without an operation, under
+        the operation_id 0.
 
         A rejected operation fails alone, and the stream continues. An operation whose operation_id is in
         use is rejected under that id; the operation that holds the id continues.

@@ -44,8 +44,8 @@ class Durability(_Durability, metaclass=_DurabilityEnumTypeWrapper):
     """Durability says whether a session is kept in the daemon's store, so that it is still there after the
     daemon was stopped or killed, and goes on as if that had never happened.
 
-    A durable session has a revision: the number of changes of its text. Operations that change no text
-    leave it as it is. A safe revision is in the store, with everything before it: what was safe is never
+    A durable session has a revision: the number of changes of its text and its checkpoints. Operations
+    that change neither leave it as it is. A safe revision is in the store, with everything before it: what was safe is never
     undone, and what was rewound safely never comes back. Operations without an answer are not stored;
     a client sends them again (see Attached.done).
 
@@ -858,6 +858,92 @@ class Save(_message.Message):
 Global___Save: _TypeAlias = Save  # noqa: Y015
 
 @_typing.final
+class Checkpoint(_message.Message):
+    """Checkpoint keeps a durable session as it is now under a name: its text and its state at this place,
+    to which Restore returns, however far the session goes on, and after restarts of the daemon. A
+    checkpoint that has the name already is replaced. The session goes on unchanged. The answer is
+    checkpointed.
+
+    FAILED_PRECONDITION if the session is not durable; RESOURCE_EXHAUSTED if it has 64 checkpoints of
+    other names. Checkpoints end with their session; forks and exports do not have them.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Required. The name: 1 to 64 characters."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Checkpoint: _TypeAlias = Checkpoint  # noqa: Y015
+
+@_typing.final
+class Restore(_message.Message):
+    """Restore makes a durable session what it was at a checkpoint: the same text, and from there on, with
+    the same operations, the same text again, bit for bit on the CPU provider. It can then be rewound as
+    far as it could be at the checkpoint. What was appended or generated since is gone, unless a
+    checkpoint keeps it, and whatever was restored before makes no difference. The answer is restored. It
+    supersedes completes, as Append does.
+
+    The checkpoint is read from the daemon's store, which must have what was done in the session before.
+
+    FAILED_PRECONDITION if the session is not durable; NOT_FOUND if it has no checkpoint of that name, and
+    the message lists those it has; RESOURCE_EXHAUSTED if the daemon has no room for the text; DATA_LOSS if
+    the checkpoint is damaged; UNAVAILABLE if the store does not answer. The session stays as it is then.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Required. The name of the checkpoint."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Restore: _TypeAlias = Restore  # noqa: Y015
+
+@_typing.final
+class Discard(_message.Message):
+    """Discard forgets a checkpoint; the session stays as it is. The answer is discarded. FAILED_PRECONDITION
+    and NOT_FOUND as for Restore.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Required. The name of the checkpoint."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Discard: _TypeAlias = Discard  # noqa: Y015
+
+@_typing.final
 class Opened(_message.Message):
     """Opened answers Open."""
 
@@ -929,9 +1015,9 @@ class Attached(_message.Message):
 
     @_builtins.property
     def done(self) -> _containers.RepeatedCompositeFieldContainer[Global___DoneOperation]:
-        """Of a durable session, the last 64 appends, accepts, generates and rewinds that have ended, the
-        oldest first; without those whose operation_id is 0. All of them are safe when the revision of
-        this answer is. An operation that is neither here nor in operation_ids, nor was answered, was not
+        """Of a durable session, the last 64 appends, accepts, generates, rewinds, checkpoints, restores and
+        discards that have ended, the oldest first; without those whose operation_id is 0. All of them are
+        safe when the revision of this answer is. An operation that is neither here nor in operation_ids, nor was answered, was not
         carried out: send it again, a generate with its start_offset. Operation ids tell operations apart
         only if the client uses each of them once in the session's life.
         """
@@ -967,6 +1053,9 @@ class DoneOperation(_message.Message):
     FINISHED_FIELD_NUMBER: _builtins.int
     REWOUND_FIELD_NUMBER: _builtins.int
     REJECTED_FIELD_NUMBER: _builtins.int
+    CHECKPOINTED_FIELD_NUMBER: _builtins.int
+    RESTORED_FIELD_NUMBER: _builtins.int
+    DISCARDED_FIELD_NUMBER: _builtins.int
     operation_id: _builtins.int
     """The id of the operation."""
     @_builtins.property
@@ -985,6 +1074,18 @@ class DoneOperation(_message.Message):
     def rejected(self) -> Global___Rejected:
         """To any of them that failed."""
 
+    @_builtins.property
+    def checkpointed(self) -> Global___Checkpointed:
+        """To checkpoint."""
+
+    @_builtins.property
+    def restored(self) -> Global___Restored:
+        """To restore."""
+
+    @_builtins.property
+    def discarded(self) -> Global___Discarded:
+        """To discard."""
+
     def __init__(
         self,
         *,
@@ -993,12 +1094,15 @@ class DoneOperation(_message.Message):
         finished: Global___Finished | None = ...,
         rewound: Global___Rewound | None = ...,
         rejected: Global___Rejected | None = ...,
+        checkpointed: Global___Checkpointed | None = ...,
+        restored: Global___Restored | None = ...,
+        discarded: Global___Discarded | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "appended", b"appended", "finished", b"finished", "rejected", b"rejected", "rewound", b"rewound"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "appended", b"appended", "checkpointed", b"checkpointed", "discarded", b"discarded", "finished", b"finished", "rejected", b"rejected", "restored", b"restored", "rewound", b"rewound"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "appended", b"appended", "finished", b"finished", "operation_id", b"operation_id", "rejected", b"rejected", "rewound", b"rewound"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "appended", b"appended", "checkpointed", b"checkpointed", "discarded", b"discarded", "finished", b"finished", "operation_id", b"operation_id", "rejected", b"rejected", "restored", b"restored", "rewound", b"rewound"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_answer: _TypeAlias = _typing.Literal["appended", "finished", "rewound", "rejected"]  # noqa: Y015
+    _WhichOneofReturnType_answer: _TypeAlias = _typing.Literal["appended", "finished", "rewound", "rejected", "checkpointed", "restored", "discarded"]  # noqa: Y015
     _WhichOneofArgType_answer: _TypeAlias = _typing.Literal["answer", b"answer"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_answer) -> _WhichOneofReturnType_answer | None: ...
 
@@ -1495,3 +1599,77 @@ class Saved(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Saved: _TypeAlias = Saved  # noqa: Y015
+
+@_typing.final
+class Checkpointed(_message.Message):
+    """Checkpointed answers Checkpoint. The checkpoint is safe when the revision of this answer is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The name of the checkpoint."""
+    offset: _builtins.int
+    """The length of the session's text there."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        offset: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "offset", b"offset"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Checkpointed: _TypeAlias = Checkpointed  # noqa: Y015
+
+@_typing.final
+class Restored(_message.Message):
+    """Restored answers Restore."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The name of the checkpoint."""
+    offset: _builtins.int
+    """The length of the session's text, now that it is the checkpoint's."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        offset: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "offset", b"offset"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Restored: _TypeAlias = Restored  # noqa: Y015
+
+@_typing.final
+class Discarded(_message.Message):
+    """Discarded answers Discard."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The name that the checkpoint had."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Discarded: _TypeAlias = Discarded  # noqa: Y015

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from cellwire.v1 import operations_pb2 as cellwire_dot_v1_dot_operations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x63\x65llwire/v1/sessions.proto\x12\x0b\x63\x65llwire.v1\x1a\x1c\x63\x65llwire/v1/operations.proto\"\xe6\x01\n\x07Session\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0c\n\x04seed\x18\x03 \x01(\x04\x12\x0e\n\x06offset\x18\x04 \x01(\x04\x12\x0c\n\x04tail\x18\x05 \x01(\t\x12\x10\n\x08\x61ttached\x18\x06 \x01(\x08\x12\x15\n\roperation_ids\x18\x07 \x03(\x04\x12+\n\ndurability\x18\x08 \x01(\x0e\x32\x17.cellwire.v1.Durability\x12\x10\n\x08revision\x18\t \x01(\x04\x12$\n\x04safe\x18\n \x01(\x0b\x32\x16.cellwire.v1.SafePoint\"\'\n\x11GetSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\";\n\x12GetSessionResponse\x12%\n\x07session\x18\x01 \x01(\x0b\x32\x14.cellwire.v1.Session\"t\n\x12\x46orkSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x11\n\x04seed\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x1b\n\x0enew_session_id\x18\x03 \x01(\tH\x01\x88\x01\x01\x42\x07\n\x05_seedB\x11\n\x0f_new_session_id\"<\n\x13\x46orkSessionResponse\x12%\n\x07session\x18\x01 \x01(\x0b\x32\x14.cellwire.v1.Session\"*\n\x14\x45xportSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\")\n\x15\x45xportSessionResponse\x12\x10\n\x08snapshot\x18\x01 \x01(\x0c\"}\n\x14ImportSessionRequest\x12\x10\n\x08snapshot\x18\x01 \x01(\x0c\x12+\n\ndurability\x18\x02 \x01(\x0e\x32\x17.cellwire.v1.Durability\x12\x17\n\nsession_id\x18\x03 \x01(\tH\x00\x88\x01\x01\x42\r\n\x0b_session_id\">\n\x15ImportSessionResponse\x12%\n\x07session\x18\x01 \x01(\x0b\x32\x14.cellwire.v1.Session\"*\n\x14\x44\x65leteSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\"\x17\n\x15\x44\x65leteSessionResponse2\xba\x03\n\x0fSessionsService\x12M\n\nGetSession\x12\x1e.cellwire.v1.GetSessionRequest\x1a\x1f.cellwire.v1.GetSessionResponse\x12P\n\x0b\x46orkSession\x12\x1f.cellwire.v1.ForkSessionRequest\x1a .cellwire.v1.ForkSessionResponse\x12V\n\rExportSession\x12!.cellwire.v1.ExportSessionRequest\x1a\".cellwire.v1.ExportSessionResponse\x12V\n\rImportSession\x12!.cellwire.v1.ImportSessionRequest\x1a\".cellwire.v1.ImportSessionResponse\x12V\n\rDeleteSession\x12!.cellwire.v1.DeleteSessionRequest\x1a\".cellwire.v1.DeleteSessionResponseBn\n\x15io.github.cellwire.v1B\rSessionsProtoP\x01Z6github.com/cellwire/cellwire-go/cellwire/v1;cellwirev1\xaa\x02\x0b\x43\x65llwire.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x63\x65llwire/v1/sessions.proto\x12\x0b\x63\x65llwire.v1\x1a\x1c\x63\x65llwire/v1/operations.proto\"\x99\x02\n\x07Session\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0c\n\x04seed\x18\x03 \x01(\x04\x12\x0e\n\x06offset\x18\x04 \x01(\x04\x12\x0c\n\x04tail\x18\x05 \x01(\t\x12\x10\n\x08\x61ttached\x18\x06 \x01(\x08\x12\x15\n\roperation_ids\x18\x07 \x03(\x04\x12+\n\ndurability\x18\x08 \x01(\x0e\x32\x17.cellwire.v1.Durability\x12\x10\n\x08revision\x18\t \x01(\x04\x12$\n\x04safe\x18\n \x01(\x0b\x32\x16.cellwire.v1.SafePoint\x12\x31\n\x0b\x63heckpoints\x18\x0b \x03(\x0b\x32\x1c.cellwire.v1.NamedCheckpoint\"/\n\x0fNamedCheckpoint\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x04\"\'\n\x11GetSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\";\n\x12GetSessionResponse\x12%\n\x07session\x18\x01 \x01(\x0b\x32\x14.cellwire.v1.Session\"t\n\x12\x46orkSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x11\n\x04seed\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x1b\n\x0enew_session_id\x18\x03 \x01(\tH\x01\x88\x01\x01\x42\x07\n\x05_seedB\x11\n\x0f_new_session_id\"<\n\x13\x46orkSessionResponse\x12%\n\x07session\x18\x01 \x01(\x0b\x32\x14.cellwire.v1.Session\"*\n\x14\x45xportSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\")\n\x15\x45xportSessionResponse\x12\x10\n\x08snapshot\x18\x01 \x01(\x0c\"}\n\x14ImportSessionRequest\x12\x10\n\x08snapshot\x18\x01 \x01(\x0c\x12+\n\ndurability\x18\x02 \x01(\x0e\x32\x17.cellwire.v1.Durability\x12\x17\n\nsession_id\x18\x03 \x01(\tH\x00\x88\x01\x01\x42\r\n\x0b_session_id\">\n\x15ImportSessionResponse\x12%\n\x07session\x18\x01 \x01(\x0b\x32\x14.cellwire.v1.Session\"*\n\x14\x44\x65leteSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\"\x17\n\x15\x44\x65leteSessionResponse2\xba\x03\n\x0fSessionsService\x12M\n\nGetSession\x12\x1e.cellwire.v1.GetSessionRequest\x1a\x1f.cellwire.v1.GetSessionResponse\x12P\n\x0b\x46orkSession\x12\x1f.cellwire.v1.ForkSessionRequest\x1a .cellwire.v1.ForkSessionResponse\x12V\n\rExportSession\x12!.cellwire.v1.ExportSessionRequest\x1a\".cellwire.v1.ExportSessionResponse\x12V\n\rImportSession\x12!.cellwire.v1.ImportSessionRequest\x1a\".cellwire.v1.ImportSessionResponse\x12V\n\rDeleteSession\x12!.cellwire.v1.DeleteSessionRequest\x1a\".cellwire.v1.DeleteSessionResponseBn\n\x15io.github.cellwire.v1B\rSessionsProtoP\x01Z6github.com/cellwire/cellwire-go/cellwire/v1;cellwirev1\xaa\x02\x0b\x43\x65llwire.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,27 +34,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\025io.github.cellwire.v1B\rSessionsProtoP\001Z6github.com/cellwire/cellwire-go/cellwire/v1;cellwirev1\252\002\013Cellwire.V1'
   _globals['_SESSION']._serialized_start=74
-  _globals['_SESSION']._serialized_end=304
-  _globals['_GETSESSIONREQUEST']._serialized_start=306
-  _globals['_GETSESSIONREQUEST']._serialized_end=345
-  _globals['_GETSESSIONRESPONSE']._serialized_start=347
-  _globals['_GETSESSIONRESPONSE']._serialized_end=406
-  _globals['_FORKSESSIONREQUEST']._serialized_start=408
-  _globals['_FORKSESSIONREQUEST']._serialized_end=524
-  _globals['_FORKSESSIONRESPONSE']._serialized_start=526
-  _globals['_FORKSESSIONRESPONSE']._serialized_end=586
-  _globals['_EXPORTSESSIONREQUEST']._serialized_start=588
-  _globals['_EXPORTSESSIONREQUEST']._serialized_end=630
-  _globals['_EXPORTSESSIONRESPONSE']._serialized_start=632
-  _globals['_EXPORTSESSIONRESPONSE']._serialized_end=673
-  _globals['_IMPORTSESSIONREQUEST']._serialized_start=675
-  _globals['_IMPORTSESSIONREQUEST']._serialized_end=800
-  _globals['_IMPORTSESSIONRESPONSE']._serialized_start=802
-  _globals['_IMPORTSESSIONRESPONSE']._serialized_end=864
-  _globals['_DELETESESSIONREQUEST']._serialized_start=866
-  _globals['_DELETESESSIONREQUEST']._serialized_end=908
-  _globals['_DELETESESSIONRESPONSE']._serialized_start=910
-  _globals['_DELETESESSIONRESPONSE']._serialized_end=933
-  _globals['_SESSIONSSERVICE']._serialized_start=936
-  _globals['_SESSIONSSERVICE']._serialized_end=1378
+  _globals['_SESSION']._serialized_end=355
+  _globals['_NAMEDCHECKPOINT']._serialized_start=357
+  _globals['_NAMEDCHECKPOINT']._serialized_end=404
+  _globals['_GETSESSIONREQUEST']._serialized_start=406
+  _globals['_GETSESSIONREQUEST']._serialized_end=445
+  _globals['_GETSESSIONRESPONSE']._serialized_start=447
+  _globals['_GETSESSIONRESPONSE']._serialized_end=506
+  _globals['_FORKSESSIONREQUEST']._serialized_start=508
+  _globals['_FORKSESSIONREQUEST']._serialized_end=624
+  _globals['_FORKSESSIONRESPONSE']._serialized_start=626
+  _globals['_FORKSESSIONRESPONSE']._serialized_end=686
+  _globals['_EXPORTSESSIONREQUEST']._serialized_start=688
+  _globals['_EXPORTSESSIONREQUEST']._serialized_end=730
+  _globals['_EXPORTSESSIONRESPONSE']._serialized_start=732
+  _globals['_EXPORTSESSIONRESPONSE']._serialized_end=773
+  _globals['_IMPORTSESSIONREQUEST']._serialized_start=775
+  _globals['_IMPORTSESSIONREQUEST']._serialized_end=900
+  _globals['_IMPORTSESSIONRESPONSE']._serialized_start=902
+  _globals['_IMPORTSESSIONRESPONSE']._serialized_end=964
+  _globals['_DELETESESSIONREQUEST']._serialized_start=966
+  _globals['_DELETESESSIONREQUEST']._serialized_end=1008
+  _globals['_DELETESESSIONRESPONSE']._serialized_start=1010
+  _globals['_DELETESESSIONRESPONSE']._serialized_end=1033
+  _globals['_SESSIONSSERVICE']._serialized_start=1036
+  _globals['_SESSIONSSERVICE']._serialized_end=1478
 # @@protoc_insertion_point(module_scope)

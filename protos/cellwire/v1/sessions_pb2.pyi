@@ -35,6 +35,7 @@ class Session(_message.Message):
     DURABILITY_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     SAFE_FIELD_NUMBER: _builtins.int
+    CHECKPOINTS_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     """The session's id: 128 random bits in hexadecimal."""
     model: _builtins.str
@@ -59,6 +60,10 @@ class Session(_message.Message):
     def safe(self) -> _operations_pb2.SafePoint:
         """Of a durable session: how much of it is safe."""
 
+    @_builtins.property
+    def checkpoints(self) -> _containers.RepeatedCompositeFieldContainer[Global___NamedCheckpoint]:
+        """Of a durable session: its checkpoints, in the order of their names."""
+
     def __init__(
         self,
         *,
@@ -72,14 +77,41 @@ class Session(_message.Message):
         durability: _operations_pb2.Durability.ValueType = ...,
         revision: _builtins.int = ...,
         safe: _operations_pb2.SafePoint | None = ...,
+        checkpoints: _abc.Iterable[Global___NamedCheckpoint] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["safe", b"safe"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attached", b"attached", "durability", b"durability", "model", b"model", "offset", b"offset", "operation_ids", b"operation_ids", "revision", b"revision", "safe", b"safe", "seed", b"seed", "session_id", b"session_id", "tail", b"tail"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attached", b"attached", "checkpoints", b"checkpoints", "durability", b"durability", "model", b"model", "offset", b"offset", "operation_ids", b"operation_ids", "revision", b"revision", "safe", b"safe", "seed", b"seed", "session_id", b"session_id", "tail", b"tail"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Session: _TypeAlias = Session  # noqa: Y015
+
+@_typing.final
+class NamedCheckpoint(_message.Message):
+    """NamedCheckpoint describes a checkpoint of a session."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name."""
+    offset: _builtins.int
+    """The length of the session's text there, in tokens."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        offset: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "offset", b"offset"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NamedCheckpoint: _TypeAlias = NamedCheckpoint  # noqa: Y015
 
 @_typing.final
 class GetSessionRequest(_message.Message):

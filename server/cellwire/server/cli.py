@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -122,6 +123,9 @@ async def _serve(config: Config) -> BaseException | None:
             place = config.state
             shown = without_password(place) if isinstance(place, str) else place
             _say(f"durable sessions are kept in {shown}")
+        # What there is now stays. To look through it for garbage, again and again, would stop all
+        # threads for 25 to 50 ms each time.
+        gc.freeze()
         _say(_ready(daemon, config))
         daemon.crashed.add_done_callback(lambda _: signals.stop.set())
         await signals.stop.wait()

@@ -22,6 +22,12 @@ class CuttingProxy:
         port: int = self._server.sockets[0].getsockname()[1]
         return f"127.0.0.1:{port}"
 
+    def move(self, target: str) -> None:
+        """Cut all connections; pass those that follow on to another target."""
+        self._host, _, self._port = target.rpartition(":")
+        for task in self._passing:
+            task.cancel()
+
     async def stop(self) -> None:
         self._server.close()
         for task in self._passing:

@@ -16,9 +16,11 @@ from cellwire.client.model import Model, Vocabulary
 from cellwire.client.values import (
     Appended,
     Attached,
+    Checkpointed,
     Closed,
     Completed,
     Completion,
+    Discarded,
     Done,
     FinalAnswer,
     Finished,
@@ -26,6 +28,7 @@ from cellwire.client.values import (
     Forked,
     PartialAnswer,
     Piece,
+    Restored,
     Rewound,
     SafePoint,
     Scored,
@@ -36,10 +39,13 @@ from cellwire.v1.operations_pb2 import (
     Accept,
     Append,
     Cancel,
+    Checkpoint,
     Close,
     Complete,
+    Discard,
     Fork,
     Generate,
+    Restore,
     Rewind,
     Save,
     Score,
@@ -47,7 +53,10 @@ from cellwire.v1.operations_pb2 import (
 
 REMEMBERED = 64
 MODEL = Model("sim", "", "", 1, 1, Vocabulary("words", 26), 1, "cpu")
-CHANGES = (Append, Accept, Generate, Rewind)
+CHANGES = (Append, Accept, Generate, Rewind, Restore)
+REMEMBERED_KINDS = (*CHANGES, Checkpoint, Discard)
+
+CHANGED = (Appended, Rewound, Finished, Checkpointed, Restored, Discarded)
 
 Answer = PartialAnswer | FinalAnswer | CellwireError
 Message = tuple[int, Answer, int, SafePoint | None]
@@ -68,6 +77,22 @@ class Text:
 
     tokens: list[str] = field(default_factory=list)
     found: str | None = None
+    kept: dict[str, list[str]] = field(default_factory=dict)
+
+    def change(
+        self, operation: Append | Rewind | Checkpoint | Restore | Discard
+    ) -> Appended | Rewound | Checkpointed | Restored | Discarded:
+        match operation:
+            case Append():
+                return self.append(operation)
+            case Rewind():
+                return self.rewind(operation)
+            case Checkpoint():
+                return self.keep(operation)
+            case Restore():
+                return self.restore(operation)
+            case Discard():
+                return self.discard(operation)
 
     def append(self, message: Append) -> Appended:
         if "!" in message.text:
@@ -85,6 +110,23 @@ class Text:
         self.tokens = self.tokens[:to]
         self.found = None
         return Rewound(to)
+
+    def keep(self, message: Checkpoint) -> Checkpointed:
+        self.kept = {**self.kept, message.name: self.tokens}
+        return Checkpointed(message.name, len(self.tokens))
+
+    def restore(self, message: Restore) -> Restored:
+        if message.name not in self.kept:
+            raise NotFound("no such checkpoint")
+        self.tokens = self.kept[message.name]
+        self.found = None
+        return Restored(message.name, len(self.tokens))
+
+    def discard(self, message: Discard) -> Discarded:
+        if message.name not in self.kept:
+            raise NotFound("no such checkpoint")
+        self.kept = {name: kept for name, kept in self.kept.items() if name != message.name}
+        return Discarded(message.name)
 
     def complete(self) -> Completed:
         if not self.tokens:
@@ -120,6 +162,7 @@ class Text:
 class Stored:
     tokens: list[str]
     done: tuple[Done, ...]
+    kept: dict[str, list[str]] = field(default_factory=dict)
 
 
 class SimDaemon:
@@ -183,10 +226,8 @@ class SimDaemon:
         match operation:
             case Generate():
                 self._generate(operation_id, operation, tokens)
-            case Append():
-                self._change(operation_id, lambda: self.text.append(operation))
-            case Rewind():
-                self._change(operation_id, lambda: self.text.rewind(operation))
+            case Append() | Rewind() | Checkpoint() | Restore() | Discard():
+                self._change(operation_id, lambda: self.text.change(operation))
             case Accept():
                 self._change(operation_id, self.text.accept)
             case Save():
@@ -215,7 +256,7 @@ class SimDaemon:
             return False
         stored = self.history[kept]
         del self.history[kept + 1 :]
-        self.text = Text(stored.tokens)
+        self.text = Text(stored.tokens, kept=stored.kept)
         self.done, self.revision, self.safe = stored.done, kept, kept
         return True
 
@@ -266,7 +307,7 @@ class SimDaemon:
         piece = Piece(offset, written, len(self.text.tokens))
         self._answer(operation_id, piece, self.revision)
 
-    def _change(self, operation_id: int, do: Callable[[], Appended | Rewound]) -> None:
+    def _change(self, operation_id: int, do: Callable[[], FinalAnswer]) -> None:
         try:
             answer = do()
         except CellwireError as error:
@@ -315,7 +356,7 @@ class SimDaemon:
         finished = Finished(FinishReason.CANCELLED, len(self.text.tokens), Usage(0, count))
         if running:
             self._begin = None
-        if isinstance(operation, CHANGES):
+        if isinstance(operation, REMEMBERED_KINDS):
             self._remember(operation_id, finished)
         self._end(operation_id, finished)
 
@@ -324,11 +365,11 @@ class SimDaemon:
 
     def _advance(self) -> None:
         self.revision += 1
-        self.history.append(Stored(self.text.tokens, self.done))
+        self.history.append(Stored(self.text.tokens, self.done, self.text.kept))
 
     def _end(self, operation_id: int, answer: FinalAnswer | CellwireError) -> None:
         del self._queue[operation_id]
-        changes = isinstance(answer, Appended | Rewound | Finished)
+        changes = isinstance(answer, CHANGED)
         self._answer(operation_id, answer, self.revision if changes else 0)
 
     def _answer(self, operation_id: int, answer: Answer, revision: int) -> None:

@@ -13,6 +13,8 @@ from tests.client.durable.program import program
 from cellwire import client
 from cellwire.client import Durability
 
+pytestmark = pytest.mark.slow
+
 GUARD_S = 60
 SHORTEST, LONGEST = 300, 8_000  # bytes of a connection; an attach takes up to 4,000
 

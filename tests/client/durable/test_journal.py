@@ -26,6 +26,15 @@ def test_what_its_callers_are_told_is_what_an_uninterrupted_session_tells(first:
             raise AssertionError(f"seed {seed}") from error
 
 
+@pytest.mark.parametrize("first", range(0, TRIALS // 2, 500))
+def test_checkpoints_are_kept_and_restored_as_by_an_uninterrupted_session(first: int) -> None:
+    for seed in range(first, min(first + 500, TRIALS // 2)):
+        try:
+            Trial(seed, checkpoints=True).run(STEPS)
+        except AssertionError as error:
+            raise AssertionError(f"seed {seed}") from error
+
+
 @pytest.mark.parametrize(
     "seed",
     [

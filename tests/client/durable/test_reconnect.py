@@ -46,7 +46,7 @@ async def daemon(fake: FakeDaemon) -> AsyncIterator[Client]:
 
 
 HIDDEN = Refused(grpc.StatusCode.CANCELLED, "HAProxy has reset it")
-HIDDEN.status.ClearField("details")
+HIDDEN.status.Clear()
 
 
 class Broken(Exception):  # an error in the caller's block
@@ -382,7 +382,13 @@ async def test_an_open_that_a_proxy_hides_the_refusal_of(daemon: Client, fake: F
         assert (await session.append("a")).offset == 1
 
 
-async def test_a_session_that_was_deleted_says_so(daemon: Client) -> None:
+@pytest.mark.parametrize("saves", [True, False])
+async def test_a_session_that_was_deleted_says_so(
+    daemon: Client,
+    fake: FakeDaemon,
+    saves: bool,  # noqa: FBT001  # a parameter
+) -> None:
+    fake.saves = saves
     async with daemon.session(durability=SAFE_LATER) as session:
         await daemon.delete_session(session.id)
         with pytest.raises(client.Aborted, match="deleted"):

@@ -13,6 +13,8 @@ from tests.client.durable.program import STEPS, program
 from cellwire import client
 from cellwire.client import Client, ConnectionLost, ConnectionRestored, Durability, sync
 
+pytestmark = pytest.mark.slow
+
 GUARD_S = 60
 TOKENS = 20_000
 Restart = Callable[[KilledDaemon], Coroutine[None, None, None]]

@@ -28,9 +28,12 @@ from cellwire.client.wire.requests import Operation
 from cellwire.v1.operations_pb2 import (
     Accept,
     Append,
+    Checkpoint,
     Complete,
+    Discard,
     Fork,
     Generate,
+    Restore,
     Rewind,
     Sampling,
     Save,
@@ -45,7 +48,8 @@ EARLY = {FinishReason.CANCELLED, FinishReason.SUPERSEDED}
 class Trial:
     """One session, from its open until nothing is left to do."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, checkpoints: bool = False) -> None:
+        self.checkpoints = checkpoints
         self.random = Random(seed)
         draw = self.random.random
         self.daemon = SimDaemon(safe_first=draw() < 0.4, continues=draw() < 0.5)
@@ -70,7 +74,8 @@ class Trial:
         draw = self.random.random()
         connected = self.journal.outgoing.connected
         if draw < 0.12:
-            self.submit(self.operation())
+            at_checkpoint = self.checkpoints and self.random.random() < 0.4
+            self.submit(self.checkpoint_operation() if at_checkpoint else self.operation())
         elif draw < 0.14:
             key = self.random.choice(sorted(self.operations)[-3:])
             self.cancelled.add(key)
@@ -108,6 +113,11 @@ class Trial:
             return Fork(seed=1, session_id=str(len(self.operations)))
         others: list[Operation] = [Complete(), Accept(), Save(), Complete()]
         return random.choice(others)
+
+    def checkpoint_operation(self) -> Operation:
+        name = self.random.choice("ab")
+        operations: list[Operation] = [Checkpoint(name=name), Discard(name=name)]
+        return self.random.choice([*operations, Restore(name=name), Restore(name=name)])
 
     def submit(self, operation: Operation) -> None:
         if isinstance(operation, Accept) and not self.may_accept():
@@ -245,10 +255,8 @@ def expected_answer(text: Text, operation: Operation, pieces: list[Piece]) -> ob
     answer: Answer
     try:
         match operation:
-            case Append():
-                answer = text.append(operation)
-            case Rewind():
-                answer = text.rewind(operation)
+            case Append() | Rewind() | Checkpoint() | Restore() | Discard():
+                answer = text.change(operation)
             case Complete():
                 answer = text.complete()
             case Accept():

@@ -216,6 +216,7 @@ def _described(session: FakeSession) -> Session:
         tail=session.text.data[-1024:].decode(),
         attached=session.stream is not None,
         operation_ids=session.operation_ids,
+        checkpoints=session.text.checkpoints,
     )
 
 

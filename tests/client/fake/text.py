@@ -29,17 +29,23 @@ from cellwire.v1.operations_pb2 import (
     Alternatives,
     Append,
     Appended,
+    Checkpoint,
+    Checkpointed,
     Chunk,
     Classified,
     Complete,
     Completed,
     Completion,
+    Discard,
+    Discarded,
     Finished,
     Forked,
     Generate,
     LabelScore,
     Open,
     Opened,
+    Restore,
+    Restored,
     Rewind,
     Rewound,
     SafePoint,
@@ -47,6 +53,7 @@ from cellwire.v1.operations_pb2 import (
     Scored,
     Usage,
 )
+from cellwire.v1.sessions_pb2 import NamedCheckpoint
 
 KEPT = 65_536
 _DRAWN_SEED = 42
@@ -70,6 +77,7 @@ class FakeText:
         self.revision = 0
         self.generated = 0
         self._furthest = 0
+        self._kept: dict[str, bytes] = {}
         self._found: list[Completion] | None = None
 
     def copy(self) -> FakeText:
@@ -182,6 +190,31 @@ class FakeText:
             )
         self._replace(self.data[:to])
         return Rewound(offset=to)
+
+    def keep(self, message: Checkpoint) -> Checkpointed:
+        self._kept[message.name] = self.data
+        return Checkpointed(name=message.name, offset=len(self.data))
+
+    def restore(self, message: Restore) -> Restored:
+        self._replace(self._kept_as(message.name))
+        self._furthest = len(self.data)
+        return Restored(name=message.name, offset=len(self.data))
+
+    def discard(self, message: Discard) -> Discarded:
+        self._kept_as(message.name)
+        del self._kept[message.name]
+        return Discarded(name=message.name)
+
+    def _kept_as(self, name: str) -> bytes:
+        if name not in self._kept:
+            known = ", ".join(map(repr, sorted(self._kept)))
+            raise Refused(grpc.StatusCode.NOT_FOUND, f"no checkpoint {name!r}; it has {known}")
+        return self._kept[name]
+
+    @property
+    def checkpoints(self) -> list[NamedCheckpoint]:
+        kept = sorted(self._kept.items())
+        return [NamedCheckpoint(name=name, offset=len(data)) for name, data in kept]
 
     def score(self, message: Score) -> Scored:
         self._must_generate()

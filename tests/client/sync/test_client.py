@@ -75,6 +75,19 @@ async def test_operations_run_in_order(target: str) -> None:
     await run(target, program)
 
 
+async def test_a_session_returns_to_its_checkpoints(target: str, fake: FakeDaemon) -> None:
+    def program(daemon: sync.Client) -> None:
+        assert fake.target == daemon.target
+        with daemon.session() as session:
+            session.append("abc")
+            assert session.checkpoint("a").offset == 3
+            session.append("d")
+            assert session.restore("a").offset == 3
+            assert session.discard_checkpoint("a").name == "a"
+
+    await run(target, program)
+
+
 async def test_calls_need_no_session(target: str) -> None:
     def program(daemon: sync.Client) -> None:
         assert daemon.target == target

@@ -89,3 +89,14 @@ def test_details_that_cannot_be_read_are_skipped() -> None:
     error = error_of_call(grpc.StatusCode.UNAVAILABLE, "gone", trailer)
     assert isinstance(error, client.Unavailable)
     assert (error.message, error.retry_delay_s) == ("gone", None)
+
+
+def test_a_status_that_a_proxy_hides_is_read_from_its_details() -> None:
+    """HAProxy 2.6 resets a stream behind its status, and gRPC keeps the trailing metadata alone."""
+    trailer = (("grpc-status-details-bin", full(RETRY, INFO).status.SerializeToString()),)
+    error = error_of_call(grpc.StatusCode.CANCELLED, "Stream removed", trailer)
+    assert isinstance(error, client.ResourceExhausted)
+    assert (error.message, error.retry_delay_s) == ("it is full", 2.5)
+    hidden = error_of_call(grpc.StatusCode.CANCELLED, "Stream removed", ())
+    assert isinstance(hidden, client.Cancelled)
+    assert hidden.reason == ""

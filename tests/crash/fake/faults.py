@@ -18,6 +18,8 @@ class Fault(Enum):
     WRONG_REVISION = auto()  # a woken session counts one change more
     WRONG_SAFE_OFFSET = auto()  # the safe point names another offset
     RESURRECTS_REWIND = auto()  # a woken session has the text from before its last rewind
+    FORGETS_CHECKPOINTS = auto()  # a woken session has none
+    RESTORES_ANOTHER_STATE = auto()  # the text is right, and what follows is not
     LOSES_LAST_SYMBOL = auto()  # a woken session ends one symbol too early
     MIXES_SESSIONS = auto()  # a woken session has a symbol of another text
     WAKES_WITH_ANOTHER_STATE = auto()  # the text is right, and what follows is not

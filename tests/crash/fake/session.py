@@ -17,8 +17,8 @@ from cellwire.v1.generation_pb2 import StreamSessionRequest, StreamSessionRespon
 from google.rpc import status_pb2
 
 _REMEMBERED = 64
-_CHANGES = {"append", "accept", "generate", "rewind"}
-_TELL_REVISION = {"appended", "chunk", "finished", "rewound"}
+_CHANGES = {"append", "accept", "generate", "rewind", "checkpoint", "restore"}
+_TELL_REVISION = {"appended", "chunk", "finished", "rewound", "checkpointed", "restored"}
 _STEP_S = 0.0005
 _SYMBOLS_A_CHUNK = 7
 
@@ -40,6 +40,7 @@ class FakeSession:
         self.text = version.text
         self.revision = version.revision
         self.done = list(version.done)
+        self.kept = dict(version.kept)
         self.safe: pb.SafePoint | None = None
         self.queue: list[StreamSessionRequest] = []
         self.outbox: list[StreamSessionResponse] = []
@@ -60,6 +61,8 @@ class FakeSession:
             "complete": self._complete,
             "accept": self._accept,
             "rewind": self._rewind,
+            "checkpoint": self._checkpoint,
+            "restore": self._restore,
             "fork": self._copy,
             "score": self._score,
             "save": self._save,
@@ -75,6 +78,8 @@ class FakeSession:
         self.safe = pb.SafePoint(revision=self.revision, offset=len(self.text))
         if self._fault is Fault.WAKES_WITH_ANOTHER_STATE:
             self._drift = 1
+        if self._fault is Fault.FORGETS_CHECKPOINTS:
+            self.kept.clear()
 
     async def run(self) -> None:
         """Carry out operations until the session ends."""
@@ -130,7 +135,7 @@ class FakeSession:
         if done is not None:
             self.done = [*self.done, done][-_REMEMBERED:]
         if self.durable:
-            version = Version(self.revision, self.text, tuple(self.done))
+            version = Version(self.revision, self.text, tuple(self.done), dict(self.kept))
             self._put(Write(self.id, self.header, version))
 
     async def tell(self, operation_id: int, **answer: object) -> None:
@@ -226,6 +231,30 @@ class FakeSession:
     async def _accept(self, request: StreamSessionRequest) -> None:
         text = self._completion[: request.accept.tokens or None]
         await self._add(request.operation_id, text)
+
+    async def _checkpoint(self, request: StreamSessionRequest) -> None:
+        name = request.checkpoint.name
+        self.kept[name] = self.text
+        checkpointed = pb.Checkpointed(name=name, offset=len(self.text))
+        done = pb.DoneOperation(operation_id=request.operation_id, checkpointed=checkpointed)
+        self.change(self.text, done)
+        await self.tell(request.operation_id, checkpointed=checkpointed)
+
+    async def _restore(self, request: StreamSessionRequest) -> None:
+        name = request.restore.name
+        if name not in self.kept:
+            code = grpc.StatusCode.NOT_FOUND.value[0]
+            rejected = pb.Rejected(status=status_pb2.Status(code=code, message="there is none"))
+            done = pb.DoneOperation(operation_id=request.operation_id, rejected=rejected)
+            self.change(self.text, done)
+            await self.tell(request.operation_id, rejected=rejected)
+            return
+        if self._fault is Fault.RESTORES_ANOTHER_STATE:
+            self._drift = 1
+        restored = pb.Restored(name=name, offset=len(self.kept[name]))
+        done = pb.DoneOperation(operation_id=request.operation_id, restored=restored)
+        self.change(self.kept[name], done)
+        await self.tell(request.operation_id, restored=restored)
 
     async def _rewind(self, request: StreamSessionRequest) -> None:
         offset = len(self.text) - request.rewind.tokens

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from random import Random
 
@@ -21,6 +21,7 @@ class Version:
     revision: int = 0
     text: str = ""
     done: tuple[DoneOperation, ...] = ()
+    kept: Mapping[str, str] = field(default_factory=dict)  # texts at checkpoints, by name
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from tests.server.durable_client import DurableClient, Request
+from tests.server.durable_client import Answer, DurableClient, Request
 from tests.server.event_texts import EventTexts
 from tests.server.plain_stepper import SYMBOLS, PlainStepper
-from tests.server.store_record import StoreRecord
+from tests.server.store_record import ChooseState, StoreRecord
 from tests.server.tiny_cell import lstm_cell, write_cell
 
 from cellwire.model_file.cell import read_cell
@@ -30,45 +30,55 @@ from cellwire.server.engine.commands import (
     OpenSession,
     ReadState,
     SubmitOperation,
+    SupplySnapshot,
 )
 from cellwire.server.engine.engine import Engine
+from cellwire.server.errors import NotFound
 from cellwire.server.runtime.runtime import Runtime
 from cellwire.server.session.events import (
     Appended,
     Attached,
+    Checkpointed,
     Completed,
+    Discarded,
     Event,
     Finished,
     FinishReason,
     Forked,
     Rejected,
-    Rewound,
     Scored,
+    SnapshotNeeded,
     Written,
 )
 from cellwire.server.session.operation_queue import Limits
 from cellwire.server.session.operations import (
     Accept,
     Append,
+    Checkpoint,
     Complete,
+    Discard,
     Fork,
     Generate,
     Operation,
+    Restore,
     Rewind,
     Score,
 )
+from cellwire.server.session.restore_task import Supplied
 from cellwire.server.state.arena import Arena
-from cellwire.server.state.change import StateRecord
 from cellwire.server.state.resume import resumed
+from cellwire.server.state.snapshot import SessionSnapshot
 
 CANCEL_ID, ATTACH_ID = 9_999, 9_998
 SLOTS = 400
+MOST_UNANSWERED = 30  # of a session, before more is sent than may wait
 UNLIMITED = Limits(read_ahead_tokens=1_000_000)
 
 session_ids = st.runner().flatmap(lambda machine: st.sampled_from(machine.alive))
 seeds = st.integers(0, 2**64 - 1)
 symbols = st.integers(0, SYMBOLS - 1)
 texts = st.lists(symbols, min_size=1, max_size=20)
+names = st.sampled_from(["a", "b"])
 fractions = st.integers(0, 4)  # quarters
 
 
@@ -78,6 +88,7 @@ class SteadyEngine:
     def __init__(self, stepper: Stepper) -> None:
         self.engine = Engine(stepper, Arena(SLOTS), UNLIMITED, max_sessions=20, max_batch=8)
         self.texts = EventTexts()
+        self.kept: dict[tuple[str, str], SessionSnapshot] = {}
 
     def carry_out(self, session_id: str, operation: Operation) -> list[Event]:
         self.engine.handle(SubmitOperation(session_id, operation))
@@ -90,6 +101,18 @@ class SteadyEngine:
         events = self.engine.step()
         for event in events:
             self.texts.add(event)
+            match event:
+                case Checkpointed():
+                    snapshot = self.engine.snapshot(event.session_id)
+                    self.kept[event.session_id, event.name] = snapshot
+                case Discarded():
+                    self.kept.pop((event.session_id, event.name), None)
+                case SnapshotNeeded():
+                    name = event.operation.name
+                    supplied = self.kept.get((event.session_id, name), NotFound(name))
+                    supply = SupplySnapshot(event.session_id, event.operation, supplied)
+                    self.engine.handle(supply)
+                    return events + self.take()
         return events
 
 
@@ -106,6 +129,7 @@ class ResumedMachine(RuleBasedStateMachine):
         self.record = StoreRecord()
         self.clients: dict[str, DurableClient] = {}
         self.safe = 0  # writes
+        self.restores: dict[str, Restore] = {}  # that wait for their snapshots
         self.next_id = 0
         self.max_steps = 16
 
@@ -201,6 +225,50 @@ class ResumedMachine(RuleBasedStateMachine):
         complete = Complete(self.fresh_id(), 2, 2, 4)
         self.request(session_id, Accept(self.fresh_id(), index, tokens), complete)
 
+    @rule(session_id=session_ids, name=names)
+    def keep(self, session_id: str, name: str) -> None:
+        self.request(session_id, Checkpoint(self.fresh_id(), name))
+
+    @rule(session_id=session_ids, name=names)
+    def restore(self, session_id: str, name: str) -> None:
+        self.request(session_id, Restore(self.fresh_id(), name))
+
+    @rule(session_id=session_ids, name=names)
+    def discard(self, session_id: str, name: str) -> None:
+        if name in self.record.texts.sessions[session_id].kept:  # its host knows that
+            client = self.clients[session_id]
+            if not client.busy:
+                self.request(session_id, Discard(self.fresh_id(), name))
+                self.take()
+
+    @rule(session_id=session_ids, name=names, tokens=texts, steps=st.integers(0, 9))
+    def keep_and_restore(self, session_id: str, name: str, tokens: list[int], steps: int) -> None:
+        if len(self.clients[session_id].unanswered) > MOST_UNANSWERED:
+            return
+        self.keep(session_id, name)
+        self.append(session_id, tokens)
+        self.restore(session_id, name)
+        self.append(session_id, tokens[:1])
+        self.step(steps)
+
+    @rule(state=fractions)
+    def supply(self, state: int) -> None:
+        """Let a restore go on; all writes of its session are in the store then."""
+        if not self.restores:
+            return
+        session_id = next(iter(self.restores))
+        operation = self.restores.pop(session_id)
+        supplied: Supplied
+        if operation.name in self.record.texts.sessions[session_id].log.checkpoints:
+            self.make_safe(4)
+            choose = chosen(state)
+            stored = self.record.load_checkpoint(session_id, operation.name, choose)
+            supplied = resumed(stored)
+        else:
+            supplied = NotFound(operation.name)
+        self.engine.handle(SupplySnapshot(session_id, operation, supplied))
+        self.take()
+
     @rule(session_id=session_ids, seed=seeds)
     def fork(self, session_id: str, seed: int) -> None:
         if len(self.clients) >= 4:
@@ -279,16 +347,15 @@ class ResumedMachine(RuleBasedStateMachine):
         self.record.writes = writes
         self.engine = self.new_engine()
         stored = self.record.sessions()
-
-        def choose(states: list[StateRecord]) -> StateRecord | None:
-            return ([None, *states])[state * len(states) // 4]
-
+        choose = chosen(state)
+        self.restores.clear()
         for session_id, client in self.clients.items():
             client.alive = session_id in stored
             if client.alive:
                 session = self.record.load(session_id, choose)
                 snapshot = resumed(session)
-                self.record.texts.resume(session_id, snapshot, session)
+                kept = self.record.kept_texts(session_id)
+                self.record.texts.resume(session_id, snapshot, session, kept)
                 self.engine.restore(session_id, snapshot)
         self.take()
         for session_id, client in self.clients.items():
@@ -312,12 +379,12 @@ class ResumedMachine(RuleBasedStateMachine):
                 self.engine.handle(GrantTokens(event.session_id, len(event.tokens)))
             case Forked():
                 self.receive_copy(event)
+            case SnapshotNeeded():
+                self.restores[event.session_id] = event.operation
             case _ if event.operation_id == client.awaited and client.awaited is not None:
                 client.awaited = None
                 self.send(event.session_id)
-            case Appended() | Rewound() | Finished() | Rejected() if event.operation_id in (
-                client.requests
-            ):
+            case _ if isinstance(event, Answer) and event.operation_id in client.requests:
                 self.answered(event.session_id, client.requests[event.operation_id], event)
             case Completed() | Attached():
                 pass
@@ -338,9 +405,7 @@ class ResumedMachine(RuleBasedStateMachine):
         client.send_again(forked.offset, (), set(self.clients))
         self.send(new_id)
 
-    def answered(
-        self, session_id: str, request: Request, event: Appended | Rewound | Finished | Rejected
-    ) -> None:
+    def answered(self, session_id: str, request: Request, event: Answer) -> None:
         text = self.record.texts.sessions[session_id].text.tolist()
         if request.answer is None:
             request.answer = event
@@ -386,6 +451,7 @@ class ResumedMachine(RuleBasedStateMachine):
             for session_id in self.alive:
                 self.engine.handle(AttachReader(session_id, ATTACH_ID, None))
             self.take()
+            self.supply(2)
             if self.engine.idle and not any(client.busy for client in self.clients.values()):
                 break
         for session_id, client in self.clients.items():
@@ -423,6 +489,11 @@ def carry_out(engine: Engine, session_id: str, operation: Operation) -> list[Eve
     while not engine.idle:
         events += engine.step()
     return events
+
+
+def chosen(state: int) -> ChooseState:
+    """Return a choice among states, or of none."""
+    return lambda states: [None, *states][state * len(states) // 4]
 
 
 def logs(events: Sequence[Event]) -> list[float]:

@@ -10,6 +10,7 @@ from cellwire.server.batch.sampling import Sampling
 from cellwire.server.errors import ResourceExhausted
 from cellwire.server.host.text_ends import TextEnds
 from cellwire.server.session.events import (
+    CheckpointRestored,
     Event,
     Finished,
     FinishReason,
@@ -17,7 +18,16 @@ from cellwire.server.session.events import (
     Rewound,
     TextEndAfter,
 )
-from cellwire.server.session.operations import Accept, Append, Classify, Generate, Operation, Rewind
+from cellwire.server.session.operations import (
+    Accept,
+    Append,
+    Checkpoint,
+    Classify,
+    Generate,
+    Operation,
+    Restore,
+    Rewind,
+)
 
 FIRST, SECOND = TextEnd("first", (1,)), TextEnd("second", (2,))
 
@@ -81,3 +91,21 @@ def test_a_rewind_that_reaches_the_start_begins_again() -> None:
     ends.follow(rewind)
     ends.correct(Rewound("s", 1, 0, TextEndAfter(rewind, BEGINNING)))
     assert ends.text_end == BEGINNING
+
+
+def test_a_restore_ends_as_it_is_assumed_to_and_then_as_it_does() -> None:
+    ends, restore = TextEnds(), Restore(1, "a", FIRST)
+    ends.follow(restore)
+    assert ends.text_end == FIRST
+    after = TextEndAfter(restore, SECOND)
+    ends.correct(CheckpointRestored("s", 1, "a", 3, None, after))
+    assert ends.text_end == SECOND
+
+
+def test_an_operation_that_leaves_the_text_leaves_its_end() -> None:
+    ends, checkpoint = TextEnds(FIRST), Checkpoint(1, "a")
+    ends.follow(checkpoint)
+    ends.correct(rejected(checkpoint, SECOND))
+    after = TextEndAfter(checkpoint, SECOND)
+    ends.correct(Finished("s", 1, FinishReason.CANCELLED, 3, after=after))
+    assert ends.text_end == FIRST

@@ -7,9 +7,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.server.store.stored import HEADER, ONE, TWO, added, change, state
 
-from cellwire.server.host.waiting_writes import JoinedChange, WaitingWrites
-from cellwire.server.state.change import Change, joined
-from cellwire.server.store.writes import AddChange, Create, Delete, KeepUntil, PutState, Write
+from cellwire.server.host.session_writes import JoinedChange
+from cellwire.server.host.waiting_writes import WaitingWrites
+from cellwire.server.state.change import Change, Restoration, joined
+from cellwire.server.store.writes import (
+    AddChange,
+    Create,
+    Delete,
+    DiscardCheckpoint,
+    KeepUntil,
+    PutCheckpoint,
+    PutState,
+    RestoreCheckpoint,
+    Write,
+)
 
 
 @st.composite
@@ -81,3 +92,82 @@ def test_what_waits_is_bounded_by_the_texts() -> None:
     kept.drop(ONE)
     kept.drop(ONE)
     assert (kept.size, len(kept)) == (0, 0)
+
+
+def restored(revision: int, name: str) -> RestoreCheckpoint:
+    return RestoreCheckpoint(ONE, Restoration(revision, name))
+
+
+def test_nothing_is_joined_over_a_checkpoint() -> None:
+    kept = waiting(
+        Create(ONE, HEADER),
+        added(ONE, 1, 0, [1, 2, 3]),
+        added(ONE, 2, 3, [4]),
+        PutState(ONE, state(1)),
+        PutCheckpoint(ONE, "a", 2),
+        KeepUntil(ONE, 1.0),
+        added(ONE, 3, 4, [5]),
+        PutState(ONE, state(4)),
+        restored(4, "a"),
+        added(ONE, 5, 4, [6]),
+        added(ONE, 6, 5, [7]),
+    )
+    assert kept.writes() == [
+        Create(ONE, HEADER),
+        AddChange(ONE, joined(change(1, 0, [1, 2, 3]), change(2, 3, [4]))),
+        PutState(ONE, state(1)),
+        PutCheckpoint(ONE, "a", 2),
+        added(ONE, 3, 4, [5]),
+        restored(4, "a"),
+        AddChange(ONE, joined(change(5, 4, [6]), change(6, 5, [7]))),
+        KeepUntil(ONE, 1.0),
+    ]
+    assert kept.revisions() == {ONE: 6}
+    assert kept.writes() == kept.writes()
+
+
+def test_a_restore_is_a_revision() -> None:
+    assert waiting(restored(4, "a")).revisions() == {ONE: 4}
+
+
+def test_only_the_newest_checkpoint_of_a_name_waits() -> None:
+    kept = waiting(
+        added(ONE, 1, 0, [1]),
+        PutCheckpoint(ONE, "a", 1),
+        added(ONE, 2, 1, [2]),
+        PutCheckpoint(ONE, "b", 2),
+        added(ONE, 3, 2, [3]),
+        DiscardCheckpoint(ONE, "a", 3),
+        added(ONE, 4, 3, [4]),
+        PutCheckpoint(ONE, "a", 4),
+    )
+    assert kept.writes() == [
+        AddChange(ONE, joined(change(1, 0, [1]), change(2, 1, [2]))),
+        PutCheckpoint(ONE, "b", 2),
+        AddChange(ONE, joined(change(3, 2, [3]), change(4, 3, [4]))),
+        PutCheckpoint(ONE, "a", 4),
+    ]
+
+
+def test_what_a_restore_needs_waits_in_front_of_it() -> None:
+    writes: list[Write] = [
+        added(ONE, 1, 0, [1]),
+        PutCheckpoint(ONE, "a", 1),
+        restored(2, "a"),
+        PutCheckpoint(ONE, "a", 2),
+    ]
+    assert waiting(*writes).writes() == writes
+    writes[-1:] = [added(ONE, 3, 1, [2]), PutCheckpoint(ONE, "a", 3)]
+    assert waiting(*writes[:3], PutCheckpoint(ONE, "a", 2), *writes[3:]).writes() == writes
+
+
+def test_checkpoints_that_wait_are_bounded_too() -> None:
+    kept = waiting(added(ONE, 1, 0, range(1_000)), PutCheckpoint(ONE, "a", 1))
+    size = kept.size
+    for revision in range(2, 200):
+        kept.add(added(ONE, revision, 500, range(500)))
+        kept.add(PutState(ONE, state(400)))
+        kept.add(PutCheckpoint(ONE, "ab"[revision % 2], revision))
+    assert kept.size <= size + 8_000
+    kept.drop(ONE)
+    assert kept.size == 0

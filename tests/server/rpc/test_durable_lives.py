@@ -281,6 +281,24 @@ async def test_sessions_come_and_go_where_none_may_stay(
         assert text == expected
 
 
+@pytest.mark.parametrize("tokens", [100, 400])
+async def test_a_session_that_leaves_has_a_state_to_wake_from(
+    config: Config, store: LastingStore, tokens: int
+) -> None:
+    async with serving(config) as (_, channel):
+        expected = await (await begin(channel, None)).generated(2, tokens + 5)
+    async with serving(replace(config, max_resident=0), store) as (daemon, channel):
+        stream = await begin(channel)
+        text = await stream.generated(2, tokens)
+        await stream.send(99, close={"keep": True})
+        await stream.until("closed")
+        await until(lambda: SESSION_ID not in daemon.sessions)
+        stream, _ = await attach(channel)
+        state = store.load(SESSION_ID, 0).state
+        assert state is None if tokens < 128 else state and state.tokens_read > tokens - 128
+        assert text + await stream.generated(3, 5) == expected
+
+
 async def test_a_session_at_work_stays(config: Config, store: LastingStore) -> None:
     async with serving(replace(config, max_resident=0, drain_timeout_s=0), store) as (
         daemon,

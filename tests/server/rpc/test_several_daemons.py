@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -520,6 +521,77 @@ async def test_a_daemon_that_was_paused_looks_before_it_answers(
         assert (await asking).offset == len(PROMPT) + 10
 
 
+async def test_a_session_does_not_wake_over_a_lapse(
+    config: Config, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between its claim and its text, others may have had it."""
+    loading, go_on = threading.Event(), threading.Event()
+
+    async with two(cluster, config) as (first, second):
+        await close_and_keep(await begin(first.channel))
+        load = second.opened.store.load
+
+        def slow(session_id: str, last_tokens: int) -> StoredSession:
+            stored = load(session_id, last_tokens)
+            loading.set()
+            go_on.wait(GUARD_S)
+            return stored
+
+        monkeypatch.setattr(second.opened.store, "load", slow)
+        asking = asyncio.create_task(status_of_attach(second.channel))
+        await until(loading.is_set)
+        lease = stored_of(second.daemon).lease
+        assert lease is not None
+        cluster.run_out()
+        await until(lambda: lease.lapses > 0)
+        go_on.set()
+        assert (await asking)[0] is grpc.StatusCode.UNAVAILABLE
+        await stored_of(second.daemon).flushed()
+        assert cluster.holder() == ""
+        assert (await described(first.channel, SESSION_ID)).offset == len(PROMPT)
+
+
+async def test_what_was_lost_is_looked_for_until_the_store_says_it(
+    config: Config, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = 0
+
+    async with two(cluster, config) as (first, second):
+        await close_and_keep(await begin(first.channel))
+        await free(first)
+        await stored_of(first.daemon).flushed()  # it would hear of it by a write
+        leases = first.opened.leases
+        assert leases is not None
+        lost = leases.lost
+
+        def failing(session_ids: Sequence[str]) -> list[str]:
+            nonlocal looks
+            looks += 1
+            if looks < 3:
+                raise StoreFailed("the server does not answer")
+            return lost(session_ids)
+
+        monkeypatch.setattr(leases, "lost", failing)
+        stream, _ = await lapse(cluster, first, second)
+        assert len(await stream.generated(2, 10)) == 10
+        first.resume()
+        assert (await described(first.channel, SESSION_ID)).offset == len(PROMPT) + 10
+        assert looks == 3
+
+
+async def test_a_daemon_stops_while_it_waits_for_others(config: Config, cluster: Cluster) -> None:
+    """For the daemon that holds a session, and for its own store to hand one over."""
+    async with two(cluster, replace(config, drain_timeout_s=0)) as (first, second):
+        await begin(first.channel)
+        await begin(second.channel, session_id=OTHER_ID)
+        await stored_of(first.daemon).flushed()
+        first.pause()
+        asking = asyncio.create_task(status_of_attach(second.channel))
+        await until(lambda: SESSION_ID in stored_of(second.daemon).residents._kept)
+        await second.daemon.stop()
+        assert (await asking)[0] is grpc.StatusCode.UNAVAILABLE
+
+
 async def test_a_session_that_was_deleted_elsewhere_is_gone(
     config: Config, cluster: Cluster
 ) -> None:
@@ -699,6 +771,26 @@ async def test_the_sweep_looks_again_when_it_holds_a_session(
         await stored_of(second.daemon).flushed()
         assert cluster.holder() == ""
         assert await is_there(second.channel, SESSION_ID)
+
+
+async def test_the_sweep_deletes_what_is_damaged(
+    config: Config, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It had expired when its record could still be read."""
+
+    def damaged(session_id: str) -> None:
+        raise DamagedRecord("its header is damaged", session_id=session_id)
+
+    async with two(cluster, config) as (first, second):
+        await close_and_keep(await begin(first.channel))
+        await free(first)
+        session_of(first.daemon).leave()
+        await until(lambda: not first.has())
+        await stored_of(first.daemon).flushed()
+        stored_of(second.daemon).clock = lambda: 1e12
+        monkeypatch.setattr(second.opened.store, "head", damaged)
+        await second.daemon.sweep.sweep()
+        assert SESSION_ID not in cluster.shared.held
 
 
 async def test_a_store_of_one_daemon_has_no_leases(config: Config, tmp_path: Path) -> None:

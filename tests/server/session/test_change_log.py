@@ -8,16 +8,23 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from tests.server.change_texts import ChangeTexts
-from tests.server.one_session import append, carry_out, engine_with
+from tests.server.one_session import append, carry_out, engine_with, only
 from tests.server.plain_stepper import PlainStepper
 
 from cellwire.model_file.vocabulary import BEGINNING, SETTLED, TextEnd
 from cellwire.server.batch.sampling import Sampling
-from cellwire.server.engine.commands import CancelAll, CancelOperation, ReadState, SubmitOperation
+from cellwire.server.engine.commands import (
+    CancelAll,
+    CancelOperation,
+    ReadState,
+    SubmitOperation,
+    SupplySnapshot,
+)
 from cellwire.server.engine.engine import Engine
-from cellwire.server.errors import StepFailed
+from cellwire.server.errors import NotFound, StepFailed
 from cellwire.server.session.change_log import ChangeLog
 from cellwire.server.session.events import (
+    CheckpointRestored,
     Event,
     Finished,
     FinishReason,
@@ -28,12 +35,24 @@ from cellwire.server.session.events import (
     without_appended,
 )
 from cellwire.server.session.operation_queue import Limits
-from cellwire.server.session.operations import Append, Fork, Generate, Rewind, Score
+from cellwire.server.session.operations import (
+    Append,
+    Checkpoint,
+    Discard,
+    Fork,
+    Generate,
+    Restore,
+    Rewind,
+    Score,
+)
 from cellwire.server.state.change import (
     REMEMBERED_OPERATIONS,
     Change,
     DoneKind,
+    DoneOperation,
+    Restoration,
 )
+from cellwire.server.state.named_checkpoint import NamedCheckpoint
 
 END = TextEnd("56", (5, 6))
 
@@ -228,3 +247,48 @@ def test_a_copy_begins_with_its_whole_text() -> None:
     plain = without_appended(forked)
     assert isinstance(plain, Forked)
     assert plain.snapshot is None
+
+
+def test_checkpoints_are_changes_without_tokens() -> None:
+    engine, log = new_engine(), ChangeLog(20)
+    changes_of(log, carry_out(engine, Append(1, np.array([5, 6], np.uint32), text_end=END)))
+    kept, again = changes_of(log, carry_out(engine, Checkpoint(2, "a"), Checkpoint(0, "b")))
+    assert (kept.revision, kept.offset, len(kept.tokens), kept.end) == (2, 2, 0, END)
+    assert kept.done == (DoneOperation(2, DoneKind.CHECKPOINTED, 2, name="a"),)
+    assert (again.revision, again.done) == (3, ())
+    assert list(log.checkpoints.values()) == [
+        NamedCheckpoint("a", 2, END),
+        NamedCheckpoint("b", 2, END),
+    ]
+    (change,) = changes_of(log, carry_out(engine, Discard(3, "a")))
+    assert change.done == (DoneOperation(3, DoneKind.DISCARDED, 2, name="a"),)
+    assert list(log.checkpoints) == ["b"]
+
+
+@pytest.mark.parametrize("number", [0, 3])
+def test_a_restore_goes_back_and_its_revision_on(number: int) -> None:
+    engine, log = new_engine(window=3), ChangeLog(3)
+    changes_of(log, append(engine, *range(1, 9)))
+    snapshot = replace(engine.snapshot("s"), end_text="8", end_tokens=1, blank_offset=7)
+    changes_of(log, append(engine, *range(1, 9)))
+    assert (log.length, log.rewind_floor) == (16, 13)
+    operation = Restore(number, "a")
+    changes_of(log, carry_out(engine, operation))
+    engine.handle(SupplySnapshot("s", operation, snapshot))
+    restoration = log.restored(only(CheckpointRestored, engine.take_events()))
+    done = DoneOperation(3, DoneKind.RESTORED, 8, name="a")
+    assert restoration == Restoration(3, "a", (done,) if number else ())
+    assert (log.length, log.rewind_floor, log.restored_revision) == (8, 5, 3)
+    assert list(log.done)[2:] == ([done] if number else [])
+    (change,) = changes_of(log, carry_out(engine, Rewind(4, tokens=4)))
+    assert (change.revision, change.end, change.blank_offset) == (4, TextEnd("8", (8,)), 7)
+
+
+def test_a_restore_that_fails_is_remembered() -> None:
+    engine, log = new_engine(), ChangeLog(20)
+    changes_of(log, append(engine, 1))
+    operation = Restore(3, "a")
+    changes_of(log, carry_out(engine, operation))
+    engine.handle(SupplySnapshot("s", operation, NotFound("none has that name")))
+    (change,) = changes_of(log, engine.take_events())
+    assert (change.done[0].kind, change.done[0].error) == (DoneKind.REJECTED, "NotFound")

@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import pytest
 import redis
 
 from cellwire.server.store.leases import OpenedStore
-from cellwire.server.store.redis import open_redis
+from cellwire.server.store.redis import RedisStore, open_redis
+from cellwire.server.store.redis_leases import RedisLeases
 
 HOW = "needs redis-server: `apt-get install redis-server`, or your system's package of that name"
 _READY = "Ready to accept connections"
@@ -23,7 +25,7 @@ _ATTEMPTS = 5
 class RedisServer:
     """One server. `stop` and `kill` leave its files, and `start` reads them."""
 
-    def __init__(self, folder: Path, **options: str) -> None:
+    def __init__(self, folder: Path, **options: object) -> None:
         if shutil.which("redis-server") is None:
             pytest.skip(HOW)
         self.folder = folder
@@ -33,7 +35,7 @@ class RedisServer:
             "save": "",
             "repl-diskless-sync-delay": "0",
             "enable-debug-command": "yes",
-        } | {name.replace("_", "-"): value for name, value in options.items()}
+        } | {name.replace("_", "-"): str(value) for name, value in options.items()}
         self.port = 0
         self._process: subprocess.Popen[str] | None = None
 
@@ -102,3 +104,10 @@ def free_port() -> int:
         listening.bind(("127.0.0.1", 0))
         port: int = listening.getsockname()[1]
         return port
+
+
+Started = Callable[..., RedisServer]
+"""Starts a server with options, which ends with the test."""
+
+Opened = Callable[..., tuple[RedisStore, RedisLeases]]
+"""Opens a server's store with short times; it is closed with the test."""

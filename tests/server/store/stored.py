@@ -66,7 +66,10 @@ def session_id_of(number: int) -> str:
 
 
 def content(store: Store) -> dict[str, StoredSession | str]:
-    """All that is in a store; "damaged" for a session that cannot be read."""
+    """All that is in a store; "damaged" for a session that cannot be read.
+
+    A session's named checkpoints follow it, as "id/name".
+    """
     found: dict[str, StoredSession | str] = {}
     while heads := store.sessions(after=max(found, default=""), limit=50):
         for head in heads:
@@ -75,6 +78,10 @@ def content(store: Store) -> dict[str, StoredSession | str]:
                 assert loaded.head == head
                 assert store.text(head.session_id, 0, EVERYTHING) == loaded.tokens
                 found[head.session_id] = loaded
+                for name, offset, end in loaded.checkpoints:
+                    kept = store.load_checkpoint(head.session_id, name, EVERYTHING)
+                    assert (kept.head.length, kept.end) == (offset, end)
+                    found[f"{head.session_id}/{name}"] = kept
             except DamagedRecord:
                 found[head.session_id] = "damaged"
     return found

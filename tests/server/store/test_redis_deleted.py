@@ -51,6 +51,18 @@ def is_stored(store: Store) -> bool:
     return False
 
 
+def delete_unheard(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Delete the session; the answer is lost."""
+
+    def lose_answer(*_: object) -> None:
+        raise StoreFailed("the answer is lost")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Committer, "_note", lose_answer)
+        with pytest.raises(StoreFailed):
+            store.commit([Delete(ONE)])
+
+
 def test_a_write_of_a_daemon_that_lost_it(daemons: list[tuple[Store, Leases]]) -> None:
     (first, _), (second, leases) = daemons
     first.commit(CREATION)
@@ -75,6 +87,22 @@ def test_a_restart_after_it_has_moved(
     assert not is_stored(first)
 
 
+def test_a_restart_after_it_has_moved_there_and_back(
+    server: RedisServer, daemons: list[tuple[Store, Leases]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (first, leases), (second, others) = daemons
+    first.commit(CREATION)
+    first.commit([Release(ONE)])
+    claim(others)
+    second.commit([added(ONE, 2, 3, [4, 5]), Release(ONE)])
+    claim(leases)
+    delete_unheard(first, monkeypatch)
+    server.restart()
+    first.reopen()
+    second.reopen()
+    assert not is_stored(first)
+
+
 def test_a_restart_while_it_is_deleted(
     server: RedisServer, daemons: list[tuple[Store, Leases]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -82,13 +110,7 @@ def test_a_restart_while_it_is_deleted(
     store, _ = daemons[0]
     store.commit(CREATION)
 
-    def lose_answer(*_: object) -> None:
-        raise StoreFailed("the answer is lost")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Committer, "_note", lose_answer)
-        with pytest.raises(StoreFailed):
-            store.commit([Delete(ONE)])
+    delete_unheard(store, monkeypatch)
     server.restart()
     store.reopen()
     assert not is_stored(store)

@@ -116,7 +116,7 @@ class Losses(Crashes):
 
     @invariant()
     def nothing_else_is_left(self) -> None:
-        names = {*content(self.model)}
+        names = {name.partition("/")[0] for name in content(self.model)}
         keys = [str(key) for key in self.client.scan_iter("cellwire:{*")]
         assert {key.partition("{")[2].partition("}")[0] for key in keys} == names
 

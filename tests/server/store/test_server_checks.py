@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import shutil
+import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-from tests.server.store.redis_server import RedisServer, free_port
+from tests.server.store.redis_server import RedisServer, Started, free_port
 from tests.server.store.stored import ONE, session
 
 from cellwire.server.errors import CannotOpenStore
@@ -19,22 +20,6 @@ from cellwire.server.store import server_checks
 from cellwire.server.store.redis import RedisStore, open_redis
 from cellwire.server.store.redis_keys import FORMAT, FORMAT_KEY
 from cellwire.server.store.redis_leases import RedisLeases
-
-Started = Callable[..., RedisServer]
-
-
-@pytest.fixture
-def started(tmp_path: Path) -> Iterator[Started]:
-    servers: list[RedisServer] = []
-
-    def start(**options: str) -> RedisServer:
-        server = RedisServer(tmp_path / str(len(servers)), **options)
-        servers.append(server)
-        return server.start()
-
-    yield start
-    for server in servers:
-        server.kill()
 
 
 def refusal(url: str) -> str:
@@ -61,6 +46,10 @@ def test_a_server_that_keeps_everything_is_taken_without_a_word(
         ({"appendonly": "no"}, "writes no append-only file: its restart loses what is not in its"),
         ({"appendfsync": "everysec"}, "loses what was safe for up to two seconds"),
         ({"appendfsync": "no"}, "loses what was safe for up to half a minute"),
+        (
+            {"appendfsync": "always", "no-appendfsync-on-rewrite": "yes"},
+            "loses what was safe for up to half a minute (the last",
+        ),
     ],
 )
 def test_what_loses_safe_writes_is_warned_of(
@@ -68,7 +57,7 @@ def test_what_loses_safe_writes_is_warned_of(
 ) -> None:
     (warning,) = warnings(started(**options), caplog)
     assert told in warning
-    assert "set append" in warning
+    assert "; set " in warning
 
 
 def test_missing_replicas_are_warned_of_if_any_are_asked_for(
@@ -144,6 +133,24 @@ def test_a_user_of_few_rights_is_enough(started: Started, caplog: pytest.LogCapt
     assert "does not say its appendfsync" in caplog.text
     url = server.url.replace("//", "//fewer:pw@")
     assert "its user may not do that: allow it ~cellwire:*" in refusal(url)
+
+
+def test_tls_is_used(started: Started, tmp_path: Path) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("needs openssl")
+    key, certificate = str(tmp_path / "key.pem"), str(tmp_path / "certificate.pem")
+    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+    files = ["-keyout", key, "-out", certificate]
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", *files, *names]
+    subprocess.run(command, check=True, capture_output=True)
+    port = free_port()
+    options = {"tls_port": port, "tls_cert_file": certificate, "tls_key_file": key}
+    started(**options, tls_ca_cert_file=certificate, tls_auth_clients="no")
+    url = f"rediss://127.0.0.1:{port}/0"
+    assert "certificate verify failed" in refusal(url)
+    opened = open_redis(f"{url}?ssl_ca_certs={certificate}")
+    opened.store.commit(session(ONE))
+    opened.store.close()
 
 
 @pytest.mark.parametrize("url", ["redis://host:port/0", "redis://host/0?socket_timeout=soon"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -287,10 +288,38 @@ def test_a_full_disk_fails_and_recovers(store: SqliteStore) -> None:
 
 def test_a_database_that_is_gone_is_not_begun_anew(store: SqliteStore, folder: Path) -> None:
     database(folder).rename(folder / "elsewhere")
-    with pytest.raises(StoreFailed, match="is gone"):
+    with pytest.raises(StoreFailed, match="was removed or replaced"):
         store.reopen()
     (folder / "elsewhere").rename(database(folder))
     store.reopen()
+
+
+@pytest.mark.parametrize("name", [sqlite_file.FILE_NAME, f"{sqlite_file.FILE_NAME}-wal", ""])
+@pytest.mark.parametrize("replaced", [False, True])
+def test_nothing_is_safe_in_files_that_were_removed(
+    store: SqliteStore, folder: Path, name: str, *, replaced: bool
+) -> None:
+    """SQLite goes on writing to files that nobody will find. Put back, they have everything."""
+    store.commit(session(ONE))
+    elsewhere = folder.parent / "elsewhere"
+    (folder / name).rename(elsewhere)
+    if replaced and name:
+        (folder / name).write_bytes(b"garbage")
+    for _ in range(2):
+        with pytest.raises(StoreFailed):
+            store.commit([added(ONE, 2, 100, [7])])
+    if name.endswith("-wal"):  # what is in it is in the database when that is closed
+        store.reopen()
+    else:
+        with pytest.raises(StoreFailed):
+            store.reopen()
+        if not name:
+            shutil.rmtree(folder, ignore_errors=True)
+        elsewhere.rename(folder / name)
+        store.reopen()
+    store.commit([added(ONE, 2, 100, [7])])
+    with closing(reopened(store, folder)) as again:
+        assert list(again.text(ONE, 0, EVERYTHING)) == [*range(100), 7]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become somebody else")

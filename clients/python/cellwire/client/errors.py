@@ -3,14 +3,15 @@
     CellwireError
         InvalidArgument      the request is wrong: an unknown symbol, a value out of range
         NotFound             no such model, session, operation or completion
-        AlreadyExists        a model of that name is served
+        AlreadyExists        a model of that name is served, or there is a session of that id
         PermissionDenied     the daemon's configuration does not allow it
         FailedPrecondition   not possible in this state: generate in a session without text
         OutOfRange           beyond the session's text or rewind window
         ResourceExhausted    the daemon is full, or too much is waiting in the session
         Cancelled            ended by this client: the operation, its session or the client closed
             Superseded       a complete that is out of date: the session's text has changed
-        Aborted              the session was deleted or taken over, or its model was unloaded
+        Aborted              the session was deleted or taken over, its model was unloaded, or a
+                             durable session cannot go on as it was after a loss
         DataLoss             what the daemon has stored of a session is damaged, or is not there
         Internal             the daemon failed, or broke the contract
         Unavailable          the daemon is shutting down, or the connection was lost
@@ -78,7 +79,7 @@ class NotFound(CellwireError):
 
 
 class AlreadyExists(CellwireError):
-    """A model of that name is served."""
+    """A model of that name is served, or there is a session of that id."""
 
     code = grpc.StatusCode.ALREADY_EXISTS
 
@@ -118,7 +119,7 @@ class Superseded(Cancelled):
 
 
 class Aborted(CellwireError):
-    """The session was deleted or taken over by another stream, or its model was unloaded."""
+    """The session was deleted or taken over, its model unloaded, or it cannot go on as it was."""
 
     code = grpc.StatusCode.ABORTED
 

@@ -11,10 +11,13 @@ from cellwire.client.generation import Generation
 from cellwire.client.options import CompleteOptions, GenerateOptions
 from cellwire.client.values import (
     Appended,
+    Checkpointed,
     Classified,
     Completed,
     Completing,
+    Discarded,
     Forked,
+    Restored,
     Rewound,
     SafePoint,
     Scored,
@@ -28,7 +31,7 @@ from cellwire.client.wire.requests import (
     score_message,
 )
 from cellwire.client.wire.session_id import new_session_id
-from cellwire.v1.operations_pb2 import Accept, Classify, Fork, Save
+from cellwire.v1.operations_pb2 import Accept, Checkpoint, Classify, Discard, Fork, Restore, Save
 
 
 class Session(Attachment):
@@ -129,6 +132,31 @@ class Session(Attachment):
         earliest offset possible.
         """
         return await self._answer(Rewound, rewind_message(tokens, to))
+
+    async def checkpoint(self, name: str) -> Checkpointed:
+        """Keep the session as it is now under a name: 1 to 64 characters.
+
+        `restore` returns to it, however far the session goes on. What has the name is replaced.
+
+        Raises FailedPrecondition if the session is not durable, ResourceExhausted if it has 64
+        checkpoints of other names.
+        """
+        return await self._answer(Checkpointed, Checkpoint(name=name))
+
+    async def restore(self, name: str) -> Restored:
+        """Make the session what it was at a checkpoint, so that it goes on as it did from there.
+
+        What was added since is gone, unless another checkpoint keeps it. Completes that are under
+        way are superseded.
+
+        Raises NotFound if there is none of this name (the message lists those there are),
+        FailedPrecondition if the session is not durable, Unavailable if the daemon's store fails.
+        """
+        return await self._answer(Restored, Restore(name=name))
+
+    async def discard_checkpoint(self, name: str) -> Discarded:
+        """Forget a checkpoint; the session stays as it is. Raises NotFound, FailedPrecondition."""
+        return await self._answer(Discarded, Discard(name=name))
 
     async def fork(self, *, seed: int | None = None) -> Forked:
         """Create a session that is a copy of this one; no stream is attached to it.

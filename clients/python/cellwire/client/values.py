@@ -83,8 +83,9 @@ class Piece:
     end_offset: int
     """Where the text ends in the session."""
     log_probabilities: tuple[float, ...] = ()
-    """One for each token, before sampling; empty unless requested. NaN where it is not known: of
-    bytes that another operation has added, and that became a character only now."""
+    """One for each token, before sampling; empty unless requested, and of what was generated while
+    the connection was lost. NaN where it is not known: of bytes that another operation has added,
+    and that became a character only now."""
     alternatives: tuple[tuple[Alternative, ...], ...] = ()
     """For each token the most probable symbols at its position, the most probable first; empty
     unless requested, and where they are not known."""
@@ -166,6 +167,32 @@ class Rewound:
 
 
 @dataclass(frozen=True, slots=True)
+class NamedCheckpoint:
+    """A place of a durable session that it can be taken back to."""
+
+    name: str
+    offset: int
+    """The length of the session's text there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpointed(NamedCheckpoint):
+    """A durable session is kept under a name as it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restored(NamedCheckpoint):
+    """A durable session is what it was at a checkpoint."""
+
+
+@dataclass(frozen=True, slots=True)
+class Discarded:
+    """A checkpoint was forgotten."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Forked:
     """A session was copied."""
 
@@ -224,6 +251,9 @@ FinalAnswer = (
     | Finished
     | Completed
     | Rewound
+    | Checkpointed
+    | Restored
+    | Discarded
     | Forked
     | Scored
     | Classified
@@ -262,3 +292,5 @@ class SessionInfo:
     """Of a durable session, the number of changes of its text."""
     safe: SafePoint | None = None
     """Of a durable session, how much of it outlives the daemon; None if nothing yet."""
+    checkpoints: tuple[NamedCheckpoint, ...] = ()
+    """Of a durable session, the places to return to, in the order of their names."""

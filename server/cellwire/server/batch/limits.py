@@ -16,6 +16,10 @@ DEFAULT_DURABLE_IDLE_TIMEOUT_S = 30 * 24 * 3600
 SESSION_ID_DIGITS = 32  # hexadecimal
 SAFE_FIRST_TIMEOUT_S = 30  # how long an answer may wait until it is safe
 
+# Checkpoint
+MAX_CHECKPOINTS = 64  # of a session
+MAX_CHECKPOINT_NAME_CHARS = 64
+
 # Append, Score
 MAX_APPEND_TOKENS = 1_000_000
 

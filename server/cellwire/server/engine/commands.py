@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cellwire.server.errors import CellwireError
-from cellwire.server.session.operations import Operation
+from cellwire.server.session.operations import Operation, Restore
+from cellwire.server.session.restore_task import Supplied
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,15 @@ class ReadState:
 
 
 @dataclass(frozen=True, slots=True)
+class SupplySnapshot:
+    """Let a restore go on that waits for it, unless it has been cancelled meanwhile."""
+
+    session_id: str
+    operation: Restore
+    snapshot: Supplied
+
+
+@dataclass(frozen=True, slots=True)
 class CloseSession:
     """End a session at once, whatever it is doing."""
 
@@ -108,6 +118,7 @@ SessionCommand = (
     | GrantTokens
     | HoldSession
     | AttachReader
+    | SupplySnapshot
     | CloseSession
 )
 Command = OpenSession | ReadState | SessionCommand

@@ -27,7 +27,7 @@ from cellwire.server.session.events import AttachFailed, Closed, Event, Opened, 
 from cellwire.server.session.fork import forked
 from cellwire.server.session.new_task import check_possible, slots_needed
 from cellwire.server.session.operation_queue import Limits
-from cellwire.server.session.operations import Close, Fork, Operation, ReadState
+from cellwire.server.session.operations import WITHOUT_SLOTS, Checkpoint, Fork, Operation, ReadState
 from cellwire.server.session.session import Session
 from cellwire.server.session.task import RunKind
 from cellwire.server.state.arena import Arena
@@ -136,7 +136,9 @@ class Engine:
             return
         # A request that is refused must not park other sessions.
         check_possible(operation, session.state_history, session.completions)
-        if not isinstance(operation, Close):
+        if isinstance(operation, Checkpoint):
+            self._read_state(session)  # so that the text before it need not be read again
+        if not isinstance(operation, WITHOUT_SLOTS):
             self._make_ready(session, slots_needed(operation))
         session.start(operation)
 

@@ -9,6 +9,7 @@ from functools import partial
 from typing import NamedTuple
 
 from cellwire.server.errors import HasClientElsewhere, Unavailable
+from cellwire.server.host.daemon_lease import DaemonLease
 from cellwire.server.host.own_thread import in_own_thread
 from cellwire.server.host.session_handle import HAS_A_CLIENT
 from cellwire.server.store.leases import Holder, LeaseMessage, LeaseMessageKind, Leases
@@ -34,8 +35,9 @@ class Claiming:
     Used in the event loop only, for one claim to each session at a time.
     """
 
-    def __init__(self, leases: Leases) -> None:
+    def __init__(self, leases: Leases, lease: DaemonLease) -> None:
         self._leases = leases
+        self._lease = lease
         self._calls = asyncio.Semaphore(_MOST_CALLS)
         self._asked: dict[str, _Asked] = {}
 
@@ -57,6 +59,11 @@ class Claiming:
             answer = await self._ask(holder, session_id, takeover=takeover())
             if answer is LeaseMessageKind.KEPT and not takeover():
                 raise HasClientElsewhere(HAS_A_CLIENT)
+
+    @property
+    def lapses(self) -> int:
+        """How often this daemon's lease had run out; claims of before may be others' now."""
+        return self._lease.lapses
 
     async def try_to_claim(self, session_id: str) -> Holder | None:
         """Hold a session, or return the living daemon that does; NotFound, StoreFailed."""

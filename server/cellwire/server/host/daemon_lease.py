@@ -54,7 +54,8 @@ class DaemonLease:
         self._failing: StoreFailed | None = None
         self._next_s = clock()  # when it is renewed next
         self._until_s = clock()  # as far as this daemon can tell
-        self._lapses = self._seen_lapses = 0
+        self.lapses = 0  # how often the lease had run out
+        self._seen_lapses = 0
         self._ending = threading.Event()
         self._thread = OwnThread("cellwire-lease", self._run)
 
@@ -80,7 +81,7 @@ class DaemonLease:
 
         While the store fails nobody knows, and sessions go on.
         """
-        known = self._seen_lapses == self._lapses
+        known = self._seen_lapses == self.lapses
         return (known and self._clock() < self._until_s) or self._failing is not None
 
     def note_seen(self, lapses: int) -> None:
@@ -114,7 +115,7 @@ class DaemonLease:
     def _renew(self, now_s: float) -> None:
         lasted = self._leases.renew()
         if not lasted:
-            self._lapses += 1
+            self.lapses += 1
             _log.warning("the lease of this daemon had run out; others may have its sessions")
         self._until_s = now_s + self._leases.lease_s
         if self._failing is not None:
@@ -124,7 +125,7 @@ class DaemonLease:
         if lasted:
             self._listener.renewed()
         else:
-            self._listener.lapsed(self._lapses)
+            self._listener.lapsed(self.lapses)
             while self._leases.receive(0.0) is not None:
                 pass  # whoever still wants a session asks again; the others have theirs
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from cellwire.server.engine import commands
 from cellwire.server.errors import CellwireError, Unavailable
 from cellwire.server.host.answer_gate import AnswerGate
+from cellwire.server.host.checkpoint_ends import CheckpointEnds
 from cellwire.server.host.keeper import Keeper
 from cellwire.server.host.leaving import Leaving
 from cellwire.server.host.registry import ServedModel
@@ -24,6 +25,7 @@ from cellwire.server.session.events import (
     Forked,
     Opened,
     SafeAdvanced,
+    SnapshotNeeded,
     StateRead,
     Written,
 )
@@ -64,12 +66,14 @@ class DurableSession(SessionHandle):
         self.news = SafetyNews(self.record.safe, self._tell_safe)
         self.parents_gate: AnswerGate | None = None  # in which an answer waits for this session
         self.expires_s: float | None = None  # wall clock, as the store knows it
+        self._ends = CheckpointEnds()
         self._keeper = keeper
         self._leaving = Leaving()
 
     def go_on_from(self, snapshot: SessionSnapshot, changes: ChangeLog) -> None:
         """Follow the session, which wakes: all of it is safe."""
         self.record.resume(snapshot, changes)
+        self._ends = CheckpointEnds(changes.checkpoints.values())
         self.begin_from(snapshot.text_end, snapshot.length)
 
     def store_from(self, snapshot: SessionSnapshot, earlier: array[int] | None = None) -> None:
@@ -82,6 +86,9 @@ class DurableSession(SessionHandle):
             case StateRead():
                 self.record.put_state(StateRecord(event.tokens_read, event.state))
                 return
+            case SnapshotNeeded():
+                self._keeper.supply(self, event.operation)
+                return
             case Opened():
                 self.record.create(self._keeper.header(self))
                 self._keeper.keep_until(self)
@@ -90,6 +97,7 @@ class DurableSession(SessionHandle):
         copy = None
         if not isinstance(event, Written):
             self.follow(event)
+            self._ends.correct(event, self.record.changes.checkpoints)
             copy = self._copy_in(event)
         if isinstance(event, Closed):
             self._note_closed(event)
@@ -153,7 +161,7 @@ class DurableSession(SessionHandle):
         """Queue an operation; ResourceExhausted also if the store takes no more text."""
         if isinstance(operation, Append | Accept | Generate | Fork):
             self._keeper.room.check()
-        super().submit(operation)
+        super().submit(self._ends.assume(operation, self.text_ends.text_end))
 
     def grant(self, tokens: int) -> None:
         """Let the session generate more tokens, as soon as the store has room for them."""
@@ -211,6 +219,7 @@ class DurableSession(SessionHandle):
     def begin_to_leave(self) -> None:
         """Let nothing attach until the session has left."""
         self._leaving.begin()
+        self.record.read_state_to_leave()
 
     def stay(self) -> None:
         """Do not leave after all."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from cellwire.model_file.vocabulary import MOST_INCOMPLETE, Vocabulary
 from cellwire.server.batch.limits import MAX_MESSAGE_BYTES, REMEMBERED_TOKENS, STORED_TOKENS
@@ -16,6 +17,8 @@ from cellwire.server.host.session_directory import SessionDirectory
 from cellwire.server.host.session_handle import SessionHandle
 from cellwire.server.host.stored_sessions import StoredSessions
 
+T = TypeVar("T")
+
 _OTHER_BYTES = 512 * 1024  # of a message that carries a text
 
 
@@ -25,6 +28,7 @@ class EarlierText(NamedTuple):
     offset: int
     before: tuple[int, ...]  # the last tokens before `offset`
     tokens: tuple[int, ...]
+    restored_revision: int  # of the restore that the text is from, if there was one
 
     @property
     def end(self) -> int:
@@ -47,8 +51,26 @@ async def reach_from(
     if offset >= session.record.changes.length - REMEMBERED_TOKENS:
         return session, None
     with stored.residents.kept(session_id):
-        earlier = await _read_from(stored, session, offset)
+        earlier = await of_one_time(session, lambda: _read_from(stored, session, offset))
         return await sessions.reach(session_id, takeover=takeover), earlier
+
+
+async def of_one_time(session: DurableSession, read: Callable[[], Awaitable[T]]) -> T:
+    """Return what `read` finds of a session's text in the store.
+
+    It is read anew if the session was restored meanwhile.
+    """
+    changes = session.record.changes
+    while True:
+        restored = changes.restored_revision
+        found = await read()
+        if changes.restored_revision == restored:
+            return found
+
+
+def _has_other_text(session: DurableSession) -> bool:
+    """Whether the store lags behind a restore."""
+    return session.record.changes.restored_revision > session.record.safe.revision
 
 
 async def _read_from(
@@ -62,6 +84,10 @@ async def _read_from(
     changes = session.record.changes
     if offset < changes.length - STORED_TOKENS:
         raise _too_long(offset, changes.length, STORED_TOKENS)
+    if _has_other_text(session):
+        if offset >= await _remembered_from(session):
+            return None
+        await stored.made_safe(session.id)
     start = max(first, offset - MOST_INCOMPLETE)
     tokens = array("I")
     # Meanwhile the text may grow, and the session forget more of it.
@@ -77,7 +103,8 @@ async def _read_from(
     room = await in_own_thread("measure a text", partial(_room, session.model.vocabulary, tokens))
     if changes.length - offset > room:
         raise _too_long(offset, changes.length, room)
-    return EarlierText(offset, tuple(tokens[: offset - start]), tuple(tokens[offset - start :]))
+    before, after = tuple(tokens[: offset - start]), tuple(tokens[offset - start :])
+    return EarlierText(offset, before, after, changes.restored_revision)
 
 
 async def _remembered_from(session: DurableSession) -> int:
@@ -98,6 +125,8 @@ async def text_before(stored: StoredSessions, session: DurableSession, end: int)
             f"holds {STORED_TOKENS:,}; export the session from the store itself, with "
             "`cellwire sessions export --state DIR`"
         )
+    if _has_other_text(session):
+        await stored.made_safe(session.id)
     tokens = await _read(stored, session.id, start, end) if start < end else array("I")
     if start + len(tokens) < end:  # the store lags behind
         await stored.made_safe(session.id)

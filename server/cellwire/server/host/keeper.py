@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
+from cellwire.server.session.operations import Restore
 from cellwire.server.state.stored_session import Header
 from cellwire.server.store.writes import Write
 
@@ -25,6 +26,9 @@ class Keeper(Protocol):
 
     def header(self, session: DurableSession) -> Header:
         """Return what never changes in a session."""
+
+    def supply(self, session: DurableSession, restore: Restore) -> None:
+        """Read the checkpoint that a restore waits for, and let the session go on from it."""
 
     def keep_until(self, session: DurableSession) -> None:
         """Let the store know when a session expires."""

@@ -6,6 +6,7 @@ import asyncio
 from array import array
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from cellwire.server.batch.limits import MAX_MESSAGE_BYTES
 from cellwire.server.engine.engine import Engine
@@ -13,11 +14,12 @@ from cellwire.server.engine.stats import Description
 from cellwire.server.errors import CellwireError, InvalidArgument, OutOfRange
 from cellwire.server.host.call_engine import call_engine
 from cellwire.server.host.durable_session import DurableSession
-from cellwire.server.host.earlier_text import text_before
+from cellwire.server.host.earlier_text import of_one_time, text_before
 from cellwire.server.host.session_directory import SessionDirectory
 from cellwire.server.host.session_handle import SessionHandle
 from cellwire.server.host.settings import Durability, Settings
 from cellwire.server.host.snapshot_text import earlier_tokens
+from cellwire.server.host.stored_sessions import StoredSessions
 from cellwire.server.state.snapshot import (
     VERSION,
     SessionSnapshot,
@@ -51,12 +53,12 @@ async def export(sessions: SessionDirectory, session: SessionHandle) -> bytes:
 
     Of a durable session, with all of its text; Unavailable if its store does not have that.
     """
-    model, earlier = session.model, b""
-    snapshot = await call_engine(model, lambda engine: engine.snapshot(session.id))
-    if isinstance(session, DurableSession) and sessions.stored is not None and snapshot.text_start:
-        with sessions.stored.residents.kept(session.id):
-            tokens = await text_before(sessions.stored, session, snapshot.text_start)
-        earlier = pack_tokens(tokens)
+    model, stored = session.model, sessions.stored
+    if isinstance(session, DurableSession) and stored is not None:
+        with stored.residents.kept(session.id):
+            snapshot, earlier = await of_one_time(session, partial(_whole, stored, session))
+    else:
+        snapshot, earlier = await _snapshot(session), b""
     file = SnapshotFile(VERSION, model.cell.sha256, session.settings.stored(), snapshot, earlier)
     data = await asyncio.to_thread(to_bytes, file)
     if len(data) > MAX_MESSAGE_BYTES - _OTHER_BYTES:
@@ -65,6 +67,18 @@ async def export(sessions: SessionDirectory, session: SessionHandle) -> bytes:
             "durable, export it from the store itself, with `cellwire sessions export --state DIR`"
         )
     return data
+
+
+async def _snapshot(session: SessionHandle) -> SessionSnapshot:
+    return await call_engine(session.model, lambda engine: engine.snapshot(session.id))
+
+
+async def _whole(stored: StoredSessions, session: DurableSession) -> tuple[SessionSnapshot, bytes]:
+    """Return a durable session, and the text that it does not remember itself."""
+    snapshot = await _snapshot(session)
+    if not snapshot.text_start:
+        return snapshot, b""
+    return snapshot, pack_tokens(await text_before(stored, session, snapshot.text_start))
 
 
 async def restore(

@@ -6,24 +6,38 @@ from array import array
 from collections.abc import Callable
 from dataclasses import replace
 
+from cellwire.server.batch.limits import MAX_CHECKPOINTS
+from cellwire.server.errors import CellwireError, NotFound, ResourceExhausted
 from cellwire.server.host.safe_revisions import SafeRevisions
 from cellwire.server.session.change_log import ChangeLog, first_change
+from cellwire.server.session.done_operation import LastAnswer
 from cellwire.server.session.events import (
-    Appended,
     Attached,
+    Checkpointed,
+    CheckpointRestored,
+    Discarded,
     Event,
-    Finished,
     Rejected,
-    Rewound,
     Written,
 )
 from cellwire.server.state.change import Change, StateRecord
 from cellwire.server.state.snapshot import SessionSnapshot
 from cellwire.server.state.stored_session import Header
-from cellwire.server.store.writes import AddChange, Create, PutState, Write
+from cellwire.server.store.writes import (
+    AddChange,
+    Create,
+    DiscardCheckpoint,
+    PutCheckpoint,
+    PutState,
+    RestoreCheckpoint,
+    Write,
+)
 
 STATE_INTERVAL = 512
 """After so many more tokens a session's state is stored anew: what a session that wakes replays."""
+
+LEAVING_INTERVAL = 128
+"""Likewise of a session that leaves, and may wake soon."""
 
 
 class SessionRecord:
@@ -73,14 +87,63 @@ class SessionRecord:
         if isinstance(event, Attached):
             done, revision = tuple(self.changes.done), self.changes.revision
             return replace(event, done=done, revision=revision)
+        if isinstance(event, CheckpointRestored):
+            return self._restore(event)
+        event = self._checked(event)
         change = self.changes.add(event)
         if change is None:
             return event
         self._add(change)
         if isinstance(event, Written):
             return event._replace(revision=change.revision)
-        assert isinstance(event, Appended | Finished | Rewound | Rejected)
+        if isinstance(event, Checkpointed):
+            self._write(PutCheckpoint(self._id, event.name, change.revision))
+        elif isinstance(event, Discarded):
+            self._write(DiscardCheckpoint(self._id, event.name, change.revision))
+        assert isinstance(event, LastAnswer)
         return replace(event, revision=change.revision)
+
+    def _checked(self, event: Event) -> Event:
+        """Return an event, or that its operation is rejected: only the host knows the names."""
+        error: CellwireError | None = None
+        match event:
+            case Checkpointed(name=name) if name not in self.changes.checkpoints:
+                error = self._too_many()
+            case Discarded(name=name) if name not in self.changes.checkpoints:
+                error = self.unknown(name)
+        if error is None:
+            return event
+        assert isinstance(event, Checkpointed | Discarded)
+        return Rejected(event.session_id, event.operation_id, error, after=event.after)
+
+    def _too_many(self) -> CellwireError | None:
+        if len(self.changes.checkpoints) < MAX_CHECKPOINTS:
+            return None
+        return ResourceExhausted(
+            f"the session has {MAX_CHECKPOINTS} checkpoints, which are the most; discard one, or "
+            "use a name again"
+        )
+
+    def unknown(self, name: str) -> NotFound:
+        """Return the error of a name that no checkpoint has."""
+        known = ", ".join(map(repr, sorted(self.changes.checkpoints)))
+        return NotFound(
+            f"the session has no checkpoint {name!r}; it has " + (known or "none: keep one first")
+        )
+
+    def _restore(self, event: CheckpointRestored) -> CheckpointRestored:
+        assert event.snapshot is not None
+        restoration = self.changes.restored(event)
+        self._write(RestoreCheckpoint(self._id, restoration))
+        self.safe.add(restoration.revision, self.changes.length)
+        self._tokens_since_state = event.snapshot.length - event.snapshot.tokens_read
+        return replace(event, revision=restoration.revision)
+
+    def read_state_to_leave(self) -> None:
+        """Have a state stored, unless the one before is as good: the next wake replays less."""
+        if self._tokens_since_state >= LEAVING_INTERVAL:
+            self._tokens_since_state = 0
+            self._read_state()
 
     def put_state(self, state: StateRecord) -> None:
         """Store a state of the cell."""

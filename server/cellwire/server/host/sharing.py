@@ -35,7 +35,7 @@ class Sharing:
         self._stored = stored
         self._leases = leases
         self._lease = lease
-        self.claiming = Claiming(leases)
+        self.claiming = Claiming(leases, lease)
         self._hand_over = HandOver(stored, leases, turns, self.claiming)
         self._news = asyncio.Event()  # set when the lease has news, and then another one
         self._tasks = set[asyncio.Task[None]]()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,6 +11,7 @@ from cellwire.server.host.own_thread import in_own_thread
 from cellwire.server.host.registry import Registry, ServedModel
 from cellwire.server.host.safe_revisions import SafePoint
 from cellwire.server.host.settings import Durability, Settings
+from cellwire.server.state.named_checkpoint import NamedCheckpoint
 from cellwire.server.store.store import Store
 
 
@@ -23,6 +25,7 @@ class StoredDescription:
     durability: Durability
     safe: SafePoint
     tail: tuple[int, ...]  # its last tokens
+    checkpoints: Sequence[NamedCheckpoint] = ()
 
 
 async def describe_stored(store: Store, registry: Registry, session_id: str) -> StoredDescription:
@@ -30,16 +33,15 @@ async def describe_stored(store: Store, registry: Registry, session_id: str) -> 
 
     NotFound, DamagedRecord, StoreFailed; FailedPrecondition if its model is not served here.
     """
-    head = await in_own_thread("look at a session", partial(store.head, session_id))
-    start = max(head.header.text_start, head.length - TAIL_TOKENS)
-    read = partial(store.text, session_id, start, head.length)
-    tail = tuple(await in_own_thread("read a text", read))
-    header = head.header
+    load = partial(store.load, session_id, TAIL_TOKENS)
+    stored = await in_own_thread("look at a session", load)
+    head, header = stored.head, stored.head.header
     return StoredDescription(
         session_id,
         registry.find_file(header.model_sha256),
         header.seed,
         Settings.restored(header.settings, header.rewind_window).durability,
         SafePoint(head.revision, head.length),
-        tail,
+        tuple(stored.tokens[-TAIL_TOKENS:]),
+        stored.checkpoints,
     )

@@ -21,9 +21,11 @@ from cellwire.server.host.daemon_lease import DaemonLease
 from cellwire.server.host.durable_session import DurableSession
 from cellwire.server.host.own_thread import in_own_thread
 from cellwire.server.host.residents import Residents
+from cellwire.server.host.restoring import Restoring
 from cellwire.server.host.store_reports import StoreReports
 from cellwire.server.host.store_room import StoreRoom
 from cellwire.server.host.store_writer import StoreWriter
+from cellwire.server.session.operations import Restore
 from cellwire.server.state.stored_session import Header
 from cellwire.server.store.leases import OpenedStore
 from cellwire.server.store.writes import Delete, KeepUntil, Release, Write
@@ -59,6 +61,7 @@ class StoredSessions:
         self._lease_failing: StoreFailed | None = None
         self.clock = clock
         self._on_health = on_health
+        self._restoring = Restoring(self)
         self._sessions: dict[str, DurableSession] = {}
         self._writes: list[Write] = []  # that the writer is about to have
         self._loop = asyncio.get_running_loop()
@@ -145,6 +148,10 @@ class StoredSessions:
         session.expires_s = expires_s + (EXPIRY_MARGIN_S if attached else 0)
         self.write(KeepUntil(session.id, session.expires_s))
         self.residents.update(session)
+
+    def supply(self, session: DurableSession, restore: Restore) -> None:
+        """Read the checkpoint that a restore waits for, and let the session go on from it."""
+        self._restoring.begin(session, restore)
 
     def delete(self, session_id: str, then: Callable[[], None] | None = None) -> None:
         """Let the store forget a session; call `then` when that is safe."""

@@ -5,8 +5,17 @@ from __future__ import annotations
 import weakref
 
 from cellwire.model_file.vocabulary import BEGINNING, SETTLED, TextEnd
-from cellwire.server.session.events import Event, Finished, FinishReason, Rejected, Rewound
-from cellwire.server.session.operations import TEXT_CHANGING, Append, Operation, Rewind
+from cellwire.server.session.events import (
+    CheckpointRestored,
+    Event,
+    Finished,
+    FinishReason,
+    Rejected,
+    Rewound,
+)
+from cellwire.server.session.operations import TEXT_CHANGING, Append, Operation, Restore, Rewind
+
+_TELLING = Rejected | Finished | Rewound | CheckpointRestored
 
 
 class TextEnds:
@@ -30,7 +39,7 @@ class TextEnds:
             return
         self._last = weakref.ref(operation)
         match operation:
-            case Append():
+            case Append() | Restore():
                 self.text_end = operation.text_end
             case Rewind(offset=0):
                 self.text_end = BEGINNING
@@ -39,9 +48,11 @@ class TextEnds:
 
     def correct(self, event: Event) -> None:
         """Follow an answer that says how the text ends."""
-        if not isinstance(event, Rejected | Finished | Rewound) or event.after is None:
+        if not isinstance(event, _TELLING) or event.after is None:
             return
         operation, text_end = event.after
+        if not isinstance(operation, TEXT_CHANGING):
+            return
         if self._last is not None and operation is self._last():
             self.text_end = text_end
         elif isinstance(event, Rejected) or (

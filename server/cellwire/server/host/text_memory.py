@@ -11,6 +11,7 @@ from collections import deque
 from cellwire.server.errors import ResourceExhausted
 from cellwire.server.session.events import (
     Appended,
+    CheckpointRestored,
     Event,
     Finished,
     Rejected,
@@ -68,10 +69,14 @@ class SessionText:
             self._waiting_bytes.setdefault(operation.id or 0, deque()).append(cost_bytes)
             self._memory.used_bytes += cost_bytes
 
+    def check_room(self, more_bytes: int) -> None:
+        """Raise ResourceExhausted if there is no room for so much more text."""
+        self._memory.check_room(more_bytes)
+
     def receive(self, event: Event) -> None:
         """Follow what an event says of the text and of the operations that wait."""
         match event:
-            case Appended() | Finished() | Rewound():
+            case Appended() | Finished() | Rewound() | CheckpointRestored():
                 self.set_length(event.offset)
                 self._answered(event.operation_id)
             case Scored() | Rejected():

@@ -117,10 +117,13 @@ class Waking:
 
     async def _wake(self, session_id: str) -> None:
         await self._stored.settled(session_id)
+        lapses = self._lapses
         if self._claiming is not None:
             await self._claiming.claim(session_id, lambda: self._takeovers[session_id] > 0)
         try:
-            session, snapshot = self._begin(session_id, await self._load(session_id))
+            stored = await self._load(session_id)
+            self._check_lease(lapses)
+            session, snapshot = self._begin(session_id, stored)
         except NotFound:
             raise
         except BaseException:
@@ -134,6 +137,15 @@ class Waking:
             session.leave()
             raise
 
+    def _check_lease(self, lapses: int) -> None:
+        """Raise Unavailable if a session that was claimed may have gone on elsewhere since."""
+        if self._lapses != lapses:
+            raise Unavailable("this daemon has lost its lease for a moment; try again")
+
+    @property
+    def _lapses(self) -> int:
+        return self._claiming.lapses if self._claiming is not None else 0
+
     def _begin(
         self, session_id: str, stored: StoredSession
     ) -> tuple[DurableSession, SessionSnapshot]:
@@ -145,7 +157,7 @@ class Waking:
         self._sessions.memory.check_room(len(snapshot.token_bytes))
         session = self._sessions.add(session_id, model, header.seed, settings)
         assert isinstance(session, DurableSession)
-        changes = ChangeLog.resumed(snapshot, stored.head.revision, stored.done)
+        changes = ChangeLog.resumed(snapshot, stored.head.revision, stored.done, stored.checkpoints)
         session.go_on_from(snapshot, changes)
         return session, snapshot
 

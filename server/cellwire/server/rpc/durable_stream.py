@@ -14,8 +14,11 @@ from cellwire.server.rpc.session_stream import SessionStream, StreamEnd
 from cellwire.server.session.events import (
     Appended,
     Attached,
+    Checkpointed,
+    CheckpointRestored,
     Closed,
     Detached,
+    Discarded,
     Event,
     Finished,
     Rejected,
@@ -49,6 +52,9 @@ class DurableStream(SessionStream):
                 | Finished(revision=revision)
                 | Rewound(revision=revision)
                 | Rejected(revision=revision)
+                | Checkpointed(revision=revision)
+                | CheckpointRestored(revision=revision)
+                | Discarded(revision=revision)
             ):
                 self._revision = revision
             case _:
@@ -60,6 +66,10 @@ class DurableStream(SessionStream):
 
     async def _write_long(self, event: Attached, earlier: EarlierText) -> None:
         """Write what an attach has missed with the text that goes before it."""
+        restored = self._session.record.changes.restored_revision
+        if earlier.restored_revision < restored <= event.revision:
+            self._set_end(StreamEnd(Unavailable("the session was restored meanwhile"), broken=True))
+            return
         tokens = (*earlier.tokens, *event.tokens)
         event = replace(event, offset=earlier.offset, before=earlier.before, tokens=tokens)
         self.earlier = None  # it may be long

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 from cellwire.server import errors
 from cellwire.server.errors import CellwireError
+from cellwire.server.host.durable_session import DurableSession
 from cellwire.server.host.safe_revisions import SafePoint
 from cellwire.server.host.session_handle import SessionHandle
 from cellwire.server.host.settings import Durability
 from cellwire.server.host.stored_description import StoredDescription
 from cellwire.server.rpc.status import status_of
 from cellwire.server.session.events import FinishReason
+from cellwire.server.state import named_checkpoint
 from cellwire.server.state.change import DoneKind, DoneOperation
 from cellwire.v1 import operations_pb2
-from cellwire.v1.sessions_pb2 import Session
+from cellwire.v1.sessions_pb2 import NamedCheckpoint, Session
 
 REASONS = {
     FinishReason.MAX_TOKENS: operations_pb2.FINISH_REASON_MAX_TOKENS,
@@ -38,6 +42,19 @@ def _safe_message(point: SafePoint) -> operations_pb2.SafePoint:
     return operations_pb2.SafePoint(revision=point.revision, offset=point.offset)
 
 
+def checkpoint_messages(session: SessionHandle) -> Iterator[NamedCheckpoint]:
+    """Yield the named checkpoints of a session, in the order of their names."""
+    if isinstance(session, DurableSession):
+        yield from _checkpoint_messages(sorted(session.record.changes.checkpoints.values()))
+
+
+def _checkpoint_messages(
+    checkpoints: Iterable[named_checkpoint.NamedCheckpoint],
+) -> Iterator[NamedCheckpoint]:
+    for name, offset, _ in checkpoints:
+        yield NamedCheckpoint(name=name, offset=offset)
+
+
 def described_message(session: StoredDescription) -> Session:
     """Return the position of a session that another daemon has, with a client or at work."""
     tail, _ = session.model.vocabulary.text(session.tail)
@@ -51,6 +68,7 @@ def described_message(session: StoredDescription) -> Session:
         durability=DURABILITIES[session.durability],
         revision=session.safe.revision,
         safe=_safe_message(session.safe),
+        checkpoints=_checkpoint_messages(session.checkpoints),
     )
 
 
@@ -69,6 +87,12 @@ def done_message(done: DoneOperation) -> operations_pb2.DoneOperation:
             message.finished.stop_string = done.stop_text
         case DoneKind.REWOUND:
             message.rewound.offset = done.offset
+        case DoneKind.CHECKPOINTED:
+            message.checkpointed.name, message.checkpointed.offset = done.name, done.offset
+        case DoneKind.RESTORED:
+            message.restored.name, message.restored.offset = done.name, done.offset
+        case DoneKind.DISCARDED:
+            message.discarded.name = done.name
         case DoneKind.REJECTED:
             message.rejected.status.CopyFrom(status_of(_error(done)))
     return message

@@ -22,7 +22,14 @@ from cellwire.server.errors import FailedPrecondition, InvalidArgument, UnknownS
 from cellwire.server.host.registry import ServedModel
 from cellwire.server.host.settings import Settings
 from cellwire.server.host.text_ends import TextEnds
-from cellwire.server.rpc.reading_moves import read_fork, read_rewind, read_save
+from cellwire.server.rpc.reading_moves import (
+    read_checkpoint,
+    read_discard,
+    read_fork,
+    read_restore,
+    read_rewind,
+    read_save,
+)
 from cellwire.server.rpc.reading_symbols import read_bias, read_stops
 from cellwire.server.session.operations import (
     Accept,
@@ -74,6 +81,9 @@ class Reader:
             "score": self.score,
             "classify": lambda i, _: self.classify(i),
             "save": lambda i, _: read_save(i, settings),
+            "checkpoint": lambda i, message: read_checkpoint(i, message, settings),
+            "restore": lambda i, message: read_restore(i, message, settings),
+            "discard": lambda i, message: read_discard(i, message, settings),
             "close": lambda i, message: Close(i, message.keep),
         }
 

@@ -22,6 +22,7 @@ from cellwire.server.session.events import (
     Appended,
     Attached,
     AttachFailed,
+    CheckpointRestored,
     Closed,
     Detached,
     Event,
@@ -30,6 +31,7 @@ from cellwire.server.session.events import (
     Restored,
     Rewound,
     SafeAdvanced,
+    SnapshotNeeded,
     StateRead,
     Written,
     is_partial,
@@ -185,10 +187,10 @@ class SessionStream:
                 self._end_unattached(event)
             case Closed() | Detached():
                 await self._write_end(event)
-            case Written() | Restored() | StateRead() | SafeAdvanced():
+            case Written() | Restored() | StateRead() | SnapshotNeeded() | SafeAdvanced():
                 pass  # the first is in a list, see coalesced; the others are for no stream
             case _:
-                if isinstance(event, Appended | Rewound):
+                if isinstance(event, Appended | Rewound | CheckpointRestored):
                     self._chunks.forget_details()
                 await self._respond(answer_message(event, self._session.model))
                 if not is_partial(event):

@@ -10,6 +10,7 @@ from cellwire.server.host.session_handle import SessionHandle
 from cellwire.server.rpc.durable_writing import (
     DURABILITIES,
     REASONS,
+    checkpoint_messages,
     done_message,
     safe_message,
 )
@@ -20,11 +21,14 @@ from cellwire.server.session.events import (
     Appended,
     Attached,
     Cancelled,
+    Checkpointed,
+    CheckpointRestored,
     Classified,
     Closed,
     Completed,
     Completion,
     Detached,
+    Discarded,
     Finished,
     Forked,
     Rejected,
@@ -64,9 +68,24 @@ def answer_message(event: Answer, model: ServedModel) -> StreamSessionResponse:
 
 def _write_short_answer(
     response: StreamSessionResponse,
-    event: Rewound | Forked | Rejected | Cancelled | Saved | Closed | Detached,
+    event: Rewound
+    | Forked
+    | Rejected
+    | Cancelled
+    | Saved
+    | Checkpointed
+    | CheckpointRestored
+    | Discarded
+    | Closed
+    | Detached,
 ) -> None:
     match event:
+        case Checkpointed():
+            response.checkpointed.name, response.checkpointed.offset = event.name, event.offset
+        case CheckpointRestored():
+            response.restored.name, response.restored.offset = event.name, event.offset
+        case Discarded():
+            response.discarded.name = event.name
         case Rewound():
             response.rewound.offset = event.offset
         case Forked():
@@ -120,6 +139,7 @@ def session_message(session: SessionHandle, description: Description) -> Session
         durability=DURABILITIES[session.settings.durability],
         revision=session.revision,
         safe=safe_message(session),
+        checkpoints=checkpoint_messages(session),
     )
 
 

@@ -6,6 +6,7 @@ from cellwire.server.batch.beam_step import BeamInput, BeamResult
 from cellwire.server.batch.row import Row, RowResult
 from cellwire.server.session.complete_task import CompleteTask
 from cellwire.server.session.operations import Operation
+from cellwire.server.session.restore_task import RestoreTask
 from cellwire.server.session.task import (
     MULTI_STEP,
     OperationTask,
@@ -22,7 +23,8 @@ class ActiveTask:
 
     def __init__(self, task: OperationTask) -> None:
         self.task = task
-        behind = not task.ended and task.state_history.replay_left > 0
+        steps = not (task.ended or isinstance(task, RestoreTask))
+        behind = steps and task.state_history.replay_left > 0
         self._replay = ReplayTask(task.state_history) if behind else None
         own = task if isinstance(task, StepTask) else None  # None: it searches
         self._step_task: StepTask | None = self._replay or own

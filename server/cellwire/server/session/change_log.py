@@ -10,27 +10,40 @@ from cellwire.model_file.text_end import BEGINNING, SETTLED, TextEnd
 from cellwire.server.session.done_operation import done_operation
 from cellwire.server.session.events import (
     Appended,
+    Checkpointed,
+    CheckpointRestored,
+    Discarded,
     Event,
     Finished,
     Rejected,
     Rewound,
     Written,
 )
-from cellwire.server.state.change import REMEMBERED_OPERATIONS, Change, DoneOperation, StateRecord
+from cellwire.server.state.change import (
+    REMEMBERED_OPERATIONS,
+    Change,
+    DoneOperation,
+    Restoration,
+    StateRecord,
+)
+from cellwire.server.state.named_checkpoint import NamedCheckpoint
 from cellwire.server.state.snapshot import SessionSnapshot, from_token_bytes
 
 
 class ChangeLog:
     """Follows one session, and numbers its changes. Knows the length of the text, not the text.
 
-    `done` has the last operations that the session has carried out, the oldest first.
+    `done` has the last operations that the session has carried out, the oldest first; `checkpoints`
+    the named checkpoints that there are.
     """
 
     __slots__ = (
         "_blank_offset",
         "_end",
+        "checkpoints",
         "done",
         "length",
+        "restored_revision",
         "revision",
         "rewind_floor",
         "rewind_window",
@@ -42,13 +55,19 @@ class ChangeLog:
         self.revision = 0  # of the last change
         self.rewind_floor = 0
         self.done: deque[DoneOperation] = deque(maxlen=REMEMBERED_OPERATIONS)
+        self.checkpoints: dict[str, NamedCheckpoint] = {}
+        self.restored_revision = 0  # of the last restore
         self.rewind_window = rewind_window
         self._end = BEGINNING
         self._blank_offset = -1
 
     @classmethod
     def resumed(
-        cls, snapshot: SessionSnapshot, revision: int, done: Iterable[DoneOperation] = ()
+        cls,
+        snapshot: SessionSnapshot,
+        revision: int,
+        done: Iterable[DoneOperation] = (),
+        checkpoints: Iterable[NamedCheckpoint] = (),
     ) -> ChangeLog:
         """Go on behind a session's change of that revision."""
         log = cls(snapshot.rewind_window)
@@ -59,6 +78,7 @@ class ChangeLog:
         )
         log._end, log._blank_offset = snapshot.text_end, snapshot.blank_offset
         log.done.extend(done)
+        log.checkpoints = {checkpoint.name: checkpoint for checkpoint in checkpoints}
         return log
 
     def add(self, event: Event) -> Change | None:
@@ -81,12 +101,36 @@ class ChangeLog:
                     peak = self.length + len(event.stop_string or ())
             case Rewound():
                 offset, tokens, end = event.offset, (), _unread_end(event.offset)
+            case Checkpointed() | Discarded():
+                return self._note_checkpoint(event)
             case _:
                 return None
         done = done_operation(event, offset + len(tokens))
         if done is None and offset == self.length and not tokens:
             return None
         return self._change(offset, tokens, end, done, peak)
+
+    def _note_checkpoint(self, event: Checkpointed | Discarded) -> Change:
+        """Return a change without tokens, so that it has a revision."""
+        if isinstance(event, Checkpointed):
+            end = event.after.text_end
+            self.checkpoints[event.name] = NamedCheckpoint(event.name, event.offset, end)
+        else:
+            self.checkpoints.pop(event.name, None)
+        return self._change(self.length, (), self._end, done_operation(event, self.length))
+
+    def restored(self, event: CheckpointRestored) -> Restoration:
+        """Follow a session that is what it was at a named checkpoint."""
+        snapshot = event.snapshot
+        assert snapshot is not None
+        self.length, self.rewind_floor = snapshot.length, snapshot.rewind_floor
+        self._end, self._blank_offset = snapshot.text_end, snapshot.blank_offset
+        self.revision += 1
+        self.restored_revision = self.revision
+        done = done_operation(event, self.length)
+        if done is not None:
+            self.done.append(done)
+        return Restoration(self.revision, event.name, () if done is None else (done,))
 
     def _end_after(self, event: Finished | Rejected, length: int) -> TextEnd:
         """Return the end of a text of `length` tokens after an operation that may have changed it.

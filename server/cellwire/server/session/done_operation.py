@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
-from cellwire.server.session.events import Appended, Finished, Rejected, Rewound
+from cellwire.server.session.events import (
+    Appended,
+    Checkpointed,
+    CheckpointRestored,
+    Discarded,
+    Finished,
+    Rejected,
+    Rewound,
+)
 from cellwire.server.state.change import DoneKind, DoneOperation
 
+LastAnswer = (
+    Appended | Finished | Rejected | Rewound | Checkpointed | CheckpointRestored | Discarded
+)
 
-def done_operation(
-    event: Appended | Finished | Rejected | Rewound, length: int
-) -> DoneOperation | None:
-    """Return what a client that loses this answer needs; None if the text was not to change.
+_KINDS = {
+    Rewound: DoneKind.REWOUND,
+    Checkpointed: DoneKind.CHECKPOINTED,
+    CheckpointRestored: DoneKind.RESTORED,
+    Discarded: DoneKind.DISCARDED,
+}
+
+
+def done_operation(event: LastAnswer, length: int) -> DoneOperation | None:
+    """Return what a client that loses this answer needs; None if nothing was to change.
 
     `length` is that of the text in the events up to this one. Nor is an operation remembered whose
     id is 0, which stands for none.
@@ -21,8 +38,9 @@ def done_operation(
         case Appended():
             log_probability = event.log_probability
             return DoneOperation(operation_id, DoneKind.APPENDED, length, log_probability)
-        case Rewound():
-            return DoneOperation(operation_id, DoneKind.REWOUND, length)
+        case Rewound() | Checkpointed() | CheckpointRestored() | Discarded():
+            name = "" if isinstance(event, Rewound) else event.name
+            return DoneOperation(operation_id, _KINDS[type(event)], length, name=name)
         case Finished() if event.after is not None:
             return DoneOperation(
                 operation_id,

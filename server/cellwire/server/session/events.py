@@ -2,7 +2,8 @@
 
 A session's text can be rebuilt from its events alone. `Opened`, `Forked` and `Restored` begin one;
 `Appended`, `Written`, `Finished` and `Rejected` carry the tokens that were added, and how many at
-the end of the text they replace; `Rewound` says where it was cut.
+the end of the text they replace; `Rewound` says where it was cut; `CheckpointRestored` has another
+one in its place.
 
 `revision` counts the changes of a durable session's text; the host sets it (see ChangeLog).
 """
@@ -17,7 +18,7 @@ from typing import NamedTuple
 from cellwire.model_file.vocabulary import SETTLED, TextEnd
 from cellwire.server.batch.stepper import State
 from cellwire.server.errors import CellwireError
-from cellwire.server.session.operations import Generate, Operation
+from cellwire.server.session.operations import Generate, Operation, Restore
 from cellwire.server.state.change import DoneOperation
 from cellwire.server.state.snapshot import SessionSnapshot
 
@@ -252,6 +253,55 @@ class Saved:
 
 
 @dataclass(frozen=True, slots=True)
+class Checkpointed:
+    """The session is to be kept under a name as it is now."""
+
+    session_id: str
+    operation_id: int
+    name: str
+    offset: int  # of the end of the text
+    after: TextEndAfter = field(compare=False)
+    revision: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotNeeded:
+    """A restore waits for its checkpoint, which its host has; answered by SupplySnapshot."""
+
+    session_id: str
+    operation: Restore
+
+    @property
+    def operation_id(self) -> int:
+        """The id of the operation."""
+        return self.operation.id
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointRestored:
+    """The session is what it was at a named checkpoint."""
+
+    session_id: str
+    operation_id: int
+    name: str
+    offset: int  # of the end of the text
+    snapshot: SessionSnapshot | None  # None on its way to the client
+    after: TextEndAfter = field(compare=False)
+    revision: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Discarded:
+    """A named checkpoint is to be forgotten."""
+
+    session_id: str
+    operation_id: int
+    name: str
+    after: TextEndAfter = field(compare=False)
+    revision: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class SafeAdvanced:
     """More of a durable session is in the store. From the host, not from an engine."""
 
@@ -286,11 +336,24 @@ Answer = (
     | Classified
     | Cancelled
     | Saved
+    | Checkpointed
+    | CheckpointRestored
+    | Discarded
     | Rejected
     | Closed
     | Detached
 )
-Event = Opened | Restored | Attached | AttachFailed | Written | StateRead | SafeAdvanced | Answer
+Event = (
+    Opened
+    | Restored
+    | Attached
+    | AttachFailed
+    | Written
+    | StateRead
+    | SnapshotNeeded
+    | SafeAdvanced
+    | Answer
+)
 
 
 def is_partial(event: Event) -> bool:
@@ -307,5 +370,7 @@ def without_appended(event: Event) -> Event:
             return replace(event, appended=())
         case Forked() if event.appended or event.snapshot:
             return replace(event, appended=(), snapshot=None)
+        case CheckpointRestored():
+            return replace(event, snapshot=None)
         case _:
             return event

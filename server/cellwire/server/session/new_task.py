@@ -20,15 +20,17 @@ from cellwire.server.session.operations import (
     Complete,
     Generate,
     Operation,
+    Restore,
     Rewind,
     Score,
 )
+from cellwire.server.session.restore_task import RestoreTask
 from cellwire.server.session.score_task import ScoreTask
 from cellwire.server.session.task import Emit, OperationTask
 from cellwire.server.state.arena import Arena
 from cellwire.server.state.state_history import StateHistory
 
-TaskOperation = Append | Accept | Generate | Complete | Score | Classify
+TaskOperation = Append | Accept | Generate | Complete | Score | Classify | Restore
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +81,8 @@ def new_task(operation: TaskOperation, context: TaskContext) -> OperationTask:
     """Return the task of an operation that is possible; ResourceExhausted without its slots."""
     common = context.session_id, context.state_history, context.emit
     match operation:
-        case Append():
-            return AppendTask(*common, operation)
-        case Accept():
-            tokens = np.array(_accepted(operation, context.completions), np.uint32)
-            return AppendTask(*common, Append(operation.id, tokens))
+        case Append() | Accept():
+            return AppendTask(*common, _append(operation, context.completions))
         case Score():
             return ScoreTask(*common, operation, context.arena)
         case Generate():
@@ -92,6 +91,8 @@ def new_task(operation: TaskOperation, context: TaskContext) -> OperationTask:
             return CompleteTask(*common, operation, context.arena)
         case Classify():
             return ClassifyTask(*common, operation)
+        case Restore():
+            return RestoreTask(*common, operation)
 
 
 def slots_needed(operation: Operation) -> int:
@@ -103,6 +104,13 @@ def slots_needed(operation: Operation) -> int:
             return score_task.SLOTS
         case _:
             return 0
+
+
+def _append(operation: Append | Accept, completions: tuple[Completion, ...] | None) -> Append:
+    """Return an append; CellwireError if nothing can be accepted."""
+    if isinstance(operation, Append):
+        return operation
+    return Append(operation.id, np.array(_accepted(operation, completions), np.uint32))
 
 
 def _accepted(accept: Accept, completions: tuple[Completion, ...] | None) -> tuple[int, ...]:

@@ -14,6 +14,7 @@ from cellwire.server.batch.completion_end import MAX_LENGTH_ONLY, CompletionEnd
 from cellwire.server.batch.limits import (
     MAX_ALTERNATIVES,
     MAX_BEAM_WIDTH,
+    MAX_CHECKPOINT_NAME_CHARS,
     MAX_COMPLETE_TOKENS,
     MAX_GENERATE_TOKENS,
     MAX_LENGTH_PENALTY,
@@ -170,6 +171,34 @@ class Save:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Checkpoint:
+    """Keep the session as it is now under a name, in place of what has the name already."""
+
+    id: int
+    name: str
+
+    def __post_init__(self) -> None:
+        _check_range("the length of name", len(self.name), 1, MAX_CHECKPOINT_NAME_CHARS)
+
+
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class Restore:
+    """Make the session what it was at a named checkpoint."""
+
+    id: int
+    name: str
+    text_end: TextEnd = SETTLED  # after it, as its host assumes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Discard:
+    """Forget a named checkpoint."""
+
+    id: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Close:
     """End the session after the operations before it."""
 
@@ -195,8 +224,17 @@ Operation = (
     | Classify
     | ReadState
     | Save
+    | Checkpoint
+    | Restore
+    | Discard
     | Close
 )
 
 # These supersede the completes before them, whose text is about to change.
-TEXT_CHANGING = Append | Generate | Accept | Rewind
+TEXT_CHANGING = Append | Generate | Accept | Rewind | Restore
+
+# A parked session need not be unparked for these.
+WITHOUT_SLOTS = Save | Checkpoint | Restore | Discard | Close
+
+# A durable session remembers these: carried out twice, they do something else than once.
+REMEMBERED = TEXT_CHANGING | Checkpoint | Discard

@@ -14,16 +14,17 @@ from cellwire.server.session.active_task import ActiveTask
 from cellwire.server.session.attach import attached
 from cellwire.server.session.complete_task import CompleteTask
 from cellwire.server.session.generate_task import Credit
+from cellwire.server.session.instant import InstantOperation, answer_to
 from cellwire.server.session.new_task import TaskContext, TaskOperation, new_task
 from cellwire.server.session.operation_queue import Limits, OperationQueue
 from cellwire.server.session.operations import (
+    REMEMBERED,
     TEXT_CHANGING,
     Close,
     Complete,
     Operation,
     ReadState,
     Rewind,
-    Save,
 )
 from cellwire.server.session.task import Emit, OperationTask
 from cellwire.server.session.told_text import ToldText, told_text
@@ -167,23 +168,22 @@ class Session:
             if isinstance(self._active.task, CompleteTask):
                 self.completions = self._active.task.results
             self._drop_active()
-        free = self._active is None and not self.closed
-        return self.queue.take() if free and self.queue else None
+        return self.queue.take() if self.queue and not (self._active or self.closed) else None
 
     def _drop_active(self) -> None:
         if self._active is not None:
             self._active.task.release()
             self._active = None
 
-    def start(self, operation: TaskOperation | Rewind | Save | Close) -> None:
+    def start(self, operation: TaskOperation | InstantOperation | Rewind | Close) -> None:
         """Start an operation, and finish it if it takes no steps; CellwireError if it cannot."""
         match operation:
             case Close(keep=True):
                 self._emit(events.Detached(self.id, operation.id))
             case Close():
                 self.close(operation.id)
-            case Save():
-                self._emit(events.Saved(self.id, operation.id))
+            case _ if isinstance(operation, InstantOperation):
+                self._emit(answer_to(self.id, operation, self.state_history.text))
             case Rewind():
                 offset = operation.target(len(self.state_history))
                 self.state_history.rewind(offset)
@@ -195,7 +195,7 @@ class Session:
 
     def _after(self, operation: Operation) -> events.TextEndAfter | None:
         end = self.state_history.text.end
-        return events.TextEndAfter(operation, end) if isinstance(operation, TEXT_CHANGING) else None
+        return events.TextEndAfter(operation, end) if isinstance(operation, REMEMBERED) else None
 
     def _context(self) -> TaskContext:
         history, key, emit = self.state_history, generator_key(self.seed), self._emit

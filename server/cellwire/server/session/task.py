@@ -7,11 +7,18 @@ from typing import NamedTuple
 
 from cellwire.server.batch.row import Row, RowResult
 from cellwire.server.session.events import Event, Finished, FinishReason
-from cellwire.server.session.operations import Append, Classify, Complete, Generate, Score
+from cellwire.server.session.operations import (
+    Append,
+    Classify,
+    Complete,
+    Generate,
+    Restore,
+    Score,
+)
 from cellwire.server.state.state_history import StateHistory
 
 Emit = Callable[[Event], None]
-SteppedOperation = Append | Generate | Complete | Score | Classify
+TaskedOperation = Append | Generate | Complete | Score | Classify | Restore
 
 
 def forced_row(state_history: StateHistory, tokens: Sequence[int]) -> Row:
@@ -65,9 +72,12 @@ class StepTask:
 
 
 class OperationTask:
-    """An operation in progress. All but the last token of the session's text has been read."""
+    """An operation in progress. All but the last token of the session's text has been read.
 
-    operation: SteppedOperation
+    Except of a restore, which does not step.
+    """
+
+    operation: TaskedOperation
     run_kind: RunKind
     ended: bool
     max_steps: int

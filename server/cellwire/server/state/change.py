@@ -24,6 +24,9 @@ class DoneKind(Enum):
     APPENDED = "appended"
     FINISHED = "finished"
     REWOUND = "rewound"
+    CHECKPOINTED = "checkpointed"
+    RESTORED = "restored"
+    DISCARDED = "discarded"
     REJECTED = "rejected"
 
 
@@ -31,7 +34,8 @@ class DoneKind(Enum):
 class DoneOperation:
     """An operation that was carried out, and its answer for a client that has lost it.
 
-    Only operations that change the text are remembered, those that failed to do so included.
+    Only operations that change the text or its named checkpoints are remembered, those that failed
+    to do so included.
     """
 
     operation_id: int
@@ -45,6 +49,7 @@ class DoneOperation:
     stop_text: str = ""  # the same, as the client has sent it
     error: str = ""  # the name of the error's class, if it was rejected
     message: str = ""  # of that error
+    name: str = ""  # of the checkpoint that was kept, restored or discarded
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,19 @@ class Change:
     def length(self) -> int:
         """The length of the text after the change."""
         return self.offset + len(self.tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class Restoration:
+    """A session became what it was at a named checkpoint: its text, its end, and its state.
+
+    A change that is no `Change`: only the store knows that text. The revision and the operations
+    done go on.
+    """
+
+    revision: int
+    name: str  # of the checkpoint
+    done: tuple[DoneOperation, ...] = ()  # that it completes
 
 
 @dataclass(frozen=True, slots=True)

@@ -230,6 +230,12 @@ class StateHistory:
             self._parked = tokens_read, state
             raise
 
+    def become(self, text: TextHistory, rewind_floor: int, tokens_read: int, state: State) -> None:
+        """Go on from another text and a state that has read the first of it; it is parked then."""
+        self.release()
+        self.text, self.rewind_floor = text, rewind_floor
+        self._parked = tokens_read, state
+
     def release(self) -> None:
         """Free all slots. Unless it is parked, it must not be used afterwards."""
         if self._parked is not None:

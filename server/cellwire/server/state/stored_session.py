@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from cellwire.model_file.text_end import TextEnd
 from cellwire.server.state.change import DoneOperation, StateRecord
+from cellwire.server.state.named_checkpoint import NamedCheckpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,3 +46,4 @@ class StoredSession:
     rewind_floor: int  # the earliest offset it can be rewound to
     blank_offset: int  # where generated text begins with a blank that the client has; -1: nowhere
     done: tuple[DoneOperation, ...]  # the operations done last, in order
+    checkpoints: tuple[NamedCheckpoint, ...] = ()  # in the order of their names

@@ -8,6 +8,7 @@ from cellwire.server.errors import AlreadyExists, DamagedRecord, Internal, NotFo
 from cellwire.server.state.change import Change, StateRecord
 from cellwire.server.state.stored_session import Header
 from cellwire.server.store.store import RefusedWrite
+from cellwire.server.store.writes import DiscardCheckpoint, PutCheckpoint, RestoreCheckpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,31 @@ def is_new_state(session_id: str, state: StateRecord, position: Position) -> boo
             ),
         )
     return True
+
+
+def is_checkpoint_due(
+    write: PutCheckpoint | DiscardCheckpoint | RestoreCheckpoint, position: Position
+) -> bool:
+    """Whether a write of a checkpoint is still to be carried out; RefusedWrite if it is too early.
+
+    One that is due may have been carried out already: again, it does the same.
+    """
+    if isinstance(write, RestoreCheckpoint):
+        return position.revision < write.restoration.revision
+    if position.revision < write.revision:
+        raise RefusedWrite(
+            write.session_id,
+            Internal(
+                f"the checkpoint {write.name!r} of the session {write.session_id!r} is one of "
+                f"revision {write.revision}; the stored session has revision {position.revision}"
+            ),
+        )
+    return position.revision == write.revision
+
+
+def no_checkpoint(session_id: str, name: str) -> NotFound:
+    """Return the error of a named checkpoint that is not in the store."""
+    return NotFound(f"the session {session_id!r} has no checkpoint {name!r} in the store")
 
 
 def not_stored(session_id: str) -> NotFound:

@@ -4,28 +4,41 @@ from __future__ import annotations
 
 import threading
 from array import array
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from cellwire.model_file.text_end import BEGINNING, TextEnd
 from cellwire.server.errors import DamagedRecord
-from cellwire.server.state.change import Change, DoneOperation, StateRecord, remembered
+from cellwire.server.state.change import (
+    Change,
+    DoneOperation,
+    Restoration,
+    StateRecord,
+    remembered,
+)
+from cellwire.server.state.named_checkpoint import NamedCheckpoint
 from cellwire.server.state.stored_session import Header, StoredHead, StoredSession
 from cellwire.server.store.checks import (
     Position,
+    is_checkpoint_due,
     is_new_change,
     is_new_session,
     is_new_state,
+    no_checkpoint,
     not_stored,
 )
 from cellwire.server.store.store import RefusedWrite
 from cellwire.server.store.writes import (
     AddChange,
+    CheckpointWrite,
     Create,
     Delete,
+    DiscardCheckpoint,
     KeepUntil,
+    PutCheckpoint,
     PutState,
     Release,
+    RestoreCheckpoint,
     Write,
     effective,
 )
@@ -44,6 +57,7 @@ class _Kept:
     blank_offset: int = -1
     done: tuple[DoneOperation, ...] = ()
     expires_s: float | None = None
+    checkpoints: Mapping[str, _Kept] = field(default_factory=dict)
 
     @property
     def position(self) -> Position:
@@ -53,6 +67,44 @@ class _Kept:
     def head(self, session_id: str) -> StoredHead:
         length = self.position.length
         return StoredHead(session_id, self.header, self.revision, length, self.expires_s)
+
+    def stored(self, session_id: str, last_tokens: int) -> StoredSession:
+        position, first = self.position, self.header.text_start
+        start = max(first, min(position.settled, position.length - last_tokens))
+        return StoredSession(
+            head=self.head(session_id),
+            text_start=start,
+            tokens=self.tokens[start - first :],
+            state=self.state,
+            end=self.end,
+            rewind_floor=self.rewind_floor,
+            blank_offset=self.blank_offset,
+            done=self.done,
+            checkpoints=tuple(
+                NamedCheckpoint(name, kept.position.length, kept.end)
+                for name, kept in sorted(self.checkpoints.items())
+            ),
+        )
+
+    def with_checkpoint(self, name: str) -> _Kept:
+        kept = replace(self, checkpoints={}, expires_s=None)
+        return replace(self, checkpoints={**self.checkpoints, name: kept})
+
+    def without_checkpoint(self, name: str) -> _Kept:
+        left = {other: kept for other, kept in self.checkpoints.items() if other != name}
+        return replace(self, checkpoints=left)
+
+    def restored(self, session_id: str, restoration: Restoration) -> _Kept:
+        kept = self.checkpoints.get(restoration.name)
+        if kept is None:
+            raise RefusedWrite(session_id, no_checkpoint(session_id, restoration.name))
+        return replace(
+            kept,
+            revision=restoration.revision,
+            done=remembered((*self.done, *restoration.done)),
+            expires_s=self.expires_s,
+            checkpoints=self.checkpoints,
+        )
 
     def changed(self, change: Change) -> _Kept:
         return replace(
@@ -84,20 +136,14 @@ class MemoryStore:
 
     def load(self, session_id: str, last_tokens: int) -> StoredSession:
         """Return a session with its last tokens."""
-        kept = self._find(session_id)
-        position = kept.position
-        start = min(position.settled, position.length - last_tokens)
-        start = max(kept.header.text_start, start)
-        return StoredSession(
-            head=kept.head(session_id),
-            text_start=start,
-            tokens=kept.tokens[start - kept.header.text_start :],
-            state=kept.state,
-            end=kept.end,
-            rewind_floor=kept.rewind_floor,
-            blank_offset=kept.blank_offset,
-            done=kept.done,
-        )
+        return self._find(session_id).stored(session_id, last_tokens)
+
+    def load_checkpoint(self, session_id: str, name: str, last_tokens: int) -> StoredSession:
+        """Return a session as it was at a named checkpoint."""
+        kept = self._find(session_id).checkpoints.get(name)
+        if kept is None:
+            raise no_checkpoint(session_id, name)
+        return kept.stored(session_id, last_tokens)
 
     def head(self, session_id: str) -> StoredHead:
         """Return a session without text and state."""
@@ -148,11 +194,30 @@ def _carry_out(write: Write, sessions: dict[str, _Kept]) -> None:
             sessions.pop(name, None)
         case _ if kept is None:
             raise RefusedWrite(name, not_stored(name))
+        case Release():
+            pass
+        case _:
+            sessions[name] = _changed(write, kept)
+
+
+def _changed(write: AddChange | PutState | KeepUntil | CheckpointWrite, kept: _Kept) -> _Kept:
+    name, position = write.session_id, kept.position
+    match write:
         case AddChange(change=change):
-            if is_new_change(name, change, kept.position):
-                sessions[name] = kept.changed(change)
+            return kept.changed(change) if is_new_change(name, change, position) else kept
         case PutState(state=state):
-            if is_new_state(name, state, kept.position):
-                sessions[name] = replace(kept, state=state)
+            return replace(kept, state=state) if is_new_state(name, state, position) else kept
         case KeepUntil(expires_s=expires_s):
-            sessions[name] = replace(kept, expires_s=expires_s)
+            return replace(kept, expires_s=expires_s)
+        case _:
+            return _at_checkpoint(write, kept) if is_checkpoint_due(write, position) else kept
+
+
+def _at_checkpoint(write: CheckpointWrite, kept: _Kept) -> _Kept:
+    match write:
+        case PutCheckpoint():
+            return kept.with_checkpoint(write.name)
+        case DiscardCheckpoint():
+            return kept.without_checkpoint(write.name)
+        case RestoreCheckpoint():
+            return kept.restored(write.session_id, write.restoration)

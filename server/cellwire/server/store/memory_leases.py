@@ -155,6 +155,10 @@ class SharedMemoryStore:
         """Return a session with its last tokens."""
         return self._shared.store.load(session_id, last_tokens)
 
+    def load_checkpoint(self, session_id: str, name: str, last_tokens: int) -> StoredSession:
+        """Return a session as it was at a named checkpoint."""
+        return self._shared.store.load_checkpoint(session_id, name, last_tokens)
+
     def head(self, session_id: str) -> StoredHead:
         """Return a session without text and state."""
         return self._shared.store.head(session_id)

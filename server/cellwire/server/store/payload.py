@@ -14,6 +14,7 @@ import msgspec
 
 from cellwire.model_file.text_end import TextEnd
 from cellwire.server.state.change import Change, DoneKind, DoneOperation, StateRecord, joined
+from cellwire.server.state.named_checkpoint import NamedCheckpoint
 from cellwire.server.state.stored_session import Header
 from cellwire.server.store.record import Damaged
 from cellwire.server.store.tokens import pack_tokens, unpack_tokens
@@ -40,6 +41,7 @@ class _Done(msgspec.Struct, array_like=True, frozen=True):
     stop_text: str
     error: str
     message: str
+    name: str = ""
 
 
 class _Change(msgspec.Struct, array_like=True, frozen=True):
@@ -55,6 +57,14 @@ class _Change(msgspec.Struct, array_like=True, frozen=True):
     done: bytes
 
 
+class _Checkpoint(msgspec.Struct, array_like=True, frozen=True):
+    name: str
+    offset: int
+    end_text: str
+    end_tokens: tuple[int, ...]
+    at_beginning: bool
+
+
 class _State(msgspec.Struct, array_like=True, frozen=True):
     tokens_read: int
     state: tuple[bytes, ...]
@@ -66,6 +76,7 @@ _ENCODER = msgspec.msgpack.Encoder()
 # that do so at once for an Enum end the process.
 _HEADERS = msgspec.msgpack.Decoder(_Header)
 _CHANGES = msgspec.msgpack.Decoder(_Change)
+_CHECKPOINTS = msgspec.msgpack.Decoder(_Checkpoint)
 _STATES = msgspec.msgpack.Decoder(_State)
 _DONE = msgspec.msgpack.Decoder(list[_Done])
 _PLAIN, _COMPRESSED = b"\x00", b"\x01"
@@ -154,6 +165,19 @@ def decode_state(payload: bytes) -> StateRecord:
     return StateRecord(stored.tokens_read, stored.state)
 
 
+def encode_checkpoint(checkpoint: NamedCheckpoint) -> bytes:
+    """Return the payload of what is known of a named checkpoint."""
+    name, offset, end = checkpoint
+    return _ENCODER.encode(_Checkpoint(name, offset, end.text, end.tokens, end.beginning))
+
+
+def decode_checkpoint(payload: bytes) -> NamedCheckpoint:
+    """Return what is known of a named checkpoint; Damaged."""
+    stored = _decoded(payload, _CHECKPOINTS)
+    end = TextEnd(stored.end_text, stored.end_tokens, stored.at_beginning)
+    return NamedCheckpoint(stored.name, stored.offset, end)
+
+
 def _pack_done(done: tuple[DoneOperation, ...]) -> bytes:
     """Return operations as bytes: nothing, or whether they are compressed, and MessagePack."""
     if not done:
@@ -189,6 +213,7 @@ def _stored_done(done: DoneOperation) -> _Done:
         done.stop_text,
         done.error,
         done.message,
+        done.name,
     )
 
 

@@ -31,6 +31,7 @@ class Kind(Enum):
     STATE = b"s"
     TEXT = b"t"  # at the offset of its first token
     EXPIRY = b"e"
+    CHECKPOINT = b"n"  # at its key
     PLACE = b"p"  # how far a session has come
 
 

@@ -74,6 +74,10 @@ class RedisStore:
         """Return a session with its last tokens."""
         return self._reader.load(session_id, last_tokens)
 
+    def load_checkpoint(self, session_id: str, name: str, last_tokens: int) -> StoredSession:
+        """Return a session as it was at a named checkpoint."""
+        return self._reader.load_checkpoint(session_id, name, last_tokens)
+
     def head(self, session_id: str) -> StoredHead:
         """Return a session without text and state."""
         return self._reader.head(session_id)

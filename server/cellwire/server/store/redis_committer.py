@@ -58,7 +58,6 @@ class Committer:
         for _ in range(_ATTEMPTS):
             try:
                 placed = self._placer.place(wanted)
-                self._note_deletions(placed)
                 outcome = self._sender.send(placed, beyond=beyond)
             except Lost as loss:
                 # A server that goes on has lost nothing: another daemon has deleted the session.
@@ -96,12 +95,6 @@ class Committer:
                 lost += [wanted] if wanted else []
         for part in parts(lost):
             self._write_again(part)
-
-    def _note_deletions(self, placed: Sequence[Wanted]) -> None:
-        """Remember deletions that are carried out even if their answer is lost."""
-        for it in placed:
-            if it.deletes:
-                self._recent.add(RecentWrites(it.session_id, -1, it.epoch, it.writes[:1]))
 
     def _write_again(self, lost: Sequence[Wanted]) -> None:
         """Write what was lost, without the sessions that the server or a check refuses."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 DELETION_S = 60
-"""For so long a deletion is remembered, so that no daemon that was paused undoes it."""
+"""For which a deletion is remembered, so that no daemon that was paused undoes it."""
 
 
 def deletion_key(session_id: str) -> str:

@@ -3,7 +3,8 @@
 A session is a hash and a list. Both names hold its id in braces, so that a cluster would keep them
 together. The fields of the hash: the ones below, and the immutable text in rows of TEXT_TOKENS
 tokens, under the offset of the first. The list has the changes since the state, oldest first.
-Two sorted sets name all sessions, and those that expire.
+Two sorted sets name all sessions, and those that expire. A named checkpoint has a hash and a list,
+copies of its session's; one more hash has a record of each.
 """
 
 from __future__ import annotations
@@ -22,8 +23,11 @@ DAEMON = "cellwire:daemon:"  # before the id of a daemon: its lease, and the cha
 
 HEADER, STATE, EXPIRY, PLACE = "h", "s", "x", "p"
 HOLDER, EPOCH, RELEASED = "o", "e", "r"
+RESTORED = "g"  # the revision of the last restore, if there was one
 
-TEXT_TOKENS = 1_024  # of a full text row
+TEXT_TOKENS = 1_008
+"""Of a full text row: at a byte a token, the record takes no more than 1,024 in memory."""
+
 MAX_CHAIN = 64
 """Longer chains of changes are folded, so that no session's list grows without bound."""
 
@@ -40,6 +44,17 @@ def hash_key(session_id: str) -> str:
 def list_key(session_id: str) -> str:
     """Return the name of a session's list of changes."""
     return f"cellwire:{{{session_id}}}:c"
+
+
+def names_key(session_id: str) -> str:
+    """Return the name of the hash with the record of each named checkpoint of a session."""
+    return f"{hash_key(session_id)}:n"
+
+
+def checkpoint_keys(session_id: str, name: str) -> tuple[str, str]:
+    """Return the names of a checkpoint's hash, and of its list of changes."""
+    key = f"{names_key(session_id)}:{name}"
+    return key, f"{key}:c"
 
 
 def text_field(start: int) -> str:

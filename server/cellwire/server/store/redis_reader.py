@@ -5,23 +5,27 @@ from __future__ import annotations
 import contextlib
 from array import array
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from cellwire.model_file.text_end import BEGINNING
 from cellwire.server.errors import DamagedRecord, StoreFailed
 from cellwire.server.state.stored_session import StoredHead, StoredSession
-from cellwire.server.store.checks import damaged, not_stored
+from cellwire.server.store.checks import damaged, no_checkpoint, not_stored
 from cellwire.server.store.record import Damaged
 from cellwire.server.store.redis_keys import (
     EXPIRIES,
     EXPIRY,
     HEADER,
     PLACE,
+    RESTORED,
     SESSIONS,
     STATE,
     TEXT_TOKENS,
     Place,
+    checkpoint_keys,
     hash_key,
     list_key,
+    names_key,
     text_field,
     unseal_expiry,
     unseal_place,
@@ -29,6 +33,7 @@ from cellwire.server.store.redis_keys import (
 from cellwire.server.store.redis_link import Read, RedisLink
 from cellwire.server.store.redis_rows import (
     HEAD_FIELDS,
+    read_checkpoints,
     read_head,
     read_row,
     read_state,
@@ -36,6 +41,13 @@ from cellwire.server.store.redis_rows import (
 )
 
 _ATTEMPTS = 5
+
+SAME_FIELDS = (HEADER, RESTORED)
+"""While these stay, so does immutable text."""
+
+
+class _Changed:
+    """The session has another text than when its reading began."""
 
 
 class RedisReader:
@@ -46,12 +58,19 @@ class RedisReader:
 
     def load(self, session_id: str, last_tokens: int) -> StoredSession:
         """Return a session with its last tokens."""
-        with _told_of(session_id):
-            for _ in range(_ATTEMPTS):
-                found = self._load(session_id, last_tokens)
-                if found is not None:
-                    return found
-        raise StoreFailed(f"the session {session_id!r} is made anew again and again")
+        keys = hash_key(session_id), list_key(session_id)
+        found = self._load(session_id, keys, last_tokens)
+        if found is None:
+            raise not_stored(session_id)
+        return found
+
+    def load_checkpoint(self, session_id: str, name: str, last_tokens: int) -> StoredSession:
+        """Return a session as it was at a named checkpoint."""
+        keys = checkpoint_keys(session_id, name)
+        found = self._load(session_id, keys, last_tokens)
+        if found is None:
+            raise no_checkpoint(session_id, name)
+        return replace(found, checkpoints=())
 
     def head(self, session_id: str) -> StoredHead:
         """Return a session without text and state."""
@@ -67,16 +86,18 @@ class RedisReader:
         with _told_of(session_id):
             for _ in range(_ATTEMPTS):
                 fields, items = self._link.read(
-                    ("HMGET", hash_key(session_id), HEADER, PLACE),
+                    ("HMGET", hash_key(session_id), *SAME_FIELDS, PLACE),
                     ("LRANGE", list_key(session_id), 0, -1),
                 )
-                if fields == [None, None]:
+                *same, record = fields
+                if same[0] is None and record is None:
                     raise not_stored(session_id)
-                place = unseal_place(session_id, fields[1])
+                place = unseal_place(session_id, record)
                 tail = read_tail(session_id, items, place)
                 settled = place.position.settled
                 first = max(start, place.text_start)
-                tokens = self._rows(session_id, fields[0], place, first, min(end, settled))
+                key = hash_key(session_id)
+                tokens = self._rows(session_id, key, same, place, first, min(end, settled))
                 if tokens is not None:
                     added = tail.tokens if tail else array("I")
                     return tokens + added[max(0, first - settled) : max(0, end - settled)]
@@ -117,24 +138,38 @@ class RedisReader:
             skipped += limit
         return due[:limit]
 
-    def _load(self, session_id: str, last_tokens: int) -> StoredSession | None:
-        """Return a session; None if another has taken its place meanwhile."""
-        fields, items = self._link.read(
-            ("HMGET", hash_key(session_id), *HEAD_FIELDS, STATE),
-            ("LRANGE", list_key(session_id), 0, -1),
+    def _load(
+        self, session_id: str, keys: tuple[str, str], last_tokens: int
+    ) -> StoredSession | None:
+        """Return a session, or a checkpoint; None if it is not there."""
+        with _told_of(session_id):
+            for _ in range(_ATTEMPTS):
+                found = self._load_once(session_id, keys, last_tokens)
+                if not isinstance(found, _Changed):
+                    return found
+        raise StoreFailed(f"the session {session_id!r} is made anew again and again")
+
+    def _load_once(
+        self, session_id: str, keys: tuple[str, str], last_tokens: int
+    ) -> StoredSession | _Changed | None:
+        fields, items, names = self._link.read(
+            ("HMGET", keys[0], *HEAD_FIELDS, STATE, *SAME_FIELDS),
+            ("LRANGE", keys[1], 0, -1),
+            ("HVALS", names_key(session_id)),
         )
-        *head_fields, state_record = fields
+        head_fields, state_record = fields[: len(HEAD_FIELDS)], fields[len(HEAD_FIELDS)]
+        same = fields[len(HEAD_FIELDS) + 1 :]
         head = read_head(session_id, head_fields)
         if head is None:
-            raise not_stored(session_id)
+            return None
         place = unseal_place(session_id, fields[1])
         state = read_state(session_id, state_record, place)
         tail = read_tail(session_id, items, place)
         settled = place.position.settled
         start = max(place.text_start, min(settled, head.length - last_tokens))
-        tokens = self._rows(session_id, fields[0], place, start, settled)
+        tokens = self._rows(session_id, keys[0], same, place, start, settled)
         if tokens is None:
-            return None
+            return _Changed()
         if tail is None:
             return StoredSession(head, start, tokens, None, BEGINNING, 0, -1, ())
         return StoredSession(
@@ -146,20 +181,27 @@ class RedisReader:
             rewind_floor=tail.rewind_floor,
             blank_offset=tail.blank_offset,
             done=tail.done,
+            checkpoints=read_checkpoints(session_id, names),
         )
 
     def _rows(
-        self, session_id: str, header: bytes | None, place: Place, start: int, end: int
+        self,
+        session_id: str,
+        key: str,
+        same: Sequence[bytes | None],
+        place: Place,
+        start: int,
+        end: int,
     ) -> array[int] | None:
-        """Return immutable text; None if the session is another now. Damaged."""
+        """Return immutable text; None if the session is another now, or was restored. Damaged."""
         if start >= end:
             return array("I")
         first = start - (start - place.text_start) % TEXT_TOKENS
         starts = range(first, end, TEXT_TOKENS)
         fields = map(text_field, starts)
-        (found,) = self._link.read(("HMGET", hash_key(session_id), HEADER, *fields))
-        now, *records = found
-        if now != header:
+        (found,) = self._link.read(("HMGET", key, *SAME_FIELDS, *fields))
+        now, records = found[: len(SAME_FIELDS)], found[len(SAME_FIELDS) :]
+        if now != same:
             return None
         tokens = array("I")
         for at, record in zip(starts, records, strict=True):

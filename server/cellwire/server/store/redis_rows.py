@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cellwire.server.state.change import Change, StateRecord
+from cellwire.server.state.named_checkpoint import NamedCheckpoint
 from cellwire.server.state.stored_session import Header, StoredHead
 from cellwire.server.store.payload import (
     ChangeRow,
     decode_change,
+    decode_checkpoint,
     decode_header,
     decode_state,
     folded,
@@ -118,6 +121,15 @@ def read_tail(session_id: str, items: Sequence[bytes], place: Place) -> Change |
     if (tail.offset, tail.length) != (place.position.settled, place.position.length):
         raise Damaged("its changes and its text do not belong together")
     return tail
+
+
+def read_checkpoints(session_id: str, records: Sequence[bytes]) -> tuple[NamedCheckpoint, ...]:
+    """Return what is known of named checkpoints, in the order of names, without damaged ones."""
+    found = []
+    for record in records:
+        with contextlib.suppress(Damaged):  # the session itself can be read
+            found.append(decode_checkpoint(unseal(Kind.CHECKPOINT, session_id, 0, record)))
+    return tuple(sorted(found))
 
 
 def read_row(session_id: str, start: int, record: bytes | None, tokens: int) -> array[int]:

@@ -40,9 +40,13 @@ local function refusal(number, group)
   local kind, epoch, place, chain = unpack(group)
   local hash, list = KEYS[2 * number + 1], KEYS[2 * number + 2]
   if redis.call('EXISTS', hash) == 0 then
-    -- What is written again may have been deleted by who has claimed it since.
-    local deleted = group[5] == 'again' and redis.call('GET', KEYS[2 * #groups + 2 + number])
-    if deleted and tonumber(deleted) > epoch then return 'held' end
+    local deleted = tonumber(redis.call('GET', KEYS[2 * #groups + 2 + number]) or 0)
+    if deleted >= epoch then
+      -- What is written again was deleted since, perhaps by who has claimed it.
+      if group[5] == 'again' then return 'held' end
+      if group[5] == '' then group[7] = {} end
+      group[2] = deleted -- what is created has a later one
+    end
     return kind == 'write' and 'gone'
   end
   if kind == 'create' then return 'exists' end
@@ -57,6 +61,23 @@ local function refusal(number, group)
   return redis.pcall('LLEN', list) ~= chain and 'damaged'
 end
 
+-- The text and the state of a checkpoint take the place of the session's; who holds it stays.
+local function restore(hash, checkpoint)
+  local kept = redis.call('HMGET', hash, 'o', 'e', 'r', 'x')
+  if redis.call('COPY', checkpoint, hash, 'REPLACE') == 0 then error('the checkpoint is gone') end
+  for at, field in ipairs({ 'o', 'e', 'r', 'x' }) do
+    if kept[at] then redis.call('HSET', hash, field, kept[at]) end
+  end
+end
+
+local function discard_checkpoints(hash)
+  local names = redis.pcall('HKEYS', hash .. ':n')
+  for _, name in ipairs(names) do
+    redis.call('DEL', hash .. ':n:' .. name, hash .. ':n:' .. name .. ':c')
+  end
+  redis.call('DEL', hash .. ':n')
+end
+
 for number, group in ipairs(groups) do
   local why = refusal(number, group)
   if why then return { -1, number, why } end
@@ -65,9 +86,16 @@ end
 if ARGV[2] == '1' then redis.call('DEL', 'cellwire:none') end
 local epochs = {}
 for number, group in ipairs(groups) do
-  local _, epoch, _, _, creates, releases, commands = unpack(group)
+  local kind, epoch, _, _, creates, releases, commands = unpack(group)
   local hash = KEYS[2 * number + 1]
-  for _, command in ipairs(commands) do redis.call(unpack(command)) end
+  if kind == 'delete' then discard_checkpoints(hash) end
+  for _, command in ipairs(commands) do
+    if command[1] == 'restore' then
+      restore(hash, command[2])
+    else
+      redis.call(unpack(command))
+    end
+  end
   if creates == 'new' then epoch = math.max(now, epoch + 1) end
   local written = string.format('%.0f', epoch)
   if releases then

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from cellwire.server.store.checks import damaged
 from cellwire.server.store.record import Damaged
+from cellwire.server.store.redis_checkpoints import FoundCheckpoint, find_checkpoints
 from cellwire.server.store.redis_deletions import deletion_key
 from cellwire.server.store.redis_draft import Draft, Group, Tail, needs_tail
 from cellwire.server.store.redis_keys import (
@@ -59,7 +60,10 @@ class Sender:
         if not placed:
             return []
         tails = self._tails(placed)
-        groups = [_group(it, tails.get(it.session_id)) for it in placed]
+        kept = find_checkpoints(self._link, placed)
+        groups = [
+            _group(it, tails.get(it.session_id), kept.get(it.session_id, ())) for it in placed
+        ]
         keys = [SESSIONS, EXPIRIES]
         for group in groups:
             keys += [hash_key(group.session_id), list_key(group.session_id)]
@@ -93,11 +97,14 @@ class Sender:
         }
 
 
-def _group(wanted: Wanted, tail: Callable[[], Tail] | None) -> Group:
+def _group(
+    wanted: Wanted, tail: Callable[[], Tail] | None, checkpoints: Sequence[FoundCheckpoint]
+) -> Group:
     """Return a session's writes as commands; RefusedWrite."""
     name = wanted.session_id
     try:
-        draft = Draft(name, wanted.place, tail() if tail else None)
+        kept = {found.name: found.kept() for found in checkpoints}
+        draft = Draft(name, wanted.place, tail() if tail else None, kept)
         for write in wanted.writes:
             draft.carry_out(write)
     except Damaged as error:

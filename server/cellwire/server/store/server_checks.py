@@ -14,6 +14,13 @@ OLDEST = (6, 2)
 
 _RECENT = "the last seconds are given to it again, the rest is not"
 
+# With everysec, what was answered waits in the process while its disk is slow.
+_LOST = {
+    "everysec": "a loss of power there, and now and then the death of its process, loses what was "
+    "safe for up to two seconds",
+    "no": "a loss of power there loses what was safe for up to half a minute",
+}
+
 
 class ServerChecks:
     """Asks a server what it is. It may be another one after a failure."""
@@ -76,19 +83,27 @@ class ServerChecks:
         return warnings
 
     def _fsync_warning(self) -> list[str]:
-        try:
-            _, found = self._link.run(("CONFIG", "GET", "appendfsync"))[0]
-        except StoreFailed:  # not allowed
+        policy = self._setting("appendfsync")
+        if policy is None:
             return ["does not say its appendfsync: only with always is nothing lost with the power"]
-        policy = found.decode(errors="replace")
-        lost = {"everysec": "up to two seconds", "no": "up to half a minute"}.get(policy)
-        if lost is None:
-            return []
-        text = (
-            f"has appendfsync {policy}: a loss of power there, not its process's death, loses what "
-            f"was safe for {lost} ({_RECENT}); set appendfsync always"
-        )
-        return [text]
+        if policy in _LOST:
+            lost = _LOST[policy]
+            return [f"has appendfsync {policy}: {lost} ({_RECENT}); set appendfsync always"]
+        if self._setting("no-appendfsync-on-rewrite") == "yes":
+            text = (
+                "has no-appendfsync-on-rewrite yes: a loss of power while it rewrites its file "
+                f"loses what was safe for up to half a minute ({_RECENT}); set it to no"
+            )
+            return [text]
+        return []
+
+    def _setting(self, name: str) -> str | None:
+        """Return a setting of the server; None if the user may not read it."""
+        try:
+            found: list[bytes] = self._link.run(("CONFIG", "GET", name))[0]
+        except StoreFailed:
+            return None
+        return found[1].decode(errors="replace") if len(found) > 1 else None
 
 
 def _why_not(info: Mapping[str, Any]) -> tuple[str, str] | None:

@@ -9,18 +9,20 @@ import threading
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from cellwire.model_file.text_end import BEGINNING
 from cellwire.server.errors import CannotOpenStore, DamagedRecord, StoreFailed
 from cellwire.server.state.stored_session import StoredHead, StoredSession
-from cellwire.server.store.checks import damaged, not_stored
+from cellwire.server.store.checks import damaged, no_checkpoint, not_stored
 from cellwire.server.store.folder import FolderLock, make_folder, network_file_system, sync_folder
 from cellwire.server.store.payload import folded
 from cellwire.server.store.record import Damaged
+from cellwire.server.store.sqlite_checkpoints import Checkpoints
 from cellwire.server.store.sqlite_file import (
     FILE_NAME,
+    Place,
     Synchronous,
     failing,
     is_damage,
@@ -28,6 +30,7 @@ from cellwire.server.store.sqlite_file import (
     open_reader,
     open_writer,
 )
+from cellwire.server.store.sqlite_loading import head_in, head_of, stored_in
 from cellwire.server.store.sqlite_readers import Readers
 from cellwire.server.store.sqlite_rows import Rows, expiry_in
 from cellwire.server.store.sqlite_writer import Writer
@@ -53,33 +56,21 @@ class SqliteReader:
     def load(self, session_id: str, last_tokens: int) -> StoredSession:
         """Return a session with its last tokens."""
         with self._session(session_id) as rows:
-            head = _head(session_id, rows)
-            changes = rows.changes()
-            state = rows.state()
-            first = head.header.text_start
-            settled = changes[0].change.offset if changes else first
-            if settled != (state.tokens_read if state else first):
-                raise Damaged("its state and its text do not belong together")
-            start = max(first, min(settled, head.length - last_tokens))
-            tokens = rows.text(start, settled)
-            if not changes:
-                return StoredSession(head, start, tokens, None, BEGINNING, 0, -1, ())
-            tail = folded(changes)
-        return StoredSession(
-            head=head,
-            text_start=start,
-            tokens=tokens + tail.tokens,
-            state=state,
-            end=tail.end,
-            rewind_floor=tail.rewind_floor,
-            blank_offset=tail.blank_offset,
-            done=tail.done,
-        )
+            stored = stored_in(head_in(session_id, rows), rows, last_tokens)
+            return replace(stored, checkpoints=tuple(Checkpoints(rows).all()))
+
+    def load_checkpoint(self, session_id: str, name: str, last_tokens: int) -> StoredSession:
+        """Return a session as it was at a named checkpoint."""
+        with self._session(session_id) as rows:
+            kept = Checkpoints(rows).find(name)
+            if kept is None:
+                raise no_checkpoint(session_id, name)
+            return stored_in(head_of(session_id, rows.header(), kept), kept, last_tokens)
 
     def head(self, session_id: str) -> StoredHead:
         """Return a session without text and state."""
         with self._session(session_id) as rows:
-            return _head(session_id, rows)
+            return head_in(session_id, rows)
 
     def text(self, session_id: str, start: int, end: int) -> array[int]:
         """Return a part of a text."""
@@ -103,7 +94,7 @@ class SqliteReader:
             for session_id, key in found.fetchall():
                 try:
                     with _told_of(session_id):
-                        heads.append(_head(session_id, Rows(connection, session_id, key)))
+                        heads.append(head_in(session_id, Rows(connection, session_id, key)))
                 except DamagedRecord as error:
                     heads.append(error)
         return heads
@@ -167,6 +158,7 @@ class SqliteStore(SqliteReader):
             self._folder_lock.release()
             raise
         sync_folder(folder)
+        self._place = Place(path)
         self._writer = Writer(self._connection)
 
     def commit(self, writes: Sequence[Write]) -> None:
@@ -184,6 +176,7 @@ class SqliteStore(SqliteReader):
                 self._failed = not isinstance(error, RefusedWrite)
                 self._undo()
                 raise
+            self._place.check()
             self._bound_wal()
 
     def expired(self, now_s: float, limit: int = 100) -> list[str]:
@@ -214,12 +207,12 @@ class SqliteStore(SqliteReader):
             self._readers.close()
             self._connection.close()
             self._failed = True
-            if not self._path.exists():
-                raise StoreFailed(f"the database {self._path} is gone; put it back")
+            self._place.check_database()
             try:
                 self._connection = open_writer(self._path, self._synchronous)
             except CannotOpenStore as error:
                 raise StoreFailed(str(error)) from error
+            self._place = Place(self._path)
             self._writer = Writer(self._connection)
             # After an fsync that failed, the system may hold pages that never reached the disk, and
             # call the next fsync a success. Copied into the database, they are written anew.
@@ -290,19 +283,6 @@ def _told_of(session_id: str) -> Iterator[None]:
         if is_damage(error):
             raise damaged(session_id, error) from error
         raise
-
-
-def _head(session_id: str, rows: Rows) -> StoredHead:
-    header = rows.header()
-    changes = rows.changes()
-    last = changes[-1].change if changes else None
-    return StoredHead(
-        session_id=session_id,
-        header=header,
-        revision=last.revision if last else 0,
-        length=last.length if last else header.text_start,
-        expires_s=rows.expires_s(),
-    )
 
 
 def _check_file_system(folder: Path, on_network: Literal["refuse", "warn"]) -> None:

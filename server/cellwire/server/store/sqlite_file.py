@@ -46,6 +46,13 @@ CREATE TABLE state (
     session INTEGER PRIMARY KEY,
     record BLOB NOT NULL
 );
+CREATE TABLE checkpoint (
+    key INTEGER PRIMARY KEY,
+    session INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    record BLOB NOT NULL,
+    UNIQUE (session, name)
+);
 """
 
 _WHAT_TO_DO = {
@@ -107,6 +114,38 @@ def open_writer(path: Path, synchronous: Synchronous) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+class Place:
+    """Where a database is open. What is written after its files were removed is never found."""
+
+    def __init__(self, path: Path) -> None:
+        """Take it as it is now, open in WAL mode; OSError."""
+        wal = path.with_name(f"{path.name}-wal")
+        self._identities = {path: _identity(path), wal: _identity(wal)}
+
+    def check(self) -> None:
+        """Raise StoreFailed if other files are there, or none."""
+        for path in self._identities:
+            self._check(path)
+
+    def check_database(self) -> None:
+        """Check the database alone, where it is opened anew: SQLite makes the file beside it."""
+        self._check(next(iter(self._identities)))
+
+    def _check(self, path: Path) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            if _identity(path) == self._identities[path]:
+                return
+        raise StoreFailed(
+            f"the file {path} was removed or replaced while this daemon uses it; move it back, or "
+            "restart the daemon on what is there"
+        )
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino
 
 
 def open_reader(path: Path) -> sqlite3.Connection:

@@ -2,6 +2,7 @@
 
 A session has one header; its text up to where its state has read in rows of TEXT_BYTES that never
 change; that state; and a chain of changes since, whose first link begins where the text ends.
+A named checkpoint has copies of all but the header, at another key (see sqlite_checkpoints.py).
 """
 
 from __future__ import annotations
@@ -31,6 +32,16 @@ of 4,096, in a table without row ids; so four rows fit on a page."""
 
 _MOST_ROW_TOKENS = 1_024  # that a row may have: a token takes a byte at least
 
+_COPY = (
+    "INSERT INTO change SELECT ?, revision, record FROM change WHERE session = ?",
+    "INSERT INTO text SELECT ?, start, record FROM text WHERE session = ?",
+    "INSERT INTO state SELECT ?, record FROM state WHERE session = ?",
+)
+_CLEAR = (
+    "DELETE FROM change WHERE session = ?",
+    "DELETE FROM text WHERE session = ?",
+    "DELETE FROM state WHERE session = ?",
+)
 _EXPIRY = struct.Struct("<d")
 
 
@@ -38,9 +49,10 @@ class Rows:
     """The rows of one session. Damaged if one is not what was written; sqlite3.Error."""
 
     def __init__(self, connection: sqlite3.Connection, session_id: str, key: int) -> None:
-        self._execute = connection.execute
-        self._id = session_id
+        self.connection = connection
+        self.session_id = session_id
         self.key = key
+        self._execute = connection.execute
 
     @classmethod
     def find(cls, connection: sqlite3.Connection, session_id: str) -> Rows | None:
@@ -61,18 +73,18 @@ class Rows:
     def header(self) -> Header:
         """Return the header."""
         (record,) = self._session("SELECT header FROM session WHERE key = ?")
-        return decode_header(unseal(Kind.HEADER, self._id, 0, record))
+        return decode_header(unseal(Kind.HEADER, self.session_id, 0, record))
 
     def expires_s(self) -> float | None:
         """Return when the session expires, if it does."""
         found = self._session("SELECT expires_s, expiry FROM session WHERE key = ?")
-        return expiry_in(self._id, *found)
+        return expiry_in(self.session_id, *found)
 
     def set_expiry(self, expires_s: float | None) -> None:
         """Set when the session expires."""
         expiry = None
         if expires_s is not None:
-            expiry = seal(Kind.EXPIRY, self._id, 0, _EXPIRY.pack(expires_s))
+            expiry = seal(Kind.EXPIRY, self.session_id, 0, _EXPIRY.pack(expires_s))
         self._execute(
             "UPDATE session SET expires_s = ?, expiry = ? WHERE key = ?",
             (expires_s, expiry, self.key),
@@ -86,7 +98,7 @@ class Rows:
         rows = []
         last = 0
         for revision, record in found:
-            row = decode_change(revision, unseal(Kind.CHANGE, self._id, revision, record))
+            row = decode_change(revision, unseal(Kind.CHANGE, self.session_id, revision, record))
             if row.follows != last:
                 raise Damaged(f"the change before revision {revision} is missing")
             rows.append(row)
@@ -96,7 +108,7 @@ class Rows:
     def add_change(self, row: ChangeRow) -> None:
         """Add a link to the chain of changes."""
         revision = row.change.revision
-        record = seal(Kind.CHANGE, self._id, revision, encode_change(row))
+        record = seal(Kind.CHANGE, self.session_id, revision, encode_change(row))
         self._execute("INSERT INTO change VALUES (?, ?, ?)", (self.key, revision, record))
 
     def replace_changes(self, change: Change) -> None:
@@ -107,11 +119,11 @@ class Rows:
     def state(self) -> StateRecord | None:
         """Return the state, if there is one."""
         found = self._execute("SELECT record FROM state WHERE session = ?", (self.key,)).fetchone()
-        return decode_state(unseal(Kind.STATE, self._id, 0, found[0])) if found else None
+        return decode_state(unseal(Kind.STATE, self.session_id, 0, found[0])) if found else None
 
     def put_state(self, state: StateRecord) -> None:
         """Put a state in the place of the one before."""
-        record = seal(Kind.STATE, self._id, 0, encode_state(state))
+        record = seal(Kind.STATE, self.session_id, 0, encode_state(state))
         self._execute("REPLACE INTO state VALUES (?, ?)", (self.key, record))
 
     def text(self, start: int, end: int) -> array[int]:
@@ -148,18 +160,27 @@ class Rows:
         length = _row_tokens(tokens)
         for at in range(0, len(tokens), length):
             packed = pack_tokens(tokens[at : at + length])
-            record = seal(Kind.TEXT, self._id, start + at, packed)
+            record = seal(Kind.TEXT, self.session_id, start + at, packed)
             self._execute("REPLACE INTO text VALUES (?, ?, ?)", (self.key, start + at, record))
+
+    def copy_from(self, other: Rows) -> None:
+        """Have the text, the state and the changes of other rows of the same session."""
+        self.clear()
+        for copy in _COPY:
+            self._execute(copy, (self.key, other.key))
+
+    def clear(self) -> None:
+        """Delete everything but the header."""
+        for clear in _CLEAR:
+            self._execute(clear, (self.key,))
 
     def delete(self) -> None:
         """Delete the session."""
-        self._execute("DELETE FROM change WHERE session = ?", (self.key,))
-        self._execute("DELETE FROM text WHERE session = ?", (self.key,))
-        self._execute("DELETE FROM state WHERE session = ?", (self.key,))
+        self.clear()
         self._execute("DELETE FROM session WHERE key = ?", (self.key,))
 
     def _tokens(self, start: int, record: bytes) -> array[int]:
-        return unpack_tokens(unseal(Kind.TEXT, self._id, start, record))
+        return unpack_tokens(unseal(Kind.TEXT, self.session_id, start, record))
 
     def _all(self, query: str, *values: int) -> list[tuple[Any, ...]]:
         # A query that is left in the middle, at a damaged row, would keep its transaction open.

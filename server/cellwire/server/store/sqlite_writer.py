@@ -14,6 +14,7 @@ from cellwire.server.state.stored_session import Header
 from cellwire.server.store.checks import (
     Position,
     damaged,
+    is_checkpoint_due,
     is_new_change,
     is_new_session,
     is_new_state,
@@ -21,16 +22,21 @@ from cellwire.server.store.checks import (
 )
 from cellwire.server.store.payload import ChangeRow, folded
 from cellwire.server.store.record import Damaged
+from cellwire.server.store.sqlite_checkpoints import Checkpoints
 from cellwire.server.store.sqlite_file import is_damage
 from cellwire.server.store.sqlite_rows import Rows
 from cellwire.server.store.store import RefusedWrite
 from cellwire.server.store.writes import (
     AddChange,
+    CheckpointWrite,
     Create,
     Delete,
+    DiscardCheckpoint,
     KeepUntil,
+    PutCheckpoint,
     PutState,
     Release,
+    RestoreCheckpoint,
     Write,
 )
 
@@ -94,9 +100,26 @@ class Writer:
                 self._places.pop(name, None)
                 rows = Rows.find(self._connection, name)
                 if rows:
+                    Checkpoints(rows).discard_all()
                     rows.delete()
             case Release():
                 pass
+            case PutCheckpoint() | DiscardCheckpoint() | RestoreCheckpoint():
+                self._carry_out_checkpoint(write)
+
+    def _carry_out_checkpoint(self, write: CheckpointWrite) -> None:
+        place = self._place(write.session_id)
+        if not is_checkpoint_due(write, place.position):
+            return
+        checkpoints = Checkpoints(place.rows)
+        match write:
+            case PutCheckpoint(name=name):
+                checkpoints.put(name)
+            case DiscardCheckpoint(name=name):
+                checkpoints.discard(name)
+            case RestoreCheckpoint(restoration=restoration):
+                checkpoints.restore(restoration)
+                self._places[write.session_id] = _read_place(place.rows)
 
     def _create(self, name: str, header: Header) -> None:
         rows = Rows.find(self._connection, name)

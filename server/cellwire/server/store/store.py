@@ -47,6 +47,12 @@ class Store(Protocol):
         NotFound, DamagedRecord.
         """
 
+    def load_checkpoint(self, session_id: str, name: str, last_tokens: int) -> StoredSession:
+        """Return a session as it was at a named checkpoint, as `load`; NotFound, DamagedRecord.
+
+        Its head, revision and operations are those of that time.
+        """
+
     def head(self, session_id: str) -> StoredHead:
         """Return a session without text and state; NotFound, DamagedRecord."""
 

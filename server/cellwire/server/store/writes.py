@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cellwire.server.state.change import Change, StateRecord
+from cellwire.server.state.change import Change, Restoration, StateRecord
 from cellwire.server.state.stored_session import Header
 
 
@@ -44,6 +44,35 @@ class PutState:
 
 
 @dataclass(frozen=True, slots=True)
+class PutCheckpoint:
+    """Keep a session as it is stored at a revision under a name, in place of what has that name.
+
+    Nothing if the session has passed that revision: it has been carried out then.
+    """
+
+    session_id: str
+    name: str
+    revision: int  # of the change before it
+
+
+@dataclass(frozen=True, slots=True)
+class DiscardCheckpoint:
+    """Forget a named checkpoint, if it is there and the session has not passed a revision."""
+
+    session_id: str
+    name: str
+    revision: int  # of the change before it
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreCheckpoint:
+    """Make a session what it was at a named checkpoint, unless it has reached the revision."""
+
+    session_id: str
+    restoration: Restoration
+
+
+@dataclass(frozen=True, slots=True)
 class KeepUntil:
     """Set when a session expires; None: it does not."""
 
@@ -68,13 +97,21 @@ class Release:
     session_id: str
 
 
-Write = Create | AddChange | PutState | KeepUntil | Delete | Release
+CheckpointWrite = PutCheckpoint | DiscardCheckpoint | RestoreCheckpoint
+Write = Create | AddChange | PutState | KeepUntil | Delete | Release | CheckpointWrite
 
 
 def effective(writes: Sequence[Write]) -> list[Write]:
-    """Return writes without those of a session before its deletion.
+    """Return writes that can be committed again, without what later ones make pointless.
 
-    Committed again, they would have no session.
+    Those of a session before its deletion would have no session, and states before a restore
+    another text.
     """
     deleted = {w.session_id: at for at, w in enumerate(writes) if isinstance(w, Delete)}
-    return [w for at, w in enumerate(writes) if at >= deleted.get(w.session_id, 0)]
+    restored = {w.session_id: at for at, w in enumerate(writes) if isinstance(w, RestoreCheckpoint)}
+    return [
+        w
+        for at, w in enumerate(writes)
+        if at >= deleted.get(w.session_id, 0)
+        and not (isinstance(w, PutState) and at < restored.get(w.session_id, 0))
+    ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
 from cellwire.client.durable.greeting import Greeting
 from cellwire.client.durable.journal import Journal
@@ -40,13 +39,11 @@ class Comeback:
         greeting: Greeting,
         journal: Journal,
         reconnection: Reconnection | None,
-        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self._links = links
         self._greeting = greeting
         self._journal = journal
         self._reconnection = reconnection
-        self._sleep = sleep
 
     async def first(self) -> Link:
         """Open the session, or attach to it; raises the CellwireError of the last attempt."""
@@ -84,7 +81,7 @@ class Comeback:
     async def _retry(self, error: CellwireError, reconnection: Reconnection) -> Link:
         backoff = Backoff(reconnection.timeout_s, _now_s())
         while (delay_s := backoff.delay_s(error, _now_s())) is not None:
-            await self._sleep(delay_s)
+            await asyncio.sleep(delay_s)
             try:
                 async with asyncio.timeout(backoff.left_s(_now_s())):
                     return await self._attempt(wait=True)

@@ -11,9 +11,12 @@ from cellwire.client.wire.requests import Operation
 from cellwire.v1.operations_pb2 import (
     Accept,
     Append,
+    Checkpoint,
     Close,
     Complete,
+    Discard,
     Generate,
+    Restore,
     Rewind,
     Save,
 )
@@ -23,7 +26,7 @@ class Kind(Enum):
     """What an operation does to the session's text, and so what it waits for."""
 
     CHANGE = auto()
-    """An append, an accept, a rewind."""
+    """An append, an accept, a rewind, a restore; a checkpoint, which is kept of the text then."""
     GENERATE = auto()
     READ = auto()
     """A score, a classify, a fork: it must meet the text of its turn."""
@@ -36,7 +39,7 @@ class Kind(Enum):
 def kind_of(operation: Operation) -> Kind:
     """Return the kind of an operation."""
     match operation:
-        case Append() | Accept() | Rewind():
+        case Append() | Accept() | Rewind() | Checkpoint() | Restore() | Discard():
             return Kind.CHANGE
         case Generate():
             return Kind.GENERATE

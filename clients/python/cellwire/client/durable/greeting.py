@@ -44,6 +44,7 @@ class Greeting:
         self._opening = self._open is not None
         self._with_text = True
         self._takeover = True
+        self._aborted = False
         self._others = 0  # attempts that have met another stream
 
     def lost(self, cause: CellwireError) -> None:
@@ -52,7 +53,8 @@ class Greeting:
         A stream that was aborted may have been taken over, and is not taken back.
         """
         self._others = 0
-        self._takeover = not (isinstance(cause, Aborted) or is_hidden(cause))
+        self._aborted = isinstance(cause, Aborted)
+        self._takeover = not (self._aborted or is_hidden(cause))
 
     def revealed(self, *, attached: bool | None) -> CellwireError | None:
         """Return the refusal that a proxy has hidden, by whether the session is attached to.
@@ -88,7 +90,8 @@ class Greeting:
             self._with_text = False  # the daemon has lost text that was not safe
             return True
         never_safe = self._open is not None and self._journal.safe is None
-        if isinstance(error, NotFound) and never_safe and not self._opening:
+        lost = never_safe and not self._aborted  # else it was deleted
+        if isinstance(error, NotFound) and lost and not self._opening:
             self._opening = True
             return True
         return False

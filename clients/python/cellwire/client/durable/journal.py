@@ -16,9 +16,11 @@ from cellwire.client.durable.outgoing import Outgoing
 from cellwire.client.errors import Aborted, AlreadyExists, CellwireError
 from cellwire.client.values import (
     Appended,
+    Checkpointed,
     Closed,
     Completed,
     Completing,
+    Discarded,
     Done,
     FinalAnswer,
     Finished,
@@ -26,6 +28,7 @@ from cellwire.client.values import (
     Forked,
     PartialAnswer,
     Piece,
+    Restored,
     Rewound,
     SafePoint,
     Usage,
@@ -182,7 +185,7 @@ class Journal:
 
     def _take_final(self, entry: Entry, answer: FinalAnswer | CellwireError) -> None:
         state, entry.state = entry.state, State.WAITING
-        if isinstance(answer, Appended | Finished | Rewound):
+        if isinstance(answer, Appended | Finished | Rewound | Restored):
             self.offset = answer.offset
         if state is State.CATCHING_UP:
             self._caught_up(entry, answer)
@@ -206,11 +209,7 @@ class Journal:
 
     def _done_again(self, entry: Entry, answer: FinalAnswer | CellwireError) -> None:
         """Take the answer to a change that was answered before, and lost by the daemon."""
-        if (
-            isinstance(answer, Appended | Rewound)
-            and isinstance(entry.answer, Appended | Rewound)
-            and answer.offset == entry.answer.offset
-        ):
+        if entry.answer is not None and _is_same(entry.answer, answer):
             entry.state, entry.revision = State.DONE, self.revision
         else:
             self.fail(_not_restored(entry, answer))
@@ -249,6 +248,17 @@ def append_of(completed: Completed, accept: Accept) -> Append | None:
     if found.token_count == len(found.text):  # a token is a character
         return Append(text=found.text[:tokens])
     return None
+
+
+def _is_same(before: FinalAnswer, again: FinalAnswer | CellwireError) -> bool:
+    """Whether a change has come out as it did before."""
+    match again:
+        case Appended() | Rewound():
+            return isinstance(before, Appended | Rewound) and before.offset == again.offset
+        case Checkpointed() | Restored() | Discarded():
+            return before == again
+        case _:
+            return False
 
 
 def _changed_nothing(entry: Entry, answer: FinalAnswer) -> bool:

@@ -20,6 +20,7 @@ from cellwire.client.values import (
     Opened,
     PartialAnswer,
     Piece,
+    Restored,
     Rewound,
     SafePoint,
 )
@@ -95,7 +96,7 @@ class DurableStream:
         answer = await inbox.take()
         if isinstance(answer, Piece):
             self.offset = answer.end_offset
-        elif isinstance(answer, Appended | Finished | Rewound):
+        elif isinstance(answer, Appended | Finished | Rewound | Restored):
             self.offset = answer.offset
         return answer
 

@@ -15,9 +15,12 @@ from cellwire.client.sync.background import Background
 from cellwire.client.sync.generation import Generation
 from cellwire.client.values import (
     Appended,
+    Checkpointed,
     Classified,
     Completed,
+    Discarded,
     Forked,
+    Restored,
     Rewound,
     SafePoint,
     Scored,
@@ -114,6 +117,18 @@ class Session:
     def rewind(self, tokens: int | None = None, *, to: int | None = None) -> Rewound:
         """Go back by this many tokens, or to an offset, as if nothing after it had been added."""
         return self._background.run(self._source.rewind(tokens, to=to))
+
+    def checkpoint(self, name: str) -> Checkpointed:
+        """Keep the session as it is now under a name."""
+        return self._background.run(self._source.checkpoint(name))
+
+    def restore(self, name: str) -> Restored:
+        """Make the session what it was at a checkpoint, so that it goes on as it did from there."""
+        return self._background.run(self._source.restore(name))
+
+    def discard_checkpoint(self, name: str) -> Discarded:
+        """Forget a checkpoint; the session stays as it is."""
+        return self._background.run(self._source.discard_checkpoint(name))
 
     def fork(self, *, seed: int | None = None) -> Forked:
         """Create a session that is a copy of this one; no stream is attached to it."""

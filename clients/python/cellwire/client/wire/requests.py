@@ -26,13 +26,16 @@ from cellwire.v1.operations_pb2 import (
     Append,
     Attach,
     Cancel,
+    Checkpoint,
     Classify,
     Close,
     Complete,
+    Discard,
     Fork,
     Generate,
     LogitBias,
     Open,
+    Restore,
     Rewind,
     Sampling,
     Save,
@@ -47,6 +50,9 @@ Operation = (
     | Complete
     | Accept
     | Rewind
+    | Checkpoint
+    | Restore
+    | Discard
     | Fork
     | Score
     | Classify

@@ -63,11 +63,19 @@ def error_of_status(status: Status) -> CellwireError:
 def error_of_call(
     code: grpc.StatusCode, message: str, trailing_metadata: Iterable[tuple[str, str | bytes]]
 ) -> CellwireError:
-    """Return the error for the status and the trailing metadata of a call."""
+    """Return the error for the status and the trailing metadata of a call.
+
+    The details hold the status, too. A proxy that resets a stream behind its status hides the one
+    and not the other: HAProxy 2.6 makes CANCELLED of all.
+    """
     status = Status(code=code.value[0], message=message)
     for key, value in trailing_metadata:
         if key == _DETAILS_KEY and isinstance(value, bytes):
-            status.details.extend(_parse(value).details)
+            told = _parse(value)
+            if code is grpc.StatusCode.CANCELLED and told.code:
+                status = told
+            else:
+                status.details.extend(told.details)
     return error_of_status(status)
 
 

@@ -17,6 +17,7 @@ from cellwire.client.values import (
     Opened,
     PartialAnswer,
     Piece,
+    Restored,
     Rewound,
     SafePoint,
 )
@@ -90,7 +91,7 @@ class Stream:
         answer = await inbox.take()
         if isinstance(answer, Piece):
             self.offset = answer.end_offset
-        elif isinstance(answer, Appended | Finished | Rewound):
+        elif isinstance(answer, Appended | Finished | Rewound | Restored):
             self.offset = answer.offset
         return answer
 
