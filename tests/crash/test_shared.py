@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 async def test_ten_kills_of_two_daemons(model: Path, tmp_path: Path) -> None:
     each_kind = [Outage(kind, 40, 0.02, number % DAEMONS) for number, kind in enumerate(SHARED)]
-    kills = draw_outages(SEED, 7, SHARED, most_messages=300, daemons=DAEMONS)
+    kills = draw_outages(SEED, 5, SHARED, most_messages=200, daemons=DAEMONS)
     async with asyncio.timeout(GUARD_S):
         summary, _ = await run_shared(model, tmp_path, SEED, [*each_kind, *kills], CLIENTS)
     print(summary)  # noqa: T201  # shown if the test fails, and with -rP
