@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tests.crash.entry import Entry
 from tests.crash.ledger import Ledger, Seen
-from tests.crash.operations import Generate
+from tests.crash.operations import Generate, Restore
 from tests.crash.text import UNKNOWN, agrees, difference, merged
 from tests.crash.violation import check
 from tests.crash.whereabouts import Move
@@ -41,7 +41,7 @@ def resolve(ledger: Ledger, response: StreamSessionResponse, back: Return) -> No
     last, lost = _carried_out(ledger, attached, response.revision)
     partial = attached.offset - len(ledger.carried_text)
     if lost:
-        _lose(lost, partial, attached, back)
+        _lose(ledger, lost, partial, attached, back)
     else:
         check(partial == 0, _wrong_length(ledger, attached, last))
     _check_text(ledger, attached, back.offset)
@@ -133,7 +133,9 @@ def _settle(ledger: Ledger, entry: Entry, done: Mapping[int, DoneOperation], rev
     return True
 
 
-def _lose(lost: list[Entry], partial: int, attached: Attached, back: Return) -> None:
+def _lose(
+    ledger: Ledger, lost: list[Entry], partial: int, attached: Attached, back: Return
+) -> None:
     """Take operations as not carried out, but for the beginning of the first."""
     entry = lost[0]
     most = entry.most if isinstance(entry.operation, Generate) else 0
@@ -143,6 +145,9 @@ def _lose(lost: list[Entry], partial: int, attached: Attached, back: Return) -> 
         f"the text ends at {attached.offset}, {partial} tokens after what was carried out; next "
         f"is operation {entry.id} {entry.operation}",
     )
+    if any(isinstance(each.operation, Restore) for each in lost):
+        # The text is what it was before, and so is how far it can be rewound.
+        ledger.high = max(each.high for each in ledger.entries)
     for each in lost:
         tokens = partial if each is entry else 0
         if each.id in attached.operation_ids or not back.move.restarted:
