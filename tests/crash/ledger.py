@@ -63,6 +63,9 @@ class Ledger(Entries):
         if isinstance(answer, Finished) and self._is_idle(entry, answer):
             self.drop(entry)
             return
+        if self._lacks_store(entry, response):
+            self.drop(entry)
+            return
         self._check_turn(entry, kind or "")
         if kind == "rejected":
             self._reject(entry, response.rejected)
@@ -122,6 +125,11 @@ class Ledger(Entries):
         )
         check(entry is first, f"operation {entry.id} is answered ({kind}) before {first.id}")
 
+    def _lacks_store(self, entry: Entry, response: StreamSessionResponse) -> bool:
+        """Whether an operation that needs the store is rejected for want of it."""
+        unavailable = response.rejected.status.code == grpc.StatusCode.UNAVAILABLE.value[0]
+        return isinstance(entry.operation, Fork | Save) and unavailable
+
     def _is_idle(self, entry: Entry, finished: Finished) -> bool:
         """Whether an operation was cancelled before it had any effect."""
         if finished.reason != FINISH_REASON_CANCELLED:
@@ -176,7 +184,8 @@ class Ledger(Entries):
             entry.put_answer(Forked(session_id=operation.session_id), 0)
             return
         expected = isinstance(operation, Rewind) and (
-            operation.tokens > len(self.carried_text) or not self.knows_floor
+            # An append before it may have been cancelled: it goes back further than it was to.
+            entry.again or operation.tokens > len(self.carried_text) or not self.knows_floor
         )
         if isinstance(operation, Restore):  # its checkpoint was cancelled; the store is full
             expected = self.kept_before(entry) is None or rejected.status.code == _UNAVAILABLE
