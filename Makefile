@@ -83,7 +83,7 @@ protos-check: .venv/.dev
 protos-release: .venv/.dev  ## make today's contract the one that must not be broken
 	cd protos && ../$(BIN)/buf build -o released.binpb
 
-bench: .venv/.bench  ## run every benchmark (some twenty minutes) into runs/bench.json
+bench: .venv/.bench  ## run every benchmark (half an hour) into runs/bench.json
 	@mkdir -p runs
 	$(BIN)/python -m tests.bench all --out runs/bench.json
 

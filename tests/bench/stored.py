@@ -13,7 +13,7 @@ import numpy as np
 from cellwire.model_file.cell import Cell
 from cellwire.model_file.text_end import SETTLED
 from cellwire.server.batch.stepper import State
-from cellwire.server.host.session_record import STATE_INTERVAL
+from cellwire.server.host.session_record import LEAVING_INTERVAL, STATE_INTERVAL
 from cellwire.server.host.settings import Durability, OnDisconnect, Settings
 from cellwire.server.state.change import Change, DoneKind, DoneOperation, StateRecord
 from cellwire.server.state.stored_session import Header
@@ -72,12 +72,12 @@ class Filler:
         return Filled(ids, time.monotonic() - start)
 
     def _writes(self, session_id: str, number: int) -> Iterator[Write]:
-        """Yield a session's writes: a state after each interval, the last at any place in one."""
+        """Yield a session's writes: a state after each interval, and the last as it has left."""
         yield Create(session_id, self._header)
         text, offset, revision = self._text, 0, 0
-        unread = _LEAST_UNREAD + number * 97 % STATE_INTERVAL
+        unread = _LEAST_UNREAD + number * 97 % LEAVING_INTERVAL
         first = (len(text) - unread) % STATE_INTERVAL
-        if first + _LEAST_UNREAD < STATE_INTERVAL:  # a daemon would not have asked for a state yet
+        if first + _LEAST_UNREAD < LEAVING_INTERVAL:  # none would have been stored yet
             first += STATE_INTERVAL
         for tokens_read in range(first, len(text) - unread + 1, STATE_INTERVAL):
             end = tokens_read + _LEAST_UNREAD

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from tests.crash.entries import Seen
 from tests.crash.entry import Entry
-from tests.crash.ledger import Ledger, Seen
-from tests.crash.operations import Generate
+from tests.crash.ledger import Ledger
+from tests.crash.operations import Generate, Restore
 from tests.crash.text import UNKNOWN, agrees, difference, merged
 from tests.crash.violation import check
+from tests.crash.whereabouts import Move
 
 from cellwire.v1.generation_pb2 import StreamSessionResponse
 from cellwire.v1.operations_pb2 import (
@@ -27,8 +29,7 @@ class Return:
     """How a client comes back to its session."""
 
     offset: int | None  # that it attaches with
-    restarted: bool  # whether the daemon is another process than the last that it reached
-    saved: bool  # whether that process ended by itself, and so had to make everything safe
+    move: Move  # of the session, from the last process that was reached
 
 
 def resolve(ledger: Ledger, response: StreamSessionResponse, back: Return) -> None:
@@ -36,12 +37,12 @@ def resolve(ledger: Ledger, response: StreamSessionResponse, back: Return) -> No
     attached = response.attached
     _check_revision(ledger, response.revision, back)
     ledger.lengths = {r: n for r, n in ledger.lengths.items() if r <= response.revision}
-    if back.restarted:
+    if back.move.sure:
         check(not attached.operation_ids, "operations run in a session that has just woken")
     last, lost = _carried_out(ledger, attached, response.revision)
     partial = attached.offset - len(ledger.carried_text)
     if lost:
-        _lose(lost, partial, attached, back)
+        _lose(ledger, lost, partial, attached, back)
     else:
         check(partial == 0, _wrong_length(ledger, attached, last))
     _check_text(ledger, attached, back.offset)
@@ -57,8 +58,8 @@ def resolve(ledger: Ledger, response: StreamSessionResponse, back: Return) -> No
 def _check_revision(ledger: Ledger, revision: int, back: Return) -> None:
     safe = ledger.safe.revision
     check(revision >= safe, f"revision {revision} is back; {safe} was said to be safe")
-    if back.saved or not back.restarted:
-        how = "ended by itself" if back.restarted else "goes on"
+    if back.move.saved or not back.move.restarted:
+        how = "has made all safe" if back.move.restarted else "goes on"
         check(
             revision >= ledger.revision,
             f"revision {revision} is back; the daemon {how}, and told {ledger.revision}",
@@ -133,19 +134,24 @@ def _settle(ledger: Ledger, entry: Entry, done: Mapping[int, DoneOperation], rev
     return True
 
 
-def _lose(lost: list[Entry], partial: int, attached: Attached, back: Return) -> None:
+def _lose(
+    ledger: Ledger, lost: list[Entry], partial: int, attached: Attached, back: Return
+) -> None:
     """Take operations as not carried out, but for the beginning of the first."""
     entry = lost[0]
     most = entry.most if isinstance(entry.operation, Generate) else 0
-    least = 0 if back.restarted else len(entry.piece)
+    least = 0 if back.move.restarted else len(entry.piece)
     check(
         least <= partial <= most,
         f"the text ends at {attached.offset}, {partial} tokens after what was carried out; next "
         f"is operation {entry.id} {entry.operation}",
     )
+    if any(isinstance(each.operation, Restore) for each in lost):
+        # The text is what it was before, and so is how far it can be rewound.
+        ledger.high = max(each.high for each in ledger.entries)
     for each in lost:
         tokens = partial if each is entry else 0
-        if each.id in attached.operation_ids or not back.restarted:
+        if each.id in attached.operation_ids or not back.move.restarted:
             each.told = merged(each.told, each.piece)
             each.piece = (each.told + UNKNOWN * tokens)[:tokens]
         else:

@@ -65,9 +65,16 @@ class RealDaemon:
             await self._process.wait()
 
     async def pause(self, seconds: float) -> None:
+        self.freeze()
+        await asyncio.sleep(seconds)
+        self.go_on()
+
+    def freeze(self) -> None:
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
-        await asyncio.sleep(seconds)
+
+    def go_on(self) -> None:
+        assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
 
     async def fill_disk(self, seconds: float) -> None:

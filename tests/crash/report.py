@@ -23,12 +23,16 @@ _OUTAGES = {
     "terminate": "ends by SIGTERM",
     "pause": "pauses (SIGSTOP)",
     "full disk": "full disks",
+    "pause past its lease": "pauses past the lease",
+    "pause the store": "pauses of the Redis server",
+    "kill and restart the store": "kills of the Redis server (SIGKILL)",
 }
 _COUNTS = {
     "sessions": "sessions, each compared with an uninterrupted one",
     "operations": "operations",
     "characters": "characters in the sessions at their end",
     "attaches": "attaches",
+    "moves": "sessions moved between daemons that both ran",
     "sent_again": "operations sent again",
     "lost_sessions": "sessions lost before anything of them was called safe",
 }
@@ -46,16 +50,25 @@ def write_report(result: Mapping[str, Any], page: Path = PAGE) -> None:
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """Return what a trial that found no broken promise has done, as a table."""
+    """Return what a trial that found no broken promise has done, as one table or two."""
+    shared = result.get("shared")
+    tables = [_table(result, "") if "seed" in result else ""]
+    tables += [_table(shared, "Two daemons on one Redis server. ")] if shared else []
+    return "".join(tables) + "\n"
+
+
+def _table(result: Mapping[str, Any], title: str) -> str:
+    counts = result["counts"]
+    told = [name for name in _COUNTS if counts.get(name) or name != "moves"]
     rows = [
         *((_OUTAGES.get(kind, kind), number) for kind, number in result["outages"].items()),
-        *((words, result["counts"][name]) for name, words in _COUNTS.items()),
+        *((_COUNTS[name], counts[name]) for name in told),
     ]
     lines = "".join(f"| {words} | {number:,} |\n" for words, number in rows)
     broken = "| **broken promises** | **0** |\n"
     return (
-        f"\nSeed {result['seed']}, {result['seconds']:,} s on this machine:\n\n"
-        f"| | |\n|---|---|\n{lines}{broken}\n"
+        f"\n{title}Seed {result['seed']}, {result['seconds']:,} s on this machine:\n\n"
+        f"| | |\n|---|---|\n{lines}{broken}"
     )
 
 

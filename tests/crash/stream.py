@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import grpc
 from grpc import aio
@@ -28,14 +29,25 @@ class Lost(Exception):
 class Stream:
     """Messages to a session and from it; Lost when the call has ended."""
 
+    _broken = False
+    _writer: asyncio.Task[Any] | None = None  # that waits to write
+
     def __init__(self, stub: Stub) -> None:
         self._call = stub.StreamSession()
 
     async def send(self, request: StreamSessionRequest) -> None:
+        self._writer = writer = asyncio.current_task()
         try:
             await self._call.write(request)
         except (aio.AioRpcError, asyncio.InvalidStateError):
             raise await self._lost() from None
+        except asyncio.CancelledError:
+            if self._broken and writer is not None:
+                writer.uncancel()
+            self._raise_if_broken()
+            raise
+        finally:
+            self._writer = None
 
     async def receive(self) -> StreamSessionResponse:
         """Wait for a message; Violation if none comes."""
@@ -44,6 +56,9 @@ class Stream:
                 response = await self._call.read()
         except aio.AioRpcError:
             raise await self._lost() from None
+        except asyncio.CancelledError:
+            self._raise_if_broken()
+            raise
         except TimeoutError:
             raise Violation(f"no answer for {GUARD_S:g} s") from None
         if isinstance(response, StreamSessionResponse):
@@ -75,10 +90,21 @@ class Stream:
             await self._call.done_writing()
         except (aio.AioRpcError, asyncio.InvalidStateError):
             raise await self._lost() from None
+        except asyncio.CancelledError:
+            self._raise_if_broken()
+            raise
 
     def cancel(self) -> None:
-        """Break the stream."""
+        """Break the stream, also for who waits for it."""
+        self._broken = True
         self._call.cancel()
+        if self._writer is not None:  # a write to a call that has not begun would wait for ever
+            self._writer.cancel()
+
+    def _raise_if_broken(self) -> None:
+        # For a call that is cancelled, grpc.aio raises the same as for a task that is.
+        if self._broken:
+            raise Lost(grpc.StatusCode.CANCELLED, "broken by its client") from None
 
     async def _lost(self) -> Lost:
         code, details = await self._call.code(), await self._call.details() or ""

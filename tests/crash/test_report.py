@@ -37,6 +37,18 @@ def test_the_table_replaces_what_is_between_the_marks(tmp_path: Path) -> None:
     assert page.read_text() == text
 
 
+def test_two_daemons_have_a_table_of_their_own(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("\n".join(MARKS))
+    shared = {"seed": 3, "seconds": 5.0, "outages": {"pause the store": 2}}
+    counts = {**RESULT["counts"], "moves": 7}  # type: ignore[dict-item]
+    write_report({**RESULT, "shared": {**shared, "counts": counts}}, page)
+    one, two = page.read_text().split("Two daemons on one Redis server. Seed 3, 5.0 s")
+    assert "moved" not in one
+    assert "| sessions moved between daemons that both ran | 7 |" in two
+    assert "| pauses of the Redis server | 2 |" in two
+
+
 def test_a_page_without_marks_is_refused(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("nothing")

@@ -15,7 +15,7 @@ from tests.crash.client import Client, Counts, Setting
 from tests.crash.drawing import session_id
 from tests.crash.ledger import Ledger
 from tests.crash.replay import compare
-from tests.crash.service import Service
+from tests.crash.service import Service, SharedStore
 from tests.crash.stream import Lost, Stream
 from tests.crash.stub import Stub
 from tests.crash.violation import Violation, check
@@ -42,6 +42,9 @@ class Kind(StrEnum):
     TERMINATE = "terminate"
     PAUSE = "pause"
     FULL_DISK = "full disk"
+    PAUSE_PAST_LEASE = "pause past its lease"
+    PAUSE_STORE = "pause the store"
+    RESTART_STORE = "kill and restart the store"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +54,21 @@ class Outage:
     kind: Kind
     after_messages: int
     after_s: float
+    daemon: int = 0
 
 
 KILLS = {Kind.KILL: 20, Kind.TERMINATE: 3, Kind.KILL_WHILE_STARTING: 2, Kind.PAUSE: 2}
 """How often each kind of outage is drawn where kills are wanted."""
+SHARED = {
+    Kind.KILL: 12,
+    Kind.TERMINATE: 4,
+    Kind.KILL_WHILE_STARTING: 1,
+    Kind.PAUSE: 2,
+    Kind.PAUSE_PAST_LEASE: 4,
+    Kind.PAUSE_STORE: 1,
+    Kind.RESTART_STORE: 2,
+}
+"""The same of daemons that share a store."""
 FULL_DISKS = {Kind.FULL_DISK: 6, Kind.KILL: 2, Kind.TERMINATE: 1}
 
 
@@ -65,13 +79,16 @@ def draw_outages(
     *,
     counted: Collection[Kind] = (Kind.KILL, Kind.KILL_WHILE_STARTING),
     most_messages: int = 300,
+    daemons: int = 1,
 ) -> list[Outage]:
     """Draw a schedule with so many outages of the counted kinds, and others between them."""
     random = Random(f"outages {seed}")
     outages: list[Outage] = []
     while number:
         kind = random.choices(list(kinds), list(kinds.values()))[0]
-        outages.append(Outage(kind, random.randint(0, most_messages), random.random() * 0.05))
+        after_messages, after_s = random.randint(0, most_messages), random.random() * 0.05
+        daemon = random.randrange(daemons) if daemons > 1 else 0
+        outages.append(Outage(kind, after_messages, after_s, daemon))
         number -= kind in counted
     return outages
 
@@ -91,11 +108,14 @@ class Summary:
 class Trial:
     """Runs clients against a service, and compares each session with an uninterrupted one."""
 
-    def __init__(self, service: Service, reference: str, seed: int) -> None:
+    def __init__(
+        self, service: Service, reference: str, seed: int, store: SharedStore | None = None
+    ) -> None:
         self.summary = Summary(seed)
         self._service = service
         self._reference = reference
         self._seed = seed
+        self._store = store
         self._sessions = 0
         self._clients: set[Client] = set()
         self._closed: list[Client] = []
@@ -108,7 +128,8 @@ class Trial:
         try:
             async with aio.insecure_channel(self._reference) as channel:
                 self._stub = Stub(channel)
-                await self._service.start()
+                for number in range(len(self._service.daemons)):
+                    await self._service.start(number)
                 async with asyncio.TaskGroup() as self._group:
                     for _ in range(clients):
                         self._group.create_task(self._live())
@@ -174,20 +195,40 @@ class Trial:
             await asyncio.sleep(outage.after_s)  # so that not every kill follows a message
             counted = self.summary.outages
             counted[str(outage.kind)] = counted.get(str(outage.kind), 0) + 1
-            match outage.kind:
-                case Kind.PAUSE:
-                    await service.daemon.pause(10 * outage.after_s)
-                    continue
-                case Kind.FULL_DISK:
-                    await service.daemon.fill_disk(10 * outage.after_s)
-                    continue
-                case Kind.TERMINATE:
-                    await service.terminate()
-                case _:
-                    await service.kill()
-            if outage.kind is Kind.KILL_WHILE_STARTING:
-                await service.daemon.kill_while_starting(10 * outage.after_s)
-            await service.start()
+            await self._begin_outage(outage)
+
+    async def _begin_outage(self, outage: Outage) -> None:
+        """Carry out an outage, to the end of it."""
+        service, number, daemon = self._service, outage.daemon, self._service.daemons[outage.daemon]
+        match outage.kind:
+            case Kind.PAUSE:
+                await daemon.pause(10 * outage.after_s)
+            case Kind.FULL_DISK:
+                await daemon.fill_disk(10 * outage.after_s)
+            case Kind.PAUSE_PAST_LEASE:
+                assert self._store is not None
+                service.freeze(number)
+                await self._store.wait_for_leases(len(service.daemons) - 1)
+                await service.reach(service.messages + outage.after_messages)
+                await service.go_on(number)
+            case Kind.PAUSE_STORE:
+                assert self._store is not None
+                service.note_lapse()
+                await self._store.pause(20 * outage.after_s)
+                service.note_lapse()
+            case Kind.RESTART_STORE:
+                assert self._store is not None
+                service.note_lapse()
+                await self._store.restart(10 * outage.after_s)
+                service.note_lapse()
+            case Kind.TERMINATE:
+                await service.terminate(number)
+                await service.start(number)
+            case Kind.KILL | Kind.KILL_WHILE_STARTING:
+                await service.kill(number)
+                if outage.kind is Kind.KILL_WHILE_STARTING:
+                    await daemon.kill_while_starting(10 * outage.after_s)
+                await service.start(number)
 
 
 async def _check_gone(stub: Stub, session_id: str) -> None:

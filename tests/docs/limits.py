@@ -397,6 +397,12 @@ _PAGES = (
         session_record.STATE_INTERVAL,
         session_record.LEAVING_INTERVAL,
     ),
+    _states(
+        ARCHITECTURE,
+        "at most every {} s or {} tokens",
+        session_record.STATE_PAUSE_S,
+        session_record.MOST_UNREAD,
+    ),
     _states(ARCHITECTURE, "at least its last {} tokens", limits.REMEMBERED_TOKENS),
     _states(ARCHITECTURE, "both run {} steps in float32", parity.STEPS),
     _states(ARCHITECTURE, "in batches of {}, {} and {},", *parity.BATCHES),

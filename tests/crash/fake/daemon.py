@@ -59,6 +59,12 @@ class FakeDaemon:
     async def pause(self, seconds: float) -> None:
         """Pass: the clients share its thread."""
 
+    def freeze(self) -> None:
+        raise NotImplementedError
+
+    def go_on(self) -> None:
+        raise NotImplementedError
+
     async def fill_disk(self, seconds: float) -> None:
         """Let the store take nothing for a while."""
         self._store.full = True

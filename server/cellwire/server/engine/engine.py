@@ -14,7 +14,7 @@ from cellwire.server.engine.dispatch import dispatch
 from cellwire.server.engine.runs import Runs
 from cellwire.server.engine.scheduler import Scheduler
 from cellwire.server.engine.session_table import SessionTable
-from cellwire.server.engine.stats import Description, Stats, description_of
+from cellwire.server.engine.stats import Description, Stats, description_of, stats_of
 from cellwire.server.engine.transfer import (
     from_snapshot,
     snapshot_of_copy,
@@ -221,16 +221,7 @@ class Engine:
     def stats(self) -> Stats:
         """Return the load at this moment."""
         self._runs.handle_deferred()
-        arena = self._arena
-        return Stats(
-            sessions=len(self._sessions),
-            runnable_sessions=len(self._scheduler.runnable),
-            reserved_slots=arena.reserved,
-            taken_slots=arena.taken,
-            total_slots=arena.capacity,
-            steps=self._runs.steps,
-            beam_steps=self._runs.beam_steps,
-        )
+        return stats_of(self._sessions, self._scheduler, self._arena, self._runs)
 
     def _report(self, event: Event) -> None:
         self._events.append(event)

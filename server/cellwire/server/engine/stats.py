@@ -6,7 +6,11 @@ from dataclasses import dataclass
 
 from cellwire.model_file.vocabulary import SETTLED, TextEnd
 from cellwire.server.batch.limits import TAIL_TOKENS
+from cellwire.server.engine.runs import Runs
+from cellwire.server.engine.scheduler import Scheduler
+from cellwire.server.engine.session_table import SessionTable
 from cellwire.server.session.session import Session
+from cellwire.server.state.arena import Arena
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +24,19 @@ class Stats:
     total_slots: int
     steps: int  # of rows, since the start
     beam_steps: int  # of searches, since the start
+
+
+def stats_of(sessions: SessionTable, scheduler: Scheduler, arena: Arena, runs: Runs) -> Stats:
+    """Return the load of the engine that has these."""
+    return Stats(
+        sessions=len(sessions),
+        runnable_sessions=len(scheduler.runnable),
+        reserved_slots=arena.reserved,
+        taken_slots=arena.taken,
+        total_slots=arena.capacity,
+        steps=runs.steps,
+        beam_steps=runs.beam_steps,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from array import array
 from collections.abc import Callable
 from dataclasses import replace
@@ -36,6 +37,11 @@ from cellwire.server.store.writes import (
 STATE_INTERVAL = 512
 """After so many more tokens a session's state is stored anew: what a session that wakes replays."""
 
+STATE_PAUSE_S = 0.5
+MOST_UNREAD = 4_096
+"""At least so long passes between two, unless so many tokens were added: quick models would store
+little but states."""
+
 LEAVING_INTERVAL = 128
 """Likewise of a session that leaves, and may wake soon."""
 
@@ -49,6 +55,7 @@ class SessionRecord:
         rewind_window: int,
         write: Callable[[Write], None],
         read_state: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`read_state` lets the engine report the session's oldest state."""
         self.changes = ChangeLog(rewind_window)
@@ -57,6 +64,8 @@ class SessionRecord:
         self._write = write
         self._read_state = read_state
         self._tokens_since_state = 0
+        self._clock = clock
+        self._next_state_s = 0.0
         self.exists = False  # in the store, or about to be
 
     def create(self, header: Header) -> None:
@@ -150,10 +159,16 @@ class SessionRecord:
         if state.tokens_read:
             self._write(PutState(self._id, state))
 
+    def _read_state_if_due(self) -> None:
+        now_s = self._clock()
+        if now_s >= self._next_state_s or self._tokens_since_state >= MOST_UNREAD:
+            self._next_state_s = now_s + STATE_PAUSE_S
+            self._tokens_since_state = 0
+            self._read_state()
+
     def _add(self, change: Change) -> None:
         self._write(AddChange(self._id, change))
         self.safe.add(change.revision, change.length)
         self._tokens_since_state += len(change.tokens)
         if self._tokens_since_state >= STATE_INTERVAL:
-            self._tokens_since_state = 0
-            self._read_state()
+            self._read_state_if_due()
