@@ -56,7 +56,7 @@ def test_ctrl_c_ends_a_line_and_not_the_chat(
 
     def interrupt(text: str) -> None:
         sys.stdout.write(text)
-        if text.startswith("b"):
+        if not cancelled and text.startswith("b"):
             signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(Generation, "cancel", note)
