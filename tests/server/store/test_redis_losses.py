@@ -9,6 +9,7 @@ from tests.server.store.redis_server import Opened, RedisServer, Started
 from tests.server.store.stored import EVERYTHING, HEADER, ONE, TWO, added, content, session, state
 
 from cellwire.server.errors import Aborted, NotFound, StoreFailed
+from cellwire.server.state.change import Restoration
 from cellwire.server.store.leases import Holder
 from cellwire.server.store.recent_writes import Recent, RecentWrites
 from cellwire.server.store.redis import RedisStore
@@ -17,7 +18,14 @@ from cellwire.server.store.redis_leases import RedisLeases
 from cellwire.server.store.redis_link import Command
 from cellwire.server.store.redis_reader import RedisReader
 from cellwire.server.store.store import RefusedWrite
-from cellwire.server.store.writes import Create, Delete, PutState, Release
+from cellwire.server.store.writes import (
+    Create,
+    Delete,
+    PutCheckpoint,
+    PutState,
+    Release,
+    RestoreCheckpoint,
+)
 
 
 def cut(server: RedisServer, size: int) -> None:
@@ -87,6 +95,26 @@ def test_what_is_old_is_not_written_again() -> None:
     assert list(recent.by_session()) == [TWO]
     recent.add(RecentWrites(ONE, 1, 1, session(ONE, 300, 1)))
     assert list(recent.by_session()) == []
+
+
+def test_states_of_before_a_restore_elsewhere_do_not_come_back(
+    started: Started, opened: Opened
+) -> None:
+    server = started()
+    (first, leases), (second, others) = opened(server), opened(server)
+    first.commit([*session(ONE, 1, 0), PutCheckpoint(ONE, "a", 1)])
+    first.commit([added(ONE, 2, 1, range(50)), PutState(ONE, state(40)), Release(ONE)])
+    assert others.claim(ONE) is None
+    again = RestoreCheckpoint(ONE, Restoration(3, "a", ()))
+    second.commit([again, added(ONE, 4, 1, range(60)), Release(ONE)])
+    assert leases.claim(ONE) is None
+    first.commit([added(ONE, 5, 61, [7])])
+    before = first.load(ONE, EVERYTHING)
+    assert before.state is None
+    server.restart()
+    first.reopen()
+    second.reopen()
+    assert first.load(ONE, EVERYTHING) == before
 
 
 @pytest.fixture

@@ -6,7 +6,14 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from cellwire.server.store.writes import AddChange, PutState, Write
+from cellwire.server.store.writes import (
+    AddChange,
+    Create,
+    Delete,
+    PutState,
+    RestoreCheckpoint,
+    Write,
+)
 
 _WRITE_BYTES = 256  # of the objects of a write
 _TOKEN_BYTES = 4
@@ -26,6 +33,22 @@ class RecentWrites:
     def size(self) -> int:
         """The bytes they take, about."""
         return sum(size_of(write) for write in self.writes)
+
+    @property
+    def end(self) -> int:
+        """The revision that they led to; -1: they have deleted the session."""
+        end = self.base
+        for write in self.writes:
+            match write:
+                case Delete():
+                    end = -1
+                case Create():
+                    end = max(end, 0)
+                case AddChange(change=change):
+                    end = max(end, change.revision)
+                case RestoreCheckpoint(restoration=restoration):
+                    end = max(end, restoration.revision)
+        return end
 
 
 class Recent:
@@ -52,11 +75,18 @@ class Recent:
         self._drop_old(now_s)
 
     def by_session(self) -> dict[str, list[RecentWrites]]:
-        """Return them by session, in their order."""
+        """Return them by session, in their order: the last that follow each other.
+
+        Between two that do not, another daemon had the session. It may have restored it, and a
+        state from before would be one of another text.
+        """
         self._drop_old(self._clock())
         found: dict[str, list[RecentWrites]] = {}
         for entry in self._entries:
-            found.setdefault(entry.session_id, []).append(entry)
+            before = found.setdefault(entry.session_id, [])
+            if before and entry.base not in (before[-1].end, -1):
+                before.clear()
+            before.append(entry)
         return found
 
     def _drop_old(self, now_s: float) -> None:
