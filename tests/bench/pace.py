@@ -6,6 +6,7 @@ round. Each round gives a ratio, and the median of these ratios is the figure.
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
@@ -39,8 +40,8 @@ def in_turns(measures: Mapping[str, Callable[[], float]], rounds: int) -> dict[s
 
 
 def ratios(over: Sequence[float], under: Sequence[float]) -> list[float]:
-    """Return each round's ratio."""
-    return [a / b for a, b in zip(over, under, strict=True)]
+    """Return each round's ratio; nan where the time was too short to measure anything."""
+    return [a / b if b else math.nan for a, b in zip(over, under, strict=True)]
 
 
 def figure(name: str, rounds: Sequence[float]) -> dict[str, float]:

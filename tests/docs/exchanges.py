@@ -40,7 +40,7 @@ _ADDRESS = "127.0.0.1:50051"  # the page's
 _HEADING = re.compile(r'(?:(\w+):)? ?(?:([\w.]+/\w+)(?:, after (".*"))?)?')
 _NAMES = re.compile(r'"(?:sessionId|snapshot)": "([^"]+)"')  # different in each run
 _COMMAND = re.compile(r"\$ (?:.*\\\n)*.*\n")
-_GUARD_S = 60
+_GUARD_S = 240
 
 
 class Player:
